@@ -1,0 +1,286 @@
+//! One predicate of a rule.
+
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
+use super::context::Context;
+use super::instant::Instant;
+use super::problem::{Problem, quoted};
+use super::text::{Node, View};
+
+/// Longest pattern of `matches`, in bytes.
+const MAX_PATTERN: usize = 512;
+/// Largest compiled form of a pattern, in bytes.
+const MAX_COMPILED: usize = 256 * 1024;
+
+/// A predicate on one attribute: it holds if any of its values does, or exactly then not.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Clause {
+    pub(crate) attribute: String,
+    pub(crate) negated: bool,
+    pub(crate) test: Test,
+}
+
+/// An operator with its values.
+#[derive(Clone, Debug)]
+pub(crate) enum Test {
+    Equals(Vec<Scalar>),
+    Text(TextOperator, Vec<String>),
+    Matches(Vec<Regex>),
+    Number(Comparison, Vec<f64>),
+    Version(Comparison, Vec<semver::Version>),
+    Instant(Comparison, Vec<Instant>),
+    Exists,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Scalar {
+    Bool(bool),
+    Number(f64),
+    Text(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextOperator {
+    Contains,
+    StartsWith,
+    EndsWith,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+}
+
+impl Comparison {
+    fn holds<T: PartialOrd>(self, left: &T, right: &T) -> bool {
+        match self {
+            Self::Equal => left == right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+        }
+    }
+}
+
+/// The operators as they are written, in the order in which the documentation lists them.
+const OPERATORS: [(&str, Operator); 18] = [
+    ("equals", Operator::Equals),
+    ("one_of", Operator::Equals),
+    ("contains", Operator::Text(TextOperator::Contains)),
+    ("starts_with", Operator::Text(TextOperator::StartsWith)),
+    ("ends_with", Operator::Text(TextOperator::EndsWith)),
+    ("matches", Operator::Matches),
+    ("greater", Operator::Number(Comparison::Greater)),
+    ("greater_or_equal", Operator::Number(Comparison::GreaterOrEqual)),
+    ("less", Operator::Number(Comparison::Less)),
+    ("less_or_equal", Operator::Number(Comparison::LessOrEqual)),
+    ("semver_equals", Operator::Version(Comparison::Equal)),
+    ("semver_greater", Operator::Version(Comparison::Greater)),
+    ("semver_greater_or_equal", Operator::Version(Comparison::GreaterOrEqual)),
+    ("semver_less", Operator::Version(Comparison::Less)),
+    ("semver_less_or_equal", Operator::Version(Comparison::LessOrEqual)),
+    ("before", Operator::Instant(Comparison::Less)),
+    ("after", Operator::Instant(Comparison::Greater)),
+    ("exists", Operator::Exists),
+];
+
+/// An operator before its values are known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operator {
+    Equals,
+    Text(TextOperator),
+    Matches,
+    Number(Comparison),
+    Version(Comparison),
+    Instant(Comparison),
+    Exists,
+}
+
+impl Operator {
+    /// The operator and whether it is negated.
+    pub(crate) fn parse(name: &str) -> Option<(Self, bool)> {
+        let (negated, plain) = match name.strip_prefix("not_") {
+            Some(plain) => (true, plain),
+            None => (false, name),
+        };
+        OPERATORS.iter().find(|(known, _)| *known == plain).map(|&(_, operator)| (operator, negated))
+    }
+
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        OPERATORS.iter().map(|(name, _)| *name)
+    }
+
+    fn name(self) -> &'static str {
+        OPERATORS.iter().find(|(_, operator)| *operator == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl Clause {
+    /// The operator as it is written.
+    pub(crate) fn operator_name(&self) -> String {
+        let operator = match &self.test {
+            Test::Equals(_) => Operator::Equals,
+            Test::Text(operator, _) => Operator::Text(*operator),
+            Test::Matches(_) => Operator::Matches,
+            Test::Number(comparison, _) => Operator::Number(*comparison),
+            Test::Version(comparison, _) => Operator::Version(*comparison),
+            Test::Instant(comparison, _) => Operator::Instant(*comparison),
+            Test::Exists => Operator::Exists,
+        };
+        format!("{}{}", if self.negated { "not_" } else { "" }, operator.name())
+    }
+
+    /// Whether the clause holds for a caller.
+    pub(crate) fn holds(&self, context: &Context) -> bool {
+        let holds = match self.attribute.as_str() {
+            "user_id" => context.user_id().is_some_and(|user| self.test.holds_for_text(user)),
+            "groups" => context.groups().any(|group| self.test.holds_for_text(group)),
+            attribute => match context.attribute(attribute) {
+                None => false,
+                Some(Value::Array(items)) => items.iter().any(|item| self.test.holds_for(item)),
+                Some(value) => self.test.holds_for(value),
+            },
+        };
+        holds != self.negated
+    }
+}
+
+impl Test {
+    fn holds_for(&self, value: &Value) -> bool {
+        match value {
+            Value::Null => false,
+            Value::String(text) => self.holds_for_text(text),
+            _ if matches!(self, Self::Exists) => true,
+            Value::Bool(value) => {
+                matches!(self, Self::Equals(values) if values.contains(&Scalar::Bool(*value)))
+            }
+            Value::Number(number) => {
+                let Some(number) = number.as_f64() else { return false };
+                match self {
+                    Self::Equals(values) => values.contains(&Scalar::Number(number)),
+                    Self::Number(comparison, values) => values.iter().any(|value| comparison.holds(&number, value)),
+                    _ => false,
+                }
+            }
+            Value::Array(_) | Value::Object(_) => false,
+        }
+    }
+
+    fn holds_for_text(&self, text: &str) -> bool {
+        match self {
+            Self::Equals(values) => values.iter().any(|value| matches!(value, Scalar::Text(value) if value == text)),
+            Self::Text(operator, values) => values.iter().any(|value| match operator {
+                TextOperator::Contains => text.contains(value.as_str()),
+                TextOperator::StartsWith => text.starts_with(value.as_str()),
+                TextOperator::EndsWith => text.ends_with(value.as_str()),
+            }),
+            Self::Matches(patterns) => patterns.iter().any(|pattern| pattern.is_match(text)),
+            Self::Number(..) => false,
+            Self::Version(comparison, values) => semver::Version::parse(text).is_ok_and(|version| {
+                // Precedence by semver.org section 10 leaves build metadata out.
+                values.iter().any(|value| comparison.holds(&version.cmp_precedence(value), &std::cmp::Ordering::Equal))
+            }),
+            Self::Instant(comparison, values) => text
+                .parse::<Instant>()
+                .is_ok_and(|instant| values.iter().any(|value| comparison.holds(&instant, value))),
+            Self::Exists => true,
+        }
+    }
+
+    /// Reads the values of an operator. Paths of problems start at the value.
+    pub(crate) fn read(operator: Operator, values: &[Node<'_>]) -> Result<Self, (usize, Problem)> {
+        fn each<T>(
+            values: &[Node<'_>],
+            read: impl Fn(&Node<'_>) -> Result<T, Problem>,
+        ) -> Result<Vec<T>, (usize, Problem)> {
+            values.iter().enumerate().map(|(at, node)| read(node).map_err(|problem| (at, problem))).collect()
+        }
+        Ok(match operator {
+            Operator::Equals => Self::Equals(each(values, scalar)?),
+            Operator::Text(operator) => Self::Text(operator, each(values, text)?),
+            Operator::Matches => Self::Matches(each(values, pattern)?),
+            Operator::Number(comparison) => Self::Number(comparison, each(values, number)?),
+            Operator::Version(comparison) => Self::Version(comparison, each(values, version)?),
+            Operator::Instant(comparison) => Self::Instant(comparison, each(values, instant)?),
+            Operator::Exists => Self::Exists,
+        })
+    }
+}
+
+fn scalar(node: &Node<'_>) -> Result<Scalar, Problem> {
+    match node.view() {
+        View::Bool(value) => Ok(Scalar::Bool(value)),
+        View::Text(text) => Ok(Scalar::Text(text.into_owned())),
+        View::Number(_) => number(node).map(Scalar::Number),
+        _ => Err(Problem::new("a text, a number, true or false", node.describe())),
+    }
+}
+
+fn text(node: &Node<'_>) -> Result<String, Problem> {
+    match node.view() {
+        View::Text(text) => Ok(text.into_owned()),
+        _ => Err(Problem::new("a text", node.describe())),
+    }
+}
+
+fn number(node: &Node<'_>) -> Result<f64, Problem> {
+    if let View::Number(digits) = node.view()
+        && let Ok(number) = digits.parse::<f64>()
+        && number.is_finite()
+    {
+        return Ok(number);
+    }
+    Err(Problem::new("a finite number", node.describe()))
+}
+
+fn version(node: &Node<'_>) -> Result<semver::Version, Problem> {
+    let text = text(node)?;
+    semver::Version::parse(&text)
+        .map_err(|error| Problem::new("a semantic version, such as 2.1.0", format!("{} ({error})", quoted(&text))))
+}
+
+fn instant(node: &Node<'_>) -> Result<Instant, Problem> {
+    let text = text(node)?;
+    text.parse().map_err(|_| Problem::new(Instant::EXPECTED, quoted(&text)))
+}
+
+fn pattern(node: &Node<'_>) -> Result<Regex, Problem> {
+    let text = text(node)?;
+    if text.len() > MAX_PATTERN {
+        return Err(Problem::new(
+            format!("a regular expression of at most {MAX_PATTERN} bytes"),
+            format!("one of {}", text.len()),
+        ));
+    }
+    RegexBuilder::new(&text).size_limit(MAX_COMPILED).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            Problem::new(format!("a regular expression that compiles to at most {MAX_COMPILED} bytes"), quoted(&text))
+        }
+        error => {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            Problem::new("a regular expression", format!("{} ({reason})", quoted(&text)))
+        }
+    })
+}
+
+impl PartialEq for Test {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Equals(a), Self::Equals(b)) => a == b,
+            (Self::Text(a, x), Self::Text(b, y)) => a == b && x == y,
+            (Self::Matches(a), Self::Matches(b)) => a.iter().map(Regex::as_str).eq(b.iter().map(Regex::as_str)),
+            (Self::Number(a, x), Self::Number(b, y)) => a == b && x == y,
+            (Self::Version(a, x), Self::Version(b, y)) => a == b && x == y,
+            (Self::Instant(a, x), Self::Instant(b, y)) => a == b && x == y,
+            (Self::Exists, Self::Exists) => true,
+            _ => false,
+        }
+    }
+}

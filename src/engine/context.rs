@@ -1,0 +1,151 @@
+//! What is known about the caller.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+/// What is known about the caller of a request: a user id, groups, and attributes that rules ask.
+///
+/// The field's term is *evaluation context*. A context is built once and frozen with the answers.
+/// Ids, groups and attributes compare byte for byte: nothing is trimmed, folded or normalised. An
+/// empty user id is the same as none.
+///
+/// ```
+/// use tower_flags::Context;
+///
+/// let context = Context::user("alice").in_groups(["employees", "beta"]).with_attribute("plan", "pro");
+/// assert_eq!(context.user_id(), Some("alice"));
+/// assert_eq!(context.groups().collect::<Vec<_>>(), ["employees", "beta"]);
+/// assert_eq!(context.attribute("plan").unwrap(), "pro");
+/// assert!(Context::user("").is_anonymous());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context {
+    /// UTF-8; empty for anonymous callers.
+    user: Bytes,
+    groups: Groups,
+    attributes: Option<Arc<BTreeMap<String, Value>>>,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Groups {
+    #[default]
+    None,
+    /// A header's value as it came: UTF-8, comma separated.
+    Line(Bytes),
+    List(Arc<[String]>),
+}
+
+impl Context {
+    /// A caller nobody knows: in no partial rollout, in no allow-list of users.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// The caller with this user id.
+    #[must_use]
+    pub fn user(user_id: impl Into<String>) -> Self {
+        Self { user: Bytes::from(user_id.into()), ..Self::default() }
+    }
+
+    /// Sets the groups the caller belongs to, in place of any set before.
+    #[must_use]
+    pub fn in_groups<G: Into<String>>(mut self, groups: impl IntoIterator<Item = G>) -> Self {
+        self.groups = Groups::List(groups.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds an attribute for rules and `bucket_by`, in place of one of the same name.
+    ///
+    /// `user_id` and `groups` can be asked like attributes but not set as such: setting them here
+    /// changes nothing.
+    #[must_use]
+    pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let name = name.into();
+        if !matches!(name.as_str(), "user_id" | "groups") {
+            Arc::make_mut(self.attributes.get_or_insert_default()).insert(name, value.into());
+        }
+        self
+    }
+
+    /// A context over header values; both are UTF-8, which the caller has checked.
+    pub(crate) fn from_header_values(user: Bytes, groups: Option<Bytes>) -> Self {
+        Self { user, groups: groups.map_or(Groups::None, Groups::Line), attributes: None }
+    }
+
+    /// The user id, if there is one.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        match std::str::from_utf8(&self.user) {
+            Ok("") | Err(_) => None,
+            Ok(user) => Some(user),
+        }
+    }
+
+    /// The user id's bytes; empty for anonymous callers.
+    pub(crate) fn user_bytes(&self) -> &[u8] {
+        &self.user
+    }
+
+    /// Whether there is no user id.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.user.is_empty()
+    }
+
+    /// The groups, in the order given. Empty ones are left out.
+    pub fn groups(&self) -> impl Iterator<Item = &str> + Clone {
+        let (line, list): (&str, &[String]) = match &self.groups {
+            Groups::None => ("", &[]),
+            Groups::Line(line) => (std::str::from_utf8(line).unwrap_or_default(), &[]),
+            Groups::List(list) => ("", list),
+        };
+        line.split(',')
+            .map(|group| group.trim_matches([' ', '\t']))
+            .chain(list.iter().map(String::as_str))
+            .filter(|group| !group.is_empty())
+    }
+
+    /// The attribute of that name. `user_id` and `groups` are not among them.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&Value> {
+        self.attributes.as_ref()?.get(name)
+    }
+}
+
+/// Groups are equal when the same names stand in the same order, however they came.
+impl PartialEq for Groups {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Line(a), Self::Line(b)) => a == b,
+            (Self::List(a), Self::List(b)) => a == b,
+            _ => {
+                let as_context = |groups: &Self| Context { groups: groups.clone(), ..Context::default() };
+                as_context(self).groups().eq(as_context(other).groups())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_line_and_a_list_are_the_same_groups() {
+        let line = Context::from_header_values(Bytes::from("a"), Some(Bytes::from(" x , y y,,\tz")));
+        assert_eq!(line.groups().collect::<Vec<_>>(), ["x", "y y", "z"]);
+        assert_eq!(line, Context::user("a").in_groups(["x", "y y", "z"]));
+        assert_ne!(line, Context::user("a").in_groups(["x"]));
+    }
+
+    #[test]
+    fn reserved_attributes_cannot_be_set() {
+        let context = Context::user("a").with_attribute("user_id", "b").with_attribute("groups", "c");
+        assert_eq!(context, Context::user("a"));
+    }
+}

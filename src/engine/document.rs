@@ -1,0 +1,168 @@
+//! Many definitions, and what was wrong with those that could not be read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::flag::Flag;
+use super::problem::{Problem, quoted};
+use super::read::{self, Definition, Format, NAME_PATTERN, is_name};
+
+/// The definitions of a set of flags by name, as far as they could be read.
+///
+/// A flag that is wrong costs only itself: it is a [`Problem`], and the others are there. The
+/// [module documentation](crate::engine) has the format.
+///
+/// ```
+/// use tower_flags::Document;
+///
+/// let document = Document::from_json(
+///     r#"{"flags": {"dark_mode": true, "search": {"enabled": true, "percentge": 5}}}"#,
+/// )?;
+/// assert!(document.flag("dark_mode").is_some());
+/// assert!(document.flag("search").is_none());
+/// assert_eq!(document.problems()[0].help.as_deref(), Some("did you mean \"percentage\"?"));
+/// # Ok::<(), tower_flags::Problem>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Document {
+    pub(crate) flags: BTreeMap<Arc<str>, Definition>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Document {
+    /// A document without flags.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a JSON document of at most 4 MiB and 10 000 flags.
+    ///
+    /// # Errors
+    ///
+    /// What refuses the document as a whole: no JSON, no `flags`, other keys beside it, a limit. What
+    /// is wrong in one flag is in [`problems`](Self::problems).
+    pub fn from_json(text: &str) -> Result<Self, Problem> {
+        Self::from_text(text, Format::Json)
+    }
+
+    /// Reads a TOML document; otherwise like [`from_json`](Self::from_json).
+    ///
+    /// # Errors
+    ///
+    /// As for JSON. A key that stands twice is an error of the whole document in TOML.
+    #[cfg(feature = "file")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+    pub fn from_toml(text: &str) -> Result<Self, Problem> {
+        Self::from_text(text, Format::Toml)
+    }
+
+    pub(crate) fn from_text(text: &str, format: Format) -> Result<Self, Problem> {
+        read::document(text, format).map(|(flags, problems)| Self { flags, problems })
+    }
+
+    /// Adds a flag, in place of one of the same name.
+    ///
+    /// # Errors
+    ///
+    /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
+    pub fn insert(&mut self, name: &str, flag: impl Into<Flag>) -> Result<(), Problem> {
+        self.insert_shared(name, Arc::new(flag.into()))
+    }
+
+    pub(crate) fn insert_shared(&mut self, name: &str, flag: Arc<Flag>) -> Result<(), Problem> {
+        if !is_name(name) {
+            return Err(Problem::new(NAME_PATTERN, quoted(name)).of_flag(name));
+        }
+        self.flags.insert(Arc::from(name), Definition::Good(flag));
+        Ok(())
+    }
+
+    /// Removes a flag; `false` if there was none.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.flags.remove(name).is_some()
+    }
+
+    /// The definition of a flag, if it was read without errors.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> Option<&Flag> {
+        match self.flags.get(name)? {
+            Definition::Good(flag) => Some(flag),
+            Definition::Refused { .. } => None,
+        }
+    }
+
+    /// The flags that were read without errors, by name.
+    pub fn flags(&self) -> impl Iterator<Item = (&str, &Flag)> {
+        self.flags.iter().filter_map(|(name, definition)| match definition {
+            Definition::Good(flag) => Some((name.as_ref(), flag.as_ref())),
+            Definition::Refused { .. } => None,
+        })
+    }
+
+    /// Everything that was wrong: errors first, each in the order of the text.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// What is in force when this update follows `in_force`.
+    ///
+    /// 1. A refused flag keeps its earlier good definition. If the refused text legibly says that
+    ///    the flag is off, it is off at once, with its other settings kept.
+    /// 2. Where the update lacks more than half of the flags in force, or all of them, the missing
+    ///    ones stay in force and one problem says so, unless `allow_shrink`.
+    ///
+    /// ```
+    /// use tower_flags::Document;
+    ///
+    /// let good = Document::from_json(r#"{"flags": {"a": {"percentage": 50}, "b": true, "c": true}}"#)?;
+    /// let cut = Document::from_json(r#"{"flags": {"a": {"percentage": "x", "enabled": false}}}"#)?;
+    /// let in_force = cut.after(&good, false);
+    /// assert!(!in_force.flag("a").unwrap().is_enabled());
+    /// assert!(in_force.flag("b").unwrap().is_enabled());
+    /// assert_eq!(in_force.problems().len(), 2);
+    /// # Ok::<(), tower_flags::Problem>(())
+    /// ```
+    #[must_use]
+    pub fn after(mut self, in_force: &Self, allow_shrink: bool) -> Self {
+        for (name, definition) in &mut self.flags {
+            if let Definition::Refused { is_killed } = *definition
+                && let Some(Definition::Good(earlier)) = in_force.flags.get(name)
+            {
+                *definition = Definition::Good(kept(earlier, is_killed));
+            }
+        }
+        let missing: Vec<&Arc<str>> = in_force.flags.keys().filter(|name| !self.flags.contains_key(*name)).collect();
+        if !allow_shrink && missing.len() * 2 > in_force.flags.len() {
+            self.problems.push(shrunken(&missing, in_force.flags.len()));
+            for name in missing.into_iter().cloned().collect::<Vec<_>>() {
+                let definition = in_force.flags[&name].clone();
+                self.flags.insert(name, definition);
+            }
+        }
+        self
+    }
+}
+
+/// An earlier definition that stays in force beside a refused one, off where that one says so.
+pub(crate) fn kept(earlier: &Arc<Flag>, is_killed: bool) -> Arc<Flag> {
+    if is_killed && earlier.enabled {
+        Arc::new(Flag { enabled: false, ..Flag::clone(earlier) })
+    } else {
+        Arc::clone(earlier)
+    }
+}
+
+fn shrunken(missing: &[&Arc<str>], in_force: usize) -> Problem {
+    let mut names: Vec<&str> = missing.iter().take(5).map(|name| name.as_ref()).collect();
+    if missing.len() > names.len() {
+        names.push("…");
+    }
+    Problem::new(
+        format!("at least half of the {in_force} flags in force"),
+        format!("{} of them missing ({})", missing.len(), names.join(", ")),
+    )
+    .at_path("flags")
+    .with_help("they stay in force; allow_shrink on the source or a restart lets the removal through")
+}

@@ -1,0 +1,515 @@
+//! The answers of one request.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::context::Context;
+use super::flag::{Flag, Variant};
+use super::instant::Instant;
+use super::percentage::Percentage;
+use super::problem::{Problem, quoted};
+use super::read::{NAME_PATTERN, is_name};
+use super::reason::{Answer, Reason};
+use super::set::{FlagSet, ForcedAt, Identity, NO_VARIANT, SourceId, decide_all, decide_one, settle_requirements};
+
+/// The answers of one request: every flag decided once, from one version of the rules.
+///
+/// Cheap to clone: all clones are one value, which also remembers what was read. It stays right
+/// for as long as it is held, whatever is reloaded meanwhile.
+///
+/// ```
+/// use tower_flags::{Context, Flags};
+///
+/// let flags = Flags::builder().on("new_search").variant("pricing", "higher", 1.2).build(Context::user("alice"));
+/// assert!(flags.is_enabled("new_search"));
+/// assert!(!flags.is_enabled("no_such_flag"));
+/// assert_eq!(flags.variant("pricing"), Some("higher"));
+/// assert_eq!(flags.value::<f64>("pricing")?, Some(1.2));
+/// # Ok::<(), tower_flags::engine::WrongType>(())
+/// ```
+#[derive(Clone)]
+pub struct Flags(Arc<Answers>);
+
+/// One allocation: the words behind the head are results, variants and read marks.
+struct Answers<W: ?Sized = [AtomicU64]> {
+    set: Arc<FlagSet>,
+    context: Context,
+    now: Instant,
+    forced: Box<[ForcedAt]>,
+    /// The answers of a layer around this one, for names that the set does not know.
+    outer: Option<Flags>,
+    words: W,
+}
+
+/// How the words of a set's answers are laid out.
+#[derive(Clone, Copy)]
+struct Layout {
+    results: usize,
+    variants: usize,
+}
+
+impl Layout {
+    fn of(set: &FlagSet) -> Self {
+        Self { results: set.len().div_ceil(64), variants: set.variant_slots().div_ceil(8) }
+    }
+
+    fn words(self) -> usize {
+        2 * self.results + self.variants
+    }
+}
+
+/// Makes the allocation with room for at least `words` words. Arrays of known size coerce to
+/// slices behind the `Arc`, which is the one way to an unsized tail without `unsafe`; the sizes
+/// are at most a third apart.
+fn allocate(words: usize, set: Arc<FlagSet>, context: Context, now: Instant, forced: Box<[ForcedAt]>) -> Arc<Answers> {
+    macro_rules! sized {
+        ($($size:literal)*) => {
+            match words {
+                $(0..=$size => {
+                    const ZERO: AtomicU64 = AtomicU64::new(0);
+                    Arc::new(Answers { set, context, now, forced, outer: None, words: [ZERO; $size] })
+                })*
+                more => {
+                    // A set has at most 10 000 flags, which need 1 564 words.
+                    unreachable!("a set of {more} words is larger than any document")
+                }
+            }
+        };
+    }
+    sized!(2 4 6 8 12 16 24 32 48 64 96 128 192 256 384 512 768 1024 1600)
+}
+
+impl Flags {
+    /// Decides every flag of a set, which is pinned for `now`.
+    pub(crate) fn decide(set: Arc<FlagSet>, context: Context, now: Instant, forced: Box<[ForcedAt]>) -> Self {
+        let layout = Layout::of(&set);
+        let mut answers = allocate(layout.words(), set, context, now, forced);
+        if let Some(Answers { set, context, forced, words, .. }) = Arc::get_mut(&mut answers) {
+            let (on, rest) = words.split_at_mut(layout.results);
+            decide_all(set, context, forced, on, &mut rest[..layout.variants]);
+        }
+        Self(answers)
+    }
+
+    /// Answers without any flag, every name being off for the given reason.
+    pub(crate) fn none(context: Context, now: Instant, reason: Reason) -> Self {
+        Self::decide(FlagSet::empty(reason, SourceId::default()), context, now, Box::default())
+    }
+
+    /// Puts these answers before those of a layer around: its names that are unknown here are
+    /// answered by it, and what it has switched off is off here too, together with what requires it.
+    pub(crate) fn inside(self, outer: &Self) -> Self {
+        let mut answers = self.0;
+        if Arc::get_mut(&mut answers).is_none() {
+            // Somebody holds these answers already; they keep what they have.
+            let Answers { set, context, now, forced, words, .. } = &*answers;
+            let copy = allocate(words.len(), set.clone(), context.clone(), *now, forced.clone());
+            for (word, copied) in copy.words.iter().zip(words) {
+                word.store(copied.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            answers = copy;
+        }
+        if let Some(Answers { set, forced, outer: slot, words, .. }) = Arc::get_mut(&mut answers) {
+            let layout = Layout::of(set);
+            let (on, rest) = words.split_at_mut(layout.results);
+            let mut any = false;
+            for name in outer.killed_names() {
+                if let Some(number) = set.number(name) {
+                    any = true;
+                    *on[number as usize / 64].get_mut() &= !(1 << (number % 64));
+                    if let Some(slot) = set.variant_slot(number) {
+                        *rest[slot / 8].get_mut() &= !(0xFF << (slot % 8 * 8));
+                    }
+                }
+            }
+            if any {
+                settle_requirements(set, forced, on, &mut rest[..layout.variants]);
+            }
+            *slot = Some(outer.clone());
+        }
+        Self(answers)
+    }
+
+    fn killed_names(&self) -> Vec<&str> {
+        let set = &self.0.set;
+        let own = ones(set.killed().words()).map(|number| set.name(number));
+        let outer = self.0.outer.as_ref().map(Self::killed_names).unwrap_or_default();
+        own.chain(outer).collect()
+    }
+
+    /// A builder for answers that somebody else has decided: foreign engines, and tests.
+    #[must_use]
+    pub fn builder() -> FlagsBuilder {
+        FlagsBuilder::default()
+    }
+
+    /// Whether the flag is on for the caller; `false` for names that no flag has.
+    #[must_use]
+    pub fn is_enabled(&self, name: &str) -> bool {
+        self.is_enabled_or(name, false)
+    }
+
+    /// Whether the flag is on for the caller, or `default` where no usable definition says so:
+    /// [`Reason::is_default`].
+    #[must_use]
+    pub fn is_enabled_or(&self, name: &str, default: bool) -> bool {
+        match self.0.set.number(name) {
+            Some(number) => {
+                self.mark_read(number);
+                let is_usable = self.0.set.definition(number).is_some() || self.0.set.is_killed(number);
+                if is_usable { self.is_on(number) } else { default }
+            }
+            None => self.0.outer.as_ref().map_or(default, |outer| outer.is_enabled_or(name, default)),
+        }
+    }
+
+    /// The name of the variant the caller is served, if the flag is on and has variants.
+    #[must_use]
+    pub fn variant(&self, name: &str) -> Option<&str> {
+        self.served(name).map(Variant::name)
+    }
+
+    /// The value of the variant the caller is served. `Ok(None)` where there is no variant or it has
+    /// no value.
+    ///
+    /// # Errors
+    ///
+    /// A value that is not a `T`: nothing is coerced, so `1.5` is not an integer and `1` is no text.
+    pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, WrongType> {
+        let Some(value) = self.served(name).and_then(Variant::value) else { return Ok(None) };
+        T::deserialize(value).map(Some).map_err(|error| WrongType { flag: name.to_owned(), reason: error.to_string() })
+    }
+
+    fn served(&self, name: &str) -> Option<&Variant> {
+        match self.0.set.number(name) {
+            Some(number) => {
+                self.mark_read(number);
+                self.variant_of(number)
+            }
+            None => self.0.outer.as_ref()?.served(name),
+        }
+    }
+
+    /// One answer with its reason and bucket, decided again from the same rules, caller and instant.
+    #[must_use]
+    pub fn evaluation(&self, name: &str) -> Answer {
+        let Answers { set, context, now, forced, outer, .. } = &*self.0;
+        let Some(number) = set.number(name) else {
+            return match outer {
+                Some(outer) => outer.evaluation(name),
+                None => Answer::off(set.absent()),
+            };
+        };
+        self.mark_read(number);
+        if outer.as_ref().is_some_and(|outer| outer.is_killed(name)) {
+            return Answer::off(Reason::Disabled);
+        }
+        let decision = decide_one(set, number, context, *now, forced, |number, variant| {
+            self.is_on(number) && (variant.is_none() || self.variant_of(number).map(Variant::name) == variant)
+        });
+        let variant = decision.variant.and_then(|variant| set.definition(number)?.variants().get(usize::from(variant)));
+        Answer {
+            enabled: decision.enabled,
+            variant: variant.map(|variant| variant.name().to_owned()),
+            value: variant.and_then(|variant| variant.value().cloned()),
+            reason: decision.reason,
+            bucket: decision.bucket.map(super::bucketing::Bucket::thousandths),
+            percentage: decision.percentage,
+        }
+    }
+
+    /// The names of the flags that are on for the caller, in ascending byte order. All flags count
+    /// as read.
+    pub fn active(&self) -> impl Iterator<Item = &str> {
+        self.iter().filter(|entry| entry.enabled).map(|entry| entry.name)
+    }
+
+    /// Every flag with its answer, in ascending byte order of names. All flags count as read.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.mark_all_read();
+        self.entries()
+    }
+
+    /// Like [`iter`](Self::iter) without marking anything as read.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let set = &self.0.set;
+        let own = (0_u32..).take(set.len()).map(|number| self.entry(number));
+        // Few requests pass two layers with different sources; only those merge.
+        let merged = self.0.outer.as_ref().map(|outer| {
+            let mut merged: Vec<Entry<'_>> = (0_u32..).take(set.len()).map(|number| self.entry(number)).collect();
+            let unknown: Vec<Entry<'_>> =
+                outer.boxed_entries().filter(|entry| set.number(entry.name).is_none()).collect();
+            merged.extend(unknown);
+            merged.sort_unstable_by(|a, b| a.name.cmp(b.name));
+            merged
+        });
+        let own = own.take(if merged.is_some() { 0 } else { usize::MAX });
+        own.chain(merged.into_iter().flatten())
+    }
+
+    /// The same behind a pointer, where a layer is inside a layer inside a layer.
+    fn boxed_entries(&self) -> Box<dyn Iterator<Item = Entry<'_>> + '_> {
+        Box::new(self.entries())
+    }
+
+    /// Active flags that clients may see, in ascending byte order, each with its variant. Nothing is
+    /// marked as read.
+    pub(crate) fn for_each_visible<'a>(&'a self, mut each: impl FnMut(&'a str, Option<&'a str>)) {
+        if self.0.outer.is_some() {
+            for entry in self.entries().filter(|entry| entry.enabled && !entry.is_hidden) {
+                each(entry.name, entry.variant);
+            }
+            return;
+        }
+        let set = &self.0.set;
+        for (at, hidden) in set.hidden().words().iter().enumerate() {
+            let visible = self.0.words[at].load(Ordering::Relaxed) & !hidden;
+            for number in ones(&[visible]) {
+                let number = at as u32 * 64 + number;
+                each(set.name(number), self.variant_of(number).map(Variant::name));
+            }
+        }
+    }
+
+    /// The names of the flags whose answers were looked at, in ascending byte order.
+    #[must_use]
+    pub fn read(&self) -> Vec<&str> {
+        let set = &self.0.set;
+        let mut names: Vec<&str> =
+            (0_u32..).take(set.len()).filter(|&number| self.is_read(number)).map(|number| set.name(number)).collect();
+        if let Some(outer) = &self.0.outer {
+            names.extend(outer.read().into_iter().filter(|name| set.number(name).is_none()));
+            names.sort_unstable();
+        }
+        names
+    }
+
+    /// The caller these answers are for.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    /// The instant they were decided for.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
+        self.0.now
+    }
+
+    /// The number of the rules in this process: raised by one at each swap; 0 before the first load.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.0.set.version()
+    }
+
+    /// The store's own version or digest of the rules, which processes can compare.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.0.set.origin()
+    }
+
+    /// The rules these answers come from.
+    #[must_use]
+    pub fn set(&self) -> &Arc<FlagSet> {
+        &self.0.set
+    }
+
+    /// Whether both are one value, not only equal answers.
+    #[must_use]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    #[inline]
+    fn is_on(&self, number: u32) -> bool {
+        self.0.words[number as usize / 64].load(Ordering::Relaxed) >> (number % 64) & 1 == 1
+    }
+
+    fn is_killed(&self, name: &str) -> bool {
+        self.0.set.number(name).is_some_and(|number| self.0.set.is_killed(number))
+            || self.0.outer.as_ref().is_some_and(|outer| outer.is_killed(name))
+    }
+
+    fn variant_of(&self, number: u32) -> Option<&Variant> {
+        if self.0.set.variant_slots() == 0 {
+            return None;
+        }
+        let slot = self.0.set.variant_slot(number)?;
+        let word = self.0.words[Layout::of(&self.0.set).results + slot / 8].load(Ordering::Relaxed);
+        let position = ((word >> (slot % 8 * 8)) as u8).checked_sub(NO_VARIANT + 1)?;
+        self.0.set.definition(number)?.variants().get(usize::from(position))
+    }
+
+    fn entry(&self, number: u32) -> Entry<'_> {
+        let set = &self.0.set;
+        Entry {
+            name: set.name(number),
+            enabled: self.is_on(number),
+            variant: self.variant_of(number).map(Variant::name),
+            is_hidden: set.is_hidden(number),
+        }
+    }
+
+    fn read_word(&self, number: u32) -> &AtomicU64 {
+        let layout = Layout::of(&self.0.set);
+        &self.0.words[layout.results + layout.variants + number as usize / 64]
+    }
+
+    #[inline]
+    fn mark_read(&self, number: u32) {
+        let (word, bit) = (self.read_word(number), 1 << (number % 64));
+        // A mark that is there needs no exclusive cache line.
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    fn is_read(&self, number: u32) -> bool {
+        self.read_word(number).load(Ordering::Relaxed) >> (number % 64) & 1 == 1
+    }
+
+    fn mark_all_read(&self) {
+        for number in (0..self.0.set.len() as u32).step_by(64) {
+            self.read_word(number).store(u64::MAX, Ordering::Relaxed);
+        }
+        if let Some(outer) = &self.0.outer {
+            outer.mark_all_read();
+        }
+    }
+}
+
+/// The positions of the bits that are set.
+fn ones(words: &[u64]) -> impl Iterator<Item = u32> + '_ {
+    words.iter().zip(0_u32..).flat_map(|(&word, at)| {
+        let mut rest = word;
+        std::iter::from_fn(move || {
+            let bit = (rest != 0).then(|| rest.trailing_zeros())?;
+            rest &= rest - 1;
+            Some(at * 64 + bit)
+        })
+    })
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let active: Vec<&str> = self.entries().filter(|entry| entry.enabled).map(|entry| entry.name).collect();
+        f.debug_struct("Flags").field("version", &self.version()).field("active", &active).finish_non_exhaustive()
+    }
+}
+
+/// One flag's answer, from [`Flags::iter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry<'a> {
+    /// The flag's name.
+    pub name: &'a str,
+    /// Whether it is on for the caller.
+    pub enabled: bool,
+    /// The variant served, if the flag is on and has variants.
+    pub variant: Option<&'a str>,
+    /// Whether the flag is never to be named to clients.
+    pub is_hidden: bool,
+}
+
+/// A variant's value is not of the type asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WrongType {
+    /// The flag's name.
+    pub flag: String,
+    reason: String,
+}
+
+impl fmt::Display for WrongType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "flag {:?}: the value of the variant served is of another type: {}", self.flag, self.reason)
+    }
+}
+
+impl std::error::Error for WrongType {}
+
+/// Builds [`Flags`] from answers that somebody else has decided.
+///
+/// ```
+/// use tower_flags::engine::Reason;
+/// use tower_flags::{Context, Flags};
+///
+/// let flags = Flags::builder().on("a").off("b").reason("b", Reason::Prerequisite).build(Context::anonymous());
+/// assert_eq!(flags.active().collect::<Vec<_>>(), ["a"]);
+/// assert_eq!(flags.evaluation("b").reason, Reason::Prerequisite);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct FlagsBuilder {
+    flags: BTreeMap<Arc<str>, (Flag, Reason)>,
+    identity: Identity,
+    problems: Vec<Problem>,
+}
+
+impl FlagsBuilder {
+    /// A flag that is on. Names that no flag can have are left out; see [`build`](Self::build).
+    pub fn on(self, name: &str) -> Self {
+        self.set(name, Flag::on())
+    }
+
+    /// A flag that is off.
+    pub fn off(self, name: &str) -> Self {
+        self.set(name, Flag::rollout(Percentage::ZERO))
+    }
+
+    /// A flag that is on with a variant, which stands for a value (`null` for none).
+    pub fn variant(self, name: &str, variant: &str, value: impl Into<Value>) -> Self {
+        let value = Some(value.into()).filter(|value| !value.is_null());
+        let variant = Variant { name: variant.to_owned(), weight: Percentage::HUNDRED, value };
+        self.set(name, Flag { variants: vec![variant], ..Flag::on() })
+    }
+
+    /// Why a flag that was given is as it is; [`Reason::Static`] unless said.
+    pub fn reason(mut self, name: &str, reason: Reason) -> Self {
+        if let Some((_, slot)) = self.flags.get_mut(name) {
+            *slot = reason;
+        }
+        self
+    }
+
+    /// Marks a flag that was given as never to be named to clients.
+    pub fn hidden(mut self, name: &str) -> Self {
+        if let Some((flag, _)) = self.flags.get_mut(name) {
+            flag.hidden = true;
+        }
+        self
+    }
+
+    /// The source, its version in this process, and its own version or digest.
+    pub fn identity(mut self, source: SourceId, version: u64, origin: impl Into<String>) -> Self {
+        self.identity = Identity { source, version, origin: origin.into() };
+        self
+    }
+
+    fn set(mut self, name: &str, flag: Flag) -> Self {
+        if is_name(name) && self.flags.len() < super::read::MAX_FLAGS {
+            self.flags.insert(Arc::from(name), (flag, Reason::Static));
+        } else {
+            self.problems.push(Problem::new(NAME_PATTERN, quoted(name)).of_flag(name));
+        }
+        self
+    }
+
+    /// What could not be taken: names that no flag can have, and flags above 10 000.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The answers, for a caller.
+    #[must_use]
+    pub fn build(self, context: Context) -> Flags {
+        let flags = self.flags.into_iter().map(|(name, (flag, reason))| (name, (Arc::new(flag), reason))).collect();
+        Flags::decide(FlagSet::given(flags, self.identity), context, Instant::MIN, Box::default())
+    }
+}

@@ -1,0 +1,267 @@
+//! Instants and days, as data: the engine never asks what time it is.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use serde::{Serialize, Serializer};
+
+/// A point in time in UTC, with nanoseconds.
+///
+/// Read and written as RFC 3339 with an offset; the offset is applied and not kept.
+///
+/// ```
+/// use tower_flags::Instant;
+///
+/// let start: Instant = "2026-12-01T10:00:00+01:00".parse()?;
+/// assert_eq!(start.to_string(), "2026-12-01T09:00:00Z");
+/// assert!(start < "2026-12-01T09:00:00.5Z".parse()?);
+/// assert!("2026-12-01".parse::<Instant>().is_err());
+/// # Ok::<(), tower_flags::engine::NotAnInstant>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant {
+    /// Since 1970-01-01T00:00:00Z. A duration and not `jiff::Timestamp`, which ends a day before
+    /// the year 9999 does.
+    since_epoch: SignedDuration,
+}
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+impl Instant {
+    /// The earliest instant there is: the start of the year 0.
+    pub const MIN: Self = Self { since_epoch: SignedDuration::new(-62_167_219_200, 0) };
+    /// The latest instant there is: the last nanosecond of the year 9999.
+    pub const MAX: Self = Self { since_epoch: SignedDuration::new(253_402_300_799, 999_999_999) };
+
+    /// The instant that many milliseconds after 1970-01-01T00:00:00Z, held to [`MIN`](Self::MIN)
+    /// and [`MAX`](Self::MAX).
+    #[must_use]
+    pub fn from_unix_millis(millis: i64) -> Self {
+        Self::held(SignedDuration::from_millis(millis))
+    }
+
+    /// Whole milliseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn unix_millis(self) -> i64 {
+        i64::try_from(self.since_epoch.as_millis()).expect("the years 0 to 9999 fit 64 bits of milliseconds")
+    }
+
+    fn held(since_epoch: SignedDuration) -> Self {
+        Self { since_epoch: since_epoch.clamp(Self::MIN.since_epoch, Self::MAX.since_epoch) }
+    }
+
+    fn date_time(self) -> DateTime {
+        EPOCH.checked_add(self.since_epoch).unwrap_or(DateTime::MAX)
+    }
+}
+
+/// System times outside the years 0 to 9999 become [`Instant::MIN`] or [`Instant::MAX`].
+impl From<SystemTime> for Instant {
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => SignedDuration::try_from(after).map_or(Self::MAX, Self::held),
+            Err(before) => SignedDuration::try_from(before.duration()).map_or(Self::MIN, |before| Self::held(-before)),
+        }
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}Z", self.date_time())
+    }
+}
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl FromStr for Instant {
+    type Err = NotAnInstant;
+
+    /// # Errors
+    ///
+    /// Whatever is not a date, a `T`, a time to the second and an offset (`Z` or `+HH:MM`).
+    fn from_str(text: &str) -> Result<Self, NotAnInstant> {
+        // jiff reads more than RFC 3339 (missing minutes, zone annotations); a plan that other
+        // readers of the same document refuse helps nobody.
+        if !has_rfc_3339_shape(text.as_bytes()) {
+            return Err(NotAnInstant);
+        }
+        let (date_time, offset) = text.split_at(text.len() - if text.ends_with(['Z', 'z']) { 1 } else { 6 });
+        let local: DateTime = date_time.parse().map_err(|_| NotAnInstant)?;
+        let since_epoch = local.duration_since(EPOCH) - offset_of(offset).ok_or(NotAnInstant)?;
+        let instant = Self { since_epoch };
+        if (Self::MIN..=Self::MAX).contains(&instant) { Ok(instant) } else { Err(NotAnInstant) }
+    }
+}
+
+/// `Z`, or `+HH:MM` or `-HH:MM` below a day.
+fn offset_of(text: &str) -> Option<SignedDuration> {
+    let Some((sign, time)) = text.split_at_checked(1).filter(|(_, time)| !time.is_empty()) else {
+        return Some(SignedDuration::ZERO);
+    };
+    let (hours, minutes) = time.split_once(':')?;
+    let (hours, minutes) = (hours.parse::<i64>().ok()?, minutes.parse::<i64>().ok()?);
+    let offset = SignedDuration::from_secs((hours * 60 + minutes) * 60);
+    (hours < 24 && minutes < 60).then_some(if sign == "-" { -offset } else { offset })
+}
+
+fn has_rfc_3339_shape(text: &[u8]) -> bool {
+    fn matches(text: &[u8], shape: &[u8]) -> bool {
+        text.len() == shape.len()
+            && text.iter().zip(shape).all(|(byte, shape)| match shape {
+                b'0' => byte.is_ascii_digit(),
+                b'T' | b'Z' => byte.to_ascii_uppercase() == *shape,
+                b'+' => matches!(byte, b'+' | b'-'),
+                _ => byte == shape,
+            })
+    }
+    let Some((date_time, mut rest)) = text.split_at_checked(19) else { return false };
+    if let [b'.', fraction @ ..] = rest {
+        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 || digits > 9 {
+            return false;
+        }
+        rest = &fraction[digits..];
+    }
+    matches(date_time, b"0000-00-00T00:00:00") && (matches(rest, b"Z") || matches(rest, b"+00:00"))
+}
+
+/// A text that is not an instant; says what one looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnInstant;
+
+impl fmt::Display for NotAnInstant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}", Instant::EXPECTED)
+    }
+}
+
+impl std::error::Error for NotAnInstant {}
+
+impl Instant {
+    pub(crate) const EXPECTED: &str = "an RFC 3339 instant with an offset, such as 2026-12-01T09:00:00Z";
+}
+
+/// A calendar day in UTC, as `created_at` and `expires_at` name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(jiff::civil::Date);
+
+impl Day {
+    /// Whether the whole day lies before `now`.
+    ///
+    /// ```
+    /// use tower_flags::engine::Day;
+    ///
+    /// let expires: Day = "2027-03-01".parse()?;
+    /// assert!(!expires.is_over_at("2027-03-01T23:59:59Z".parse().unwrap()));
+    /// assert!(expires.is_over_at("2027-03-02T00:00:00Z".parse().unwrap()));
+    /// # Ok::<(), tower_flags::engine::NotADay>(())
+    /// ```
+    #[must_use]
+    pub fn is_over_at(self, now: Instant) -> bool {
+        now.date_time().date() > self.0
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl FromStr for Day {
+    type Err = NotADay;
+
+    /// # Errors
+    ///
+    /// Whatever is not a day of the calendar written `YYYY-MM-DD`.
+    fn from_str(text: &str) -> Result<Self, NotADay> {
+        if text.len() != 10 {
+            return Err(NotADay);
+        }
+        text.parse().map(Self).map_err(|_| NotADay)
+    }
+}
+
+impl Day {
+    pub(crate) const EXPECTED: &str = "a day of the calendar, such as 2027-03-01";
+}
+
+/// A text that is not a day; says what one looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotADay;
+
+impl fmt::Display for NotADay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}", Day::EXPECTED)
+    }
+}
+
+impl std::error::Error for NotADay {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_applied_and_fractions_kept() {
+        let instant: Instant = "2026-12-01T09:00:00.123456789-01:30".parse().unwrap();
+        assert_eq!(instant.to_string(), "2026-12-01T10:30:00.123456789Z");
+        assert_eq!("2026-12-01t09:00:00z".parse::<Instant>().unwrap().to_string(), "2026-12-01T09:00:00Z");
+    }
+
+    #[test]
+    fn the_years_0_to_9999_are_instants() {
+        for text in ["0000-01-01T00:00:00Z", "1969-12-31T23:59:59.5Z", "9999-12-31T23:59:59.999999999Z"] {
+            assert_eq!(text.parse::<Instant>().unwrap().to_string(), text);
+        }
+        assert_eq!("0000-01-01T00:00:00Z".parse(), Ok(Instant::MIN));
+        assert_eq!("9999-12-31T23:59:59.999999999Z".parse(), Ok(Instant::MAX));
+        assert_eq!(Instant::from_unix_millis(i64::MAX), Instant::MAX);
+        assert_eq!(Instant::from_unix_millis(-1).unix_millis(), -1);
+    }
+
+    #[test]
+    fn what_rfc_3339_does_not_allow_is_refused() {
+        for text in [
+            "",
+            "2026-12-01",
+            "2026-12-01T09:00:00",
+            "2026-12-01T09:00Z",
+            "2026-12-01 09:00:00Z",
+            "2026-12-01T09:00:00+01",
+            "2026-12-01T09:00:00+01:00[Europe/Paris]",
+            "2026-13-01T09:00:00Z",
+            "2026-02-29T09:00:00Z",
+            "2026-12-01T24:00:00Z",
+            "2026-12-01T09:00:00+24:00",
+            "2026-12-01T09:00:00+01:60",
+            "9999-12-31T23:59:59-00:01",
+            "2026-12-01T09:00:00.Z",
+            "２026-12-01T09:00:00Z",
+        ] {
+            assert_eq!(text.parse::<Instant>(), Err(NotAnInstant), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_ends_at_midnight_utc() {
+        let day: Day = "2028-02-29".parse().unwrap();
+        assert!(!day.is_over_at("2028-02-29T23:59:59.999Z".parse().unwrap()));
+        assert!(day.is_over_at("2028-03-01T00:00:00Z".parse().unwrap()));
+        assert!("2027-02-29".parse::<Day>().is_err());
+        assert!("20270301".parse::<Day>().is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! A whole document: its frame, its limits, and each flag by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::flag::{self, FlagReading};
+use super::keys::{NAME_PATTERN, is_name, nearest};
+use super::parts::{Located, located};
+use crate::engine::flag::Flag;
+use crate::engine::problem::{Problem, Severity, quoted};
+use crate::engine::text::{self, Node, View};
+
+/// Most bytes of a document.
+pub(crate) const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
+/// Most flags of a document.
+pub(crate) const MAX_FLAGS: usize = 10_000;
+
+/// The formats a document is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    #[cfg(feature = "file")]
+    Toml,
+}
+
+/// What a document says of one flag.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Definition {
+    Good(Arc<Flag>),
+    /// Not usable; `is_killed` when it legibly says that the flag is off.
+    Refused {
+        is_killed: bool,
+    },
+}
+
+/// Definitions by name, and everything that was wrong.
+pub(crate) type Definitions = (BTreeMap<Arc<str>, Definition>, Vec<Problem>);
+
+/// Reads a document. Errors are those that refuse it as a whole.
+pub(crate) fn read(text: &str, format: Format) -> Result<Definitions, Problem> {
+    if text.len() > MAX_DOCUMENT {
+        let found = format!("one of {}", text.len());
+        return Err(Problem::new(format!("a document of at most {MAX_DOCUMENT} bytes"), found));
+    }
+    match format {
+        Format::Json => read_root(&text::json(text)?),
+        #[cfg(feature = "file")]
+        Format::Toml => read_root(&text::TomlDocument::parse(text)?.root()),
+    }
+    .map(|(flags, problems)| (flags, with_positions(problems, text)))
+    .map_err(|Located { problem, offset }| problem.at_offset(text, offset))
+}
+
+fn read_root(root: &Node<'_>) -> Result<(BTreeMap<Arc<str>, Definition>, Vec<Located>), Located> {
+    let View::Map(members) = root.view() else {
+        return Err(located(root, Problem::new("an object with the key \"flags\"", root.describe())));
+    };
+    let mut flags = None;
+    for (key, node) in members {
+        match key.as_ref() {
+            "flags" if flags.is_none() => flags = Some(node),
+            "flags" => {
+                return Err(located(&node, Problem::new("each key once", "\"flags\" twice").at_path("flags")));
+            }
+            "$schema" => {}
+            other => {
+                let mut problem = Problem::new("only the keys flags and $schema", quoted(other));
+                problem = match nearest(other, ["flags", "$schema"]) {
+                    Some(near) => problem.with_help(format!("did you mean {near:?}?")),
+                    None => problem.with_help("flags stand under the key \"flags\""),
+                };
+                return Err(located(&node, problem));
+            }
+        }
+    }
+    let Some(flags) = flags else {
+        return Err(located(root, Problem::new("an object with the key \"flags\"", root.describe())));
+    };
+    let View::Map(members) = flags.view() else {
+        let problem = Problem::new("an object from names to flags", flags.describe()).at_path("flags");
+        return Err(located(&flags, problem));
+    };
+    if members.len() > MAX_FLAGS {
+        let problem = Problem::new(format!("at most {MAX_FLAGS} flags"), members.len().to_string());
+        return Err(located(&flags, problem.at_path("flags")));
+    }
+    Ok(read_flags(members))
+}
+
+fn read_flags(members: Vec<(std::borrow::Cow<'_, str>, Node<'_>)>) -> (BTreeMap<Arc<str>, Definition>, Vec<Located>) {
+    let mut definitions: BTreeMap<Arc<str>, Definition> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, node) in members {
+        if !is_name(&name) {
+            let problem = Problem::new(NAME_PATTERN, quoted(&name)).of_flag(&name);
+            problems.push(located(&node, problem));
+            continue;
+        }
+        if node.is_null() && !definitions.contains_key(name.as_ref()) {
+            continue;
+        }
+        let FlagReading { flag, is_killed, errors, warnings } = flag::read(Some(&name), &node);
+        let mut add = |mut located: Located| {
+            located.problem = located.problem.of_flag(&name);
+            problems.push(located);
+        };
+        errors.into_iter().chain(warnings).for_each(&mut add);
+        let definition = match (flag, definitions.get(name.as_ref())) {
+            (Some(flag), None) => Definition::Good(Arc::new(flag)),
+            (None, None) => Definition::Refused { is_killed },
+            // Which of the two was meant nobody can say, but a kill among them is taken.
+            (_, Some(first)) => {
+                add(located(&node, Problem::new("each flag once", format!("{} twice", quoted(&name)))));
+                Definition::Refused { is_killed: is_killed || first.is_killed() }
+            }
+        };
+        definitions.insert(Arc::from(name.as_ref()), definition);
+    }
+    (definitions, problems)
+}
+
+impl Definition {
+    pub(crate) fn is_killed(&self) -> bool {
+        match self {
+            Self::Good(flag) => !flag.enabled,
+            Self::Refused { is_killed } => *is_killed,
+        }
+    }
+}
+
+/// Turns offsets into lines and columns in one walk over the text; errors come before warnings,
+/// each in the order of the document.
+fn with_positions(mut problems: Vec<Located>, text: &str) -> Vec<Problem> {
+    problems.sort_by_key(|located| located.offset);
+    let (mut line, mut column, mut walked) = (1, 1, 0);
+    let mut positioned: Vec<Problem> = problems
+        .into_iter()
+        .map(|Located { mut problem, offset }| {
+            let mut rest = &text[walked..offset];
+            if let Some((before, last_line)) = rest.rsplit_once('\n') {
+                line += before.matches('\n').count() + 1;
+                column = 1;
+                rest = last_line;
+            }
+            column += rest.chars().count();
+            walked = offset;
+            problem.line = Some(line);
+            problem.column = Some(column);
+            problem
+        })
+        .collect();
+    positioned.sort_by_key(|problem| problem.severity == Severity::Warning);
+    positioned
+}

@@ -1,0 +1,14 @@
+//! From text to definitions, with every problem named.
+//!
+//! A flag is read to its end even where parts are wrong, so that one look at the problems is enough
+//! to mend it. Keys are collected first and read after, because some mean something only beside
+//! others.
+
+mod document;
+mod flag;
+mod keys;
+mod parts;
+
+pub(crate) use document::{Definition, Format, MAX_FLAGS, read as document};
+pub(crate) use flag::flag_from_json;
+pub(crate) use keys::{Key, NAME_PATTERN, is_name, nearest, spelling_of};

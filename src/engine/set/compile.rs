@@ -1,0 +1,465 @@
+//! From definitions to tables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::decide::{Forced, ForcedAt};
+use super::plan::Plan;
+use super::requires::{Fault, Graph, MAX_DEPTH};
+use crate::engine::context::Context;
+use crate::engine::document::{Document, kept};
+use crate::engine::flag::{Flag, Requirement};
+use crate::engine::flags::Flags;
+use crate::engine::instant::Instant;
+use crate::engine::lists::{Index, Place, Texts};
+use crate::engine::problem::{Problem, quoted};
+use crate::engine::read::{Definition, nearest};
+use crate::engine::reason::Reason;
+
+/// Which source a set comes from. Two layers over the same source share the set that a request
+/// has pinned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SourceId(pub u64);
+
+/// A compiled, immutable set of flags: the answers to every question about them except who asks.
+///
+/// Made by sources; on its own it serves applications that decide outside of requests.
+///
+/// ```
+/// use tower_flags::{Context, Document, FlagSet, Instant};
+///
+/// let document = Document::from_json(r#"{"flags": {"search": {"allowed_users": ["alice"]}}}"#)?;
+/// let now: Instant = "2026-12-01T09:00:00Z".parse().unwrap();
+/// let set = FlagSet::compile(&document, now);
+/// assert!(set.evaluate(&Context::user("alice"), now).is_enabled("search"));
+/// assert!(!set.evaluate(&Context::user("bob"), now).is_enabled("search"));
+/// # Ok::<(), tower_flags::Problem>(())
+/// ```
+#[derive(Debug)]
+pub struct FlagSet {
+    core: Arc<Core>,
+    plan: Plan,
+}
+
+/// Where a set comes from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identity {
+    pub(crate) source: SourceId,
+    pub(crate) version: u64,
+    pub(crate) origin: String,
+}
+
+/// What a set holds whatever the time.
+#[derive(Debug)]
+pub(super) struct Core {
+    identity: Identity,
+    /// In ascending byte order; a flag's number is its position.
+    names: Box<[Arc<str>]>,
+    definitions: Box<[Definition]>,
+    by_name: Index,
+    pub(super) users: Index,
+    pub(super) groups: Index,
+    /// Flags that require others, each after those it requires.
+    pub(super) requirements: Box<[(u32, Box<[Need]>)]>,
+    /// Flags with variants, ascending; the position is the slot of the variant in the answers.
+    pub(super) split: Box<[u32]>,
+    /// Flags that are switched off.
+    killed: Bits,
+    hidden: Bits,
+    /// Why a name that is not here is off.
+    absent: Reason,
+    /// Reasons given by a foreign engine, in the order of names; empty for our own sets.
+    given_reasons: Box<[Reason]>,
+    problems: Box<[Problem]>,
+}
+
+/// A required flag, and the number of the variant it must have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need {
+    pub(super) flag: u32,
+    pub(super) variant: Option<u8>,
+}
+
+/// One bit a flag.
+#[derive(Clone, Debug)]
+pub(crate) struct Bits(Box<[u64]>);
+
+impl Bits {
+    pub(crate) fn zero(flags: usize) -> Self {
+        Self(vec![0; flags.div_ceil(64)].into_boxed_slice())
+    }
+
+    pub(crate) fn set(&mut self, flag: u32) {
+        self.0[flag as usize / 64] |= 1 << (flag % 64);
+    }
+
+    pub(crate) fn get(&self, flag: u32) -> bool {
+        self.0[flag as usize / 64] >> (flag % 64) & 1 == 1
+    }
+
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl FlagSet {
+    /// Compiles a document. Flags whose `requires` are unknown, cyclic or too deep are refused one
+    /// by one; [`problems`](Self::problems) names them together with those of the document.
+    #[must_use]
+    pub fn compile(document: &Document, now: Instant) -> Arc<Self> {
+        Self::compile_after(document, None, Identity { version: 1, ..Identity::default() }, now)
+    }
+
+    /// Compiles what follows `previous`, whose definitions stay in force where new ones cannot.
+    pub(crate) fn compile_after(
+        document: &Document,
+        previous: Option<&Self>,
+        identity: Identity,
+        now: Instant,
+    ) -> Arc<Self> {
+        let settled = Settled::from(document, previous);
+        let core = Core::build(settled, identity, Reason::Unknown, Box::default());
+        let plan = Plan::at(&core, now);
+        Arc::new(Self { core: Arc::new(core), plan })
+    }
+
+    /// A set without flags; every name is off for the given reason.
+    pub(crate) fn empty(absent: Reason, source: SourceId) -> Arc<Self> {
+        let core = Core::build(Settled::default(), Identity { source, ..Identity::default() }, absent, Box::default());
+        let plan = Plan::at(&core, Instant::MIN);
+        Arc::new(Self { core: Arc::new(core), plan })
+    }
+
+    /// A set whose answers somebody else gave: every flag is static.
+    pub(crate) fn given(flags: BTreeMap<Arc<str>, (Arc<Flag>, Reason)>, identity: Identity) -> Arc<Self> {
+        let mut settled = Settled::default();
+        let mut reasons = Vec::with_capacity(flags.len());
+        for (name, (flag, reason)) in flags {
+            settled.names.push(name);
+            settled.definitions.push(Definition::Good(flag));
+            reasons.push(reason);
+        }
+        let core = Core::build(settled, identity, Reason::Unknown, reasons.into_boxed_slice());
+        let plan = Plan::at(&core, Instant::MIN);
+        Arc::new(Self { core: Arc::new(core), plan })
+    }
+
+    /// Decides every flag for one caller at one instant.
+    #[must_use]
+    pub fn evaluate(self: &Arc<Self>, context: &Context, now: Instant) -> Flags {
+        Flags::decide(self.pinned_at(now), context.clone(), now, Box::default())
+    }
+
+    /// Like [`evaluate`](Self::evaluate), with some flags forced from outside (step 3 of the order
+    /// of deciding). Of several entries for one flag the first counts; unknown names are passed over.
+    #[must_use]
+    pub fn evaluate_forced(self: &Arc<Self>, context: &Context, now: Instant, forced: &[Forced]) -> Flags {
+        let mut resolved: Vec<ForcedAt> = Vec::with_capacity(forced.len());
+        for entry in forced {
+            if let Some(flag) = self.number(&entry.flag)
+                && resolved.iter().all(|other| other.flag != flag)
+            {
+                let variant = entry.variant.as_deref().and_then(|name| self.definition(flag)?.variant_number(name));
+                resolved.push(ForcedAt { flag, enabled: entry.enabled, variant, reason: entry.by.reason() });
+            }
+        }
+        Flags::decide(self.pinned_at(now), context.clone(), now, resolved.into_boxed_slice())
+    }
+
+    /// This set with its schedules resolved for `now`.
+    pub(crate) fn pinned_at(self: &Arc<Self>, now: Instant) -> Arc<Self> {
+        if self.plan.holds_at(now) {
+            return Arc::clone(self);
+        }
+        Arc::new(Self { core: Arc::clone(&self.core), plan: Plan::at(&self.core, now) })
+    }
+
+    /// The instant of the next change by a schedule, if one is to come.
+    #[must_use]
+    pub fn next_change(&self) -> Option<Instant> {
+        self.plan.until()
+    }
+
+    /// The source the set comes from.
+    #[must_use]
+    pub fn source(&self) -> SourceId {
+        self.core.identity.source
+    }
+
+    /// The number of the set in its process: raised by one at each swap; 0 before the first load.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.core.identity.version
+    }
+
+    /// The store's own version or digest, which processes can compare.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.core.identity.origin
+    }
+
+    /// Everything that is wrong with the definitions in the set.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.core.problems
+    }
+
+    /// How many flags there are, refused ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.core.len()
+    }
+
+    /// Whether there are no flags.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The definition in force of a flag.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> Option<&Flag> {
+        self.definition(self.number(name)?)
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    #[inline]
+    pub(crate) fn number(&self, name: &str) -> Option<u32> {
+        let candidates = self.core.by_name.candidates(name.as_bytes());
+        candidates.iter().find(|place| *self.core.names[place.flag as usize] == *name).map(|place| place.flag)
+    }
+
+    pub(crate) fn name(&self, number: u32) -> &str {
+        &self.core.names[number as usize]
+    }
+
+    pub(crate) fn definition(&self, number: u32) -> Option<&Flag> {
+        match &self.core.definitions[number as usize] {
+            Definition::Good(flag) => Some(flag),
+            Definition::Refused { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_killed(&self, number: u32) -> bool {
+        self.core.killed.get(number)
+    }
+
+    pub(crate) fn killed(&self) -> &Bits {
+        &self.core.killed
+    }
+
+    pub(crate) fn is_hidden(&self, number: u32) -> bool {
+        self.core.hidden.get(number)
+    }
+
+    pub(crate) fn hidden(&self) -> &Bits {
+        &self.core.hidden
+    }
+
+    pub(crate) fn absent(&self) -> Reason {
+        self.core.absent
+    }
+
+    pub(crate) fn given_reason(&self, number: u32) -> Option<Reason> {
+        self.core.given_reasons.get(number as usize).copied()
+    }
+
+    /// Slot of a flag's variant in the answers, if it has variants.
+    pub(crate) fn variant_slot(&self, number: u32) -> Option<usize> {
+        self.core.split.binary_search(&number).ok()
+    }
+
+    pub(crate) fn variant_slots(&self) -> usize {
+        self.core.split.len()
+    }
+}
+
+impl Core {
+    fn build(settled: Settled, identity: Identity, absent: Reason, given_reasons: Box<[Reason]>) -> Self {
+        let Settled { names, definitions, requirements, problems } = settled;
+        let flags = |wanted: fn(&Flag) -> bool| {
+            definitions.iter().zip(0_u32..).filter_map(move |(definition, number)| match definition {
+                Definition::Good(flag) if wanted(flag) => Some((number, flag.as_ref())),
+                _ => None,
+            })
+        };
+        let index = |list: fn(&Flag) -> Option<&Texts>| {
+            Index::build(flags(|flag| flag.enabled).flat_map(move |(flag, definition)| {
+                list(definition)
+                    .into_iter()
+                    .flat_map(|texts| texts.iter().zip(0_u32..))
+                    .map(move |(text, entry)| (Place { flag, entry }, text))
+            }))
+        };
+        let by_name =
+            Index::build(names.iter().zip(0_u32..).map(|(name, flag)| (Place { flag, entry: 0 }, name.as_ref())));
+        let (mut killed, mut hidden) = (Bits::zero(names.len()), Bits::zero(names.len()));
+        for (definition, number) in definitions.iter().zip(0_u32..) {
+            if definition.is_killed() {
+                killed.set(number);
+            }
+        }
+        flags(|flag| flag.hidden).for_each(|(number, _)| hidden.set(number));
+        let split = flags(|flag| !flag.variants.is_empty()).map(|(number, _)| number).collect();
+        Self {
+            by_name,
+            users: index(|flag| flag.allowed_users.as_ref()),
+            groups: index(|flag| flag.allowed_groups.as_ref()),
+            requirements,
+            split,
+            killed,
+            hidden,
+            absent,
+            given_reasons,
+            problems,
+            names: names.into_boxed_slice(),
+            definitions: definitions.into_boxed_slice(),
+            identity,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(super) fn enabled_flags(&self) -> impl Iterator<Item = (u32, &Flag)> {
+        self.definitions.iter().zip(0_u32..).filter_map(|(definition, number)| match definition {
+            Definition::Good(flag) if flag.enabled => Some((number, flag.as_ref())),
+            _ => None,
+        })
+    }
+
+    pub(super) fn allows(&self, list: fn(&Flag) -> Option<&Texts>, place: Place, text: &[u8]) -> bool {
+        match &self.definitions[place.flag as usize] {
+            Definition::Good(flag) => {
+                list(flag).is_some_and(|texts| texts.get(place.entry as usize).as_bytes() == text)
+            }
+            Definition::Refused { .. } => false,
+        }
+    }
+}
+
+/// Definitions after everything that one flag says of others is checked.
+#[derive(Default)]
+struct Settled {
+    names: Vec<Arc<str>>,
+    definitions: Vec<Definition>,
+    requirements: Box<[(u32, Box<[Need]>)]>,
+    problems: Box<[Problem]>,
+}
+
+impl Settled {
+    /// Refuses flags whose `requires` cannot be met by any set, until none is left: refusing one
+    /// brings back an earlier definition, which may require something else.
+    fn from(document: &Document, previous: Option<&FlagSet>) -> Self {
+        let (names, mut definitions): (Vec<Arc<str>>, Vec<Definition>) =
+            document.flags.iter().map(|(name, definition)| (Arc::clone(name), definition.clone())).unzip();
+        let mut problems = document.problems.clone();
+        let mut has_fallen_back = Bits::zero(names.len());
+        let requirements = loop {
+            let faults = match requirements(&names, &definitions) {
+                Ok(requirements) => break requirements,
+                Err(faults) => faults,
+            };
+            for (number, problem) in faults {
+                let definition = &mut definitions[number as usize];
+                let is_killed = definition.is_killed();
+                let earlier = previous
+                    .filter(|_| !has_fallen_back.get(number))
+                    .and_then(|previous| previous.shared_flag(&names[number as usize]));
+                has_fallen_back.set(number);
+                problems.push(problem.of_flag(&names[number as usize]));
+                *definition = match earlier {
+                    Some(earlier) => Definition::Good(kept(earlier, is_killed)),
+                    None => Definition::Refused { is_killed },
+                };
+            }
+        };
+        Self { names, definitions, requirements, problems: problems.into_boxed_slice() }
+    }
+}
+
+impl FlagSet {
+    fn shared_flag(&self, name: &str) -> Option<&Arc<Flag>> {
+        match &self.core.definitions[self.number(name)? as usize] {
+            Definition::Good(flag) => Some(flag),
+            Definition::Refused { .. } => None,
+        }
+    }
+}
+
+type Requirements = Box<[(u32, Box<[Need]>)]>;
+
+/// Resolves names to numbers and orders the flags, or says what is wrong with which.
+fn requirements(names: &[Arc<str>], definitions: &[Definition]) -> Result<Requirements, Vec<(u32, Problem)>> {
+    let mut needs: BTreeMap<u32, Box<[Need]>> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (definition, number) in definitions.iter().zip(0_u32..) {
+        let Definition::Good(flag) = definition else { continue };
+        if flag.requires.is_empty() {
+            continue;
+        }
+        match flag
+            .requires
+            .iter()
+            .enumerate()
+            .map(|(at, requirement)| need(at, requirement, names, definitions))
+            .collect()
+        {
+            Ok(resolved) => {
+                needs.insert(number, resolved);
+            }
+            Err(problem) => faults.push((number, problem)),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let edges = needs.iter().map(|(&flag, needs)| (flag, needs.iter().map(|need| need.flag).collect())).collect();
+    match (Graph { edges }).order() {
+        Ok(order) => Ok(order.into_iter().filter_map(|flag| Some((flag, needs.remove(&flag)?))).collect()),
+        Err(faults) => Err(faults
+            .into_iter()
+            .map(|(flag, fault)| {
+                let problem = match fault {
+                    Fault::Cycle => Problem::new("flags that do not wait for each other", "a cycle"),
+                    Fault::TooDeep => {
+                        Problem::new(format!("a chain of at most {MAX_DEPTH} required flags"), "a longer one")
+                    }
+                };
+                (flag, problem.at_path("requires"))
+            })
+            .collect()),
+    }
+}
+
+fn need(
+    position: usize,
+    requirement: &Requirement,
+    names: &[Arc<str>],
+    definitions: &[Definition],
+) -> Result<Need, Problem> {
+    let path = format!("requires.{position}");
+    let Ok(at) = names.binary_search_by(|name| name.as_ref().cmp(requirement.flag.as_str())) else {
+        let mut problem = Problem::new("the name of another flag", quoted(&requirement.flag)).at_path(path);
+        if let Some(near) = nearest(&requirement.flag, names.iter().map(AsRef::as_ref)) {
+            problem = problem.with_help(format!("did you mean {near:?}?"));
+        }
+        return Err(problem);
+    };
+    let flag = u32::try_from(at).expect("a set has at most 10 000 flags");
+    let (Some(variant), Definition::Good(required)) = (&requirement.variant, &definitions[at]) else {
+        return Ok(Need { flag, variant: None });
+    };
+    match required.variant_number(variant) {
+        Some(number) => Ok(Need { flag, variant: Some(number) }),
+        None => Err(Problem::new(format!("a variant of flag {:?}", requirement.flag), quoted(variant)).at_path(path)),
+    }
+}

@@ -1,0 +1,16 @@
+//! The compiled form of a document: what does not depend on the caller is decided once.
+//!
+//! * `compile` settles which definition of each flag is in force and lays out the tables.
+//! * `requires` orders flags after those they require and refuses cycles.
+//! * `plan` resolves percentages for an instant.
+//! * `decide` answers for one caller, all flags at once or one flag with its reason.
+
+mod compile;
+mod decide;
+mod plan;
+mod requires;
+
+pub(crate) use compile::{Bits, Identity};
+pub use compile::{FlagSet, SourceId};
+pub use decide::{Forced, ForcedBy};
+pub(crate) use decide::{ForcedAt, NO_VARIANT, decide_all, decide_one, settle_requirements};

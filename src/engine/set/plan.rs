@@ -1,0 +1,66 @@
+//! Percentages resolved for an instant, and how long that stays right.
+
+use super::compile::{Bits, Core};
+use crate::engine::instant::Instant;
+use crate::engine::percentage::Percentage;
+
+/// What is decided before any caller is known.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The plan holds from this instant on (for ever back if `None`)…
+    since: Option<Instant>,
+    /// …up to and without this one (for ever if `None`).
+    until: Option<Instant>,
+    /// Flags that are on for everyone, if what they require is.
+    pub(super) on: Bits,
+    /// Flags without rules that are on for a share of the users.
+    pub(super) partial: Box<[Share]>,
+    /// Flags with rules; the percentage counts where no rule matches.
+    pub(super) ruled: Box<[Share]>,
+}
+
+/// A flag and its percentage in force.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) flag: u32,
+    pub(super) percentage: Percentage,
+}
+
+impl Plan {
+    pub(super) fn at(core: &Core, now: Instant) -> Self {
+        let (mut since, mut until): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut on = Bits::zero(core.len());
+        let (mut partial, mut ruled) = (Vec::new(), Vec::new());
+        for (number, flag) in core.enabled_flags() {
+            let percentage = match &flag.schedule {
+                None => flag.percentage_at(now),
+                Some(schedule) => {
+                    let (percentage, from, to) = schedule.at(now);
+                    since = since.max(from);
+                    until = match (until, to) {
+                        (Some(a), Some(b)) => Some(a.min(b)),
+                        (a, b) => a.or(b),
+                    };
+                    percentage
+                }
+            };
+            let share = Share { flag: number, percentage };
+            if !flag.rules().is_empty() {
+                ruled.push(share);
+            } else if percentage >= Percentage::HUNDRED {
+                on.set(number);
+            } else if percentage > Percentage::ZERO {
+                partial.push(share);
+            }
+        }
+        Self { since, until, on, partial: partial.into_boxed_slice(), ruled: ruled.into_boxed_slice() }
+    }
+
+    pub(super) fn holds_at(&self, now: Instant) -> bool {
+        self.since.is_none_or(|since| since <= now) && self.until.is_none_or(|until| now < until)
+    }
+
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+}

@@ -1,0 +1,21 @@
+//! Documents as text: one view over JSON and TOML that keeps positions and the digits of numbers.
+//!
+//! Reading is lazy: a [`Node`] looks one level deep when it is asked. Nothing here knows what a flag
+//! is.
+
+mod json;
+mod node;
+#[cfg(feature = "file")]
+mod toml;
+
+pub(crate) use json::{JsonNode, members};
+pub(crate) use node::{Node, View};
+#[cfg(feature = "file")]
+pub(crate) use toml::TomlDocument;
+
+use super::problem::Problem;
+
+/// The root of a JSON text.
+pub(crate) fn json(text: &str) -> Result<Node<'_>, Problem> {
+    JsonNode::root(text).map(Node::Json)
+}

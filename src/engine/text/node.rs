@@ -1,0 +1,116 @@
+//! A value in a document, whichever format it is written in.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Number, Value};
+
+use super::json::JsonNode;
+#[cfg(feature = "file")]
+use super::toml::TomlNode;
+use crate::engine::problem::quoted;
+
+/// Deepest nesting of values that are kept whole.
+const MAX_DEPTH: usize = 128;
+
+/// A value somewhere in a document.
+#[derive(Clone, Debug)]
+pub(crate) enum Node<'a> {
+    Json(JsonNode<'a>),
+    #[cfg(feature = "file")]
+    Toml(TomlNode<'a>),
+}
+
+/// One level of a value.
+#[derive(Debug)]
+pub(crate) enum View<'a> {
+    Null,
+    Bool(bool),
+    /// The digits as they were written; in TOML integers of other bases are written in ten.
+    Number(Cow<'a, str>),
+    Text(Cow<'a, str>),
+    List(Vec<Node<'a>>),
+    /// Every member in the order written, duplicates included.
+    Map(Vec<(Cow<'a, str>, Node<'a>)>),
+    /// A text with an escape that stands for no character.
+    Broken,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn view(&self) -> View<'a> {
+        match self {
+            Self::Json(node) => node.view(),
+            #[cfg(feature = "file")]
+            Self::Toml(node) => node.view(),
+        }
+    }
+
+    /// Where the value starts, in bytes from the start of the document.
+    pub(crate) fn offset(&self) -> usize {
+        match self {
+            Self::Json(node) => node.offset(),
+            #[cfg(feature = "file")]
+            Self::Toml(node) => node.offset(),
+        }
+    }
+
+    /// Bytes the value takes in the document.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Json(node) => node.text().len(),
+            #[cfg(feature = "file")]
+            Self::Toml(node) => node.len(),
+        }
+    }
+
+    /// The whole value; `None` where it is nested too deep, has a key twice, or holds a number that
+    /// JSON cannot.
+    pub(crate) fn to_value(&self) -> Option<Value> {
+        self.to_value_within(MAX_DEPTH)
+    }
+
+    fn to_value_within(&self, depth: usize) -> Option<Value> {
+        let below = depth.checked_sub(1)?;
+        Some(match self.view() {
+            View::Null => Value::Null,
+            View::Bool(value) => Value::Bool(value),
+            View::Number(digits) => Value::Number(match digits.parse::<i64>() {
+                Ok(integer) => integer.into(),
+                Err(_) => match digits.parse::<u64>() {
+                    Ok(integer) => integer.into(),
+                    Err(_) => Number::from_f64(digits.parse().ok()?)?,
+                },
+            }),
+            View::Text(text) => Value::String(text.into_owned()),
+            View::List(items) => {
+                Value::Array(items.iter().map(|item| item.to_value_within(below)).collect::<Option<_>>()?)
+            }
+            View::Map(members) => {
+                let mut object = Map::new();
+                for (key, member) in members {
+                    if object.insert(key.into_owned(), member.to_value_within(below)?).is_some() {
+                        return None;
+                    }
+                }
+                Value::Object(object)
+            }
+            View::Broken => return None,
+        })
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, Self::Json(node) if node.text() == "null")
+    }
+
+    /// What a message says was found here.
+    pub(crate) fn describe(&self) -> String {
+        match self.view() {
+            View::Null => "null".into(),
+            View::Bool(value) => value.to_string(),
+            View::Number(digits) => crate::engine::problem::shortened(&digits),
+            View::Text(text) => format!("the text {}", quoted(&text)),
+            View::List(items) => format!("a list of {}", items.len()),
+            View::Map(members) => format!("an object of {}", members.len()),
+            View::Broken => "a text with a broken escape".into(),
+        }
+    }
+}
