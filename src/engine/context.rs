@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use http::HeaderValue;
 use serde_json::Value;
 
 /// What is known about the caller of a request: a user id, groups, and attributes that rules ask.
@@ -21,12 +21,21 @@ use serde_json::Value;
 /// assert_eq!(context.attribute("plan").unwrap(), "pro");
 /// assert!(Context::user("").is_anonymous());
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Context {
-    /// UTF-8; empty for anonymous callers.
-    user: Bytes,
+    user: User,
     groups: Groups,
     attributes: Option<Arc<BTreeMap<String, Value>>>,
+}
+
+/// The user id's bytes: UTF-8, empty for anonymous callers.
+#[derive(Clone, Debug, Default)]
+enum User {
+    #[default]
+    None,
+    /// A header's value as it came.
+    Header(HeaderValue),
+    Text(Arc<str>),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -34,7 +43,7 @@ enum Groups {
     #[default]
     None,
     /// A header's value as it came: UTF-8, comma separated.
-    Line(Bytes),
+    Header(HeaderValue),
     List(Arc<[String]>),
 }
 
@@ -48,7 +57,7 @@ impl Context {
     /// The caller with this user id.
     #[must_use]
     pub fn user(user_id: impl Into<String>) -> Self {
-        Self { user: Bytes::from(user_id.into()), ..Self::default() }
+        Self { user: User::Text(user_id.into().into()), ..Self::default() }
     }
 
     /// Sets the groups the caller belongs to, in place of any set before.
@@ -72,14 +81,18 @@ impl Context {
     }
 
     /// A context over header values; both are UTF-8, which the caller has checked.
-    pub(crate) fn from_header_values(user: Bytes, groups: Option<Bytes>) -> Self {
-        Self { user, groups: groups.map_or(Groups::None, Groups::Line), attributes: None }
+    pub(crate) fn from_headers(user: Option<HeaderValue>, groups: Option<HeaderValue>) -> Self {
+        Self {
+            user: user.map_or(User::None, User::Header),
+            groups: groups.map_or(Groups::None, Groups::Header),
+            attributes: None,
+        }
     }
 
     /// The user id, if there is one.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
-        match std::str::from_utf8(&self.user) {
+        match std::str::from_utf8(self.user_bytes()) {
             Ok("") | Err(_) => None,
             Ok(user) => Some(user),
         }
@@ -87,20 +100,24 @@ impl Context {
 
     /// The user id's bytes; empty for anonymous callers.
     pub(crate) fn user_bytes(&self) -> &[u8] {
-        &self.user
+        match &self.user {
+            User::None => b"",
+            User::Header(value) => value.as_bytes(),
+            User::Text(text) => text.as_bytes(),
+        }
     }
 
     /// Whether there is no user id.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
-        self.user.is_empty()
+        self.user_bytes().is_empty()
     }
 
     /// The groups, in the order given. Empty ones are left out.
     pub fn groups(&self) -> impl Iterator<Item = &str> + Clone {
         let (line, list): (&str, &[String]) = match &self.groups {
             Groups::None => ("", &[]),
-            Groups::Line(line) => (std::str::from_utf8(line).unwrap_or_default(), &[]),
+            Groups::Header(line) => (std::str::from_utf8(line.as_bytes()).unwrap_or_default(), &[]),
             Groups::List(list) => ("", list),
         };
         line.split(',')
@@ -116,18 +133,15 @@ impl Context {
     }
 }
 
-/// Groups are equal when the same names stand in the same order, however they came.
-impl PartialEq for Groups {
+/// User ids are equal when their bytes are, however they came.
+impl PartialEq for Context {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::None, Self::None) => true,
-            (Self::Line(a), Self::Line(b)) => a == b,
-            (Self::List(a), Self::List(b)) => a == b,
-            _ => {
-                let as_context = |groups: &Self| Context { groups: groups.clone(), ..Context::default() };
-                as_context(self).groups().eq(as_context(other).groups())
+        self.user_bytes() == other.user_bytes()
+            && self.attributes == other.attributes
+            && match (&self.groups, &other.groups) {
+                (Groups::Header(a), Groups::Header(b)) if a == b => true,
+                _ => self.groups().eq(other.groups()),
             }
-        }
     }
 }
 
@@ -137,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_header_line_and_a_list_are_the_same_groups() {
-        let line = Context::from_header_values(Bytes::from("a"), Some(Bytes::from(" x , y y,,\tz")));
+        let line =
+            Context::from_headers(Some(HeaderValue::from_static("a")), Some(HeaderValue::from_static(" x , y y,,\tz")));
         assert_eq!(line.groups().collect::<Vec<_>>(), ["x", "y y", "z"]);
         assert_eq!(line, Context::user("a").in_groups(["x", "y y", "z"]));
         assert_ne!(line, Context::user("a").in_groups(["x"]));

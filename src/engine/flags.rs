@@ -135,6 +135,31 @@ impl Flags {
         Self(answers)
     }
 
+    /// The answers for this caller by a source that has taken part in these: the same value where it
+    /// is all theirs, else decided from the set that it has pinned.
+    pub(crate) fn decided_by(&self, source: SourceId, context: &Context) -> Option<Self> {
+        if self.set().source() == source {
+            if self.context() == context {
+                return Some(self.clone());
+            }
+            let flags = self.set().evaluate(context, self.instant());
+            return Some(match &self.0.outer {
+                Some(outer) => flags.inside(outer),
+                None => flags,
+            });
+        }
+        // A layer between has its own answers for names that both know.
+        let pinned = self.0.outer.as_ref()?.pinned_by(source)?;
+        Some(pinned.evaluate(context, self.instant()).inside(self))
+    }
+
+    fn pinned_by(&self, source: SourceId) -> Option<&Arc<FlagSet>> {
+        if self.set().source() == source {
+            return Some(self.set());
+        }
+        self.0.outer.as_ref()?.pinned_by(source)
+    }
+
     fn killed_names(&self) -> Vec<&str> {
         let set = &self.0.set;
         let own = ones(set.killed().words()).map(|number| set.name(number));

@@ -27,5 +27,7 @@ pub use problem::{Problem, Severity};
 pub use reason::{Answer, Reason};
 pub use set::{FlagSet, Forced, ForcedBy, SourceId};
 
-pub(crate) use read::{Definition, Format};
+pub(crate) use document::kept;
+pub(crate) use problem::quoted;
+pub(crate) use read::{Definition, Format, is_name};
 pub(crate) use set::Identity;

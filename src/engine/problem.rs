@@ -94,11 +94,6 @@ impl Problem {
         self.column = Some(before[line_start..].chars().count() + 1);
         self
     }
-
-    pub(crate) fn as_warning(mut self) -> Self {
-        self.severity = Severity::Warning;
-        self
-    }
 }
 
 /// `str::floor_char_boundary` is newer than the Rust this crate promises.

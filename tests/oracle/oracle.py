@@ -132,9 +132,25 @@ def read_text(text, form):
         raise Refused(f"not {form}: {error}") from None
     if is_too_deep(tree):
         raise Refused("nested deeper than 127")
-    if has_lone_surrogate(tree):
-        raise Refused("a string holds half a surrogate pair")
-    return tree
+    return without_broken_text(tree)
+
+
+class Broken:
+    """A string with half a surrogate pair: no text, and costs only what it stands in."""
+
+
+def is_broken(text):
+    return any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def without_broken_text(value):
+    if isinstance(value, str):
+        return Broken() if is_broken(value) else value
+    if isinstance(value, list):
+        return [without_broken_text(item) for item in value]
+    if isinstance(value, Pairs):
+        return Pairs([(key, without_broken_text(item)) for key, item in value.pairs])
+    return value
 
 
 def from_toml(value):
@@ -168,22 +184,13 @@ def is_too_deep(tree):
     return bool(level)
 
 
-def has_lone_surrogate(value):
-    if isinstance(value, str):
-        return any("\ud800" <= char <= "\udfff" for char in value)
+def is_sound(value):
+    """False where a key stands twice or a key or string is no text, however deep."""
     if isinstance(value, list):
-        return any(has_lone_surrogate(item) for item in value)
+        return all(is_sound(item) for item in value)
     if isinstance(value, Pairs):
-        return any(has_lone_surrogate(key) or has_lone_surrogate(item) for key, item in value.pairs)
-    return False
-
-
-def has_duplicate(value):
-    if isinstance(value, list):
-        return any(has_duplicate(item) for item in value)
-    if isinstance(value, Pairs):
-        return bool(value.duplicates()) or any(has_duplicate(item) for _, item in value.pairs)
-    return False
+        return not value.duplicates() and all(not is_broken(key) and is_sound(item) for key, item in value.pairs)
+    return not isinstance(value, Broken)
 
 
 def plain(value):
@@ -483,7 +490,7 @@ class FlagReader:
                 self.error("variants", name)
             if isinstance(item, Pairs):
                 fields = self.fields(item, ("weight", "value"), "variants", name)
-                if has_duplicate(fields.get("value")):
+                if not is_sound(fields.get("value")):
                     self.error("variants", name, "value")
                 weight = self.percentage(fields.get("weight"), "variants", name, "weight")
             else:
@@ -515,11 +522,15 @@ class FlagReader:
         """Adds (flag, variant or None)."""
         if isinstance(item, str):
             into.append((item, None))
-        elif isinstance(item, Pairs) and len(item.pairs) == 1 and isinstance(item.pairs[0][1], str):
-            into.append(item.pairs[0])
+        elif isinstance(item, Pairs) and not item.duplicates():
+            entries = [(flag, variant) for flag, variant in item.pairs if variant is not None]
+            if len(entries) != 1:
+                self.error(*path)
+            elif not isinstance(entries[0][1], str):
+                self.error(*path, entries[0][0])
+            into += entries[:1]
         else:
             self.error(*path)
-            into.append(None)
 
     def rule(self, rule, variants, *path):
         if not isinstance(rule, Pairs):
@@ -608,7 +619,7 @@ class FlagReader:
                 for i, tag in enumerate(found["tags"]):
                     if not isinstance(tag, str):
                         warn("tags", i)
-        if "metadata" in found and (not isinstance(found["metadata"], Pairs) or has_duplicate(found["metadata"])):
+        if "metadata" in found and (not isinstance(found["metadata"], Pairs) or not is_sound(found["metadata"])):
             warn("metadata")
 
 
@@ -925,7 +936,7 @@ def read(request):
         tree = read_text(request["text"], request.get("format", "json"))
     except Refused:
         return {"ok": False}
-    if not isinstance(tree, Pairs) or has_duplicate(tree):
+    if not isinstance(tree, Pairs) or not is_sound(tree):
         return {"ok": False}
     flags = dict(tree.pairs).get("flags")
     return {"ok": True, "flags": plain(flags)} if isinstance(flags, Pairs) else {"ok": False}

@@ -10,7 +10,7 @@ mod decide;
 mod plan;
 mod requires;
 
-pub(crate) use compile::{Bits, Identity};
+pub(crate) use compile::Identity;
 pub use compile::{FlagSet, SourceId};
 pub use decide::{Forced, ForcedBy};
 pub(crate) use decide::{ForcedAt, NO_VARIANT, decide_all, decide_one, settle_requirements};

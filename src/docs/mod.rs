@@ -1,0 +1,5 @@
+//! Longer texts.
+
+pub mod limitations {
+    #![doc = include_str!("limitations.md")]
+}

@@ -1,0 +1,46 @@
+//! What operators should see of requests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// How often something about requests was not as it should be, since the layer was made. From
+/// [`FlagLayer::counts`](crate::FlagLayer::counts).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RequestCounts {
+    /// User ids in headers that were refused: empty, not UTF-8, over 256 bytes, or on two lines. The
+    /// caller counts as anonymous, without groups.
+    pub refused_user_ids: u64,
+    /// Groups in headers that were refused: not UTF-8, over 8 KiB, over 100, one over 128 bytes, or on
+    /// two lines. The caller counts as being in no group.
+    pub refused_groups: u64,
+    /// Evaluations that missed the deadline; the source's fallback answered, or every flag was off.
+    pub late_evaluations: u64,
+    /// Flags left out of `X-Active-Flags` because the header would have been too long.
+    pub omitted_from_header: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) refused_user_ids: AtomicU64,
+    pub(super) refused_groups: AtomicU64,
+    pub(super) late_evaluations: AtomicU64,
+    pub(super) omitted_from_header: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> RequestCounts {
+        RequestCounts {
+            refused_user_ids: self.refused_user_ids.load(Ordering::Relaxed),
+            refused_groups: self.refused_groups.load(Ordering::Relaxed),
+            late_evaluations: self.late_evaluations.load(Ordering::Relaxed),
+            omitted_from_header: self.omitted_from_header.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Counts, and says whether it was the first time.
+pub(super) fn count(counter: &AtomicU64) -> bool {
+    counter.fetch_add(1, Ordering::Relaxed) == 0
+}

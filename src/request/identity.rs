@@ -1,0 +1,151 @@
+//! Who asks: from an extension, the application's closure, or headers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::counts::{Counters, count};
+use crate::engine::Context;
+
+pub(super) static X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+pub(super) static X_USER_GROUPS: HeaderName = HeaderName::from_static("x-user-groups");
+
+/// Longest user id in a header, in bytes.
+const MAX_USER_ID: usize = 256;
+/// Longest groups header, in bytes.
+const MAX_GROUPS_LINE: usize = 8 * 1024;
+/// Most groups in a header.
+const MAX_GROUPS: usize = 100;
+/// Longest group in a header, in bytes.
+const MAX_GROUP: usize = 128;
+
+type Identify = dyn Fn(&Parts) -> Option<Context> + Send + Sync;
+
+/// How a layer finds out who asks.
+#[derive(Clone)]
+pub(super) struct Identity {
+    pub(super) closure: Option<Arc<Identify>>,
+    pub(super) headers: Headers,
+    pub(super) user_header: HeaderName,
+    pub(super) groups_header: HeaderName,
+    /// Whether somebody was told that untrusted headers name the caller.
+    has_warned: Arc<AtomicBool>,
+}
+
+/// Whether headers may name the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Headers {
+    /// If there is no closure and no layer around; with one warning.
+    Unsaid,
+    Trusted,
+    Ignored,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            closure: None,
+            headers: Headers::Unsaid,
+            user_header: X_USER_ID.clone(),
+            groups_header: X_USER_GROUPS.clone(),
+            has_warned: Arc::default(),
+        }
+    }
+}
+
+impl Identity {
+    /// The caller; where nothing names one, the caller of the layer around, or an anonymous one.
+    pub(super) fn of(&self, request: &Parts, outer: Option<&Context>, counters: &Counters) -> Context {
+        if let Some(context) = request.extensions.get::<Context>() {
+            return context.clone();
+        }
+        if let Some(context) = self.closure.as_ref().and_then(|identify| identify(request)) {
+            return context;
+        }
+        let may_read_headers = match self.headers {
+            Headers::Unsaid => self.closure.is_none() && outer.is_none(),
+            Headers::Trusted => true,
+            Headers::Ignored => false,
+        };
+        may_read_headers
+            .then(|| self.from_headers(&request.headers, counters))
+            .flatten()
+            .or_else(|| outer.cloned())
+            .unwrap_or_default()
+    }
+
+    /// The caller whom headers name; `None` where neither header is there.
+    fn from_headers(&self, headers: &HeaderMap, counters: &Counters) -> Option<Context> {
+        let user = match only(headers, &self.user_header) {
+            Lines::None => None,
+            Lines::One(value) if is_user_id(value) => Some(value.clone()),
+            Lines::One(_) | Lines::More => {
+                if count(&counters.refused_user_ids) {
+                    tracing::warn!(
+                        header = %self.user_header,
+                        "a user id was refused (empty, not UTF-8, over {MAX_USER_ID} bytes, or on two lines); the caller \
+                         counts as anonymous. Further ones are only counted",
+                    );
+                }
+                return Some(Context::anonymous());
+            }
+        };
+        let groups = match only(headers, &self.groups_header) {
+            Lines::None => None,
+            Lines::One(value) if are_groups(value) => Some(value.clone()),
+            Lines::One(_) | Lines::More => {
+                if count(&counters.refused_groups) {
+                    tracing::warn!(
+                        header = %self.groups_header,
+                        "groups were refused (not UTF-8, over {MAX_GROUPS_LINE} bytes or {MAX_GROUPS} groups, one over \
+                         {MAX_GROUP} bytes, or on two lines); the caller counts as being in none. Further ones are only \
+                         counted",
+                    );
+                }
+                None
+            }
+        };
+        if user.is_none() && groups.is_none() {
+            return None;
+        }
+        if self.headers == Headers::Unsaid && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "{} and {} name the caller, and anybody can send them: put a proxy in front that sets them and call \
+                 `trust_headers()`, or let an auth layer insert a `Context`",
+                self.user_header,
+                self.groups_header,
+            );
+        }
+        Some(Context::from_headers(user, groups))
+    }
+}
+
+enum Lines<'a> {
+    None,
+    One(&'a HeaderValue),
+    /// Which of them was meant nobody can say, and guessing is how callers are mistaken for others.
+    More,
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Lines<'a> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Lines::None,
+        (Some(value), None) => Lines::One(value),
+        (Some(_), Some(_)) => Lines::More,
+    }
+}
+
+fn is_user_id(value: &HeaderValue) -> bool {
+    (1..=MAX_USER_ID).contains(&value.len()) && std::str::from_utf8(value.as_bytes()).is_ok()
+}
+
+fn are_groups(value: &HeaderValue) -> bool {
+    let Ok(line) = std::str::from_utf8(value.as_bytes()) else { return false };
+    let groups = || line.split(',').map(|group| group.trim_matches([' ', '\t'])).filter(|group| !group.is_empty());
+    line.len() <= MAX_GROUPS_LINE
+        && groups().nth(MAX_GROUPS).is_none()
+        && groups().all(|group| group.len() <= MAX_GROUP)
+}

@@ -1,0 +1,170 @@
+//! The layer and its configuration.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderName;
+use http::request::Parts;
+use tower_layer::Layer;
+
+use super::counts::{Counters, RequestCounts};
+use super::header::HeaderPolicy;
+use super::identity::{Headers, Identity};
+use super::service::FlagService;
+use crate::engine::{Context, Instant};
+use crate::source::Source;
+
+/// Decides every flag once per request; see the [module documentation](crate::request).
+///
+/// Clones share configuration, source and counts.
+#[derive(Clone)]
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct FlagLayer {
+    config: Arc<Config>,
+}
+
+/// What all services of a layer share.
+#[derive(Clone)]
+pub(super) struct Config {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) identity: Identity,
+    pub(super) header_policy: HeaderPolicy,
+    pub(super) header_limit: usize,
+    pub(super) is_in_response: bool,
+    pub(super) deadline: Duration,
+    pub(super) clock: Arc<dyn Fn() -> Instant + Send + Sync>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl FlagLayer {
+    /// A layer over a source, with everything else at its default. Does not block and cannot fail.
+    pub fn new(source: impl Source) -> Self {
+        let config = Config {
+            source: Arc::new(source),
+            identity: Identity::default(),
+            header_policy: HeaderPolicy::default(),
+            header_limit: 1024,
+            is_in_response: false,
+            deadline: Duration::from_millis(50),
+            clock: Arc::new(|| Instant::from(SystemTime::now())),
+            counters: Arc::default(),
+        };
+        Self { config: Arc::new(config) }
+    }
+
+    fn configured(mut self, configure: impl FnOnce(&mut Config)) -> Self {
+        configure(Arc::make_mut(&mut self.config));
+        self
+    }
+
+    /// Names the caller from the request, where no [`Context`] is in its extensions. Headers are not
+    /// read then, unless [`trust_headers`](Self::trust_headers) asks for them where the closure
+    /// returns `None`.
+    ///
+    /// ```
+    /// use tower_flags::{Context, FlagLayer, Memory};
+    ///
+    /// #[derive(Clone)]
+    /// struct Session {
+    ///     user: String,
+    ///     plan: String,
+    /// }
+    ///
+    /// let layer = FlagLayer::new(Memory::new()).identify(|request| {
+    ///     let session = request.extensions.get::<Session>()?;
+    ///     Some(Context::user(&session.user).with_attribute("plan", session.plan.as_str()))
+    /// });
+    /// # let _ = layer;
+    /// ```
+    pub fn identify(self, closure: impl Fn(&Parts) -> Option<Context> + Send + Sync + 'static) -> Self {
+        self.configured(|config| config.identity.closure = Some(Arc::new(closure)))
+    }
+
+    /// Says that a proxy in front sets the headers that name the caller and takes away those that
+    /// clients send. Without it the first caller named by a header is logged as a warning.
+    pub fn trust_headers(self) -> Self {
+        self.configured(|config| config.identity.headers = Headers::Trusted)
+    }
+
+    /// Reads no headers: callers whom neither an extension nor the closure names are anonymous.
+    pub fn ignore_headers(self) -> Self {
+        self.configured(|config| config.identity.headers = Headers::Ignored)
+    }
+
+    /// The header that holds the user id; `X-User-ID` unless set.
+    pub fn user_header(self, name: HeaderName) -> Self {
+        self.configured(|config| config.identity.user_header = name)
+    }
+
+    /// The header that holds the groups, comma separated; `X-User-Groups` unless set.
+    pub fn groups_header(self, name: HeaderName) -> Self {
+        self.configured(|config| config.identity.groups_header = name)
+    }
+
+    /// On which responses `X-Active-Flags` stands; on all unless set.
+    pub fn header_policy(self, policy: HeaderPolicy) -> Self {
+        self.configured(|config| config.header_policy = policy)
+    }
+
+    /// Longest value of `X-Active-Flags` in bytes; 1 024 unless set. Proxies cap the headers of a
+    /// response: nginx at about 3 900 bytes for all of them unless told otherwise.
+    pub fn header_limit(self, bytes: usize) -> Self {
+        self.configured(|config| config.header_limit = bytes)
+    }
+
+    /// Puts the request's [`Flags`](crate::Flags) into the extensions of the response too, for layers
+    /// around this one: access logs, say.
+    pub fn flags_in_response(self) -> Self {
+        self.configured(|config| config.is_in_response = true)
+    }
+
+    /// How long a source that is not ready may take; 50 ms unless set. It needs the timers of tokio.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.configured(|config| config.deadline = deadline)
+    }
+
+    /// Where the instant of a request comes from; the system's clock unless set.
+    ///
+    /// ```
+    /// use tower_flags::{FlagLayer, Instant, Memory};
+    ///
+    /// let launch: Instant = "2026-12-01T09:00:00Z".parse().unwrap();
+    /// let layer = FlagLayer::new(Memory::new()).clock(move || launch);
+    /// # let _ = layer;
+    /// ```
+    pub fn clock(self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        self.configured(|config| config.clock = Arc::new(clock))
+    }
+
+    /// What was refused, late or left out so far, over all clones of the layer.
+    #[must_use]
+    pub fn counts(&self) -> RequestCounts {
+        self.config.counters.read()
+    }
+}
+
+impl<S> Layer<S> for FlagLayer {
+    type Service = FlagService<S>;
+
+    fn layer(&self, inner: S) -> FlagService<S> {
+        FlagService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl fmt::Debug for FlagLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlagLayer")
+            .field("header_policy", &self.header_policy)
+            .field("header_limit", &self.header_limit)
+            .field("deadline", &self.deadline)
+            .field("counts", &self.counters.read())
+            .finish_non_exhaustive()
+    }
+}

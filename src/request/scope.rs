@@ -1,0 +1,116 @@
+//! The answers of the current task, and reading them from anywhere below the layer.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::engine::Flags;
+
+tokio::task_local! {
+    pub(super) static CURRENT: Flags;
+}
+
+/// Runs `work` with these answers in scope.
+pub(super) fn enter<T>(flags: &Flags, work: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(flags.clone(), work)
+}
+
+/// Whether the flag is on for the caller of the current request.
+///
+/// `false` for names that no flag has. Outside of any request it is `false` too, is counted
+/// ([`reads_out_of_scope`]) and logged once for each place in the code; [`try_flag`] tells the two
+/// apart. What is lost where is in [the limitations](crate::docs::limitations).
+///
+/// ```
+/// use tower_flags::flag;
+///
+/// assert!(!flag("new_checkout")); // there is no request here
+/// ```
+#[must_use]
+#[track_caller]
+pub fn flag(name: &str) -> bool {
+    match CURRENT.try_with(|flags| flags.is_enabled(name)) {
+        Ok(is_enabled) => is_enabled,
+        Err(_) => {
+            read_out_of_scope(name);
+            false
+        }
+    }
+}
+
+/// The variant that the caller of the current request is served, if the flag is on and has variants.
+///
+/// Outside of any request it is `None` and counts like [`flag`].
+#[must_use]
+#[track_caller]
+pub fn variant(name: &str) -> Option<String> {
+    match CURRENT.try_with(|flags| flags.variant(name).map(str::to_owned)) {
+        Ok(variant) => variant,
+        Err(_) => {
+            read_out_of_scope(name);
+            None
+        }
+    }
+}
+
+/// Like [`flag`], and tells whether there is a request at all. An unknown name is `Ok(false)`.
+///
+/// # Errors
+///
+/// [`OutOfScope`] where no layer is around the current task; that is neither counted nor logged.
+pub fn try_flag(name: &str) -> Result<bool, OutOfScope> {
+    CURRENT.try_with(|flags| flags.is_enabled(name)).map_err(|_| OutOfScope)
+}
+
+impl Flags {
+    /// The answers of the request that the current task works on.
+    ///
+    /// ```
+    /// use tower_flags::Flags;
+    ///
+    /// assert!(Flags::current().is_none());
+    /// ```
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+}
+
+/// No layer is around the current task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfScope;
+
+impl fmt::Display for OutOfScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "no flags in scope: either the route has no FlagLayer around it, or the code runs in a task of its own; \
+             take a `Flags` along into tasks",
+        )
+    }
+}
+
+impl std::error::Error for OutOfScope {}
+
+static OUT_OF_SCOPE: AtomicU64 = AtomicU64::new(0);
+
+/// How often a flag was read with no request around, in this process so far.
+#[must_use]
+pub fn reads_out_of_scope() -> u64 {
+    OUT_OF_SCOPE.load(Ordering::Relaxed)
+}
+
+#[cold]
+#[track_caller]
+fn read_out_of_scope(name: &str) {
+    /// Grows by one entry for each call in the program's text, so it is bounded.
+    static SEEN: Mutex<Option<HashSet<Location<'static>>>> = Mutex::new(None);
+
+    OUT_OF_SCOPE.fetch_add(1, Ordering::Relaxed);
+    let place = *Location::caller();
+    let is_new = SEEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(place);
+    if is_new {
+        tracing::warn!(flag = name, %place, "flag read as off: {OutOfScope}");
+    }
+}

@@ -1,0 +1,299 @@
+//! Flags from environment variables.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::board::{Board, Listener};
+use super::layered::{Definitions, sealed};
+use super::traits::{Evaluation, Source, Status};
+use crate::engine::{Context, Definition, Document, Flag, Instant, Percentage, Problem, SourceId, is_name, quoted};
+
+/// Flags from environment variables, to put above a file: `FF_NEW_CHECKOUT=off`.
+///
+/// | variable | meaning |
+/// |---|---|
+/// | `FF_NEW_CHECKOUT` | `true`, `1`, `on`, or `false`, `0`, `off`, in any case of letters |
+/// | `FF_NEW_CHECKOUT_PCT` | with it: percentage, 0 to 100 |
+/// | `FF_NEW_CHECKOUT_USERS` | with it: allowed users, comma separated |
+/// | `FF_NEW_CHECKOUT_GROUPS` | with it: allowed groups, comma separated |
+///
+/// 1. Names match those of the parts below in [`Layered`](super::Layered), with `-` and `.` read as
+///    `_` and case folded. A name that matches none defines the flag in lower case; one that matches
+///    two is a problem.
+/// 2. A variable with one of the three endings is always a setting. A setting alone, or a bad value,
+///    is a problem, and the flag comes from the part below; a bad setting beside `false` is a
+///    problem and the flag is off.
+/// 3. The definition is a whole flag, so rules and variants of the part below do not apply.
+///
+/// * Stored where: in the process environment, read once when the source is made.
+/// * Freshness: as of the start. A bad value is in [`status`](Source::status).
+///
+/// ```
+/// use tower_flags::source::{Env, Source};
+///
+/// let env = Env::from_pairs([("FF_SEARCH", "on"), ("FF_SEARCH_PCT", "12.5"), ("FF_LOST_PCT", "5")]);
+/// assert_eq!(env.status().flags, 2);
+/// assert_eq!(
+///     env.status().problems[0].to_string(),
+///     "env: flag \"lost\", FF_LOST_PCT: expected FF_LOST beside it, found none; set FF_LOST to true or false"
+/// );
+/// ```
+#[derive(Clone, Debug)]
+pub struct Env {
+    pairs: Arc<[(String, String)]>,
+    prefix: String,
+    board: Arc<Board>,
+}
+
+const SETTINGS: [&str; 3] = ["_PCT", "_USERS", "_GROUPS"];
+
+impl Env {
+    /// The variables of this process that start with `FF_`. Names and values that are not Unicode
+    /// are read with replacement characters, which no value allows.
+    #[must_use]
+    pub fn process() -> Self {
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        Self::from_pairs(std::env::vars_os().map(|(name, value)| (text(name), text(value))))
+    }
+
+    /// These variables instead of the process's.
+    #[must_use]
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self::new(pairs, "FF_".into())
+    }
+
+    /// Takes variables with this prefix instead of `FF_`.
+    #[must_use]
+    pub fn with_prefix(self, prefix: impl Into<String>) -> Self {
+        Self::new(self.pairs, prefix.into())
+    }
+
+    fn new(pairs: Arc<[(String, String)]>, prefix: String) -> Self {
+        let env = Self { pairs, prefix, board: Arc::new(Board::new()) };
+        let document = env.read(&Document::new());
+        env.board.publish(|_| Some((document, String::new())));
+        env
+    }
+
+    /// The flags that the variables define above those in `below`.
+    fn read(&self, below: &Document) -> Document {
+        let mut variables: BTreeMap<&str, Variables<'_>> = BTreeMap::new();
+        for (name, value) in self.pairs.iter() {
+            let Some(rest) = name.strip_prefix(self.prefix.as_str()).filter(|rest| !rest.is_empty()) else { continue };
+            let (stem, ending) = match SETTINGS.iter().find_map(|ending| Some((rest.strip_suffix(ending)?, *ending))) {
+                Some((stem, ending)) => (stem, ending),
+                None => (rest, ""),
+            };
+            variables.entry(stem).or_default().values.insert(ending, value);
+        }
+        let names = Names::of(below);
+        let mut document = Document::new();
+        for (stem, variables) in variables {
+            let variable = format!("{}{stem}", self.prefix);
+            let name = match names.matching(stem) {
+                Ok(name) => name,
+                Err(problem) => {
+                    document.problems.push(problem.at_path(variable).from_source("env"));
+                    continue;
+                }
+            };
+            let definition = variables.read(&variable).unwrap_or_else(|problem| {
+                document.problems.push(problem.of_flag(&name).from_source("env"));
+                Definition::Refused { is_killed: variables.switch() == Some(false) }
+            });
+            document.flags.insert(name.into(), definition);
+        }
+        document
+    }
+}
+
+/// Names of flags by the way a variable can spell them.
+struct Names<'a>(BTreeMap<String, Vec<&'a str>>);
+
+impl<'a> Names<'a> {
+    fn of(document: &'a Document) -> Self {
+        let mut names: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for name in document.flags.keys() {
+            names.entry(folded(name)).or_default().push(name);
+        }
+        Self(names)
+    }
+
+    fn matching(&self, stem: &str) -> Result<String, Problem> {
+        match self.0.get(&folded(stem)).map(Vec::as_slice) {
+            Some([name]) => Ok((*name).to_owned()),
+            Some(names) => {
+                let names = names.join(", ");
+                Err(Problem::new("a name that matches one flag", format!("{} matching {names}", quoted(stem))))
+            }
+            None => {
+                let name = stem.to_ascii_lowercase();
+                if is_name(&name) {
+                    Ok(name)
+                } else {
+                    Err(Problem::new("a flag's name after the prefix", quoted(stem)))
+                }
+            }
+        }
+    }
+}
+
+fn folded(name: &str) -> String {
+    name.replace(['-', '.'], "_").to_ascii_lowercase()
+}
+
+/// The variables of one flag by their ending; the switch has none.
+#[derive(Default)]
+struct Variables<'a> {
+    values: BTreeMap<&'static str, &'a str>,
+}
+
+impl Variables<'_> {
+    fn switch(&self) -> Option<bool> {
+        match self.values.get("")?.to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" => Some(true),
+            "false" | "0" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn read(&self, variable: &str) -> Result<Definition, Problem> {
+        let Some(enabled) = self.switch() else {
+            return Err(match (self.values.get(""), self.values.keys().next()) {
+                (Some(value), _) => Problem::new("true, false, 1, 0, on or off", quoted(value)).at_path(variable),
+                (None, ending) => Problem::new(format!("{variable} beside it"), "none")
+                    .at_path(format!("{variable}{}", ending.copied().unwrap_or_default()))
+                    .with_help(format!("set {variable} to true or false")),
+            });
+        };
+        let list = |ending| {
+            self.values
+                .get(ending)
+                .map(|value| value.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect())
+        };
+        let percentage =
+            match self.values.get("_PCT") {
+                None => None,
+                Some(value) => Some(value.trim().parse().map_err(|_| {
+                    Problem::new(Percentage::EXPECTED, quoted(value)).at_path(format!("{variable}_PCT"))
+                })?),
+            };
+        Ok(Definition::Good(Arc::new(Flag {
+            enabled,
+            percentage,
+            allowed_users: list("_USERS"),
+            allowed_groups: list("_GROUPS"),
+            ..Flag::on()
+        })))
+    }
+}
+
+impl Source for Env {
+    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
+        self.board.evaluate(context, now)
+    }
+
+    fn status(&self) -> Status {
+        self.board.status()
+    }
+
+    fn id(&self) -> Option<SourceId> {
+        Some(self.board.id())
+    }
+}
+
+impl Definitions for Env {
+    fn name(&self) -> &str {
+        "env"
+    }
+}
+
+impl sealed::Part for Env {
+    fn document(&self, below: &Document) -> Arc<Document> {
+        Arc::new(self.read(below))
+    }
+
+    /// The environment is read once, so there is nothing to tell.
+    fn on_change(&self, _: Weak<dyn Listener>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Layered, Memory};
+
+    fn problems(env: &Env) -> Vec<String> {
+        env.status().problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn settings_make_a_whole_flag() {
+        let env = Env::from_pairs([
+            ("FF_A", "ON"),
+            ("FF_A_PCT", "0.29"),
+            ("FF_A_USERS", "alice, bob ,,"),
+            ("FF_A_GROUPS", "staff"),
+            ("OTHER", "x"),
+        ]);
+        let document = env.read(&Document::new());
+        assert_eq!(
+            serde_json::to_string(document.flag("a").unwrap()).unwrap(),
+            r#"{"enabled":true,"percentage":0.29,"allowed_users":["alice","bob"],"allowed_groups":["staff"]}"#
+        );
+    }
+
+    #[test]
+    fn a_list_restricts_the_flag_to_it() {
+        let env = Env::from_pairs([("FF_A", "1"), ("FF_A_USERS", "alice")]);
+        let percentage = env.read(&Document::new()).flag("a").unwrap().percentage_at(Instant::MIN);
+        assert_eq!(percentage, Percentage::ZERO);
+    }
+
+    #[test]
+    fn names_match_the_flags_below_and_else_are_lower_case() {
+        let memory = Memory::new();
+        for name in ["New-Search", "a.b", "a-b"] {
+            memory.set(name, true).unwrap();
+        }
+        let pairs = [("FF_NEW_SEARCH", "off"), ("FF_A_B", "off"), ("FF_NEW_ONE", "on"), ("FF_", "on"), ("FF__X", "on")];
+        let source = Layered::over(memory).with(Env::from_pairs(pairs));
+        assert_eq!(source.part_of("New-Search").as_deref(), Some("env"));
+        assert_eq!(source.part_of("new_one").as_deref(), Some("env"));
+        assert_eq!(source.part_of("a.b").as_deref(), Some("memory"));
+        let problems: Vec<String> = source.status().problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                "env: FF_A_B: expected a name that matches one flag, found \"A_B\" matching a-b, a.b",
+                "env: FF__X: expected a flag's name after the prefix, found \"_X\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn bad_values_leave_the_flag_to_the_part_below_and_a_kill_is_taken() {
+        let memory = Memory::new();
+        for name in ["a", "b", "c"] {
+            memory.set(name, true).unwrap();
+        }
+        let env = Env::from_pairs([("FF_A", "maybe"), ("FF_B", "false"), ("FF_B_PCT", "x"), ("FF_C_PCT", "5")]);
+        assert_eq!(
+            problems(&env),
+            [
+                "env: flag \"a\", FF_A: expected true, false, 1, 0, on or off, found \"maybe\"",
+                "env: flag \"b\", FF_B_PCT: expected a number from 0 to 100 with at most three decimals, found \"x\"",
+                "env: flag \"c\", FF_C_PCT: expected FF_C beside it, found none; set FF_C to true or false",
+            ]
+        );
+        let source = Layered::over(memory).with(env);
+        let Evaluation::Ready(flags) = source.evaluate(&Context::anonymous(), Instant::MIN) else { panic!("ready") };
+        assert_eq!(flags.active().collect::<Vec<_>>(), ["a", "c"]);
+    }
+
+    #[test]
+    fn the_prefix_can_be_another() {
+        let env = Env::from_pairs([("SHOP_A", "1"), ("FF_B", "1")]).with_prefix("SHOP_");
+        assert_eq!(env.status().flags, 1);
+    }
+}

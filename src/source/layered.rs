@@ -1,0 +1,189 @@
+//! Several sources of definitions as one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock, Weak};
+
+use super::board::{Board, Listener};
+use super::traits::{Evaluation, Freshness, Source, Status};
+use crate::engine::{Context, Definition, Document, Instant, SourceId, kept};
+
+/// A source that can be a part of [`Layered`]: one that has definitions rather than answers.
+///
+/// Implemented by the sources of this crate; foreign engines answer by themselves, so layers are
+/// nested for them instead.
+pub trait Definitions: Source + sealed::Part {
+    /// What the part is called where a flag comes from it: `env`, `memory`, or a file's path.
+    fn name(&self) -> &str;
+}
+
+pub(crate) mod sealed {
+    use std::sync::{Arc, Weak};
+
+    use super::{Document, Listener};
+
+    pub trait Part {
+        /// The definitions in force; `below` holds those of the parts below.
+        fn document(&self, below: &Document) -> Arc<Document>;
+
+        /// Whom to tell of changes.
+        fn on_change(&self, listener: Weak<dyn Listener>);
+    }
+}
+
+/// Several sources of definitions merged flag by flag into one: an upper one decides alone on the
+/// flags it has.
+///
+/// 1. Whole flags are merged, never single keys; `requires` sees the flag that won.
+/// 2. A flag that the upper part refuses comes from the part below, switched off if the refused text
+///    legibly says so.
+/// 3. A change of any part is in force when it is in force there.
+///
+/// ```
+/// use tower_flags::source::{Env, Layered, Memory, Source};
+/// use tower_flags::{Context, Flag, Instant};
+///
+/// let memory = Memory::new();
+/// memory.set("new-search", true)?;
+/// memory.set("dark_mode", true)?;
+/// let source = Layered::over(memory).with(Env::from_pairs([("FF_NEW_SEARCH", "off")]));
+/// assert_eq!(source.part_of("new-search").as_deref(), Some("env"));
+/// assert_eq!(source.part_of("dark_mode").as_deref(), Some("memory"));
+/// # Ok::<(), tower_flags::Problem>(())
+/// ```
+#[derive(Clone)]
+pub struct Layered {
+    merged: Arc<Merged>,
+}
+
+struct Merged {
+    board: Board,
+    /// From the bottom up.
+    parts: Vec<Arc<dyn Definitions>>,
+    /// Which part a flag comes from.
+    part_of: RwLock<BTreeMap<Arc<str>, usize>>,
+}
+
+impl std::fmt::Debug for Layered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<&str> = self.merged.parts.iter().map(|part| part.name()).collect();
+        f.debug_struct("Layered").field("parts", &parts).finish_non_exhaustive()
+    }
+}
+
+impl Layered {
+    /// The lowest part.
+    #[must_use]
+    pub fn over(bottom: impl Definitions) -> Self {
+        Self::of(vec![Arc::new(bottom)])
+    }
+
+    /// Puts a part above all others.
+    #[must_use]
+    pub fn with(self, upper: impl Definitions) -> Self {
+        let mut parts = self.merged.parts.clone();
+        parts.push(Arc::new(upper));
+        Self::of(parts)
+    }
+
+    fn of(parts: Vec<Arc<dyn Definitions>>) -> Self {
+        let merged = Arc::new(Merged { board: Board::new(), parts, part_of: RwLock::default() });
+        for part in &merged.parts {
+            let listener: Arc<dyn Listener> = merged.clone();
+            part.on_change(Arc::downgrade(&listener));
+        }
+        merged.merge();
+        Self { merged }
+    }
+
+    /// The name of the part that a flag's definition comes from.
+    #[must_use]
+    pub fn part_of(&self, flag: &str) -> Option<String> {
+        let part_of = self.merged.part_of.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        part_of.get(flag).map(|&part| self.merged.parts[part].name().to_owned())
+    }
+}
+
+impl Merged {
+    fn merge(&self) {
+        self.board.publish(|_| {
+            // Nothing is in force before some part has something, so that `NotLoaded` is told from
+            // `Unknown`.
+            if self.parts.iter().all(|part| part.status().freshness == Freshness::NeverLoaded) {
+                return None;
+            }
+            let mut merged = Document::new();
+            let mut part_of = BTreeMap::new();
+            for (number, part) in self.parts.iter().enumerate() {
+                let document = part.document(&merged);
+                for (name, definition) in &document.flags {
+                    let winner = match (definition, merged.flags.get(name)) {
+                        (Definition::Refused { is_killed: true }, Some(Definition::Good(below))) => {
+                            Definition::Good(kept(below, true))
+                        }
+                        (Definition::Refused { is_killed: false }, Some(_)) => continue,
+                        _ => definition.clone(),
+                    };
+                    merged.flags.insert(Arc::clone(name), winner);
+                    part_of.insert(Arc::clone(name), number);
+                }
+                merged
+                    .problems
+                    .extend(document.problems.iter().map(|problem| problem.clone().from_source(part.name())));
+            }
+            *self.part_of.write().unwrap_or_else(std::sync::PoisonError::into_inner) = part_of;
+            let origins = self.parts.iter().map(|part| part.status().origin).filter(|origin| !origin.is_empty());
+            let origins: Vec<String> = origins.collect();
+            Some((merged, origins.join("+")))
+        });
+    }
+}
+
+impl Listener for Merged {
+    fn changed(&self) {
+        self.merge();
+    }
+}
+
+impl Source for Layered {
+    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
+        self.merged.board.evaluate(context, now)
+    }
+
+    /// As fresh as the least fresh part.
+    fn status(&self) -> Status {
+        let mut status = self.merged.board.status();
+        for part in &self.merged.parts {
+            let part_status = part.status();
+            status.freshness = match (status.freshness, part_status.freshness) {
+                (Freshness::NeverLoaded, _) | (_, Freshness::NeverLoaded) => Freshness::NeverLoaded,
+                (Freshness::StaleSince(a), Freshness::StaleSince(b)) => Freshness::StaleSince(a.min(b)),
+                (Freshness::StaleSince(since), _) | (_, Freshness::StaleSince(since)) => Freshness::StaleSince(since),
+                _ => Freshness::Fresh,
+            };
+            if let Some(error) = part_status.last_error {
+                status.last_error.get_or_insert(format!("{}: {error}", part.name()));
+            }
+        }
+        status
+    }
+
+    fn id(&self) -> Option<SourceId> {
+        Some(self.merged.board.id())
+    }
+}
+
+impl Definitions for Layered {
+    fn name(&self) -> &str {
+        "layered"
+    }
+}
+
+impl sealed::Part for Layered {
+    fn document(&self, _: &Document) -> Arc<Document> {
+        self.merged.board.document()
+    }
+
+    fn on_change(&self, listener: Weak<dyn Listener>) {
+        self.merged.board.on_change(listener);
+    }
+}

@@ -1,0 +1,118 @@
+//! Rules that the application holds itself.
+
+use std::sync::{Arc, Weak};
+
+use super::board::{Board, Listener};
+use super::layered::{Definitions, sealed};
+use super::traits::{Evaluation, Source, Status};
+use crate::engine::{Context, Document, Flag, Instant, Problem, SourceId};
+
+/// Rules in memory, set as a whole or flag by flag: for tests, and for applications that have their
+/// own configuration.
+///
+/// Clones share the rules. A change is in force when the call returns; requests under way keep
+/// theirs.
+///
+/// * Stored where: in this process alone.
+/// * Freshness: 0 s. At start: no flags, or those given.
+///
+/// ```
+/// use tower_flags::{Flag, FlagLayer, Memory};
+///
+/// let memory = Memory::new();
+/// memory.set("dark_mode", true)?;
+/// memory.set("search", r#"{"percentage": 25, "allowed_users": ["alice"]}"#.parse::<Flag>()?)?;
+/// let layer = FlagLayer::new(memory.clone());
+/// memory.set("dark_mode", false)?;
+/// # let _ = layer;
+/// # Ok::<(), tower_flags::Problem>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Memory {
+    board: Arc<Board>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    /// Memory without flags.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::from(Document::new())
+    }
+
+    /// Adds a flag, in place of one of the same name.
+    ///
+    /// # Errors
+    ///
+    /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, and then nothing is changed. A flag that
+    /// requires unknown flags is a problem of the set, in [`status`](Source::status).
+    pub fn set(&self, name: &str, flag: impl Into<Flag>) -> Result<(), Problem> {
+        let mut outcome = Ok(());
+        self.board.publish(|in_force| {
+            let mut document = in_force.clone();
+            outcome = document.insert(name, flag);
+            outcome.is_ok().then(|| (document, String::new()))
+        });
+        outcome
+    }
+
+    /// Removes a flag; `false` if there was none.
+    pub fn remove(&self, name: &str) -> bool {
+        let mut was_there = false;
+        self.board.publish(|in_force| {
+            let mut document = in_force.clone();
+            was_there = document.remove(name);
+            was_there.then(|| (document, String::new()))
+        });
+        was_there
+    }
+
+    /// Puts a whole document in place of all flags. Flags it refuses keep their earlier definitions;
+    /// flags it lacks are gone.
+    pub fn replace(&self, document: Document) {
+        self.board.publish(|in_force| Some((document.after(in_force, true), String::new())));
+    }
+}
+
+impl From<Document> for Memory {
+    fn from(document: Document) -> Self {
+        let memory = Self { board: Arc::new(Board::new()) };
+        memory.replace(document);
+        memory
+    }
+}
+
+impl Source for Memory {
+    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
+        self.board.evaluate(context, now)
+    }
+
+    fn status(&self) -> Status {
+        self.board.status()
+    }
+
+    fn id(&self) -> Option<SourceId> {
+        Some(self.board.id())
+    }
+}
+
+impl Definitions for Memory {
+    fn name(&self) -> &str {
+        "memory"
+    }
+}
+
+impl sealed::Part for Memory {
+    fn document(&self, _: &Document) -> Arc<Document> {
+        self.board.document()
+    }
+
+    fn on_change(&self, listener: Weak<dyn Listener>) {
+        self.board.on_change(listener);
+    }
+}
