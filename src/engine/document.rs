@@ -106,6 +106,14 @@ impl Document {
         &self.problems
     }
 
+    /// Says in every problem where the document came from.
+    #[cfg(feature = "file")]
+    pub(crate) fn name_source(&mut self, name: &str) {
+        for problem in &mut self.problems {
+            problem.source = Some(name.to_owned());
+        }
+    }
+
     /// What is in force when this update follows `in_force`.
     ///
     /// 1. A refused flag keeps its earlier good definition. If the refused text legibly says that

@@ -9,6 +9,6 @@ mod flag;
 mod keys;
 mod parts;
 
-pub(crate) use document::{Definition, Format, MAX_FLAGS, read as document};
+pub(crate) use document::{Definition, Format, MAX_DOCUMENT, MAX_FLAGS, read as document};
 pub(crate) use flag::flag_from_json;
 pub(crate) use keys::{Key, NAME_PATTERN, is_name, nearest, spelling_of};

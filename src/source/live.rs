@@ -1,0 +1,308 @@
+//! Any feed, kept current.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::board::{Board, Listener, now};
+use super::layered::{Definitions, sealed};
+use super::traits::{Evaluation, Freshness, Source, Status};
+use crate::engine::{Context, Document, Instant, Problem, Severity, SourceId};
+use crate::store::{Error, ErrorKind, Feed, Loaded, Notices};
+
+/// How long [`Live::connect`] waits for the first rules.
+const START: Duration = Duration::from_secs(1);
+/// First wait after something failed; it doubles up to the feed's own rhythm.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+
+/// A source over any [`Feed`]: subscribes, loads, and keeps the rules current until the last clone
+/// is dropped.
+///
+/// 1. Subscribe first, then load, so that no change falls between; load again at every notice, every
+///    [`resync_every`](Feed::resync_every) ± 10 %, and in full after notices were lost.
+/// 2. What cannot be loaded, or is refused as a whole, changes nothing: the last good rules stay.
+/// 3. A flag that is refused keeps its last good definition; a kill inside it is taken.
+/// 4. An update that lacks more than half of the flags in force removes none of them, unless
+///    [`allow_shrink`](LiveBuilder::allow_shrink).
+///
+/// Requests never wait for any of it: they read the compiled set.
+#[derive(Clone, Debug)]
+pub struct Live {
+    shared: Arc<Shared>,
+    /// Ends the task that keeps the rules current, when the last clone is dropped.
+    _stop: Arc<oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    board: Board,
+    health: Mutex<Health>,
+    allow_shrink: bool,
+}
+
+/// How loading goes.
+#[derive(Debug, Default)]
+struct Health {
+    stale_since: Option<Instant>,
+    last_error: Option<String>,
+    /// The problem of a document that was refused as a whole.
+    refused: Option<Problem>,
+}
+
+impl Live {
+    /// Starts keeping a feed current, with everything at its default: see [`Live::builder`].
+    ///
+    /// # Errors
+    ///
+    /// There is no tokio runtime.
+    pub async fn connect(feed: impl Feed) -> Result<Self, Error> {
+        Self::builder(feed).connect().await
+    }
+
+    /// Settings before connecting.
+    pub fn builder(feed: impl Feed) -> LiveBuilder {
+        LiveBuilder { feed: Arc::new(feed), allow_shrink: false, start_within: START }
+    }
+}
+
+/// Settings of a [`Live`].
+#[must_use = "a builder does nothing until it connects"]
+pub struct LiveBuilder {
+    feed: Arc<dyn Feed>,
+    allow_shrink: bool,
+    start_within: Duration,
+}
+
+impl std::fmt::Debug for LiveBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveBuilder")
+            .field("feed", &self.feed.name())
+            .field("allow_shrink", &self.allow_shrink)
+            .field("start_within", &self.start_within)
+            .finish()
+    }
+}
+
+impl LiveBuilder {
+    /// Lets an update remove more than half of the flags at once; `false` unless set.
+    pub fn allow_shrink(mut self, allow: bool) -> Self {
+        self.allow_shrink = allow;
+        self
+    }
+
+    /// How long to wait for the first rules before going on without; 1 s unless set.
+    pub fn start_within(mut self, longest: Duration) -> Self {
+        self.start_within = longest;
+        self
+    }
+
+    /// Loads the rules, waiting for a bounded time, and goes on keeping them current. Without rules
+    /// in time every flag is off, with reason [`NotLoaded`](crate::engine::Reason::NotLoaded), until
+    /// they come.
+    ///
+    /// # Errors
+    ///
+    /// There is no tokio runtime.
+    pub async fn connect(self) -> Result<Live, Error> {
+        self.start().await.map(|(live, _)| live)
+    }
+
+    /// Like [`connect`](Self::connect), with what came of the first load.
+    pub(super) async fn start(self) -> Result<(Live, Result<(), Error>), Error> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|cause| {
+            Error::new(ErrorKind::Configuration, "rules are kept current by a task, so a tokio runtime has to be there")
+                .caused_by(cause)
+        })?;
+        let shared = Arc::new(Shared {
+            name: self.feed.name().to_owned(),
+            board: Board::new(),
+            health: Mutex::default(),
+            allow_shrink: self.allow_shrink,
+        });
+        let (stop, stopped) = oneshot::channel();
+        let mut keeper = Keeper { feed: self.feed, shared: Arc::clone(&shared), notices: None, failures: 0 };
+        let first = match tokio::time::timeout(self.start_within, keeper.refresh()).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let message = format!("{} gave no rules within {:?}", shared.name, self.start_within);
+                let error = Error::new(ErrorKind::Unavailable, message);
+                shared.failed(&error);
+                Err(error)
+            }
+        };
+        runtime.spawn(keeper.run(stopped));
+        Ok((Live { shared, _stop: Arc::new(stop) }, first))
+    }
+}
+
+/// The task that keeps one source current.
+struct Keeper {
+    feed: Arc<dyn Feed>,
+    shared: Arc<Shared>,
+    notices: Option<Box<dyn Notices>>,
+    /// Attempts since the last one that went right.
+    failures: u32,
+}
+
+impl Keeper {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            let wait = tokio::time::sleep(self.next_wait());
+            tokio::select! {
+                _ = &mut stopped => return,
+                () = wait => {}
+                notice = next_notice(&mut self.notices) => {
+                    if let Err(error) = notice {
+                        tracing::warn!(source = self.shared.name, "changes are no longer heard of: {}", error.chain());
+                        self.notices = None;
+                    }
+                }
+            }
+            tokio::select! {
+                _ = &mut stopped => return,
+                // What goes wrong is in the status.
+                _ = self.refresh() => {}
+            }
+        }
+    }
+
+    /// Subscribes where that is due, and loads.
+    async fn refresh(&mut self) -> Result<(), Error> {
+        let mut unheard = None;
+        if self.notices.is_none() {
+            match self.feed.subscribe().await {
+                Ok(notices) => self.notices = Some(notices),
+                Err(error) => unheard = Some(error),
+            }
+        }
+        let known = self.shared.board.set();
+        let known = (known.version() > 0).then(|| known.origin());
+        let outcome = match self.feed.load(known).await {
+            Ok(Some(loaded)) => {
+                self.shared.publish(loaded);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match (&outcome, unheard) {
+            (Err(error), _) => self.shared.failed(error),
+            // Rules that are loaded from time to time are current enough, but somebody should know.
+            (Ok(()), Some(error)) => self.shared.unheard(&error),
+            (Ok(()), None) => self.shared.succeeded(),
+        }
+        self.failures = if outcome.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        outcome
+    }
+
+    fn next_wait(&self) -> Duration {
+        let rhythm = self.feed.resync_every();
+        if self.failures == 0 {
+            return rhythm.mul_f64(0.9 + 0.2 * random_share());
+        }
+        let doubled = FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(16));
+        doubled.min(rhythm).mul_f64(0.5 + 0.5 * random_share())
+    }
+}
+
+async fn next_notice(notices: &mut Option<Box<dyn Notices>>) -> Result<(), Error> {
+    match notices {
+        Some(notices) => notices.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A number from 0 up to 1, so that a fleet does not move in step. Seeds of hash tables are random
+/// enough for that.
+fn random_share() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+
+    let random = RandomState::new().hash_one(()) >> 11;
+    random as f64 / (1_u64 << 53) as f64
+}
+
+impl Shared {
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, loaded: Loaded) {
+        self.board.publish(|in_force| Some((loaded.document.after(in_force, self.allow_shrink), loaded.origin)));
+        let set = self.board.set();
+        let errors = || set.problems().iter().filter(|problem| problem.severity == Severity::Error);
+        if let Some(first) = errors().next() {
+            let more = errors().count() - 1;
+            let more = if more > 0 { format!(" (and {more} more, see the status)") } else { String::new() };
+            tracing::warn!(source = self.name, version = set.version(), "rules loaded, with a problem: {first}{more}");
+        } else {
+            tracing::info!(source = self.name, version = set.version(), flags = set.len(), "rules loaded");
+        }
+    }
+
+    fn succeeded(&self) {
+        let mut health = self.health();
+        if health.last_error.is_some() {
+            tracing::info!(source = self.name, "rules are current again");
+        }
+        *health = Health::default();
+    }
+
+    fn unheard(&self, error: &Error) {
+        let message = error.chain();
+        let mut health = self.health();
+        if health.last_error.as_ref() != Some(&message) {
+            tracing::warn!(source = self.name, "changes are seen late: {message}");
+        }
+        *health = Health { last_error: Some(message), ..Health::default() };
+    }
+
+    fn failed(&self, error: &Error) {
+        let message = error.chain();
+        let mut health = self.health();
+        if health.last_error.as_ref() != Some(&message) {
+            tracing::error!(source = self.name, "rules could not be loaded, earlier ones stay in force: {message}");
+        }
+        health.last_error = Some(message);
+        health.refused = error.problem().cloned();
+        health.stale_since.get_or_insert_with(now);
+    }
+}
+
+impl Source for Live {
+    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
+        self.shared.board.evaluate(context, now)
+    }
+
+    fn status(&self) -> Status {
+        let mut status = self.shared.board.status();
+        let health = self.shared.health();
+        if let (Freshness::Fresh, Some(since)) = (status.freshness, health.stale_since) {
+            status.freshness = Freshness::StaleSince(since);
+        }
+        status.last_error.clone_from(&health.last_error);
+        status.problems.splice(0..0, health.refused.clone());
+        status
+    }
+
+    fn id(&self) -> Option<SourceId> {
+        Some(self.shared.board.id())
+    }
+}
+
+impl Definitions for Live {
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+}
+
+impl sealed::Part for Live {
+    fn document(&self, _: &Document) -> Arc<Document> {
+        self.shared.board.document()
+    }
+
+    fn on_change(&self, listener: Weak<dyn Listener>) {
+        self.shared.board.on_change(listener);
+    }
+}

@@ -1,0 +1,112 @@
+//! Where rules can be read from, and hearing that they changed.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::error::Error;
+use crate::engine::Document;
+
+/// A future in a box, so that traits with asynchronous methods can be used behind a pointer.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A place that rules can be read from, as a whole, and that can say when they have changed.
+///
+/// A feed is made a [`Source`](crate::source::Source) by [`Live`](crate::source::Live), which calls
+/// [`subscribe`](Self::subscribe) before [`load`](Self::load), so that no change falls between the
+/// two, and loads again every [`resync_every`](Self::resync_every) in case a notice got lost.
+///
+/// ```
+/// use tower_flags::store::{BoxFuture, Error, Feed, Loaded, Notices};
+/// use tower_flags::Document;
+///
+/// /// Rules that are compiled in and never change.
+/// struct Fixed(&'static str);
+///
+/// impl Feed for Fixed {
+///     fn name(&self) -> &str {
+///         "built in"
+///     }
+///
+///     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+///         Box::pin(async move {
+///             if known == Some("1") {
+///                 return Ok(None);
+///             }
+///             let document = Document::from_json(self.0).map_err(Error::refused)?;
+///             Ok(Some(Loaded::new(document, "1")))
+///         })
+///     }
+///
+///     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+///         struct Never;
+///         impl Notices for Never {
+///             fn next(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+///                 Box::pin(std::future::pending())
+///             }
+///         }
+///         Box::pin(async { Ok(Box::new(Never) as Box<dyn Notices>) })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// use tower_flags::source::{Live, Source};
+///
+/// let source = Live::connect(Fixed(r#"{"flags": {"dark_mode": true}}"#)).await?;
+/// assert_eq!(source.status().flags, 1);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Feed: Send + Sync + 'static {
+    /// What messages and the parts of [`Layered`](crate::source::Layered) call it.
+    fn name(&self) -> &str;
+
+    /// Reads everything. `known` is the origin of what the caller has; `Ok(None)` says that nothing
+    /// else is there now.
+    ///
+    /// # Errors
+    ///
+    /// The feed cannot be read, or what it holds is refused as a whole. The caller keeps what it has
+    /// and tries again.
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>>;
+
+    /// Starts to listen for changes.
+    ///
+    /// # Errors
+    ///
+    /// Nobody can be listened to now. The caller goes on loading from time to time, and tries again.
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>>;
+
+    /// How often to load without a notice; 30 s by default.
+    fn resync_every(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+}
+
+/// Notices of changes, from [`Feed::subscribe`].
+pub trait Notices: Send {
+    /// Waits until something may have changed. Dropping the future loses no notice.
+    ///
+    /// # Errors
+    ///
+    /// There will be no more notices, and some may be lost: subscribe again and load.
+    fn next(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// What a [`Feed`] holds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The definitions.
+    pub document: Document,
+    /// The store's own version or digest of them; equal origins mean equal documents.
+    pub origin: String,
+}
+
+impl Loaded {
+    /// Definitions and what the store calls their version.
+    #[must_use]
+    pub fn new(document: Document, origin: impl Into<String>) -> Self {
+        Self { document, origin: origin.into() }
+    }
+}

@@ -1,0 +1,355 @@
+//! The file source over real files: every way an editor, a deployment or Kubernetes changes one.
+#![cfg(feature = "file")]
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant as Clock};
+
+use tempfile::TempDir;
+use tower_flags::engine::Reason;
+use tower_flags::source::{Evaluation, File, Freshness, Live, Source};
+use tower_flags::store::ErrorKind;
+use tower_flags::{Context, Flags, Instant};
+
+/// How long an edit may take to be in force.
+const BOUND: Duration = Duration::from_secs(1);
+
+const ON: &str = r#"{"flags": {"search": true}}"#;
+const OFF: &str = r#"{"flags": {"search": false}}"#;
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn with(name: &str, text: &str) -> (Self, PathBuf) {
+        let folder = Self::new();
+        let path = folder.path(name);
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+}
+
+fn rename_over(path: &Path, text: &str) {
+    let beside = path.with_extension("tmp");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, path).unwrap();
+}
+
+fn flags(source: &impl Source) -> Flags {
+    match source.evaluate(&Context::anonymous(), Instant::MIN) {
+        Evaluation::Ready(flags) => flags,
+        other => panic!("a file is always ready, not {other:?}"),
+    }
+}
+
+/// Waits until the source says so, asking it again and again, and returns how long it took.
+async fn until(source: &impl Source, what: &str, is_so: impl Fn(&Flags) -> bool) -> Duration {
+    let start = Clock::now();
+    while !is_so(&flags(source)) {
+        assert!(start.elapsed() < Duration::from_secs(10), "never seen: {what}; {:?}", source.status());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    start.elapsed()
+}
+
+async fn seen_in_time(source: &impl Source, what: &str, is_on: bool) {
+    let took = until(source, what, |flags| flags.is_enabled("search") == is_on).await;
+    // The bound is the product's promise and is held in the median; a busy machine may pause for longer.
+    if took > BOUND {
+        eprintln!("{what} took {took:?}");
+    }
+    assert!(took < 3 * BOUND, "{what} took {took:?}");
+}
+
+async fn until_status(source: &impl Source, what: &str, is_so: impl Fn(&tower_flags::source::Status) -> bool) {
+    let start = Clock::now();
+    while !is_so(&source.status()) {
+        assert!(start.elapsed() < Duration::from_secs(10), "never seen: {what}; {:?}", source.status());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_edit_in_place_is_seen() {
+    let (_folder, path) = Folder::with("flags.json", ON);
+    let source = File::open(&path).await.unwrap();
+    assert!(flags(&source).is_enabled("search"));
+    for (round, text) in [OFF, ON, OFF].into_iter().enumerate() {
+        std::fs::write(&path, text).unwrap();
+        seen_in_time(&source, "an edit in place", text == ON).await;
+        assert_eq!(flags(&source).version(), round as u64 + 2);
+    }
+}
+
+#[tokio::test]
+async fn a_file_renamed_over_it_is_seen_again_and_again() {
+    let (_folder, path) = Folder::with("flags.json", ON);
+    let source = File::open(&path).await.unwrap();
+    for text in [OFF, ON, OFF, ON] {
+        rename_over(&path, text);
+        seen_in_time(&source, "an atomic rename", text == ON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_link_swapped_as_kubernetes_does_is_seen_again_and_again() {
+    let folder = Folder::new();
+    let publish = |version: usize, text: &str| {
+        let data = folder.path(&format!("..2026_{version}"));
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("flags.json"), text).unwrap();
+        let temporary = folder.path("..data_tmp");
+        symlink(format!("..2026_{version}"), &temporary).unwrap();
+        std::fs::rename(&temporary, folder.path("..data")).unwrap();
+        if version > 0 {
+            std::fs::remove_dir_all(folder.path(&format!("..2026_{}", version - 1))).unwrap();
+        }
+    };
+    publish(0, ON);
+    let path = folder.path("flags.json");
+    symlink("..data/flags.json", &path).unwrap();
+    let source = File::open(&path).await.unwrap();
+    for version in 1..6 {
+        let text = if version % 2 == 0 { ON } else { OFF };
+        publish(version, text);
+        seen_in_time(&source, "a ..data swap", text == ON).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_deleted_and_made_again_is_seen_and_missed_meanwhile() {
+    let (_folder, path) = Folder::with("flags.json", ON);
+    let source = File::open(&path).await.unwrap();
+    for text in [OFF, ON] {
+        let before = flags(&source).is_enabled("search");
+        std::fs::remove_file(&path).unwrap();
+        until_status(&source, "stale", |status| matches!(status.freshness, Freshness::StaleSince(_))).await;
+        assert_eq!(flags(&source).is_enabled("search"), before, "the last good rules stay");
+        let error = source.status().last_error.unwrap();
+        assert!(error.contains("flags.json cannot be read: No such file"), "{error}");
+        std::fs::write(&path, text).unwrap();
+        seen_in_time(&source, "a file made again", text == ON).await;
+        until_status(&source, "fresh", |status| status.freshness == Freshness::Fresh).await;
+        assert_eq!(source.status().last_error, None);
+    }
+}
+
+#[tokio::test]
+async fn a_file_behind_a_link_to_another_folder_is_seen() {
+    let (_elsewhere, target) = Folder::with("rules.json", ON);
+    let folder = Folder::new();
+    symlink(&target, folder.path("flags.json")).unwrap();
+    let source = File::open(folder.path("flags.json")).await.unwrap();
+    rename_over(&target, OFF);
+    seen_in_time(&source, "an edit behind a link", false).await;
+}
+
+#[tokio::test]
+async fn the_folder_itself_may_go_and_come_back() {
+    let folder = Folder::new();
+    let inner = folder.path("config");
+    std::fs::create_dir(&inner).unwrap();
+    let path = inner.join("flags.json");
+    std::fs::write(&path, ON).unwrap();
+    let source = File::open(&path).await.unwrap();
+    std::fs::remove_dir_all(&inner).unwrap();
+    until_status(&source, "stale", |status| matches!(status.freshness, Freshness::StaleSince(_))).await;
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(&path, OFF).unwrap();
+    until(&source, "a folder made again", |flags| !flags.is_enabled("search")).await;
+}
+
+#[tokio::test]
+async fn what_is_refused_as_a_whole_changes_nothing_and_is_said_with_its_place() {
+    let (_folder, path) = Folder::with("flags.json", ON);
+    let source = File::open(&path).await.unwrap();
+    let origin = source.status().origin;
+    let name = path.display();
+    for (text, message) in [
+        ("", format!("{name}, line 1, column 1: expected a JSON document, found nothing")),
+        (
+            "{\"flags\": {\n  \"search\": fals",
+            format!(
+                "{name}, line 2, column 16: expected a JSON document, found its end in the middle of a value; it looks cut off"
+            ),
+        ),
+        ("{}", format!("{name}, line 1, column 1: expected an object with the key \"flags\", found an object of 0")),
+    ] {
+        rename_over(&path, text);
+        until_status(&source, &message, |status| status.last_error.as_deref() == Some(&message)).await;
+        let status = source.status();
+        assert!(matches!(status.freshness, Freshness::StaleSince(_)));
+        assert_eq!(status.problems[0].to_string(), message);
+        assert_eq!((status.version, &status.origin), (1, &origin));
+        assert!(flags(&source).is_enabled("search"));
+    }
+    rename_over(&path, ON);
+    until_status(&source, "fresh", |status| status.freshness == Freshness::Fresh).await;
+    assert_eq!(source.status().problems, []);
+}
+
+#[tokio::test]
+async fn a_kill_inside_a_refused_flag_takes_effect() {
+    let (_folder, path) = Folder::with("flags.json", ON);
+    let source = File::open(&path).await.unwrap();
+    rename_over(&path, r#"{"flags": {"search": {"enabled": false, "percentage": 200}}}"#);
+    seen_in_time(&source, "a kill inside a refused flag", false).await;
+    assert_eq!(flags(&source).evaluation("search").reason, Reason::Disabled);
+    assert_eq!(source.status().problems.len(), 1);
+    assert_eq!(source.status().freshness, Freshness::Fresh);
+}
+
+#[tokio::test]
+async fn a_shrunken_update_removes_nothing_but_its_kills_take_effect() {
+    let many = |search: bool, rest: usize| {
+        let rest: String = (0..rest).map(|number| format!(r#", "flag_{number}": true"#)).collect();
+        format!(r#"{{"flags": {{"search": {search}{rest}}}}}"#)
+    };
+    let (_folder, path) = Folder::with("flags.json", &many(true, 9));
+    let source = File::open(&path).await.unwrap();
+    rename_over(&path, &many(false, 0));
+    seen_in_time(&source, "a kill inside a shrunken update", false).await;
+    assert!(flags(&source).is_enabled("flag_8"));
+    let problem = source.status().problems[0].to_string();
+    assert!(problem.contains("9 of them missing (flag_0, flag_1, flag_2, flag_3, flag_4, …)"), "{problem}");
+
+    let source = File::builder(&path).unwrap().allow_shrink(true).connect().await.unwrap();
+    rename_over(&path, &many(true, 9));
+    seen_in_time(&source, "flags back", true).await;
+    rename_over(&path, r#"{"flags": {}}"#);
+    seen_in_time(&source, "an allowed removal", false).await;
+    assert!(!flags(&source).is_enabled("flag_8"));
+}
+
+#[tokio::test]
+async fn a_toml_file_keeps_its_end_marker() {
+    let on = "[flags.search]\nenabled = true\npercentage = 100\n# end\n";
+    let (_folder, path) = Folder::with("flags.toml", on);
+    let source = File::open(&path).await.unwrap();
+    let cut = "[flags.search]\nenabled = false\n";
+    rename_over(&path, cut);
+    let message = format!(
+        "{}, line 3, column 1: expected the last line \"# end\", which the file had, found \"enabled = false\"; it looks \
+         cut off",
+        path.display()
+    );
+    until_status(&source, &message, |status| status.last_error.as_deref() == Some(&message)).await;
+    assert!(flags(&source).is_enabled("search"));
+    rename_over(&path, &format!("{cut}# end"));
+    seen_in_time(&source, "the marker back", false).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_or_bad_at_start_is_an_error_or_waited_for() {
+    let folder = Folder::new();
+    let path = folder.path("flags.json");
+    let error = File::open(&path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.to_string(), format!("{} cannot be read", path.display()));
+
+    std::fs::write(&path, "{").unwrap();
+    let error = File::open(&path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(error.problem().unwrap().line, Some(1));
+
+    let source = File::connect(&path).await.unwrap();
+    assert_eq!(source.status().freshness, Freshness::NeverLoaded);
+    assert_eq!(flags(&source).evaluation("search").reason, Reason::NotLoaded);
+    rename_over(&path, ON);
+    seen_in_time(&source, "the first good file", true).await;
+
+    let error = File::open(folder.path("flags.yaml")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn what_is_no_readable_text_is_refused() {
+    let (folder, path) = Folder::with("flags.json", "");
+    std::fs::write(&path, b"{\"flags\": {\"\xFF\": true}}").unwrap();
+    let error = File::open(&path).await.unwrap_err().to_string();
+    assert!(error.ends_with("line 1, column 13: expected UTF-8, found the byte 0xff"), "{error}");
+    std::fs::write(&path, vec![b' '; 4 * 1024 * 1024 + 1]).unwrap();
+    let error = File::open(&path).await.unwrap_err().to_string();
+    assert!(error.ends_with("expected a document of at most 4194304 bytes, found one of 4194305"), "{error}");
+
+    let directory = folder.path("directory.json");
+    std::fs::create_dir(&directory).unwrap();
+    let looping = folder.path("looping.json");
+    symlink("looping.json", &looping).unwrap();
+    let pipe = folder.path("pipe.json");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [directory, looping, pipe] {
+        let error = File::open(&path).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_in_place_is_never_seen_halfway() {
+    let text = |number: usize| {
+        let rest: String = (0..500).map(|flag| format!(r#", "flag_{flag}": {{"percentage": {number}}}"#)).collect();
+        format!(r#"{{"flags": {{"search": true{rest}}}}}"#)
+    };
+    let (_folder, path) = Folder::with("flags.json", &text(0));
+    let source = File::open(&path).await.unwrap();
+    let writer = {
+        let path = path.clone();
+        std::thread::spawn(move || {
+            use std::io::Write;
+            for number in 1..=40 {
+                let mut file = std::fs::File::create(&path).unwrap();
+                for chunk in text(number).as_bytes().chunks(1000) {
+                    file.write_all(chunk).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(number as u64 * 3));
+            }
+        })
+    };
+    while !writer.is_finished() {
+        let flags = flags(&source);
+        assert_eq!(flags.set().len(), 501);
+        let first = flags.set().flag("flag_0").unwrap();
+        assert_eq!(Some(first), flags.set().flag("flag_499"));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    writer.join().unwrap();
+    until(&source, "the last write", |flags| {
+        flags.set().flag("flag_0").is_some_and(|flag| flag.percentage_at(Instant::MIN).to_string() == "40")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn dropping_the_last_clone_ends_the_task() {
+    let (_folder, path) = Folder::with("flags.json", ON);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let source: Live = File::builder(&path).unwrap().connect().await.unwrap();
+    let clone = source.clone();
+    drop(source);
+    assert_eq!(tasks(), before + 1);
+    drop(clone);
+    while tasks() > before {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn without_a_runtime_opening_says_what_is_missing() {
+    let feed = tower_flags::store::FileFeed::new("flags.json").unwrap();
+    let waker = std::task::Waker::noop();
+    let mut connecting = Box::pin(Live::connect(feed));
+    let std::task::Poll::Ready(Err(error)) = connecting.as_mut().poll(&mut std::task::Context::from_waker(waker))
+    else {
+        panic!("it has to say so at once")
+    };
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("a tokio runtime has to be there"), "{error}");
+}
