@@ -11,4 +11,4 @@ mod parts;
 
 pub(crate) use document::{Definition, Format, MAX_DOCUMENT, MAX_FLAGS, read as document};
 pub(crate) use flag::flag_from_json;
-pub(crate) use keys::{Key, NAME_PATTERN, is_name, nearest, spelling_of};
+pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, spelling_of};
