@@ -1,4 +1,48 @@
-//! Feature flags.
+//! Feature flags for tower and axum services.
+//!
+//! One layer finds out who asks, decides **every** flag once, and makes the answers available
+//! everywhere the request goes: as the [`Flags`] argument of a handler, through [`flag`] anywhere
+//! below it, in the body while it streams, and as `X-Active-Flags` on the response.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tower_flags::{Flag, FlagLayer, Flags, Memory, flag};
+//!
+//! async fn checkout(flags: Flags) -> String {
+//!     format!("{} (rules {})", button(), flags.version())
+//! }
+//!
+//! fn button() -> &'static str {
+//!     if flag("new_checkout") { "Buy now" } else { "Add to cart" }
+//! }
+//!
+//! # fn main() -> Result<(), tower_flags::Problem> {
+//! let rules = Memory::new();
+//! rules.set("new_checkout", r#"{"percentage": 25, "allowed_users": ["alice"]}"#.parse::<Flag>()?)?;
+//! let app: Router = Router::new().route("/checkout", get(checkout)).layer(FlagLayer::new(rules));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where things are
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`engine`] | deciding: the document format, the order of deciding, buckets; pure and total |
+//! | [`store`] | where rules are read from: feeds, files |
+//! | [`source`] | what answers requests: memory, environment, files, several of them as one |
+//! | [`request`] | one request: layer, identity, scope, response header |
+//! | [`docs`] | limitations with their workarounds |
+//!
+//! # Cargo features
+//!
+//! | name | enables | pulls in | default | needs Rust |
+//! |---|---|---|---|---|
+//! | `axum` | the [`Flags`] extractor for axum handlers | `axum-core` | yes | 1.88 |
+//! | `file` | rules from a JSON or TOML file that can be edited while the service runs | `notify`, `toml` | yes | 1.88 |
+//!
+//! With none of them the layer works under plain tower, over rules in memory or the environment.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -8,9 +52,19 @@ pub mod request;
 pub mod source;
 pub mod store;
 
-pub use engine::{Context, Document, Flag, FlagSet, Flags, Instant, Percentage, Problem};
-pub use request::{FlagLayer, FlagService, HeaderPolicy, flag, try_flag, variant};
+pub use request::{FlagLayer, flag, try_flag, variant};
+
+pub use engine::{Context, Flags};
+
 #[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use source::File;
 pub use source::{Env, Layered, Memory, Source};
+
+pub use engine::{Document, Flag, FlagSet, Instant, Percentage, Problem};
+pub use request::HeaderPolicy;
 pub use store::Error;
+
+#[cfg(all(doctest, feature = "axum", feature = "file"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

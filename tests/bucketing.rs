@@ -1,5 +1,7 @@
 //! The golden vectors: 200 pairs whose buckets were computed by four published Python schemes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use serde_json::Value;
 use tower_flags::engine::Scheme;
 use tower_flags::{Context, Document, FlagSet, Instant, Percentage};

@@ -1,4 +1,6 @@
 //! The file source over real files: every way an editor, a deployment or Kubernetes changes one.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "file")]
 
 use std::os::unix::fs::symlink;

@@ -1,6 +1,8 @@
 //! Behaviour as data: every file in `tests/vectors` is a topic, every case a document, callers and
 //! the answers they get.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;

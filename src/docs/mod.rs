@@ -1,5 +1,5 @@
 //! Longer texts.
 
-pub mod limitations {
-    #![doc = include_str!("limitations.md")]
-}
+/// What does not work, and what to do instead.
+#[doc = include_str!("limitations.md")]
+pub mod limitations {}

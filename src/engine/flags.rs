@@ -71,8 +71,7 @@ fn allocate(words: usize, set: Arc<FlagSet>, context: Context, now: Instant, for
         ($($size:literal)*) => {
             match words {
                 $(0..=$size => {
-                    const ZERO: AtomicU64 = AtomicU64::new(0);
-                    Arc::new(Answers { set, context, now, forced, outer: None, words: [ZERO; $size] })
+                    Arc::new(Answers { set, context, now, forced, outer: None, words: [const { AtomicU64::new(0) }; $size] })
                 })*
                 more => {
                     // A set has at most 10 000 flags, which need 1 564 words.
@@ -168,7 +167,6 @@ impl Flags {
     }
 
     /// A builder for answers that somebody else has decided: foreign engines, and tests.
-    #[must_use]
     pub fn builder() -> FlagsBuilder {
         FlagsBuilder::default()
     }

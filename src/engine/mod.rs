@@ -1,4 +1,92 @@
 //! Deciding flags: pure, total and without waiting.
+//!
+//! A [`Document`] is read from text, compiled into a [`FlagSet`], and evaluated for a [`Context`] at
+//! an [`Instant`] into [`Flags`]. Same set, context and instant: same answers, on every machine.
+//!
+//! ```
+//! use tower_flags::engine::Reason;
+//! use tower_flags::{Context, Document, FlagSet, Instant};
+//!
+//! let document = Document::from_json(
+//!     r#"{"flags": {
+//!         "new_search": {"enabled": true, "percentage": 12.5, "allowed_groups": ["employees"]},
+//!         "checkout": {"enabled": true, "requires": ["new_search"]}
+//!     }}"#,
+//! )?;
+//! let now: Instant = "2026-12-01T09:00:00Z".parse().unwrap();
+//! let set = FlagSet::compile(&document, now);
+//! let flags = set.evaluate(&Context::user("alice").in_groups(["employees"]), now);
+//! assert_eq!(flags.active().collect::<Vec<_>>(), ["checkout", "new_search"]);
+//! assert_eq!(flags.evaluation("new_search").reason, Reason::Group);
+//! # Ok::<(), tower_flags::Problem>(())
+//! ```
+//!
+//! # The document
+//!
+//! An object with the key `flags`, from names to flags; `$schema` may stand beside it. A name matches
+//! `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`. A flag is `true`, `false`, or an object of these keys; `null`
+//! is the same as leaving a key out.
+//!
+//! | key | meaning | default |
+//! |---|---|---|
+//! | `enabled` (also `on`) | the kill switch: off beats everything and keeps all other settings | `true`, but it may be left out only where `percentage`, `allowed_users`, `allowed_groups`, `rules` or `schedule` stands |
+//! | `percentage` (also `rollout_percentage`) | share of users, 0 to 100, at most three decimals | 100; 0 where `allowed_users`, `allowed_groups` or `rules` stands, even empty |
+//! | `allowed_users` (also `users`, `enabled_for_users`), `allowed_groups` | always on for them | none |
+//! | `rules` | `[{"when": [clause, …], "serve": …}, …]`: the first whose clauses all hold decides; it serves `true`, `false`, a variant's name or `{"percentage": p}` | none |
+//! | `requires` | `["flag", {"flag": "variant"}]`: flags that must be on, with a variant where one is named | none |
+//! | `schedule` | `[{"at": instant, "percentage": p}, …]`: the percentage in force from an instant on, 0 before the first; ascending, at most 100 steps; not beside `percentage` | none |
+//! | `paused_at` | the schedule is read at this instant once it has passed | none |
+//! | `bucket_by` | the attribute whose value is bucketed: a text as it is, an integer in decimal; anything else counts as missing | the user id |
+//! | `variants` | from names to weights in percent, or to `{"weight": w, "value": any JSON}`; the weights sum to exactly 100; at most 255 | none |
+//! | `bucketing` | `flag:user`, `user-flag`, `flag:user/32` or `user/32`: see [`Scheme`] | `flag:user` |
+//! | `salt` | stands for the flag's name in what is hashed | the name |
+//! | `overridable` | testers may force the flag | `false` |
+//! | `hidden` | the flag is never named to clients | `false` |
+//! | `kind` (also `type`) | `release`, `experiment`, `ops` or `permission` | `release` |
+//! | `name` | has to be the flag's own name | |
+//! | `owner`, `ticket` (also `jira_ticket`), `description`, `tags`, `created_at`, `expires_at`, `metadata` | bookkeeping: what is wrong in it is a warning and left out; dates are days in UTC | none |
+//!
+//! `rollout_stages`, `rollout_started`, `current_stage`, `stage_started` and `rolled_back_at` are left
+//! alone: the services that write them move `percentage` themselves. Any other key, a key twice, and
+//! two spellings of one thing are errors.
+//!
+//! A clause is `{"attribute": name, "op": operator, "values": [value, …]}` and holds if any value does.
+//! Operators: `equals` (also `one_of`), `contains`, `starts_with`, `ends_with`, `matches` (a regular
+//! expression, not anchored), `greater`, `greater_or_equal`, `less`, `less_or_equal` (numbers),
+//! `semver_equals`, `semver_greater`, `semver_greater_or_equal`, `semver_less`, `semver_less_or_equal`,
+//! `before`, `after` (RFC 3339), and `exists`, which takes no values. `not_` before any of them is its
+//! exact negation. A list holds if any element does; what is missing or of another type does not hold.
+//! `user_id` and `groups` can be asked like attributes.
+//!
+//! **A flag that is wrong costs only itself.** It becomes a [`Problem`]; its earlier good definition
+//! stays in force, else it is off. If the refused text legibly says that the flag is off, it is off at
+//! once.
+//!
+//! Limits: a document of 4 MiB and 10 000 flags, a flag of 1 MiB, chains of `requires` of 32, a regular
+//! expression of 512 bytes that compiles to 256 KiB.
+//!
+//! # The order of deciding
+//!
+//! 1. No such flag: off ([`Reason::Unknown`]; before the first load [`Reason::NotLoaded`]; refused and
+//!    never good [`Reason::Problem`]).
+//! 2. `enabled` is false: off ([`Reason::Disabled`]).
+//! 3. A tester's override, or the calling service's decision: as it says ([`Reason::Override`],
+//!    [`Reason::Upstream`]).
+//! 4. A required flag is not as required: off ([`Reason::Prerequisite`]).
+//! 5. The user is in `allowed_users`: on ([`Reason::User`]).
+//! 6. A group is in `allowed_groups`: on ([`Reason::Group`]).
+//! 7. The first rule that matches: what it serves ([`Reason::Rule`]).
+//! 8. The percentage in force is 100: on, anonymous callers included; 0: off ([`Reason::Static`]).
+//! 9. Nothing to bucket: off ([`Reason::Anonymous`]).
+//! 10. The bucket is below the percentage: on, else off ([`Reason::Rollout`]).
+//!
+//! A flag that is on and has variants serves the one that a second, independent hash chooses by the
+//! weights; none where there is nothing to hash.
+//!
+//! # What it does not do
+//!
+//! It reads no clock, file or network, takes no lock and makes nothing random: whatever changes comes
+//! in as data. It keeps no state about users.
 
 mod bucketing;
 mod clause;

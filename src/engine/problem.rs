@@ -82,7 +82,7 @@ impl Problem {
         self
     }
 
-    pub(crate) fn from_source(mut self, source: &str) -> Self {
+    pub(crate) fn in_source(mut self, source: &str) -> Self {
         self.source.get_or_insert_with(|| source.to_owned());
         self
     }
@@ -158,7 +158,7 @@ mod tests {
             .of_flag("search")
             .at_path("percentage")
             .at_offset("{\n  \"ü\": x", 9)
-            .from_source("flags.json")
+            .in_source("flags.json")
             .with_help("remove the quotes");
         assert_eq!(
             problem.to_string(),

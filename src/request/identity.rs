@@ -70,14 +70,14 @@ impl Identity {
             Headers::Ignored => false,
         };
         may_read_headers
-            .then(|| self.from_headers(&request.headers, counters))
+            .then(|| self.named_by_headers(&request.headers, counters))
             .flatten()
             .or_else(|| outer.cloned())
             .unwrap_or_default()
     }
 
     /// The caller whom headers name; `None` where neither header is there.
-    fn from_headers(&self, headers: &HeaderMap, counters: &Counters) -> Option<Context> {
+    fn named_by_headers(&self, headers: &HeaderMap, counters: &Counters) -> Option<Context> {
         let user = match only(headers, &self.user_header) {
             Lines::None => None,
             Lines::One(value) if is_user_id(value) => Some(value.clone()),

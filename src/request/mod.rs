@@ -1,4 +1,68 @@
 //! One request: who asks, what is on for them, and where that can be read.
+//!
+//! ```
+//! use axum::extract::Request;
+//! use axum::middleware::{Next, from_fn};
+//! use axum::response::Response;
+//! use axum::{Router, routing::get};
+//! use tower_flags::{Context, FlagLayer, Flags, Memory};
+//!
+//! /// Your own: whatever finds out who is logged in tells the layer by an extension.
+//! async fn authenticate(mut request: Request, next: Next) -> Response {
+//!     request.extensions_mut().insert(Context::user("alice").in_groups(["employees"]));
+//!     next.run(request).await
+//! }
+//!
+//! async fn home(flags: Flags) -> &'static str {
+//!     if flags.is_enabled("new_home") { "new" } else { "old" }
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/", get(home))
+//!     .layer(FlagLayer::new(Memory::new()))
+//!     .layer(from_fn(authenticate)); // added later, so it is outside and runs first
+//! ```
+//!
+//! # Who asks
+//!
+//! 1. A [`Context`](crate::Context) in the request's extensions, even an anonymous one, ends the search.
+//! 2. The application's closure, [`FlagLayer::identify`]. With a closure no headers are read, unless
+//!    [`FlagLayer::trust_headers`] asks for them.
+//! 3. The headers `X-User-ID` and `X-User-Groups` (comma separated). **Anybody can send them**: trust
+//!    them only behind a proxy that sets them. Until [`FlagLayer::trust_headers`] is called, the first
+//!    caller named by a header is logged as a warning.
+//! 4. The caller of a layer around this one, else an anonymous one.
+//!
+//! A user id that is empty, not UTF-8, longer than 256 bytes or on two lines makes the caller anonymous
+//! without groups. Groups that are not UTF-8, longer than 8 KiB, more than 100, with one over 128 bytes,
+//! or on two lines are none. Nothing is cut to fit. Both are counted in [`FlagLayer::counts`].
+//!
+//! # Where the answers are
+//!
+//! The scope covers the call of the inner service, every poll, every frame of the body, and the drop of
+//! both. [`flag`], [`variant`], [`try_flag`] and [`Flags::current`](crate::Flags::current) read it from
+//! anywhere in the task; the extractor and the request's extensions hold the same value. A task that is
+//! spawned has no scope: take a `Flags` along. [The limitations](crate::docs::limitations) have the rest.
+//!
+//! # `X-Active-Flags`
+//!
+//! The active flags in ascending order on one line, separated by commas, a flag with variants as
+//! `name=variant`. Hidden flags are never named. At most 1 024 bytes: the longest prefix that fits, and
+//! `X-Active-Flags-Omitted: n` for the rest. One that came from further in is replaced or removed. It is
+//! left out where nothing is active, and on responses that call themselves `public` or have `s-maxage`.
+//! It tells clients which flags are on for them: [`HeaderPolicy`] turns it off.
+//!
+//! # A layer inside a layer
+//!
+//! Over the same source, the inner one uses the rules that the request has pinned: for another caller it
+//! decides again from them, for the same it passes the answers on. Over another source, its own answers
+//! come first and the outer ones stand for names it does not know; a flag that is switched off in either
+//! is off. The outermost writes the header, from what the handler saw.
+//!
+//! # What it does not do
+//!
+//! It does not authenticate: flags from headers are no authorisation. It never answers in the place of
+//! the inner service, and a source that fails or is late turns flags off, not requests away.
 
 mod body;
 mod counts;

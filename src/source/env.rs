@@ -94,12 +94,12 @@ impl Env {
             let name = match names.matching(stem) {
                 Ok(name) => name,
                 Err(problem) => {
-                    document.problems.push(problem.at_path(variable).from_source("env"));
+                    document.problems.push(problem.at_path(variable).in_source("env"));
                     continue;
                 }
             };
             let definition = variables.read(&variable).unwrap_or_else(|problem| {
-                document.problems.push(problem.of_flag(&name).from_source("env"));
+                document.problems.push(problem.of_flag(&name).in_source("env"));
                 Definition::Refused { is_killed: variables.switch() == Some(false) }
             });
             document.flags.insert(name.into(), definition);

@@ -126,9 +126,7 @@ impl Merged {
                     merged.flags.insert(Arc::clone(name), winner);
                     part_of.insert(Arc::clone(name), number);
                 }
-                merged
-                    .problems
-                    .extend(document.problems.iter().map(|problem| problem.clone().from_source(part.name())));
+                merged.problems.extend(document.problems.iter().map(|problem| problem.clone().in_source(part.name())));
             }
             *self.part_of.write().unwrap_or_else(std::sync::PoisonError::into_inner) = part_of;
             let origins = self.parts.iter().map(|part| part.status().origin).filter(|origin| !origin.is_empty());

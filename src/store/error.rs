@@ -46,7 +46,8 @@ impl Error {
     /// A document that was refused as a whole.
     #[must_use]
     pub fn refused(problem: Problem) -> Self {
-        Self { problem: Some(problem.clone()), ..Self::new(ErrorKind::Refused, problem.to_string()) }
+        let message = problem.to_string();
+        Self { problem: Some(problem), ..Self::new(ErrorKind::Refused, message) }
     }
 
     /// What the caller can do about it.

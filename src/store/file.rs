@@ -159,7 +159,7 @@ impl Shared {
                 Ok(Loaded::new(document, content.digest))
             }
             Err(problem) => {
-                let problem = problem.from_source(&self.name);
+                let problem = problem.in_source(&self.name);
                 memory.refused = Some((content.digest, problem.clone()));
                 Err(problem)
             }

@@ -1,11 +1,12 @@
 //! A whole document: its frame, its limits, and each flag by itself.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::flag::{self, FlagReading};
 use super::keys::{NAME_PATTERN, is_name, nearest};
-use super::parts::{Located, located};
+use super::parts::{Located, Reading, located};
 use crate::engine::flag::Flag;
 use crate::engine::problem::{Problem, Severity, quoted};
 use crate::engine::text::{self, Node, View};
@@ -33,11 +34,11 @@ pub(crate) enum Definition {
     },
 }
 
-/// Definitions by name, and everything that was wrong.
-pub(crate) type Definitions = (BTreeMap<Arc<str>, Definition>, Vec<Problem>);
+/// Definitions by name.
+type Flags = BTreeMap<Arc<str>, Definition>;
 
 /// Reads a document. Errors are those that refuse it as a whole.
-pub(crate) fn read(text: &str, format: Format) -> Result<Definitions, Problem> {
+pub(crate) fn read(text: &str, format: Format) -> Result<(Flags, Vec<Problem>), Problem> {
     if text.len() > MAX_DOCUMENT {
         let found = format!("one of {}", text.len());
         return Err(Problem::new(format!("a document of at most {MAX_DOCUMENT} bytes"), found));
@@ -51,7 +52,7 @@ pub(crate) fn read(text: &str, format: Format) -> Result<Definitions, Problem> {
     .map_err(|Located { problem, offset }| problem.at_offset(text, offset))
 }
 
-fn read_root(root: &Node<'_>) -> Result<(BTreeMap<Arc<str>, Definition>, Vec<Located>), Located> {
+fn read_root(root: &Node<'_>) -> Reading<(Flags, Vec<Located>)> {
     let View::Map(members) = root.view() else {
         return Err(located(root, Problem::new("an object with the key \"flags\"", root.describe())));
     };
@@ -87,8 +88,8 @@ fn read_root(root: &Node<'_>) -> Result<(BTreeMap<Arc<str>, Definition>, Vec<Loc
     Ok(read_flags(members))
 }
 
-fn read_flags(members: Vec<(std::borrow::Cow<'_, str>, Node<'_>)>) -> (BTreeMap<Arc<str>, Definition>, Vec<Located>) {
-    let mut definitions: BTreeMap<Arc<str>, Definition> = BTreeMap::new();
+fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> (Flags, Vec<Located>) {
+    let mut definitions = Flags::new();
     let mut problems = Vec::new();
     for (name, node) in members {
         if !is_name(&name) {

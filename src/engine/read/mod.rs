@@ -9,6 +9,8 @@ mod flag;
 mod keys;
 mod parts;
 
-pub(crate) use document::{Definition, Format, MAX_DOCUMENT, MAX_FLAGS, read as document};
+#[cfg(feature = "file")]
+pub(crate) use document::MAX_DOCUMENT;
+pub(crate) use document::{Definition, Format, MAX_FLAGS, read as document};
 pub(crate) use flag::flag_from_json;
 pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, spelling_of};

@@ -1,0 +1,205 @@
+//! The shape of the crate, read from its own files: who imports whom, what the engine may not touch,
+//! and what the manifest promises.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Which folder may import which; `docs` and the crate's root re-export from all.
+const MAY_IMPORT: [(&str, &[&str]); 4] = [
+    ("engine", &["engine"]),
+    ("store", &["store", "engine"]),
+    ("source", &["source", "engine", "store"]),
+    ("request", &["request", "engine", "source"]),
+];
+
+/// What `request` may take from `source`: the trait and what it speaks of.
+const SOURCE_TRAITS: [&str; 3] = ["Source", "Evaluation", "Status"];
+
+/// Deciding is pure: none of these occur in `engine`.
+const NOT_IN_ENGINE: [&str; 18] = [
+    "async ",
+    ".await",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::sync::mpsc",
+    "tokio",
+    "tracing",
+    "::now()",
+    "Mutex",
+    "RwLock",
+    "sync::Once",
+    "thread_local",
+    "RandomState",
+    "static ",
+    "println!",
+];
+
+/// Libraries that stay in the file that wraps them.
+const AT_HOME: [(&str, &[&str]); 6] = [
+    ("notify", &["store/file.rs"]),
+    ("toml", &["engine/text/toml.rs"]),
+    ("jiff", &["engine/instant.rs"]),
+    ("regex", &["engine/clause.rs", "engine/write.rs"]),
+    ("axum_core", &["request/extract.rs"]),
+    ("arc_swap", &["source/board.rs"]),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file by its path below `src`, without comments.
+fn sources() -> BTreeMap<String, String> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(&root().join("src"), &mut files);
+    let code = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    };
+    files
+        .iter()
+        .map(|path| (path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned(), code(path)))
+        .collect()
+}
+
+/// What follows each `crate::` in a file: the path up to the first character that ends it.
+fn crate_paths(code: &str) -> impl Iterator<Item = &str> {
+    code.match_indices("crate::").filter_map(|(at, found)| {
+        // `pub(crate)` has no colons; `tower_flags::` and `some_crate::` are other crates.
+        let is_own = !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+        is_own.then(|| code[at + found.len()..].split([';', '(', ' ', '\n', ')', '<', '>']).next().unwrap_or_default())
+    })
+}
+
+#[test]
+fn folders_import_only_what_the_table_allows() {
+    for (file, code) in sources() {
+        let Some((folder, _)) = file.split_once('/') else { continue };
+        if folder == "docs" {
+            continue;
+        }
+        let allowed = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == folder)
+            .unwrap_or_else(|| panic!("{file}: the folder {folder:?} is not in the table; add it there on purpose"));
+        for path in crate_paths(&code) {
+            let target = path.split("::").next().unwrap_or_default().trim_matches(['{', '}']);
+            // Names that are not folders are the macros and types of the crate's root: none are used.
+            assert!(allowed.1.contains(&target), "{file} imports crate::{path}, which {folder} may not");
+        }
+    }
+}
+
+#[test]
+fn requests_know_only_the_traits_of_sources() {
+    for (file, code) in sources().into_iter().filter(|(file, _)| file.starts_with("request/")) {
+        for path in crate_paths(&code).filter(|path| path.starts_with("source::")) {
+            let name = path.trim_start_matches("source::").trim_matches(['{', '}', ',']);
+            assert!(SOURCE_TRAITS.contains(&name), "{file} imports crate::{path}");
+        }
+    }
+}
+
+#[test]
+fn the_engine_is_pure() {
+    for (file, code) in sources().into_iter().filter(|(file, _)| file.starts_with("engine/")) {
+        let shipped = code.split("#[cfg(test)]").next().unwrap_or_default();
+        for forbidden in NOT_IN_ENGINE {
+            // `&'static str` is a lifetime and no item.
+            let found = shipped.match_indices(forbidden).any(|(at, _)| !shipped[..at].ends_with('\''));
+            assert!(!found, "{file} has {forbidden:?}");
+        }
+    }
+}
+
+#[test]
+fn libraries_stay_in_the_file_that_wraps_them() {
+    for (file, code) in sources() {
+        for (library, homes) in AT_HOME {
+            let is_used = code.match_indices(&format!("{library}::")).any(|(at, _)| {
+                let is_other =
+                    code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':');
+                // A module of ours may have the library's name; it is re-exported by `mod.rs` only.
+                let is_ours = code.contains(&format!("mod {library};"));
+                !is_other && !is_ours
+            });
+            assert!(!is_used || homes.contains(&file.as_str()), "{file} uses {library}");
+        }
+    }
+}
+
+#[test]
+fn mod_files_hold_documentation_and_names_only() {
+    for (file, code) in sources().into_iter().filter(|(file, _)| file.ends_with("mod.rs") || file == "lib.rs") {
+        for forbidden in ["fn ", "impl ", "enum ", "trait ", "const "] {
+            assert!(
+                !code.lines().any(|line| line.starts_with(forbidden)),
+                "{file} has a line that starts with {forbidden:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_file_outgrows_its_idea() {
+    for (file, code) in sources() {
+        let lines = code.lines().count();
+        assert!(lines <= 700, "{file} has {lines} lines of code; split it by concept");
+    }
+}
+
+/// The manifest's cargo features: name, the comment above it, and what it pulls in.
+fn features() -> Vec<(String, String, String)> {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let section = manifest.split("[features]").nth(1).unwrap().split("\n[").next().unwrap();
+    let mut comment = String::new();
+    let mut features = Vec::new();
+    for line in section.lines() {
+        if let Some(text) = line.strip_prefix("# ") {
+            comment = text.trim_end_matches('.').to_owned();
+        } else if let Some((name, value)) = line.split_once(" = ") {
+            let pulled: Vec<String> =
+                value.split('"').filter_map(|part| part.strip_prefix("dep:")).map(|name| format!("`{name}`")).collect();
+            features.push((name.to_owned(), std::mem::take(&mut comment), pulled.join(", ")));
+        }
+    }
+    features
+}
+
+#[test]
+fn the_table_of_cargo_features_is_the_manifests() {
+    let library = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let all = features();
+    let default = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let default = default.lines().find(|line| line.starts_with("default = ")).unwrap().to_owned();
+    for (name, comment, pulled) in all.iter().filter(|(name, ..)| name != "default") {
+        let is_default = if default.contains(&format!("\"{name}\"")) { "yes" } else { "no" };
+        let row = library
+            .lines()
+            .find(|line| line.starts_with(&format!("//! | `{name}` |")))
+            .unwrap_or_else(|| panic!("the table in src/lib.rs has no row for `{name}`"));
+        let cells: Vec<&str> =
+            row.trim_start_matches("//! |").trim_end_matches('|').split(" | ").map(str::trim).collect();
+        let said = |text: &str| text.replace(['[', ']', '`'], "").to_lowercase();
+        assert_eq!(said(cells[1]), said(comment), "what `{name}` enables");
+        assert_eq!((cells[2], cells[3]), (pulled.as_str(), is_default), "`{name}`");
+    }
+    let rows = library.lines().filter(|line| line.starts_with("//! | `")).count();
+    let modules = library.lines().filter(|line| line.starts_with("//! | [`")).count();
+    assert!(rows >= all.len() - 1 && modules == 5, "{rows} rows, {modules} modules");
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Everything that has to pass, on a fresh Debian machine with Rust: installs what is missing, checks
+# formatting, lints, cargo features and documentation, runs all tests, and ends with their sum.
+# Leaves no process running: no test starts one that it does not stop.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+# --- what the tests need beside Rust -------------------------------------------------------------
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+install_debian() {
+    say "installing $*"
+    as_root apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+missing=()
+command -v cc >/dev/null || missing+=(build-essential)
+# The independent readings of the document format are in Python; tomllib came with 3.11.
+python3 -c 'import tomllib' 2>/dev/null || missing+=(python3)
+[ ${#missing[@]} = 0 ] || install_debian "${missing[@]}"
+python3 -c 'import tomllib' || { echo "the tests need Python 3.11 or newer as python3" >&2; exit 1; }
+
+cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+
+# --- checks -----------------------------------------------------------------------------------------
+
+say "formatting"
+cargo fmt --all --check
+
+say "lints, all cargo features"
+cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+
+# Each cargo feature alone, and none: the list is the manifest's own.
+features=$(sed -n '/^\[features\]/,/^\[/s/^\([a-z0-9_-]*\) = .*/\1/p' Cargo.toml | grep -vx default)
+for feature in "" $features; do
+    say "lints, cargo feature ${feature:-none}"
+    cargo clippy --locked --lib --no-default-features --features "$feature" -- -D warnings
+done
+
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
+
+# --- tests ------------------------------------------------------------------------------------------
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Adds up what the test runner says of each of its runs; an error ends the script right here.
+run() {
+    say "$*"
+    "$@" 2>&1 | tee -a "$log"
+}
+
+run cargo test --locked --workspace --all-features --all-targets
+run cargo test --locked --no-default-features --lib --test bucketing
+run cargo test --locked --all-features --doc
+
+say "all tests"
+awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }
+     END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit failed > 0 || passed == 0 }' "$log"
