@@ -52,7 +52,7 @@ pub mod request;
 pub mod source;
 pub mod store;
 
-pub use request::{FlagLayer, flag, try_flag, variant};
+pub use request::{FlagLayer, FlagService, flag, try_flag, variant};
 
 pub use engine::{Context, Flags};
 

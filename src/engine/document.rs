@@ -135,7 +135,7 @@ impl Document {
     #[must_use]
     pub fn after(mut self, in_force: &Self, allow_shrink: bool) -> Self {
         for (name, definition) in &mut self.flags {
-            if let Definition::Refused { is_killed } = *definition
+            if let Definition::Refused { is_killed, .. } = *definition
                 && let Some(Definition::Good(earlier)) = in_force.flags.get(name)
             {
                 *definition = Definition::Good(kept(earlier, is_killed));

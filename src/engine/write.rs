@@ -171,8 +171,8 @@ impl Serialize for Document {
                 for (name, definition) in &self.0.flags {
                     match definition {
                         Definition::Good(flag) => map.serialize_entry(name, flag)?,
-                        Definition::Refused { is_killed: true } => map.serialize_entry(name, &false)?,
-                        Definition::Refused { is_killed: false } => {}
+                        Definition::Refused { is_killed: true, .. } => map.serialize_entry(name, &false)?,
+                        Definition::Refused { is_killed: false, .. } => {}
                     }
                 }
                 map.end()

@@ -20,10 +20,13 @@ static X_ACTIVE_FLAGS_OMITTED: HeaderName = HeaderName::from_static("x-active-fl
 /// to nobody or to those who work on the service:
 ///
 /// ```
-/// use tower_flags::{FlagLayer, HeaderPolicy, Memory};
+/// use tower_flags::{Context, FlagLayer, HeaderPolicy, Memory};
 ///
-/// let layer = FlagLayer::new(Memory::new())
-///     .header_policy(HeaderPolicy::when(|request| request.headers.contains_key("x-debug")));
+/// // By what an auth layer has found out, not by a header that anybody can send.
+/// let layer = FlagLayer::new(Memory::new()).header_policy(HeaderPolicy::when(|request| {
+///     let caller = request.extensions.get::<Context>();
+///     caller.is_some_and(|caller| caller.groups().any(|group| group == "staff"))
+/// }));
 /// # let _ = layer;
 /// ```
 #[derive(Clone, Default)]

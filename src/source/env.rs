@@ -100,7 +100,7 @@ impl Env {
             };
             let definition = variables.read(&variable).unwrap_or_else(|problem| {
                 document.problems.push(problem.of_flag(&name).in_source("env"));
-                Definition::Refused { is_killed: variables.switch() == Some(false) }
+                Definition::Refused { is_killed: variables.switch() == Some(false), is_hidden: false }
             });
             document.flags.insert(name.into(), definition);
         }

@@ -117,10 +117,10 @@ impl Merged {
                 let document = part.document(&merged);
                 for (name, definition) in &document.flags {
                     let winner = match (definition, merged.flags.get(name)) {
-                        (Definition::Refused { is_killed: true }, Some(Definition::Good(below))) => {
+                        (Definition::Refused { is_killed: true, .. }, Some(Definition::Good(below))) => {
                             Definition::Good(kept(below, true))
                         }
-                        (Definition::Refused { is_killed: false }, Some(_)) => continue,
+                        (Definition::Refused { is_killed: false, .. }, Some(_)) => continue,
                         _ => definition.clone(),
                     };
                     merged.flags.insert(Arc::clone(name), winner);
@@ -158,6 +158,13 @@ impl Source for Layered {
                 (Freshness::StaleSince(since), _) | (_, Freshness::StaleSince(since)) => Freshness::StaleSince(since),
                 _ => Freshness::Fresh,
             };
+            // What refused a part as a whole never came to the merged set.
+            for mut problem in part_status.problems {
+                problem.source.get_or_insert_with(|| part.name().to_owned());
+                if !status.problems.contains(&problem) {
+                    status.problems.push(problem);
+                }
+            }
             if let Some(error) = part_status.last_error {
                 status.last_error.get_or_insert(format!("{}: {error}", part.name()));
             }

@@ -262,7 +262,11 @@ impl Shared {
         let message = error.chain();
         let mut health = self.health();
         if health.last_error.as_ref() != Some(&message) {
-            tracing::error!(source = self.name, "rules could not be loaded, earlier ones stay in force: {message}");
+            let meanwhile = match self.board.set().version() {
+                0 => "every flag is off until they can",
+                _ => "earlier ones stay in force",
+            };
+            tracing::error!(source = self.name, "rules could not be loaded, {meanwhile}: {message}");
         }
         health.last_error = Some(message);
         health.refused = error.problem().cloned();

@@ -25,7 +25,7 @@
 //! |---|---|---|
 //! | [`Memory`] | the application | at once |
 //! | [`Env`] | environment variables | the start |
-//! | [`File`] | a JSON or TOML file | 1 s |
+//! | `File` | a JSON or TOML file | 1 s |
 //! | [`Live`] | any [`Feed`](crate::store::Feed) | its notices, or 30 s |
 //! | [`Layered`] | several of these, flag by flag | as its parts |
 //!

@@ -371,7 +371,7 @@ class FlagReader:
         self.warnings = []
 
     def error(self, *path):
-        text = ".".join(str(part) for part in path)
+        text = shown(".".join(str(part) for part in path))
         if text not in self.errors:
             self.errors.append(text)
 
@@ -388,8 +388,6 @@ class FlagReader:
         return found
 
     def read(self, value):
-        if not FLAG_NAME.fullmatch(self.name):
-            self.error("")
         if isinstance(value, bool):
             value = Pairs([("enabled", value)])
         if not isinstance(value, Pairs):
@@ -649,6 +647,11 @@ def says_off(value):
     return isinstance(value, Pairs) and any(key in ("enabled", "on") and item is False for key, item in value.pairs)
 
 
+def shown(name):
+    """A name or path as problems show it: without halves of surrogate pairs."""
+    return "".join("\ufffd" if is_broken(char) else char for char in name)
+
+
 class FlagSet:
     """A document, loaded for the first time: `flags` are the sound ones, `broken` says why the others are off."""
 
@@ -671,7 +674,11 @@ class FlagSet:
         self.flags, self.broken, self.problems, self.warnings = {}, {}, [], []
         occurrences = {}
         for name, value in written:
-            occurrences.setdefault(name, []).append(value)
+            if FLAG_NAME.fullmatch(name):
+                occurrences.setdefault(name, []).append(value)
+            else:  # a bad name is no flag, whatever it says
+                shortened = name if len(name) <= 128 else name[:128] + "…"
+                self.problems.append([shown(shortened), ""])
         twice = set(top["flags"].duplicates())
         for name, values in occurrences.items():
             reader = FlagReader(name)
@@ -692,7 +699,8 @@ class FlagSet:
         self.flags.pop(name, None)
 
     def link(self):
-        """What `requires` may not be: unknown, cyclic, deeper than 32."""
+        """What `requires` may not be: first unknown, then cyclic, then deeper than 32. What is refused for one of them
+        counts as a flag that requires nothing when the next is looked at, as any broken flag does."""
         refused = {}
         for name, flag in self.flags.items():
             for i, (needed, variant) in enumerate(flag["requires"]):
@@ -701,23 +709,28 @@ class FlagSet:
                     unknown = unknown or variant not in (self.flags[needed]["variants"] or {})
                 if unknown:
                     refused.setdefault(name, []).append(f"requires.{i}")
-        edges = {name: {needed for needed, _ in flag["requires"] if needed in self.flags}
-                 for name, flag in self.flags.items()}
-        cyclic = {name for name in self.at_least(edges, MAX_DEPTH + 1) if self.reaches(edges, name)}
-        for name in cyclic:
-            edges[name] = set()
-        for name in sorted(cyclic | self.at_least(edges, MAX_DEPTH + 1)):
-            refused.setdefault(name, []).append("requires")
+        edges = {name: {needed for needed, _ in flag["requires"] if needed in self.flags and needed not in refused}
+                 for name, flag in self.flags.items() if name not in refused}
+        cyclic = {name for name in edges if self.reaches(edges, name)}
+        edges = {name: needed - cyclic for name, needed in edges.items() if name not in cyclic}
+        too_deep = self.too_deep(edges, MAX_DEPTH)
+        for name in sorted(cyclic | too_deep):
+            refused[name] = ["requires"]
         for name, paths in refused.items():
             self.refuse(name, self.occurrences[name], paths)
 
-    @staticmethod
-    def at_least(edges, depth):
-        """The flags from which a chain of that many `requires` starts."""
-        level = set(edges)
-        for _ in range(depth):
-            level = {name for name in level if edges[name] & level}
-        return level
+    def too_deep(self, edges, limit):
+        """The flags above a chain of more than that many `requires`, counted from the last one refused."""
+        depths, faulty = {}, set()
+        while len(depths) < len(edges):
+            for name, needed in edges.items():
+                if name not in depths and all(other in depths for other in needed):
+                    steps = [1 + depths[other] for other, _ in self.flags[name]["requires"] if other in depths]
+                    depths[name] = max(steps, default=1 if self.flags[name]["requires"] else 0)
+                    if depths[name] > limit:
+                        faulty.add(name)
+                        depths[name] = 0
+        return faulty
 
     @staticmethod
     def reaches(edges, start):
@@ -1025,8 +1038,8 @@ def differences(case, answer):
                 yield f"{kind}: expected {expected}, found {sorted(answer[kind])}"
     for i, ask in enumerate(case.get("asks", [])):
         for name, expected in ask["expect"].items():
-            found = answer["answers"][i].get(name)
-            if found is None or any(found[key] != value for key, value in expected.items()):
+            found = answer["answers"][i].get(name, off("Unknown"))
+            if any(found[key] != value for key, value in expected.items()):
                 yield f"ask {i}, {name}: expected {expected}, found {found}"
 
 

@@ -28,9 +28,11 @@ pub(crate) enum Format {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Definition {
     Good(Arc<Flag>),
-    /// Not usable; `is_killed` when it legibly says that the flag is off.
+    /// Not usable; `is_killed` when it legibly says that the flag is off, `is_hidden` when it says that
+    /// clients are not to be told of it.
     Refused {
         is_killed: bool,
+        is_hidden: bool,
     },
 }
 
@@ -100,7 +102,7 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> (Flags, Vec<Located>) {
         if node.is_null() && !definitions.contains_key(name.as_ref()) {
             continue;
         }
-        let FlagReading { flag, is_killed, errors, warnings } = flag::read(Some(&name), &node);
+        let FlagReading { flag, is_killed, is_hidden, errors, warnings } = flag::read(Some(&name), &node);
         let mut add = |mut located: Located| {
             located.problem = located.problem.of_flag(&name);
             problems.push(located);
@@ -108,11 +110,14 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> (Flags, Vec<Located>) {
         errors.into_iter().chain(warnings).for_each(&mut add);
         let definition = match (flag, definitions.get(name.as_ref())) {
             (Some(flag), None) => Definition::Good(Arc::new(flag)),
-            (None, None) => Definition::Refused { is_killed },
+            (None, None) => Definition::Refused { is_killed, is_hidden },
             // Which of the two was meant nobody can say, but a kill among them is taken.
             (_, Some(first)) => {
                 add(located(&node, Problem::new("each flag once", format!("{} twice", quoted(&name)))));
-                Definition::Refused { is_killed: is_killed || first.is_killed() }
+                Definition::Refused {
+                    is_killed: is_killed || first.is_killed(),
+                    is_hidden: is_hidden || first.is_hidden(),
+                }
             }
         };
         definitions.insert(Arc::from(name.as_ref()), definition);
@@ -124,7 +129,14 @@ impl Definition {
     pub(crate) fn is_killed(&self) -> bool {
         match self {
             Self::Good(flag) => !flag.enabled,
-            Self::Refused { is_killed } => *is_killed,
+            Self::Refused { is_killed, .. } => *is_killed,
+        }
+    }
+
+    pub(crate) fn is_hidden(&self) -> bool {
+        match self {
+            Self::Good(flag) => flag.hidden,
+            Self::Refused { is_hidden, .. } => *is_hidden,
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct FlagReading {
     pub(super) flag: Option<Flag>,
     /// Whether the text legibly switches the flag off, readable or not.
     pub(super) is_killed: bool,
+    /// Whether the text legibly hides the flag, readable or not.
+    pub(super) is_hidden: bool,
     pub(super) errors: Vec<Located>,
     pub(super) warnings: Vec<Located>,
 }
@@ -46,7 +48,8 @@ pub(crate) fn flag_from_json(name: Option<&str>, json: &str) -> Result<Flag, Pro
 
 /// Reads the flag `name`; without a name, a `name` key is taken as it is.
 pub(super) fn read(name: Option<&str>, node: &Node<'_>) -> FlagReading {
-    let mut reading = FlagReading { flag: None, is_killed: false, errors: Vec::new(), warnings: Vec::new() };
+    let mut reading =
+        FlagReading { flag: None, is_killed: false, is_hidden: false, errors: Vec::new(), warnings: Vec::new() };
     let members = match node.view() {
         View::Bool(enabled) => {
             reading.is_killed = !enabled;
@@ -82,6 +85,9 @@ impl<'a> Keys<'a> {
             let spelling = spelling.into_owned();
             if matches!(spelling.as_str(), "enabled" | "on") && matches!(node.view(), View::Bool(false)) {
                 reading.is_killed = true;
+            }
+            if spelling == "hidden" && matches!(node.view(), View::Bool(true)) {
+                reading.is_hidden = true;
             }
             if reading.errors.len() == MAX_KEY_ERRORS {
                 continue;

@@ -305,8 +305,10 @@ impl Core {
             if definition.is_killed() {
                 killed.set(number);
             }
+            if definition.is_hidden() {
+                hidden.set(number);
+            }
         }
-        flags(|flag| flag.hidden).for_each(|(number, _)| hidden.set(number));
         let split = flags(|flag| !flag.variants.is_empty()).map(|(number, _)| number).collect();
         Self {
             by_name,
@@ -370,7 +372,7 @@ impl Settled {
             };
             for (number, problem) in faults {
                 let definition = &mut definitions[number as usize];
-                let is_killed = definition.is_killed();
+                let (is_killed, is_hidden) = (definition.is_killed(), definition.is_hidden());
                 let earlier = previous
                     .filter(|_| !has_fallen_back.get(number))
                     .and_then(|previous| previous.shared_flag(&names[number as usize]));
@@ -378,7 +380,7 @@ impl Settled {
                 problems.push(problem.of_flag(&names[number as usize]));
                 *definition = match earlier {
                     Some(earlier) => Definition::Good(kept(earlier, is_killed)),
-                    None => Definition::Refused { is_killed },
+                    None => Definition::Refused { is_killed, is_hidden },
                 };
             }
         };

@@ -1,0 +1,219 @@
+//! A small shop with flags from a file: `cargo run --example shop`.
+//!
+//! It serves `ADDR` (127.0.0.1:3000) by the rules in `FLAGS_FILE` (examples/flags.json), prints
+//! requests to try, and takes edits of the file while it runs. `FF_NEW_CHECKOUT=off` in the
+//! environment goes before the file.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::time::Duration;
+
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_stream::wrappers::IntervalStream;
+use tower_flags::source::Source;
+use tower_flags::{Env, File, FlagLayer, Flags, Layered, flag};
+
+const PRODUCTS: [(&str, u32); 3] = [("teapot", 3000), ("cup", 900), ("saucer", 400)];
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let file = std::env::var("FLAGS_FILE").unwrap_or_else(|_| "examples/flags.json".into());
+
+    let source = Layered::over(File::open(&file).await?).with(Env::process());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    print_requests_to_try(&format!("http://{}", listener.local_addr()?), &file);
+    axum::serve(listener, app(source)).with_graceful_shutdown(stopped()).await?;
+    Ok(())
+}
+
+fn app(source: Layered) -> Router {
+    // Whoever can reach this port says who they are. An example on 127.0.0.1 may trust that. A
+    // service may only behind a proxy that sets these headers; examples/auth.rs does without them.
+    let layer = FlagLayer::new(source.clone()).trust_headers();
+    let health = Health { source, layer: layer.clone() };
+    Router::new()
+        .route("/checkout", post(checkout))
+        .route("/search", get(search))
+        .route("/pricing", get(pricing))
+        .route("/events", get(events))
+        .route("/flags", get(all_flags))
+        .route("/flags/{name}", get(one_flag))
+        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such page") })
+        .method_not_allowed_fallback(wrong_method)
+        // Around everything above it, the fallbacks too, and nothing below it.
+        .layer(layer)
+        .route("/health", get(Health::report).fallback(wrong_method).with_state(health))
+}
+
+async fn wrong_method() -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "no such method here")
+}
+
+#[derive(Deserialize)]
+struct Order {
+    product: String,
+}
+
+/// Sells a product; a teapot where the request has no body.
+async fn checkout(order: Result<Option<Json<Order>>, JsonRejection>) -> Result<Json<Value>, Failure> {
+    let product = order?.map_or_else(|| "teapot".into(), |Json(order)| order.product);
+    let Some((product, price)) = PRODUCTS.into_iter().find(|(name, _)| *name == product) else {
+        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, format!("no product {product:?}")));
+    };
+    Ok(Json(json!({ "product": product, "price": price, "checkout": pay() })))
+}
+
+/// Nothing is handed down to here: `flag` reads the answers of the request it runs in.
+fn pay() -> &'static str {
+    if flag("fraud_check") {
+        tracing::info!("the order goes to the fraud check");
+    }
+    if flag("new_checkout") { "one page" } else { "three pages" }
+}
+
+async fn search() -> Json<Value> {
+    let mut products = PRODUCTS;
+    let engine = if flag("new_search") {
+        products.sort_by_key(|(_, price)| *price);
+        "new"
+    } else {
+        products.sort();
+        "old"
+    };
+    Json(json!({ "engine": engine, "products": products.map(|(name, _)| name) }))
+}
+
+async fn pricing(flags: Flags) -> Json<Value> {
+    // A value of another type is a mistake in the rules. It costs the experiment, not the page.
+    let factor = flags.value::<f64>("pricing_page").unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        None
+    });
+    let price = |price: u32| (f64::from(price) * factor.unwrap_or(1.0)).round() as u32;
+    let products: serde_json::Map<String, Value> =
+        PRODUCTS.into_iter().map(|(name, full)| (name.into(), price(full).into())).collect();
+    Json(json!({ "variant": flags.variant("pricing_page"), "products": products }))
+}
+
+/// Ten server-sent events, one a second. A request keeps its answers to its last frame, so the stream
+/// ends: the browser opens the next one, which reads the rules of that moment.
+async fn events() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let events = IntervalStream::new(tokio::time::interval(Duration::from_secs(1))).take(10).map(|_| {
+        let offer = if flag("flash_sale") { "everything at half price" } else { "no offers" };
+        Ok(Event::default().event("offer").data(offer))
+    });
+    Sse::new(events.take_until(Box::pin(stopped())))
+}
+
+/// What a front end needs of the flags, in one answer.
+async fn all_flags(flags: Flags) -> Json<Value> {
+    let (mut values, mut variants) = (serde_json::Map::new(), serde_json::Map::new());
+    for entry in flags.iter().filter(|entry| !entry.is_hidden) {
+        values.insert(entry.name.into(), entry.enabled.into());
+        if let Some(variant) = entry.variant {
+            variants.insert(entry.name.into(), variant.into());
+        }
+    }
+    Json(json!({ "flags": values, "variants": variants, "version": flags.version() }))
+}
+
+/// One flag, and why it is as it is.
+async fn one_flag(name: Result<Path<String>, PathRejection>, flags: Flags) -> Result<Json<Value>, Failure> {
+    let Path(name) = name?;
+    if !flags.iter().any(|entry| entry.name == name && !entry.is_hidden) {
+        return Err(Failure::new(StatusCode::NOT_FOUND, format!("no flag {name:?}")));
+    }
+    let answer = flags.evaluation(&name);
+    Ok(Json(json!({
+        "flag": name,
+        "enabled": answer.enabled,
+        "variant": answer.variant,
+        // What the variant stands for; on or off where it stands for nothing.
+        "value": answer.value.clone().unwrap_or(answer.enabled.into()),
+        "reason": answer.to_string(),
+        "code": answer.reason,
+    })))
+}
+
+/// What operators want to see, outside of the layer: a health check has no caller and needs no flags.
+/// Problems name hidden flags too, so a service answers this on a port of its own.
+#[derive(Clone)]
+struct Health {
+    source: Layered,
+    layer: FlagLayer,
+}
+
+impl Health {
+    async fn report(State(health): State<Self>) -> Json<Value> {
+        Json(json!({ "source": health.source.status(), "requests": health.layer.counts() }))
+    }
+}
+
+/// Anything that goes wrong, as JSON.
+struct Failure {
+    status: StatusCode,
+    error: String,
+}
+
+impl Failure {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": self.error }))).into_response()
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Failure {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+async fn stopped() {
+    if let Err(error) = tokio::signal::ctrl_c().await {
+        tracing::warn!("ctrl-c is not heard: {error}");
+        std::future::pending::<()>().await;
+    }
+}
+
+fn print_requests_to_try(url: &str, file: &str) {
+    println!(
+        "listening on {url}
+
+# on for alice, off for bob; the header X-Active-Flags says what is on
+curl -i -X POST {url}/checkout -H 'X-User-ID: alice'
+curl -i -X POST {url}/checkout -H 'X-User-ID: bob'
+# on for employees, whoever they are
+curl -i -X POST {url}/checkout -H 'X-User-ID: bob' -H 'X-User-Groups: employees'
+# a variant, and why
+curl {url}/pricing -H 'X-User-ID: alice'
+curl {url}/flags/pricing_page -H 'X-User-ID: alice'
+# a flag read inside a stream
+curl -N {url}/events -H 'X-User-Groups: members'
+# the kill switch: off for everybody within a second, and on again
+sed -i '/\"new_checkout\"/s/\"enabled\": true/\"enabled\": false/' {file}
+curl {url}/flags/new_checkout -H 'X-User-ID: alice'
+sed -i '/\"new_checkout\"/s/\"enabled\": false/\"enabled\": true/' {file}"
+    );
+}

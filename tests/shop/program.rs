@@ -1,0 +1,136 @@
+//! An example as a running program.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Client, Reply};
+
+/// How long an edit of the rules may take: one second is promised, the rest is for a busy machine.
+const EDIT: Duration = Duration::from_secs(2);
+
+/// The compiled example. Cargo builds examples for `cargo test`, not for `cargo test --test shop`.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let path = here.parent().and_then(Path::parent).unwrap().join("examples").join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name).with_extension("rs");
+    let written = |path: &Path| path.metadata().and_then(|found| found.modified()).ok();
+    assert!(
+        written(&path) > written(&source),
+        "{} is missing or older than its source: run `cargo build --examples` first",
+        path.display()
+    );
+    path
+}
+
+/// What a program printed, which has to end well.
+pub(crate) fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A server with rules of its own, killed when dropped.
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Program {
+    /// The shop with the rules that come with it.
+    pub(crate) fn shop() -> Self {
+        Self::start("shop", include_str!("../../examples/flags.json"), &[])
+    }
+
+    pub(crate) fn start(name: &str, rules: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("flags.json"), rules).unwrap();
+        let mut command = Command::new(example(name));
+        for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FF_")) {
+            command.env_remove(variable);
+        }
+        let mut child = command
+            .env("ADDR", "127.0.0.1:0")
+            .env("FLAGS_FILE", folder.path().join("flags.json"))
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
+            let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+            panic!("{name} printed {line:?} instead of where it listens:\n{log}");
+        };
+        Self { address: address.parse().unwrap(), child, stdout, folder }
+    }
+
+    pub(crate) fn rules(&self) -> PathBuf {
+        self.folder.path().join("flags.json")
+    }
+
+    /// The lines printed after the first, up to the second one that starts with `last`.
+    pub(crate) fn printed_up_to_second(&mut self, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.iter().filter(|line: &&String| line.starts_with(last)).count() < 2 {
+            let mut line = String::new();
+            assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "only printed {lines:#?}");
+            lines.push(line.trim_end().to_owned());
+        }
+        lines
+    }
+
+    /// Sends a request such as `GET /search`; the response is yet to be read.
+    pub(crate) async fn send(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Client {
+        let mut request = format!("{line} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            request.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        let mut client = Client::open(self.address).await;
+        client.send(format!("{request}\r\n{body}").as_bytes()).await;
+        client
+    }
+
+    pub(crate) async fn ask(&self, line: &str, headers: &[(&str, &str)]) -> Reply {
+        self.send(line, headers, "").await.reply().await
+    }
+
+    /// Asks until the answer is as expected, for as long as an edit of the rules may take.
+    pub(crate) async fn ask_until(&self, line: &str, headers: &[(&str, &str)], expected: impl Fn(&Value) -> bool) {
+        let start = Instant::now();
+        loop {
+            let found = json(&self.ask(line, headers).await);
+            if expected(&found) {
+                return;
+            }
+            assert!(start.elapsed() < EDIT, "{line}: still {found}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The body of an answer that says it is JSON.
+pub(crate) fn json(reply: &Reply) -> Value {
+    assert_eq!(reply.header("content-type"), Some("application/json"), "{reply:?}");
+    serde_json::from_str(reply.text()).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
+}
