@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::flag::Flag;
 use super::problem::{Problem, quoted};
-use super::read::{self, Definition, Format, NAME_PATTERN, is_name};
+use super::read::{self, Definition, Format, MAX_FLAGS, NAME_PATTERN, is_name};
 
 /// The definitions of a set of flags by name, as far as they could be read.
 ///
@@ -65,7 +65,7 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
+    /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, or more than 10 000 flags.
     pub fn insert(&mut self, name: &str, flag: impl Into<Flag>) -> Result<(), Problem> {
         self.insert_shared(name, Arc::new(flag.into()))
     }
@@ -73,6 +73,9 @@ impl Document {
     pub(crate) fn insert_shared(&mut self, name: &str, flag: Arc<Flag>) -> Result<(), Problem> {
         if !is_name(name) {
             return Err(Problem::new(NAME_PATTERN, quoted(name)).of_flag(name));
+        }
+        if self.flags.len() >= MAX_FLAGS && !self.flags.contains_key(name) {
+            return Err(Problem::new(format!("at most {MAX_FLAGS} flags"), "one more").of_flag(name));
         }
         self.flags.insert(Arc::from(name), Definition::Good(flag));
         Ok(())
@@ -119,7 +122,8 @@ impl Document {
     /// 1. A refused flag keeps its earlier good definition. If the refused text legibly says that
     ///    the flag is off, it is off at once, with its other settings kept.
     /// 2. Where the update lacks more than half of the flags in force, or all of them, the missing
-    ///    ones stay in force and one problem says so, unless `allow_shrink`.
+    ///    ones stay in force and one problem says so, unless `allow_shrink`. Where both together are
+    ///    more than 10 000, those in force come first.
     ///
     /// ```
     /// use tower_flags::Document;
@@ -148,8 +152,24 @@ impl Document {
                 let definition = in_force.flags[&name].clone();
                 self.flags.insert(name, definition);
             }
+            self.drop_newest(in_force);
         }
         self
+    }
+
+    /// Leaves out flags that are not in force yet, where there are too many.
+    fn drop_newest(&mut self, in_force: &Self) {
+        let excess = self.flags.len().saturating_sub(MAX_FLAGS);
+        let is_new = |name: &&Arc<str>| !in_force.flags.contains_key(*name);
+        let newest: Vec<Arc<str>> = self.flags.keys().rev().filter(is_new).take(excess).cloned().collect();
+        if let Some(last) = newest.last() {
+            let found = format!("{excess} more ({last} and those after it)");
+            let problem = Problem::new(format!("at most {MAX_FLAGS} flags with those that stay in force"), found);
+            self.problems.push(problem.at_path("flags").with_help("the new ones are left out"));
+        }
+        for name in newest {
+            self.flags.remove(&name);
+        }
     }
 }
 

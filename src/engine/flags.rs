@@ -103,35 +103,58 @@ impl Flags {
     /// Puts these answers before those of a layer around: its names that are unknown here are
     /// answered by it, and what it has switched off is off here too, together with what requires it.
     pub(crate) fn inside(self, outer: &Self) -> Self {
-        let mut answers = self.0;
-        if Arc::get_mut(&mut answers).is_none() {
-            // Somebody holds these answers already; they keep what they have.
-            let Answers { set, context, now, forced, words, .. } = &*answers;
-            let copy = allocate(words.len(), set.clone(), context.clone(), *now, forced.clone());
-            for (word, copied) in copy.words.iter().zip(words) {
-                word.store(copied.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
-            answers = copy;
-        }
-        if let Some(Answers { set, forced, outer: slot, words, .. }) = Arc::get_mut(&mut answers) {
-            let layout = Layout::of(set);
-            let (on, rest) = words.split_at_mut(layout.results);
-            let mut any = false;
-            for name in outer.killed_names() {
-                if let Some(number) = set.number(name) {
-                    any = true;
-                    *on[number as usize / 64].get_mut() &= !(1 << (number % 64));
-                    if let Some(slot) = set.variant_slot(number) {
-                        *rest[slot / 8].get_mut() &= !(0xFF << (slot % 8 * 8));
-                    }
-                }
-            }
-            if any {
-                settle_requirements(set, forced, on, &mut rest[..layout.variants]);
-            }
+        let outer = outer.without(&self.killed_names());
+        let names = outer.killed_names();
+        let kept = self.without(&names);
+        drop(self);
+        let mut answers = kept.unshared();
+        if let Some(Answers { outer: slot, .. }) = Arc::get_mut(&mut answers) {
             *slot = Some(outer.clone());
         }
         Self(answers)
+    }
+
+    /// These answers with some flags off, and with what requires them off too; the same value where
+    /// none of them is on.
+    fn without(&self, names: &[&str]) -> Self {
+        let outer = self.0.outer.as_ref().map(|outer| (outer, outer.without(names)));
+        let set = &self.0.set;
+        let numbers: Vec<u32> =
+            names.iter().filter_map(|name| set.number(name)).filter(|&number| self.is_on(number)).collect();
+        if numbers.is_empty() && outer.as_ref().is_none_or(|(before, after)| before.ptr_eq(after)) {
+            return self.clone();
+        }
+        let mut answers = self.copied();
+        if let Some(Answers { set, forced, outer: slot, words, .. }) = Arc::get_mut(&mut answers) {
+            let layout = Layout::of(set);
+            let (on, rest) = words.split_at_mut(layout.results);
+            for number in numbers {
+                *on[number as usize / 64].get_mut() &= !(1 << (number % 64));
+                if let Some(slot) = set.variant_slot(number) {
+                    *rest[slot / 8].get_mut() &= !(0xFF << (slot % 8 * 8));
+                }
+            }
+            settle_requirements(set, forced, on, &mut rest[..layout.variants]);
+            *slot = outer.map(|(_, after)| after);
+        }
+        Self(answers)
+    }
+
+    fn copied(&self) -> Arc<Answers> {
+        let Answers { set, context, now, forced, words, .. } = &*self.0;
+        let copy = allocate(words.len(), set.clone(), context.clone(), *now, forced.clone());
+        for (word, copied) in copy.words.iter().zip(words) {
+            word.store(copied.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        copy
+    }
+
+    /// Somebody may hold these answers already; they keep what they have.
+    fn unshared(mut self) -> Arc<Answers> {
+        if Arc::get_mut(&mut self.0).is_none() {
+            return self.copied();
+        }
+        self.0
     }
 
     /// The answers for this caller by a source that has taken part in these: the same value where it
@@ -358,6 +381,11 @@ impl Flags {
             || self.0.outer.as_ref().is_some_and(|outer| outer.is_killed(name))
     }
 
+    fn is_hidden(&self, name: &str) -> bool {
+        self.0.set.number(name).is_some_and(|number| self.0.set.is_hidden(number))
+            || self.0.outer.as_ref().is_some_and(|outer| outer.is_hidden(name))
+    }
+
     fn variant_of(&self, number: u32) -> Option<&Variant> {
         if self.0.set.variant_slots() == 0 {
             return None;
@@ -374,7 +402,7 @@ impl Flags {
             name: set.name(number),
             enabled: self.is_on(number),
             variant: self.variant_of(number).map(Variant::name),
-            is_hidden: set.is_hidden(number),
+            is_hidden: self.is_hidden(set.name(number)),
         }
     }
 
@@ -485,8 +513,13 @@ impl FlagsBuilder {
         self.set(name, Flag::rollout(Percentage::ZERO))
     }
 
-    /// A flag that is on with a variant, which stands for a value (`null` for none).
-    pub fn variant(self, name: &str, variant: &str, value: impl Into<Value>) -> Self {
+    /// A flag that is on with a variant, which stands for a value (`null` for none). Variants have
+    /// names as flags do; with another the flag is on without a variant.
+    pub fn variant(mut self, name: &str, variant: &str, value: impl Into<Value>) -> Self {
+        if !is_name(variant) {
+            self.problems.push(Problem::new(NAME_PATTERN, quoted(variant)).of_flag(name).at_path("variants"));
+            return self.on(name);
+        }
         let value = Some(value.into()).filter(|value| !value.is_null());
         let variant = Variant { name: variant.to_owned(), weight: Percentage::HUNDRED, value };
         self.set(name, Flag { variants: vec![variant], ..Flag::on() })
@@ -523,7 +556,7 @@ impl FlagsBuilder {
         self
     }
 
-    /// What could not be taken: names that no flag can have, and flags above 10 000.
+    /// What could not be taken: names that no flag or variant can have, and flags above 10 000.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -89,7 +89,8 @@ impl FromStr for Instant {
     fn from_str(text: &str) -> Result<Self, NotAnInstant> {
         // jiff reads more than RFC 3339 (missing minutes, zone annotations); a plan that other
         // readers of the same document refuse helps nobody.
-        if !has_rfc_3339_shape(text.as_bytes()) {
+        // A 61st second is no instant of ours: every minute has 60.
+        if !has_rfc_3339_shape(text.as_bytes()) || text[17..].starts_with("60") {
             return Err(NotAnInstant);
         }
         let (date_time, offset) = text.split_at(text.len() - if text.ends_with(['Z', 'z']) { 1 } else { 6 });
@@ -245,6 +246,7 @@ mod tests {
             "2026-12-01T09:00:00+01:00[Europe/Paris]",
             "2026-13-01T09:00:00Z",
             "2026-02-29T09:00:00Z",
+            "2026-12-31T23:59:60Z",
             "2026-12-01T24:00:00Z",
             "2026-12-01T09:00:00+24:00",
             "2026-12-01T09:00:00+01:60",

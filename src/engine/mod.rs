@@ -119,7 +119,7 @@ pub use set::{FlagSet, Forced, ForcedBy, SourceId};
 
 pub(crate) use document::kept;
 pub(crate) use problem::quoted;
-pub(crate) use read::{Definition, is_name};
+pub(crate) use read::{Definition, MAX_FLAGS, is_name};
 #[cfg(feature = "file")]
 pub(crate) use read::{Format, MAX_DOCUMENT};
 pub(crate) use set::Identity;

@@ -23,9 +23,18 @@ pin_project! {
 
     impl<B> PinnedDrop for ResponseBody<B> {
         fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            scope::enter(this.flags, || this.body.set(None));
+            let this = this.project();
+            scope::drop_within(this.flags, Clear(this.body));
         }
+    }
+}
+
+/// Drops what it points to when it is dropped itself.
+struct Clear<'a, B>(Pin<&'a mut Option<B>>);
+
+impl<B> Drop for Clear<'_, B> {
+    fn drop(&mut self) {
+        self.0.set(None);
     }
 }
 

@@ -83,9 +83,8 @@ impl<S, B> Waiting<S, B> {
                          times are only counted",
                     );
                 }
-                let fallback = config.source.fallback();
-                match fallback.map(|fallback| fallback.evaluate(&self.asked.context, self.asked.now)) {
-                    Some(Evaluation::Ready(flags)) => flags,
+                match config.source.fallback().map(|fallback| self.asked.evaluate(fallback)) {
+                    Some(Evaluation::Ready(flags)) => return Poll::Ready(flags),
                     _ => Flags::none(self.asked.context.clone(), self.asked.now, Reason::Unavailable),
                 }
             }

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
 
 use crate::engine::Flags;
 
@@ -15,6 +17,23 @@ tokio::task_local! {
 /// Runs `work` with these answers in scope.
 pub(super) fn enter<T>(flags: &Flags, work: impl FnOnce() -> T) -> T {
     CURRENT.sync_scope(flags.clone(), work)
+}
+
+/// Drops a value with these answers in scope, or without where the thread is ending and has no scope
+/// any more: [`enter`] would panic then, and a panic in a thread's last drops ends the process.
+pub(super) fn drop_within<T>(flags: &Flags, value: T) {
+    // Tokio drops a future like that, whether or not it was polled.
+    drop(CURRENT.scope(flags.clone(), Held(value)));
+}
+
+struct Held<T>(#[allow(dead_code, reason = "held to be dropped")] T);
+
+impl<T> Future for Held<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// Whether the flag is on for the caller of the current request.

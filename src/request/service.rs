@@ -12,7 +12,7 @@ use super::future::{ResponseFuture, Waiting};
 use super::layer::Config;
 use super::scope;
 use crate::engine::{Context, Flags, Instant};
-use crate::source::Evaluation;
+use crate::source::{Evaluation, Source};
 
 /// The service that [`FlagLayer`](super::FlagLayer) puts around another one.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
         let (mut parts, body) = request.into_parts();
         let asked = Asked::of(&parts, &self.config);
-        match asked.evaluate(&self.config) {
+        match asked.evaluate(&*self.config.source) {
             Evaluation::Ready(flags) => {
                 parts.extensions.insert(flags.clone());
                 let request = Request::from_parts(parts, body);
@@ -89,12 +89,12 @@ impl Asked {
     }
 
     /// Answers from the set that the request has pinned where there is one, else from the source.
-    fn evaluate(&self, config: &Config) -> Evaluation {
-        let Some(outer) = &self.outer else { return config.source.evaluate(&self.context, self.now) };
-        if let Some(flags) = config.source.id().and_then(|id| outer.decided_by(id, &self.context)) {
+    pub(super) fn evaluate(&self, source: &dyn Source) -> Evaluation {
+        let Some(outer) = &self.outer else { return source.evaluate(&self.context, self.now) };
+        if let Some(flags) = source.id().and_then(|id| outer.decided_by(id, &self.context)) {
             return Evaluation::Ready(flags);
         }
-        match config.source.evaluate(&self.context, self.now) {
+        match source.evaluate(&self.context, self.now) {
             Evaluation::Ready(flags) => Evaluation::Ready(flags.inside(outer)),
             pending @ Evaluation::Pending(_) => pending,
         }

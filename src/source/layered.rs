@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock, Weak};
 
 use super::board::{Board, Listener};
 use super::traits::{Evaluation, Freshness, Source, Status};
-use crate::engine::{Context, Definition, Document, Instant, SourceId, kept};
+use crate::engine::{Context, Definition, Document, Instant, MAX_FLAGS, Problem, SourceId, kept};
 
 /// A source that can be a part of [`Layered`]: one that has definitions rather than answers.
 ///
@@ -112,10 +112,15 @@ impl Merged {
                 return None;
             }
             let mut merged = Document::new();
+            let mut left_out = 0;
             let mut part_of = BTreeMap::new();
             for (number, part) in self.parts.iter().enumerate() {
                 let document = part.document(&merged);
                 for (name, definition) in &document.flags {
+                    if merged.flags.len() >= MAX_FLAGS && !merged.flags.contains_key(name) {
+                        left_out += 1;
+                        continue;
+                    }
                     let winner = match (definition, merged.flags.get(name)) {
                         (Definition::Refused { is_killed: true, .. }, Some(Definition::Good(below))) => {
                             Definition::Good(kept(below, true))
@@ -127,6 +132,10 @@ impl Merged {
                     part_of.insert(Arc::clone(name), number);
                 }
                 merged.problems.extend(document.problems.iter().map(|problem| problem.clone().in_source(part.name())));
+            }
+            if left_out > 0 {
+                let found = format!("{left_out} more in upper ones, which are left out");
+                merged.problems.push(Problem::new(format!("at most {MAX_FLAGS} flags in all parts"), found));
             }
             *self.part_of.write().unwrap_or_else(std::sync::PoisonError::into_inner) = part_of;
             let origins = self.parts.iter().map(|part| part.status().origin).filter(|origin| !origin.is_empty());

@@ -49,8 +49,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, and then nothing is changed. A flag that
-    /// requires unknown flags is a problem of the set, in [`status`](Source::status).
+    /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, or more than 10 000 flags; then nothing is
+    /// changed. A flag that requires unknown flags is a problem of the set, in [`status`](Source::status).
     pub fn set(&self, name: &str, flag: impl Into<Flag>) -> Result<(), Problem> {
         let mut outcome = Ok(());
         self.board.publish(|in_force| {

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower_flags::{Document, Flag, Memory};
+use tracing::Dispatch;
 
 /// Far longer than anything here takes: a test that hangs fails instead.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -209,14 +210,12 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn open() -> Self {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let writer = LogWriter(Arc::clone(&lines));
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .without_time()
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(move || writer.clone())
-            .finish();
+        // While there is but one subscriber, a place that logs first on a thread without one is taken
+        // to be of interest to nobody, for good; with another one beside it everybody is asked.
+        static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+        OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(subscriber(Arc::default()))));
+        let lines = Arc::default();
+        let subscriber = subscriber(Arc::clone(&lines));
         Self { lines, _subscriber: tracing::subscriber::set_default(subscriber) }
     }
 
@@ -232,6 +231,16 @@ impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.lines("")).finish()
     }
+}
+
+fn subscriber(lines: Arc<Mutex<Vec<u8>>>) -> impl tracing::Subscriber + Send + Sync {
+    let writer = LogWriter(lines);
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .without_time()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(move || writer.clone())
+        .finish()
 }
 
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! A whole document: its frame, its limits, and each flag by itself.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::flag::{self, FlagReading};
@@ -58,14 +58,15 @@ fn read_root(root: &Node<'_>) -> Reading<(Flags, Vec<Located>)> {
     let View::Map(members) = root.view() else {
         return Err(located(root, Problem::new("an object with the key \"flags\"", root.describe())));
     };
-    let mut flags = None;
+    let (mut flags, mut has_schema) = (None, false);
     for (key, node) in members {
         match key.as_ref() {
             "flags" if flags.is_none() => flags = Some(node),
-            "flags" => {
-                return Err(located(&node, Problem::new("each key once", "\"flags\" twice").at_path("flags")));
+            "$schema" if !has_schema => has_schema = true,
+            "flags" | "$schema" => {
+                let problem = Problem::new("each key once", format!("{} twice", quoted(&key)));
+                return Err(located(&node, problem.at_path(key)));
             }
-            "$schema" => {}
             other => {
                 let mut problem = Problem::new("only the keys flags and $schema", quoted(other));
                 problem = match nearest(other, ["flags", "$schema"]) {
@@ -93,13 +94,15 @@ fn read_root(root: &Node<'_>) -> Reading<(Flags, Vec<Located>)> {
 fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> (Flags, Vec<Located>) {
     let mut definitions = Flags::new();
     let mut problems = Vec::new();
+    let mut seen = HashSet::new();
     for (name, node) in members {
+        let is_first = seen.insert(name.clone());
+        if is_first && node.is_null() {
+            continue;
+        }
         if !is_name(&name) {
             let problem = Problem::new(NAME_PATTERN, quoted(&name)).of_flag(&name);
             problems.push(located(&node, problem));
-            continue;
-        }
-        if node.is_null() && !definitions.contains_key(name.as_ref()) {
             continue;
         }
         let FlagReading { flag, is_killed, is_hidden, errors, warnings } = flag::read(Some(&name), &node);
@@ -108,15 +111,16 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> (Flags, Vec<Located>) {
             problems.push(located);
         };
         errors.into_iter().chain(warnings).for_each(&mut add);
-        let definition = match (flag, definitions.get(name.as_ref())) {
-            (Some(flag), None) => Definition::Good(Arc::new(flag)),
-            (None, None) => Definition::Refused { is_killed, is_hidden },
+        let definition = match flag {
+            Some(flag) if is_first => Definition::Good(Arc::new(flag)),
+            None if is_first => Definition::Refused { is_killed, is_hidden },
             // Which of the two was meant nobody can say, but a kill among them is taken.
-            (_, Some(first)) => {
+            _ => {
                 add(located(&node, Problem::new("each flag once", format!("{} twice", quoted(&name)))));
+                let first = definitions.get(name.as_ref());
                 Definition::Refused {
-                    is_killed: is_killed || first.is_killed(),
-                    is_hidden: is_hidden || first.is_hidden(),
+                    is_killed: is_killed || first.is_some_and(Definition::is_killed),
+                    is_hidden: is_hidden || first.is_some_and(Definition::is_hidden),
                 }
             }
         };

@@ -156,7 +156,8 @@ impl FlagSet {
     pub fn evaluate_forced(self: &Arc<Self>, context: &Context, now: Instant, forced: &[Forced]) -> Flags {
         let mut resolved: Vec<ForcedAt> = Vec::with_capacity(forced.len());
         for entry in forced {
-            if let Some(flag) = self.number(&entry.flag)
+            // What is refused has nothing that could be forced.
+            if let Some(flag) = self.number(&entry.flag).filter(|&flag| self.definition(flag).is_some())
                 && resolved.iter().all(|other| other.flag != flag)
             {
                 let variant = entry.variant.as_deref().and_then(|name| self.definition(flag)?.variant_number(name));
