@@ -66,9 +66,13 @@ pub(super) fn read(name: Option<&str>, node: &Node<'_>) -> FlagReading {
         let problem = Problem::new(format!("a flag of at most {MAX_FLAG} bytes"), format!("one of {}", node.len()));
         reading.errors.push(located(node, problem));
     }
+    // Whatever its size, the flag may be killed by what it says.
+    let is_too_large = !reading.errors.is_empty();
     let keys = Keys::collect(members, &mut reading);
-    let flag = keys.read(name, node, &mut reading);
-    reading.flag = Some(flag).filter(|_| reading.errors.is_empty());
+    if !is_too_large {
+        let flag = keys.read(name, node, &mut reading);
+        reading.flag = Some(flag).filter(|_| reading.errors.is_empty());
+    }
     reading
 }
 

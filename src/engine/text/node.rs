@@ -65,6 +65,13 @@ impl<'a> Node<'a> {
     /// The whole value; `None` where it is nested too deep, has a key twice, or holds a number that
     /// JSON cannot.
     pub(crate) fn to_value(&self) -> Option<Value> {
+        // Asked first, since it sees what a look level by level does not: half a surrogate pair in a
+        // key, and numbers beyond all bounds.
+        if let Self::Json(node) = self
+            && serde_json::from_str::<Value>(node.text()).is_err()
+        {
+            return None;
+        }
         self.to_value_within(MAX_DEPTH)
     }
 
