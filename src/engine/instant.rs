@@ -222,6 +222,7 @@ mod tests {
     fn offsets_are_applied_and_fractions_kept() {
         let instant: Instant = "2026-12-01T09:00:00.123456789-01:30".parse().unwrap();
         assert_eq!(instant.to_string(), "2026-12-01T10:30:00.123456789Z");
+        assert_eq!("2026-12-01T09:00:00.0000000009Z".parse(), "2026-12-01T09:00:00Z".parse::<Instant>());
         assert_eq!("2026-12-01t09:00:00z".parse::<Instant>().unwrap().to_string(), "2026-12-01T09:00:00Z");
     }
 
