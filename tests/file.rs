@@ -355,3 +355,35 @@ fn without_a_runtime_opening_says_what_is_missing() {
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.to_string().contains("a tokio runtime has to be there"), "{error}");
 }
+
+/// What goes wrong in the environment has no other place to be seen than the log.
+#[test]
+fn problems_of_the_environment_are_logged_once() {
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let memory = tower_flags::Memory::new();
+        for name in ["a-b", "a.b"] {
+            memory.set(name, true).unwrap();
+        }
+        let env = tower_flags::Env::from_pairs([("FF_SEARCH", "disable"), ("FF_A_B", "off")]);
+        let source = tower_flags::Layered::over(memory.clone()).with(env);
+        memory.set("other", true).unwrap();
+        drop(source);
+    });
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.matches("FF_SEARCH: expected true, false, 1, 0, on or off, found \"disable\"").count(), 1, "{log}");
+    assert_eq!(log.matches("FF_A_B: expected a name that matches one flag").count(), 1, "{log}");
+}

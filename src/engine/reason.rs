@@ -106,9 +106,9 @@ impl fmt::Display for Answer {
             Reason::Prerequisite => f.write_str(": a flag it requires is not as required"),
             Reason::User => f.write_str(": the user is in allowed_users"),
             Reason::Group => f.write_str(": a group of the caller is in allowed_groups"),
-            Reason::Rule(rule) => write!(f, ": rule {rule} matched"),
+            Reason::Rule(rule) => write!(f, ": rule {rule} matched, counted from 0"),
             Reason::Static if self.enabled => f.write_str(": it is on for everyone"),
-            Reason::Static => f.write_str(": it is on only for those it names"),
+            Reason::Static => f.write_str(": it is for those it names alone, with 0 % of the others"),
             Reason::Anonymous => f.write_str(": a partial rollout, and nothing to bucket the caller by"),
             Reason::Rollout => f.write_str(": a partial rollout"),
         }?;

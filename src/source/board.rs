@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use super::traits::{Evaluation, Freshness, Status, new_source_id};
-use crate::engine::{Context, Document, FlagSet, Identity, Instant, Reason, SourceId};
+use crate::engine::{Context, Document, FlagSet, Identity, Instant, Problem, Reason, Severity, SourceId};
 
 /// Hears that a source has new definitions.
 pub trait Listener: Send + Sync {
@@ -107,6 +107,18 @@ impl Board {
             problems: set.problems().to_vec(),
         }
     }
+}
+
+/// Says in one line what is wrong with rules that were loaded; `false` if nothing is.
+pub(crate) fn log_problems(source: &str, problems: &[Problem]) -> bool {
+    let errors = || problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let Some(first) = errors().next() else { return false };
+    let more = match errors().count() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more, see the status)"),
+    };
+    tracing::warn!(source, "rules loaded, with a problem: {first}{more}");
+    true
 }
 
 /// The present instant by the system's clock.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use super::board::{Board, Listener};
+use super::board::{Board, Listener, log_problems};
 use super::layered::{Definitions, sealed};
 use super::traits::{Evaluation, Source, Status};
 use crate::engine::{Context, Definition, Document, Flag, Instant, Percentage, Problem, SourceId, is_name, quoted};
@@ -26,7 +26,7 @@ use crate::engine::{Context, Definition, Document, Flag, Instant, Percentage, Pr
 /// 3. The definition is a whole flag, so rules and variants of the part below do not apply.
 ///
 /// * Stored where: in the process environment, read once when the source is made.
-/// * Freshness: as of the start. A bad value is in [`status`](Source::status).
+/// * Freshness: as of the start. A bad value is in [`status`](Source::status) and in one log line.
 ///
 /// ```
 /// use tower_flags::source::{Env, Source};
@@ -72,6 +72,7 @@ impl Env {
     fn new(pairs: Arc<[(String, String)]>, prefix: String) -> Self {
         let env = Self { pairs, prefix, board: Arc::new(Board::new()) };
         let document = env.read(&Document::new());
+        log_problems("env", &document.problems);
         env.board.publish(|_| Some((document, String::new())));
         env
     }

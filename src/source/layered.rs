@@ -1,9 +1,9 @@
 //! Several sources of definitions as one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use super::board::{Board, Listener};
+use super::board::{Board, Listener, log_problems};
 use super::traits::{Evaluation, Freshness, Source, Status};
 use crate::engine::{Context, Definition, Document, Instant, MAX_FLAGS, Problem, SourceId, kept};
 
@@ -61,6 +61,8 @@ struct Merged {
     parts: Vec<Arc<dyn Definitions>>,
     /// Which part a flag comes from.
     part_of: RwLock<BTreeMap<Arc<str>, usize>>,
+    /// The problems of the parts together that were logged last.
+    logged: Mutex<Vec<Problem>>,
 }
 
 impl std::fmt::Debug for Layered {
@@ -86,7 +88,8 @@ impl Layered {
     }
 
     fn of(parts: Vec<Arc<dyn Definitions>>) -> Self {
-        let merged = Arc::new(Merged { board: Board::new(), parts, part_of: RwLock::default() });
+        let merged =
+            Arc::new(Merged { board: Board::new(), parts, part_of: RwLock::default(), logged: Mutex::default() });
         for part in &merged.parts {
             let listener: Arc<dyn Listener> = merged.clone();
             part.on_change(Arc::downgrade(&listener));
@@ -98,7 +101,7 @@ impl Layered {
     /// The name of the part that a flag's definition comes from.
     #[must_use]
     pub fn part_of(&self, flag: &str) -> Option<String> {
-        let part_of = self.merged.part_of.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let part_of = self.merged.part_of.read().unwrap_or_else(PoisonError::into_inner);
         part_of.get(flag).map(|&part| self.merged.parts[part].name().to_owned())
     }
 }
@@ -137,12 +140,30 @@ impl Merged {
                 let found = format!("{left_out} more in upper ones, which are left out");
                 merged.problems.push(Problem::new(format!("at most {MAX_FLAGS} flags in all parts"), found));
             }
-            *self.part_of.write().unwrap_or_else(std::sync::PoisonError::into_inner) = part_of;
+            *self.part_of.write().unwrap_or_else(PoisonError::into_inner) = part_of;
             let origins = self.parts.iter().map(|part| part.status().origin).filter(|origin| !origin.is_empty());
             let origins: Vec<String> = origins.collect();
             Some((merged, origins.join("+")))
         });
+        self.log_own_problems();
     }
+
+    /// Logs what only the parts together have wrong, once: each part has logged its own.
+    fn log_own_problems(&self) {
+        let of_parts: Vec<Problem> = self.parts.iter().flat_map(|part| problems_of(part.as_ref())).collect();
+        let set = self.board.set();
+        let own: Vec<Problem> = set.problems().iter().filter(|problem| !of_parts.contains(problem)).cloned().collect();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *logged != own {
+            log_problems("layered", &own);
+            *logged = own;
+        }
+    }
+}
+
+/// What is wrong in a part, with its name.
+fn problems_of(part: &dyn Definitions) -> Vec<Problem> {
+    part.status().problems.into_iter().map(|problem| problem.in_source(part.name())).collect()
 }
 
 impl Listener for Merged {
@@ -168,14 +189,14 @@ impl Source for Layered {
                 _ => Freshness::Fresh,
             };
             // What refused a part as a whole never came to the merged set.
-            for mut problem in part_status.problems {
-                problem.source.get_or_insert_with(|| part.name().to_owned());
+            for problem in problems_of(part.as_ref()) {
                 if !status.problems.contains(&problem) {
                     status.problems.push(problem);
                 }
             }
             if let Some(error) = part_status.last_error {
-                status.last_error.get_or_insert(format!("{}: {error}", part.name()));
+                // Sources of this crate name themselves in their errors.
+                status.last_error.get_or_insert(error);
             }
         }
         status

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::board::{Board, Listener, now};
+use super::board::{Board, Listener, log_problems, now};
 use super::layered::{Definitions, sealed};
 use super::traits::{Evaluation, Freshness, Source, Status};
-use crate::engine::{Context, Document, Instant, Problem, Severity, SourceId};
+use crate::engine::{Context, Document, Instant, Problem, SourceId};
 use crate::store::{Error, ErrorKind, Feed, Loaded, Notices};
 
 /// How long [`Live::connect`] waits for the first rules.
@@ -231,12 +231,7 @@ impl Shared {
     fn publish(&self, loaded: Loaded) {
         self.board.publish(|in_force| Some((loaded.document.after(in_force, self.allow_shrink), loaded.origin)));
         let set = self.board.set();
-        let errors = || set.problems().iter().filter(|problem| problem.severity == Severity::Error);
-        if let Some(first) = errors().next() {
-            let more = errors().count() - 1;
-            let more = if more > 0 { format!(" (and {more} more, see the status)") } else { String::new() };
-            tracing::warn!(source = self.name, version = set.version(), "rules loaded, with a problem: {first}{more}");
-        } else {
+        if !log_problems(&self.name, set.problems()) {
             tracing::info!(source = self.name, version = set.version(), flags = set.len(), "rules loaded");
         }
     }
@@ -263,7 +258,7 @@ impl Shared {
         let mut health = self.health();
         if health.last_error.as_ref() != Some(&message) {
             let meanwhile = match self.board.set().version() {
-                0 => "every flag is off until they can",
+                0 => "there are none yet",
                 _ => "earlier ones stay in force",
             };
             tracing::error!(source = self.name, "rules could not be loaded, {meanwhile}: {message}");
