@@ -43,6 +43,7 @@
 //!
 //! With none of them the layer works under plain tower, over rules in memory or the environment.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -52,17 +53,24 @@ pub mod request;
 pub mod source;
 pub mod store;
 
+#[doc(inline)]
 pub use request::{FlagLayer, FlagService, flag, try_flag, variant};
 
+#[doc(inline)]
 pub use engine::{Context, Flags};
 
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+#[doc(inline)]
 pub use source::File;
+#[doc(inline)]
 pub use source::{Env, Layered, Memory, Source};
 
+#[doc(inline)]
 pub use engine::{Document, Flag, FlagSet, Instant, Percentage, Problem};
+#[doc(inline)]
 pub use request::HeaderPolicy;
+#[doc(inline)]
 pub use store::Error;
 
 #[cfg(all(doctest, feature = "axum", feature = "file"))]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::flag::Flag;
-use super::problem::{Problem, quoted};
-use super::read::{self, Definition, Format, MAX_FLAGS, NAME_PATTERN, is_name};
+use super::problem::{Place, Problem, quoted};
+use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, NAME_PATTERN, is_name};
 
 /// The definitions of a set of flags by name, as far as they could be read.
 ///
@@ -27,6 +27,8 @@ use super::read::{self, Definition, Format, MAX_FLAGS, NAME_PATTERN, is_name};
 pub struct Document {
     pub(crate) flags: BTreeMap<Arc<str>, Definition>,
     pub(crate) problems: Vec<Problem>,
+    /// Where the flags stand that require others, for problems that only the whole set shows.
+    pub(crate) requires_at: BTreeMap<Arc<str>, Place>,
 }
 
 impl Document {
@@ -58,7 +60,8 @@ impl Document {
     }
 
     pub(crate) fn from_text(text: &str, format: Format) -> Result<Self, Problem> {
-        read::document(text, format).map(|(flags, problems)| Self { flags, problems })
+        let DocumentReading { flags, problems, requires_at } = read::document(text, format)?;
+        Ok(Self { flags, problems, requires_at })
     }
 
     /// Adds a flag, in place of one of the same name.
@@ -77,13 +80,21 @@ impl Document {
         if self.flags.len() >= MAX_FLAGS && !self.flags.contains_key(name) {
             return Err(Problem::new(format!("at most {MAX_FLAGS} flags"), "one more").of_flag(name));
         }
+        self.forget(name);
         self.flags.insert(Arc::from(name), Definition::Good(flag));
         Ok(())
     }
 
     /// Removes a flag; `false` if there was none.
     pub fn remove(&mut self, name: &str) -> bool {
+        self.forget(name);
         self.flags.remove(name).is_some()
+    }
+
+    /// What was wrong with an earlier definition is no news of the next.
+    fn forget(&mut self, name: &str) {
+        self.problems.retain(|problem| problem.flag.as_deref() != Some(name));
+        self.requires_at.remove(name);
     }
 
     /// The definition of a flag, if it was read without errors.
@@ -115,6 +126,9 @@ impl Document {
         for problem in &mut self.problems {
             problem.source = Some(name.to_owned());
         }
+        for place in self.requires_at.values_mut() {
+            place.source = Some(name.to_owned());
+        }
     }
 
     /// What is in force when this update follows `in_force`.
@@ -139,10 +153,10 @@ impl Document {
     #[must_use]
     pub fn after(mut self, in_force: &Self, allow_shrink: bool) -> Self {
         for (name, definition) in &mut self.flags {
-            if let Definition::Refused { is_killed, .. } = *definition
+            if let Definition::Refused { is_killed, is_hidden } = *definition
                 && let Some(Definition::Good(earlier)) = in_force.flags.get(name)
             {
-                *definition = Definition::Good(kept(earlier, is_killed));
+                *definition = Definition::Good(kept(earlier, is_killed, is_hidden));
             }
         }
         let missing: Vec<&Arc<str>> = in_force.flags.keys().filter(|name| !self.flags.contains_key(*name)).collect();
@@ -173,13 +187,14 @@ impl Document {
     }
 }
 
-/// An earlier definition that stays in force beside a refused one, off where that one says so.
-pub(crate) fn kept(earlier: &Arc<Flag>, is_killed: bool) -> Arc<Flag> {
-    if is_killed && earlier.enabled {
-        Arc::new(Flag { enabled: false, ..Flag::clone(earlier) })
-    } else {
-        Arc::clone(earlier)
+/// An earlier definition that stays in force beside a refused one, off and hidden where that one
+/// says so.
+pub(crate) fn kept(earlier: &Arc<Flag>, is_killed: bool, is_hidden: bool) -> Arc<Flag> {
+    let (enabled, hidden) = (earlier.enabled && !is_killed, earlier.hidden || is_hidden);
+    if (enabled, hidden) == (earlier.enabled, earlier.hidden) {
+        return Arc::clone(earlier);
     }
+    Arc::new(Flag { enabled, hidden, ..Flag::clone(earlier) })
 }
 
 fn shrunken(missing: &[&Arc<str>], in_force: usize) -> Problem {

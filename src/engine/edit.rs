@@ -46,10 +46,10 @@ impl Edit {
         Self::default()
     }
 
-    /// Sets a key, in any spelling that is read; `null` removes it.
+    /// Sets a key, in any spelling that is read. `null`, which is also what numbers that JSON cannot
+    /// say become, is refused when the edit is applied.
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
-        let value = Some(value.into()).filter(|value| !value.is_null());
-        self.changes.push((key.to_owned(), value));
+        self.changes.push((key.to_owned(), Some(value.into())));
         self
     }
 
@@ -71,6 +71,10 @@ impl Edit {
             let Known::Key(key) = lookup(spelling) else {
                 return Err(Problem::new("a known key", quoted(spelling)).of_flag(name));
             };
+            if *value == Some(Value::Null) {
+                let problem = Problem::new("a value", "null").with_help("a key is removed by `remove`");
+                return Err(problem.of_flag(name).at_path(spelling));
+            }
             text.put(key, value.as_ref());
         }
         let is_killed = self.changes.iter().rev().find_map(|(spelling, value)| {
@@ -184,8 +188,7 @@ impl Text {
             Some(last) => {
                 let gap = &opening(&last.before)[1..];
                 let colon = &last.before[last.before.rfind('"').map_or(0, |quote| quote + 1)..];
-                let comma = if last.before.starts_with('{') { "," } else { &last.before[..1] };
-                format!("{comma}{gap}\"{key}\"{colon}")
+                format!(",{gap}\"{key}\"{colon}")
             }
         };
         self.members.push(Member { before, key: key.to_owned(), value });
@@ -254,6 +257,14 @@ mod tests {
     }
 
     #[test]
+    fn commas_may_stand_anywhere() {
+        let killed = edit(r#"{"enabled": true , "owner": "a"}"#, &Edit::new().set("enabled", false));
+        assert_eq!(killed, r#"{"enabled": false , "owner": "a", "percentage": 100}"#);
+        let killed = edit("{ \"on\": true\n, \"owner\": \"a\"\n}", &Edit::new().set("enabled", false));
+        assert_eq!(killed, "{ \"on\": false\n, \"owner\": \"a\", \"percentage\": 100\n}");
+    }
+
+    #[test]
     fn the_first_and_the_only_key_can_go() {
         let edited = edit("{ \"owner\": \"a\", \"enabled\": true, \"percentage\": 5 }", &Edit::new().remove("owner"));
         assert_eq!(edited, "{ \"enabled\": true, \"percentage\": 5 }");
@@ -303,6 +314,10 @@ mod tests {
             "line 1, column 30: flag \"x\", percentage: expected a number from 0 to 100 with at most three decimals, found 101"
         );
         assert_eq!(refused("true", Edit::new().set("colour", 1)), "flag \"x\": expected a known key, found \"colour\"");
+        assert_eq!(
+            refused(r#"{"percentage":5}"#, Edit::new().set("percentage", f64::NAN)),
+            "flag \"x\", percentage: expected a value, found null; a key is removed by `remove`"
+        );
         assert_eq!(refused("[]", Edit::new()), "flag \"x\": expected a JSON object, true or false, found \"[]\"");
         assert_eq!(
             refused(r#"{"on":true,"on":false}"#, Edit::new()),

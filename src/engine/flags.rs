@@ -64,8 +64,7 @@ impl Layout {
 }
 
 /// Makes the allocation with room for at least `words` words. Arrays of known size coerce to
-/// slices behind the `Arc`, which is the one way to an unsized tail without `unsafe`; the sizes
-/// are at most a third apart.
+/// slices behind the `Arc`, which is the one way to an unsized tail without `unsafe`.
 fn allocate(words: usize, set: Arc<FlagSet>, context: Context, now: Instant, forced: Box<[ForcedAt]>) -> Arc<Answers> {
     macro_rules! sized {
         ($($size:literal)*) => {
@@ -160,6 +159,9 @@ impl Flags {
     /// The answers for this caller by a source that has taken part in these: the same value where it
     /// is all theirs, else decided from the set that it has pinned.
     pub(crate) fn decided_by(&self, source: SourceId, context: &Context) -> Option<Self> {
+        if source == SourceId::default() {
+            return None;
+        }
         if self.set().source() == source {
             if self.context() == context {
                 return Some(self.clone());
@@ -207,7 +209,11 @@ impl Flags {
         match self.0.set.number(name) {
             Some(number) => {
                 self.mark_read(number);
-                let is_usable = self.0.set.definition(number).is_some() || self.0.set.is_killed(number);
+                let set = &self.0.set;
+                let is_usable = match set.given_reason(number) {
+                    Some(reason) => !reason.is_default(),
+                    None => set.definition(number).is_some() || set.is_killed(number),
+                };
                 if is_usable { self.is_on(number) } else { default }
             }
             None => self.0.outer.as_ref().map_or(default, |outer| outer.is_enabled_or(name, default)),

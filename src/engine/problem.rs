@@ -41,6 +41,14 @@ pub struct Problem {
     pub column: Option<usize>,
 }
 
+/// A place in a document, for problems that are found after it was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) source: Option<String>,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
 /// How bad a [`Problem`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,6 +92,12 @@ impl Problem {
 
     pub(crate) fn in_source(mut self, source: &str) -> Self {
         self.source.get_or_insert_with(|| source.to_owned());
+        self
+    }
+
+    pub(crate) fn at_place(mut self, place: &Place) -> Self {
+        self.source.clone_from(&place.source);
+        (self.line, self.column) = (Some(place.line), Some(place.column));
         self
     }
 

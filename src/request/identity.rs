@@ -139,7 +139,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Lines<'a> {
 }
 
 fn is_user_id(value: &HeaderValue) -> bool {
-    (1..=MAX_USER_ID).contains(&value.len()) && std::str::from_utf8(value.as_bytes()).is_ok()
+    // White space alone comes through where no HTTP/1 parser has trimmed it, and is nobody's id.
+    value.len() <= MAX_USER_ID && std::str::from_utf8(value.as_bytes()).is_ok_and(|id| !id.trim().is_empty())
 }
 
 fn are_groups(value: &HeaderValue) -> bool {

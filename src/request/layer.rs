@@ -119,7 +119,11 @@ impl FlagLayer {
         self.configured(|config| config.is_in_response = true)
     }
 
-    /// How long a source that is not ready may take; 50 ms unless set. It needs the timers of tokio.
+    /// How long a source that is not ready may take; 50 ms unless set.
+    ///
+    /// # Panics
+    ///
+    /// Requests to a source that is not ready panic in a tokio runtime without timers.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.configured(|config| config.deadline = deadline)
     }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 
 use crate::engine::Flags;
@@ -128,7 +128,11 @@ fn read_out_of_scope(name: &str) {
 
     OUT_OF_SCOPE.fetch_add(1, Ordering::Relaxed);
     let place = *Location::caller();
-    let is_new = SEEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(place);
+    // Reading a flag never waits: where somebody else is at it, this place is logged the next time.
+    let is_new = match SEEN.try_lock() {
+        Ok(mut seen) => seen.get_or_insert_default().insert(place),
+        Err(_) => false,
+    };
     if is_new {
         tracing::warn!(flag = name, %place, "flag read as off: {OutOfScope}");
     }

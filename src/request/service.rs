@@ -82,7 +82,8 @@ pub(super) struct Answering {
 impl Asked {
     fn of(parts: &Parts, config: &Config) -> Self {
         let outer = parts.extensions.get::<Flags>().cloned();
-        let answer = Answering { is_nested: outer.is_some(), is_header_wanted: config.header_policy.accepts(parts) };
+        let is_nested = outer.is_some();
+        let answer = Answering { is_nested, is_header_wanted: !is_nested && config.header_policy.accepts(parts) };
         let context = config.identity.of(parts, outer.as_ref().map(Flags::context), &config.counters);
         let now = outer.as_ref().map_or_else(|| (config.clock)(), Flags::instant);
         Self { context, now, outer, answer }

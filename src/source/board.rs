@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use super::traits::{Evaluation, Freshness, Status, new_source_id};
+use super::traits::{Evaluation, Freshness, Status};
 use crate::engine::{Context, Document, FlagSet, Identity, Instant, Problem, Reason, Severity, SourceId};
 
 /// Hears that a source has new definitions.
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Writing {
 impl Board {
     /// A board on which nothing has been loaded yet.
     pub(crate) fn new() -> Self {
-        let id = new_source_id();
+        let id = SourceId::unique();
         Self { id, set: ArcSwap::new(FlagSet::empty(Reason::NotLoaded, id)), writing: Mutex::new(Writing::default()) }
     }
 
@@ -85,6 +85,10 @@ impl Board {
 
     pub(crate) fn on_change(&self, listener: Weak<dyn Listener>) {
         self.writing().listeners.push(listener);
+    }
+
+    pub(crate) fn has_listeners(&self) -> bool {
+        !self.writing().listeners.is_empty()
     }
 
     pub(crate) fn id(&self) -> SourceId {

@@ -79,29 +79,30 @@ impl Env {
 
     /// The flags that the variables define above those in `below`.
     fn read(&self, below: &Document) -> Document {
-        let mut variables: BTreeMap<&str, Variables<'_>> = BTreeMap::new();
-        for (name, value) in self.pairs.iter() {
-            let Some(rest) = name.strip_prefix(self.prefix.as_str()).filter(|rest| !rest.is_empty()) else { continue };
-            let (stem, ending) = match SETTINGS.iter().find_map(|ending| Some((rest.strip_suffix(ending)?, *ending))) {
-                Some((stem, ending)) => (stem, ending),
-                None => (rest, ""),
+        let mut variables: BTreeMap<String, Variables<'_>> = BTreeMap::new();
+        for (variable, value) in self.pairs.iter() {
+            let Some(rest) = variable.strip_prefix(self.prefix.as_str()).filter(|rest| !rest.is_empty()) else {
+                continue;
             };
-            variables.entry(stem).or_default().values.insert(ending, value);
+            let (stem, ending) = split_ending(rest);
+            let flag = variables.entry(folded(stem)).or_insert_with(|| Variables::of(&self.prefix, stem));
+            flag.twins |= flag.values.get(ending).is_some_and(|other| *other != value);
+            flag.is_killed |= ending.is_empty() && switch(value) == Some(false);
+            flag.values.insert(ending, value);
         }
         let names = Names::of(below);
         let mut document = Document::new();
-        for (stem, variables) in variables {
-            let variable = format!("{}{stem}", self.prefix);
-            let name = match names.matching(stem) {
+        for variables in variables.into_values() {
+            let name = match names.matching(variables.stem) {
                 Ok(name) => name,
                 Err(problem) => {
-                    document.problems.push(problem.at_path(variable).in_source("env"));
+                    document.problems.push(problem.at_path(variables.switch).in_source("env"));
                     continue;
                 }
             };
-            let definition = variables.read(&variable).unwrap_or_else(|problem| {
+            let definition = variables.read().unwrap_or_else(|problem| {
                 document.problems.push(problem.of_flag(&name).in_source("env"));
-                Definition::Refused { is_killed: variables.switch() == Some(false), is_hidden: false }
+                Definition::Refused { is_killed: variables.is_killed, is_hidden: false }
             });
             document.flags.insert(name.into(), definition);
         }
@@ -144,23 +145,51 @@ fn folded(name: &str) -> String {
     name.replace(['-', '.'], "_").to_ascii_lowercase()
 }
 
-/// The variables of one flag by their ending; the switch has none.
-#[derive(Default)]
-struct Variables<'a> {
-    values: BTreeMap<&'static str, &'a str>,
+/// The name of a flag in a variable, and the setting it is for, in whatever case of letters.
+fn split_ending(rest: &str) -> (&str, &'static str) {
+    SETTINGS
+        .iter()
+        .find_map(|ending| {
+            let (stem, tail) = rest.split_at_checked(rest.len().checked_sub(ending.len())?)?;
+            tail.eq_ignore_ascii_case(ending).then_some((stem, *ending))
+        })
+        .unwrap_or((rest, ""))
 }
 
-impl Variables<'_> {
-    fn switch(&self) -> Option<bool> {
-        match self.values.get("")?.to_ascii_lowercase().as_str() {
-            "true" | "1" | "on" => Some(true),
-            "false" | "0" | "off" => Some(false),
-            _ => None,
-        }
+fn switch(value: &str) -> Option<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "on" => Some(true),
+        "false" | "0" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// The variables of one flag.
+struct Variables<'a> {
+    stem: &'a str,
+    /// The variable that switches the flag, as it is spelt first.
+    switch: String,
+    /// By ending; the switch has none.
+    values: BTreeMap<&'static str, &'a str>,
+    /// Whether one of them is there twice, in other cases of letters, with another value.
+    twins: bool,
+    /// Whether any switch says that the flag is off.
+    is_killed: bool,
+}
+
+impl<'a> Variables<'a> {
+    fn of(prefix: &str, stem: &'a str) -> Self {
+        let switch = format!("{prefix}{stem}");
+        Self { stem, switch, values: BTreeMap::new(), twins: false, is_killed: false }
     }
 
-    fn read(&self, variable: &str) -> Result<Definition, Problem> {
-        let Some(enabled) = self.switch() else {
+    fn read(&self) -> Result<Definition, Problem> {
+        let variable = self.switch.as_str();
+        if self.twins {
+            let problem = Problem::new("each variable once", "two that differ in the case of letters alone");
+            return Err(problem.at_path(variable));
+        }
+        let Some(enabled) = self.values.get("").and_then(|value| switch(value)) else {
             return Err(match (self.values.get(""), self.values.keys().next()) {
                 (Some(value), _) => Problem::new("true, false, 1, 0, on or off", quoted(value)).at_path(variable),
                 (None, ending) => Problem::new(format!("{variable} beside it"), "none")
@@ -169,9 +198,8 @@ impl Variables<'_> {
             });
         };
         let list = |ending| {
-            self.values
-                .get(ending)
-                .map(|value| value.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect())
+            let value = self.values.get(ending)?;
+            Some(value.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect())
         };
         let percentage =
             match self.values.get("_PCT") {
@@ -266,8 +294,8 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "env: FF_A_B: expected a name that matches one flag, found \"A_B\" matching a-b, a.b",
                 "env: FF__X: expected a flag's name after the prefix, found \"_X\"",
+                "env: FF_A_B: expected a name that matches one flag, found \"A_B\" matching a-b, a.b",
             ]
         );
     }
@@ -290,6 +318,32 @@ mod tests {
         let source = Layered::over(memory).with(env);
         let Evaluation::Ready(flags) = source.evaluate(&Context::anonymous(), Instant::MIN) else { panic!("ready") };
         assert_eq!(flags.active().collect::<Vec<_>>(), ["a", "c"]);
+    }
+
+    #[test]
+    fn twins_are_a_problem_and_undo_no_kill() {
+        for pairs in [[("FF_A", "off"), ("FF_a", "on")], [("FF_a", "on"), ("FF_A", "off")]] {
+            let memory = Memory::new();
+            memory.set("a", true).unwrap();
+            let env = Env::from_pairs(pairs);
+            let problem = problems(&env).concat();
+            assert!(
+                problem.ends_with("expected each variable once, found two that differ in the case of letters alone"),
+                "{problem}"
+            );
+            let source = Layered::over(memory).with(env);
+            let Evaluation::Ready(flags) = source.evaluate(&Context::anonymous(), Instant::MIN) else {
+                panic!("ready")
+            };
+            assert!(!flags.is_enabled("a"));
+        }
+    }
+
+    #[test]
+    fn endings_are_settings_in_any_case_of_letters() {
+        let env = Env::from_pairs([("FF_A", " on "), ("FF_A_pct", "5")]);
+        assert_eq!(env.read(&Document::new()).flag("a").unwrap().percentage_at(Instant::MIN).to_string(), "5");
+        assert_eq!(problems(&env), [""; 0]);
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Merged {
         self.board.publish(|_| {
             // Nothing is in force before some part has something, so that `NotLoaded` is told from
             // `Unknown`.
-            if self.parts.iter().all(|part| part.status().freshness == Freshness::NeverLoaded) {
+            if self.parts.iter().all(|part| part.status().version == 0) {
                 return None;
             }
             let mut merged = Document::new();
@@ -125,8 +125,10 @@ impl Merged {
                         continue;
                     }
                     let winner = match (definition, merged.flags.get(name)) {
-                        (Definition::Refused { is_killed: true, .. }, Some(Definition::Good(below))) => {
-                            Definition::Good(kept(below, true))
+                        (&Definition::Refused { is_killed, is_hidden }, Some(Definition::Good(below)))
+                            if is_killed || is_hidden =>
+                        {
+                            Definition::Good(kept(below, is_killed, is_hidden))
                         }
                         (Definition::Refused { is_killed: false, .. }, Some(_)) => continue,
                         _ => definition.clone(),
@@ -134,6 +136,7 @@ impl Merged {
                     merged.flags.insert(Arc::clone(name), winner);
                     part_of.insert(Arc::clone(name), number);
                 }
+                merged.requires_at.extend(document.requires_at.clone());
                 merged.problems.extend(document.problems.iter().map(|problem| problem.clone().in_source(part.name())));
             }
             if left_out > 0 {
@@ -189,7 +192,7 @@ impl Source for Layered {
                 _ => Freshness::Fresh,
             };
             // What refused a part as a whole never came to the merged set.
-            for problem in problems_of(part.as_ref()) {
+            for problem in problems_of(part.as_ref()).into_iter().filter(|problem| problem.flag.is_none()) {
                 if !status.problems.contains(&problem) {
                     status.problems.push(problem);
                 }

@@ -13,6 +13,10 @@ use crate::store::{Error, ErrorKind, Feed, Loaded, Notices};
 
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);
+/// How long a feed may take to answer before it counts as failed.
+const LONGEST_REFRESH: Duration = Duration::from_secs(10);
+/// Wait after a feed has panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// First wait after something failed; it doubles up to the feed's own rhythm.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 
@@ -23,7 +27,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 ///    [`resync_every`](Feed::resync_every) ± 10 %, and in full after notices were lost.
 /// 2. What cannot be loaded, or is refused as a whole, changes nothing: the last good rules stay.
 /// 3. A flag that is refused keeps its last good definition; a kill inside it is taken.
-/// 4. An update that lacks more than half of the flags in force removes none of them, unless
+/// 4. A feed that does not answer within 10 s, or panics, counts as failed and is asked again.
+/// 5. An update that lacks more than half of the flags in force removes none of them, unless
 ///    [`allow_shrink`](LiveBuilder::allow_shrink).
 ///
 /// Requests never wait for any of it: they read the compiled set.
@@ -122,7 +127,7 @@ impl LiveBuilder {
             allow_shrink: self.allow_shrink,
         });
         let (stop, stopped) = oneshot::channel();
-        let mut keeper = Keeper { feed: self.feed, shared: Arc::clone(&shared), notices: None, failures: 0 };
+        let mut keeper = Keeper::new(self.feed, Arc::clone(&shared));
         let first = match tokio::time::timeout(self.start_within, keeper.refresh()).await {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -132,7 +137,7 @@ impl LiveBuilder {
                 Err(error)
             }
         };
-        runtime.spawn(keeper.run(stopped));
+        runtime.spawn(supervise(keeper, stopped));
         Ok((Live { shared, _stop: Arc::new(stop) }, first))
     }
 }
@@ -146,12 +151,38 @@ struct Keeper {
     failures: u32,
 }
 
+/// Runs a keeper until the source is dropped. A feed that panics costs one round, not all to come.
+async fn supervise(keeper: Keeper, mut stopped: oneshot::Receiver<()>) {
+    let (feed, shared) = (Arc::clone(&keeper.feed), Arc::clone(&keeper.shared));
+    let mut keeper = Some(keeper);
+    loop {
+        let round = keeper.take().unwrap_or_else(|| Keeper::new(Arc::clone(&feed), Arc::clone(&shared)));
+        let mut running = tokio::spawn(round.run());
+        tokio::select! {
+            _ = &mut stopped => return running.abort(),
+            outcome = &mut running => {
+                if let Err(panic) = outcome {
+                    let message = format!("{} panicked while it was read", shared.name);
+                    shared.failed(&Error::new(ErrorKind::Unavailable, message).caused_by(panic));
+                }
+            }
+        }
+        tokio::select! {
+            _ = &mut stopped => return,
+            () = tokio::time::sleep(AFTER_PANIC) => {}
+        }
+    }
+}
+
 impl Keeper {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+    fn new(feed: Arc<dyn Feed>, shared: Arc<Shared>) -> Self {
+        Self { feed, shared, notices: None, failures: 0 }
+    }
+
+    async fn run(mut self) {
         loop {
             let wait = tokio::time::sleep(self.next_wait());
             tokio::select! {
-                _ = &mut stopped => return,
                 () = wait => {}
                 notice = next_notice(&mut self.notices) => {
                     if let Err(error) = notice {
@@ -160,10 +191,12 @@ impl Keeper {
                     }
                 }
             }
-            tokio::select! {
-                _ = &mut stopped => return,
-                // What goes wrong is in the status.
-                _ = self.refresh() => {}
+            // What goes wrong is in the status.
+            if tokio::time::timeout(LONGEST_REFRESH, self.refresh()).await.is_err() {
+                let message = format!("{} gave no answer within {LONGEST_REFRESH:?}", self.shared.name);
+                self.shared.failed(&Error::new(ErrorKind::Unavailable, message));
+                self.notices = None;
+                self.failures = self.failures.saturating_add(1);
             }
         }
     }
@@ -181,8 +214,13 @@ impl Keeper {
         let known = (known.version() > 0).then(|| known.origin());
         let outcome = match self.feed.load(known).await {
             Ok(Some(loaded)) => {
-                self.shared.publish(loaded);
-                Ok(())
+                // Compiling a large set takes a while, and requests are served on this thread.
+                let shared = Arc::clone(&self.shared);
+                let published = tokio::task::spawn_blocking(move || shared.publish(loaded)).await;
+                published.map_err(|error| {
+                    Error::new(ErrorKind::Unavailable, format!("{}: compiling was given up", self.shared.name))
+                        .caused_by(error)
+                })
             }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
@@ -231,7 +269,10 @@ impl Shared {
     fn publish(&self, loaded: Loaded) {
         self.board.publish(|in_force| Some((loaded.document.after(in_force, self.allow_shrink), loaded.origin)));
         let set = self.board.set();
-        if !log_problems(&self.name, set.problems()) {
+        // As a part of `Layered` it may require flags of other parts, which is judged there.
+        let document = self.board.document();
+        let is_part = self.board.has_listeners();
+        if !log_problems(&self.name, if is_part { &document.problems } else { set.problems() }) {
             tracing::info!(source = self.name, version = set.version(), flags = set.len(), "rules loaded");
         }
     }

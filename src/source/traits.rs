@@ -45,9 +45,11 @@ pub trait Source: Send + Sync + 'static {
     /// How fresh the rules are and what is wrong with them.
     fn status(&self) -> Status;
 
-    /// What the rules' [`FlagSet::source`](crate::FlagSet::source) says, for sources that have rules
-    /// of their own: a layer inside a layer over the same source then uses the set that the request
-    /// has pinned. `None` by default.
+    /// The id that this source gives its answers by [`FlagsBuilder::identity`], made once by
+    /// [`SourceId::unique`]: a layer inside a layer over the same source then uses the answers that the
+    /// request has pinned. `None` by default: every layer asks again.
+    ///
+    /// [`FlagsBuilder::identity`]: crate::engine::FlagsBuilder::identity
     fn id(&self) -> Option<SourceId> {
         None
     }
@@ -141,8 +143,11 @@ pub enum Freshness {
     NeverLoaded,
 }
 
-/// A new id, unique in this process.
-pub(crate) fn new_source_id() -> SourceId {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    SourceId(NEXT.fetch_add(1, Ordering::Relaxed))
+impl SourceId {
+    /// A new id, unlike any other in this process.
+    #[must_use]
+    pub fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }

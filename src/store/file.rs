@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::error::{Error, ErrorKind};
 use super::feed::{BoxFuture, Feed, Loaded, Notices};
-use crate::engine::{Document, Format, MAX_DOCUMENT, Problem};
+use crate::engine::{Document, Format, MAX_DOCUMENT, Problem, quoted};
 
 /// How far apart the two reads are that have to agree.
 const SETTLING: Duration = Duration::from_millis(50);
@@ -85,7 +85,10 @@ impl Feed for FileFeed {
                 tokio::time::sleep(SETTLING).await;
                 let later = self.shared.read().await?;
                 if later.digest == earlier.digest {
-                    return self.shared.parse(later).map(Some).map_err(Error::refused);
+                    // A large document takes a while, and other requests are served on this thread.
+                    let shared = Arc::clone(&self.shared);
+                    let parsed = tokio::task::spawn_blocking(move || shared.parse(later)).await;
+                    return parsed.map_err(|error| self.shared.given_up(error))?.map(Some).map_err(Error::refused);
                 }
                 earlier = later;
             }
@@ -119,10 +122,11 @@ impl Shared {
     async fn read(self: &Arc<Self>) -> Result<Content, Error> {
         let shared = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || shared.read_blocking());
-        read.await.unwrap_or_else(|error| {
-            let message = format!("{}: reading was given up", self.name);
-            Err(Error::new(ErrorKind::Unavailable, message).caused_by(error))
-        })
+        read.await.unwrap_or_else(|error| Err(self.given_up(error)))
+    }
+
+    fn given_up(&self, error: tokio::task::JoinError) -> Error {
+        Error::new(ErrorKind::Unavailable, format!("{}: reading was given up", self.name)).caused_by(error)
     }
 
     fn read_blocking(&self) -> Result<Content, Error> {
@@ -175,11 +179,11 @@ impl Shared {
                 return Err(Problem::new("UTF-8", format!("the byte 0x{:02x}", bytes[valid])).at_offset(before, valid));
             }
         };
-        let ends_with_marker = text.lines().next_back().is_some_and(|line| line.trim_end() == END_MARKER);
+        let last_line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let ends_with_marker = last_line.trim_end() == END_MARKER;
         if self.format == Format::Toml && *has_end_marker && !ends_with_marker {
-            let last = text.lines().next_back().unwrap_or_default();
-            let problem =
-                Problem::new(format!("the last line {END_MARKER:?}, which the file had"), format!("{last:?}"));
+            let expected = format!("the last line {END_MARKER:?}, which the file had");
+            let problem = Problem::new(expected, quoted(last_line));
             return Err(problem.with_help("it looks cut off").at_offset(text, text.len()));
         }
         let mut document = Document::from_text(text, self.format)?;
@@ -246,5 +250,26 @@ impl Notices for Watch {
                 .await
                 .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the watch on the file's folder has ended"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cut_of_a_file_that_ends_with_its_marker_is_refused() {
+        let text = "[flags]\ndark_mode = true\n\n[flags.search]\npercentage = 12.5\nusers = [\"ünal\"]\n# end\n\n";
+        let shared = FileFeed::new("flags.toml").unwrap().shared;
+        let mut has_end_marker = false;
+        assert_eq!(shared.document(text.as_bytes(), &mut has_end_marker).unwrap().flags().count(), 2);
+        assert!(has_end_marker);
+        let whole = text.trim_end().len();
+        for end in 0..whole {
+            assert!(shared.document(&text.as_bytes()[..end], &mut has_end_marker).is_err(), "{end}");
+        }
+        for end in whole..=text.len() {
+            assert!(shared.document(&text.as_bytes()[..end], &mut has_end_marker).is_ok(), "{end}");
+        }
     }
 }

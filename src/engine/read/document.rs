@@ -8,7 +8,7 @@ use super::flag::{self, FlagReading};
 use super::keys::{NAME_PATTERN, is_name, nearest};
 use super::parts::{Located, Reading, located};
 use crate::engine::flag::Flag;
-use crate::engine::problem::{Problem, Severity, quoted};
+use crate::engine::problem::{Place, Problem, Severity, quoted};
 use crate::engine::text::{self, Node, View};
 
 /// Most bytes of a document.
@@ -39,8 +39,25 @@ pub(crate) enum Definition {
 /// Definitions by name.
 type Flags = BTreeMap<Arc<str>, Definition>;
 
+/// What a document comes to.
+#[derive(Debug, Default)]
+pub(crate) struct DocumentReading {
+    pub(crate) flags: Flags,
+    pub(crate) problems: Vec<Problem>,
+    /// Where the flags stand that require others: only the whole set tells whether they can.
+    pub(crate) requires_at: BTreeMap<Arc<str>, Place>,
+}
+
+/// The same before offsets are turned into lines.
+#[derive(Default)]
+struct Unplaced {
+    flags: Flags,
+    problems: Vec<Located>,
+    requires_at: Vec<(Arc<str>, usize)>,
+}
+
 /// Reads a document. Errors are those that refuse it as a whole.
-pub(crate) fn read(text: &str, format: Format) -> Result<(Flags, Vec<Problem>), Problem> {
+pub(crate) fn read(text: &str, format: Format) -> Result<DocumentReading, Problem> {
     if text.len() > MAX_DOCUMENT {
         let found = format!("one of {}", text.len());
         return Err(Problem::new(format!("a document of at most {MAX_DOCUMENT} bytes"), found));
@@ -50,11 +67,16 @@ pub(crate) fn read(text: &str, format: Format) -> Result<(Flags, Vec<Problem>), 
         #[cfg(feature = "file")]
         Format::Toml => read_root(&text::TomlDocument::parse(text)?.root()),
     }
-    .map(|(flags, problems)| (flags, with_positions(problems, text)))
+    .map(|Unplaced { flags, problems, mut requires_at }| {
+        requires_at.sort_by_key(|(_, offset)| *offset);
+        let mut walk = Walk::over(text);
+        let requires_at = requires_at.into_iter().map(|(name, offset)| (name, walk.to(offset))).collect();
+        DocumentReading { flags, problems: with_positions(problems, text), requires_at }
+    })
     .map_err(|Located { problem, offset }| problem.at_offset(text, offset))
 }
 
-fn read_root(root: &Node<'_>) -> Reading<(Flags, Vec<Located>)> {
+fn read_root(root: &Node<'_>) -> Reading<Unplaced> {
     let View::Map(members) = root.view() else {
         return Err(located(root, Problem::new("an object with the key \"flags\"", root.describe())));
     };
@@ -91,9 +113,8 @@ fn read_root(root: &Node<'_>) -> Reading<(Flags, Vec<Located>)> {
     Ok(read_flags(members))
 }
 
-fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> (Flags, Vec<Located>) {
-    let mut definitions = Flags::new();
-    let mut problems = Vec::new();
+fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> Unplaced {
+    let Unplaced { flags: mut definitions, mut problems, mut requires_at } = Unplaced::default();
     let mut seen = HashSet::new();
     for (name, node) in members {
         let is_first = seen.insert(name.clone());
@@ -124,9 +145,13 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> (Flags, Vec<Located>) {
                 }
             }
         };
-        definitions.insert(Arc::from(name.as_ref()), definition);
+        let name: Arc<str> = Arc::from(name.as_ref());
+        if matches!(&definition, Definition::Good(flag) if !flag.requires.is_empty()) {
+            requires_at.push((Arc::clone(&name), node.offset()));
+        }
+        definitions.insert(name, definition);
     }
-    (definitions, problems)
+    Unplaced { flags: definitions, problems, requires_at }
 }
 
 impl Definition {
@@ -145,27 +170,39 @@ impl Definition {
     }
 }
 
-/// Turns offsets into lines and columns in one walk over the text; errors come before warnings,
-/// each in the order of the document.
+/// Turns offsets into lines and columns; errors come before warnings, each in the order of the
+/// document.
 fn with_positions(mut problems: Vec<Located>, text: &str) -> Vec<Problem> {
     problems.sort_by_key(|located| located.offset);
-    let (mut line, mut column, mut walked) = (1, 1, 0);
-    let mut positioned: Vec<Problem> = problems
-        .into_iter()
-        .map(|Located { mut problem, offset }| {
-            let mut rest = &text[walked..offset];
-            if let Some((before, last_line)) = rest.rsplit_once('\n') {
-                line += before.matches('\n').count() + 1;
-                column = 1;
-                rest = last_line;
-            }
-            column += rest.chars().count();
-            walked = offset;
-            problem.line = Some(line);
-            problem.column = Some(column);
-            problem
-        })
-        .collect();
+    let mut walk = Walk::over(text);
+    let mut positioned: Vec<Problem> =
+        problems.into_iter().map(|Located { problem, offset }| problem.at_place(&walk.to(offset))).collect();
     positioned.sort_by_key(|problem| problem.severity == Severity::Warning);
     positioned
+}
+
+/// A walk through a text that knows in which line and column it is.
+struct Walk<'a> {
+    text: &'a str,
+    walked: usize,
+    place: Place,
+}
+
+impl<'a> Walk<'a> {
+    fn over(text: &'a str) -> Self {
+        Self { text, walked: 0, place: Place { source: None, line: 1, column: 1 } }
+    }
+
+    /// Goes on to an offset, which is not behind.
+    fn to(&mut self, offset: usize) -> Place {
+        let mut rest = &self.text[self.walked..offset];
+        if let Some((before, last_line)) = rest.rsplit_once('\n') {
+            self.place.line += before.matches('\n').count() + 1;
+            self.place.column = 1;
+            rest = last_line;
+        }
+        self.place.column += rest.chars().count();
+        self.walked = offset;
+        self.place.clone()
+    }
 }

@@ -94,6 +94,8 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     }
     candidates
         .into_iter()
+        // So many edits at least, without looking further.
+        .filter(|candidate| word.len().abs_diff(candidate.len()) * 3 <= candidate.len().max(word.len()))
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| distance * 3 <= candidate.len().max(word.len()))
         .min_by_key(|(distance, _)| *distance)

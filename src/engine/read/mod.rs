@@ -11,6 +11,6 @@ mod parts;
 
 #[cfg(feature = "file")]
 pub(crate) use document::MAX_DOCUMENT;
-pub(crate) use document::{Definition, Format, MAX_FLAGS, read as document};
+pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document};
 pub(crate) use flag::flag_from_json;
 pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, spelling_of};

@@ -17,9 +17,9 @@ use crate::engine::read::{Definition, nearest};
 use crate::engine::reason::Reason;
 
 /// Which source a set comes from. Two layers over the same source share the set that a request
-/// has pinned.
+/// has pinned. The default is the id of no source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct SourceId(pub u64);
+pub struct SourceId(pub(crate) u64);
 
 /// A compiled, immutable set of flags: the answers to every question about them except who asks.
 ///
@@ -378,9 +378,13 @@ impl Settled {
                     .filter(|_| !has_fallen_back.get(number))
                     .and_then(|previous| previous.shared_flag(&names[number as usize]));
                 has_fallen_back.set(number);
-                problems.push(problem.of_flag(&names[number as usize]));
+                let problem = problem.of_flag(&names[number as usize]);
+                problems.push(match document.requires_at.get(&names[number as usize]) {
+                    Some(place) => problem.at_place(place),
+                    None => problem,
+                });
                 *definition = match earlier {
-                    Some(earlier) => Definition::Good(kept(earlier, is_killed)),
+                    Some(earlier) => Definition::Good(kept(earlier, is_killed, is_hidden)),
                     None => Definition::Refused { is_killed, is_hidden },
                 };
             }
@@ -413,7 +417,7 @@ fn requirements(names: &[Arc<str>], definitions: &[Definition]) -> Result<Requir
             .requires
             .iter()
             .enumerate()
-            .map(|(at, requirement)| need(at, requirement, names, definitions))
+            .map(|(at, requirement)| need(at, faults.len() < MAX_HINTS, requirement, names, definitions))
             .collect()
         {
             Ok(resolved) => {
@@ -443,8 +447,12 @@ fn requirements(names: &[Arc<str>], definitions: &[Definition]) -> Result<Requir
     }
 }
 
+/// Faults of one compile that get a hint at the name that was meant; the search walks all names.
+const MAX_HINTS: usize = 16;
+
 fn need(
     position: usize,
+    has_hint: bool,
     requirement: &Requirement,
     names: &[Arc<str>],
     definitions: &[Definition],
@@ -452,7 +460,8 @@ fn need(
     let path = format!("requires.{position}");
     let Ok(at) = names.binary_search_by(|name| name.as_ref().cmp(requirement.flag.as_str())) else {
         let mut problem = Problem::new("the name of another flag", quoted(&requirement.flag)).at_path(path);
-        if let Some(near) = nearest(&requirement.flag, names.iter().map(AsRef::as_ref)) {
+        let names = names.iter().map(AsRef::as_ref).filter(|_| has_hint);
+        if let Some(near) = nearest(&requirement.flag, names) {
             problem = problem.with_help(format!("did you mean {near:?}?"));
         }
         return Err(problem);
