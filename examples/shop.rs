@@ -6,9 +6,11 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
@@ -19,21 +21,46 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::IntervalStream;
-use tower_flags::source::Source;
-use tower_flags::{Env, File, FlagLayer, Flags, Layered, flag};
+use tower_flags::{Env, File, FlagLayer, Flags, Layered, Source, flag};
 
 const PRODUCTS: [(&str, u32); 3] = [("teapot", 3000), ("cup", 900), ("saucer", 400)];
 
+/// How long requests may go on after ctrl-c.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprint!("{error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprint!(": {error}");
+        cause = error.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let file = std::env::var("FLAGS_FILE").unwrap_or_else(|_| "examples/flags.json".into());
 
     let source = Layered::over(File::open(&file).await?).with(Env::process());
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener = tokio::net::TcpListener::bind(&address)
+        .await
+        .map_err(|error| format!("the shop cannot listen on ADDR, {address}: {error}"))?;
     print_requests_to_try(&format!("http://{}", listener.local_addr()?), &file);
-    axum::serve(listener, app(source)).with_graceful_shutdown(stopped()).await?;
+    let served = axum::serve(listener, app(source)).with_graceful_shutdown(stopped());
+    // Whoever never sends the rest of a request does not hold up the end.
+    let impatience = async {
+        stopped().await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        ended = served.into_future() => ended?,
+        () = impatience => tracing::warn!("requests were cut off"),
+    }
     Ok(())
 }
 
@@ -65,9 +92,11 @@ struct Order {
     product: String,
 }
 
-/// Sells a product; a teapot where the request has no body.
-async fn checkout(order: Result<Option<Json<Order>>, JsonRejection>) -> Result<Json<Value>, Failure> {
-    let product = order?.map_or_else(|| "teapot".into(), |Json(order)| order.product);
+/// Sells a product; a teapot where the request has no body. Any other body is read as JSON, whatever
+/// its content type says.
+async fn checkout(body: Result<Bytes, BytesRejection>) -> Result<Json<Value>, Failure> {
+    let body = body.map_err(JsonRejection::from)?;
+    let product = if body.is_empty() { "teapot".into() } else { Json::<Order>::from_bytes(&body)?.0.product };
     let Some((product, price)) = PRODUCTS.into_iter().find(|(name, _)| *name == product) else {
         return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, format!("no product {product:?}")));
     };
@@ -198,6 +227,7 @@ async fn stopped() {
 }
 
 fn print_requests_to_try(url: &str, file: &str) {
+    let file = file.replace('\'', r"'\''");
     println!(
         "listening on {url}
 
@@ -212,8 +242,9 @@ curl {url}/flags/pricing_page -H 'X-User-ID: alice'
 # a flag read inside a stream
 curl -N {url}/events -H 'X-User-Groups: members'
 # the kill switch: off for everybody within a second, and on again
-sed -i '/\"new_checkout\"/s/\"enabled\": true/\"enabled\": false/' {file}
+sed -i '/\"new_checkout\"/s/\"enabled\": true/\"enabled\": false/' '{file}'
+sleep 1
 curl {url}/flags/new_checkout -H 'X-User-ID: alice'
-sed -i '/\"new_checkout\"/s/\"enabled\": false/\"enabled\": true/' {file}"
+sed -i '/\"new_checkout\"/s/\"enabled\": false/\"enabled\": true/' '{file}'"
     );
 }

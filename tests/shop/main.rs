@@ -10,12 +10,12 @@ mod support;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use program::{Program, example, json, output};
+use program::{Program, RULES, command, example, json, output};
 use serde_json::{Value, json};
+use support::Client;
 
 const ALICE: &[(&str, &str)] = &[("X-User-ID", "alice")];
 const BOB: &[(&str, &str)] = &[("X-User-ID", "bob")];
-const RULES: &str = include_str!("../../examples/flags.json");
 
 #[tokio::test]
 async fn two_users_get_two_checkouts_and_the_header_says_why() {
@@ -49,7 +49,10 @@ async fn prices_follow_the_variant() {
 async fn the_printed_lines_do_what_they_say() {
     let mut shop = Program::shop();
     let mut is_killed = false;
-    for line in shop.printed_up_to_second("sed ") {
+    let lines = shop.printed_up_to_second("sed ");
+    let first_edit = lines.iter().position(|line| line.starts_with("sed ")).unwrap();
+    assert_eq!(lines[first_edit + 1], "sleep 1", "an edit is in force within one second, not at once");
+    for line in lines {
         if line.starts_with("sed ") {
             output(Command::new("sh").args(["-c", &line]));
             is_killed = !is_killed;
@@ -103,14 +106,27 @@ async fn ctrl_c_ends_streams_of_events_and_then_the_shop() {
     let mut client = shop.send("GET /events", &[], "").await;
     client.head().await;
     client.frame().await.unwrap();
-    output(Command::new("kill").args(["-INT", &shop.child.id().to_string()]));
+    shop.interrupt();
     while let Some(event) = client.frame().await {
         assert!(event.starts_with(b"event: "), "{event:?}");
     }
+    assert!(shop.ended_within(Duration::from_secs(5)).await.success());
+}
+
+#[tokio::test]
+async fn ctrl_c_does_not_wait_for_the_rest_of_a_request() {
+    let mut shop = Program::shop();
+    let headers = [("content-length", "5"), ("expect", "100-continue")];
+    let mut unsent_body = shop.send("POST /checkout", &headers, "").await;
+    assert_eq!(unsent_body.head().await.status, 100, "the handler waits for the body");
+    let mut unsent_head = Client::open(shop.address).await;
+    unsent_head.send(b"GET /search HTTP/1.1\r\nhost").await;
     let start = Instant::now();
-    while shop.child.try_wait().unwrap().is_none() {
-        assert!(start.elapsed() < Duration::from_secs(5), "still running");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    shop.interrupt();
+    assert!(shop.ended_within(Duration::from_secs(10)).await.success());
+    assert!(start.elapsed() >= Duration::from_secs(2), "requests had no time to end");
+    for client in [&mut unsent_body, &mut unsent_head] {
+        assert_eq!(client.rest().await, b"");
     }
 }
 
@@ -158,15 +174,17 @@ async fn whatever_goes_wrong_is_said_in_json() {
         ("POST /checkout", &is_json, r#"{"product": "bicycle"}"#, 422, r#"no product "bicycle""#),
         ("POST /checkout", &is_json, r#"{"product": "#, 400, "Failed to parse the request body as JSON"),
         ("POST /checkout", &is_json, r#"{"product": 1}"#, 422, "Failed to deserialize the JSON body"),
-        ("POST /checkout", &[("content-type", "text/plain")], "teapot", 415, "Expected request with"),
+        ("POST /checkout", &[], "teapot", 400, "Failed to parse the request body as JSON"),
     ] {
         let reply = shop.send(line, headers, body).await.reply().await;
         assert_eq!(reply.status, status, "{line} {body}");
         let found = json(&reply);
         assert!(found["error"].as_str().unwrap().starts_with(error), "{line} {body}: {found}");
     }
-    let sold = shop.send("POST /checkout", &is_json, r#"{"product": "cup"}"#).await.reply().await;
-    assert_eq!((sold.status, &json(&sold)["price"]), (200, &json!(900)));
+    for headers in [&is_json[..], &[]] {
+        let sold = shop.send("POST /checkout", headers, r#"{"product": "cup"}"#).await.reply().await;
+        assert_eq!((sold.status, &json(&sold)["price"]), (200, &json!(900)));
+    }
 }
 
 #[tokio::test]
@@ -198,6 +216,26 @@ async fn health_shows_what_operators_need() {
     assert!(health["source"]["last_error"].as_str().unwrap().contains("flags.json, line 1"), "{health}");
     let flags = json(&shop.ask("GET /flags", &[]).await);
     assert_eq!(flags["flags"]["good"], true, "the last good rules stay");
+}
+
+#[test]
+fn a_shop_that_cannot_start_says_why_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("flags.json");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let fails_with = |expected: &str| {
+        let output = command("shop").env("ADDR", &address).env("FLAGS_FILE", &rules).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()));
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.lines().last().unwrap().starts_with(expected), "{expected}: {log}");
+    };
+    let path = rules.display();
+    fails_with(&format!("{path} cannot be read: No such file"));
+    std::fs::write(&rules, "{").unwrap();
+    fails_with(&format!("{path}, line 1, column 1: expected a JSON document"));
+    std::fs::write(&rules, RULES).unwrap();
+    fails_with(&format!("the shop cannot listen on ADDR, {address}: Address already in use"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,6 +13,9 @@ use crate::support::{Client, Reply};
 
 /// How long an edit of the rules may take: one second is promised, the rest is for a busy machine.
 const EDIT: Duration = Duration::from_secs(2);
+
+/// The shop's rules. The test has a copy, since users edit the one beside the example.
+pub(crate) const RULES: &str = include_str!("../data/shop.json");
 
 /// The compiled example. Cargo builds examples for `cargo test`, not for `cargo test --test shop`.
 pub(crate) fn example(name: &str) -> PathBuf {
@@ -28,6 +31,15 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path
 }
 
+/// The example as it starts without flags in the environment.
+pub(crate) fn command(name: &str) -> Command {
+    let mut command = Command::new(example(name));
+    for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FF_")) {
+        command.env_remove(variable);
+    }
+    command
+}
+
 /// What a program printed, which has to end well.
 pub(crate) fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -37,26 +49,22 @@ pub(crate) fn output(command: &mut Command) -> String {
 
 /// A server with rules of its own, killed when dropped.
 pub(crate) struct Program {
-    pub(crate) child: Child,
+    child: Child,
     stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
     folder: TempDir,
 }
 
 impl Program {
-    /// The shop with the rules that come with it.
     pub(crate) fn shop() -> Self {
-        Self::start("shop", include_str!("../../examples/flags.json"), &[])
+        Self::start("shop", RULES, &[])
     }
 
     pub(crate) fn start(name: &str, rules: &str, variables: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // What the shop prints has to quote a path like this.
+        let folder = tempfile::Builder::new().prefix("the shop's ").tempdir().unwrap();
         std::fs::write(folder.path().join("flags.json"), rules).unwrap();
-        let mut command = Command::new(example(name));
-        for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FF_")) {
-            command.env_remove(variable);
-        }
-        let mut child = command
+        let mut child = command(name)
             .env("ADDR", "127.0.0.1:0")
             .env("FLAGS_FILE", folder.path().join("flags.json"))
             .envs(variables.iter().copied())
@@ -101,6 +109,22 @@ impl Program {
         let mut client = Client::open(self.address).await;
         client.send(format!("{request}\r\n{body}").as_bytes()).await;
         client
+    }
+
+    /// What ctrl-c sends.
+    pub(crate) fn interrupt(&self) {
+        output(Command::new("kill").args(["-INT", &self.child.id().to_string()]));
+    }
+
+    pub(crate) async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < limit, "still running");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn ask(&self, line: &str, headers: &[(&str, &str)]) -> Reply {
