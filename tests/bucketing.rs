@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use serde_json::Value;
-use tower_flags::engine::Scheme;
+use tower_flags::engine::{Bucket, Scheme};
 use tower_flags::{Context, Document, FlagSet, Instant, Percentage};
 
+fn rows(list: &str) -> Vec<Value> {
+    let mut file: Value = serde_json::from_str(include_str!("data/bucketing.json")).unwrap();
+    serde_json::from_value(file[list].take()).unwrap()
+}
+
 fn vectors() -> Vec<Value> {
-    let text = include_str!("data/bucketing.json");
-    let mut file: Value = serde_json::from_str(text).unwrap();
-    serde_json::from_value(file["vectors"].take()).unwrap()
+    rows("vectors")
 }
 
 fn number(value: &Value) -> u32 {
@@ -39,6 +42,24 @@ fn every_scheme_gives_the_bucket_of_its_python_service() {
             assert!(!bucket.is_within(below), "{title}");
             assert!(bucket.is_within(Percentage::HUNDRED) && !bucket.is_within(Percentage::ZERO), "{title}");
         }
+    }
+}
+
+/// The first 32 bits of a digest against the percentage that a Python service makes of them.
+#[test]
+fn the_first_32_bits_are_a_share_of_all_of_them() {
+    let rows = rows("digest_prefix_to_c_or_d");
+    assert_eq!(rows.len(), 10);
+    for row in &rows {
+        let bucket = Bucket::Top(u32::from_str_radix(row["hex8"].as_str().unwrap(), 16).unwrap());
+        let thousandths = (row["bucket"].as_f64().unwrap() * 1000.0).floor() as u32;
+        assert_eq!(bucket.thousandths(), thousandths, "{row}");
+
+        // The least percentage that takes the user in is the next thousandth, and 100 for all others.
+        let is_within = |thousandths| bucket.is_within(Percentage::from_thousandths(thousandths).unwrap());
+        assert!(is_within((thousandths + 1).min(100_000)), "{row}");
+        assert!(!is_within(thousandths.min(99_999)), "{row}");
+        assert!(!is_within(0) && is_within(100_000), "{row}");
     }
 }
 

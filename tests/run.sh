@@ -9,7 +9,14 @@ say() { printf '\n== %s\n' "$*"; }
 
 # --- what the tests need beside Rust -------------------------------------------------------------
 
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+command -v cargo >/dev/null || { echo "install Rust 1.88 or newer first: cargo is not on the PATH" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else echo "as root, run: $*" >&2; exit 1
+    fi
+}
 
 install_debian() {
     say "installing $*"
@@ -24,8 +31,13 @@ python3 -c 'import tomllib' 2>/dev/null || missing+=(python3)
 [ ${#missing[@]} = 0 ] || install_debian "${missing[@]}"
 python3 -c 'import tomllib' || { echo "the tests need Python 3.11 or newer as python3" >&2; exit 1; }
 
-cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
-cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+component() {
+    cargo "$1" --version >/dev/null 2>&1 && return
+    command -v rustup >/dev/null || { echo "install the Rust component $2" >&2; exit 1; }
+    rustup component add "$2"
+}
+component fmt rustfmt
+component clippy clippy
 
 # --- checks -----------------------------------------------------------------------------------------
 
@@ -58,7 +70,7 @@ run() {
 
 # Builds the examples too, some of which the tests run.
 run cargo test --locked --workspace --all-features
-run cargo test --locked --no-default-features --lib --test bucketing
+run cargo test --locked --no-default-features --lib --test bucketing --test plain_tower --test pending --test limits
 
 say "all tests"
 awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }

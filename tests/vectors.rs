@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tower_flags::engine::{Reason, Severity};
+use tower_flags::engine::{Forced, ForcedBy, Reason, Severity};
 use tower_flags::{Context, Document, FlagSet, Instant};
 
 fn cases() -> Vec<(String, Value)> {
@@ -48,6 +48,21 @@ fn context(json: &Value) -> Context {
     context
 }
 
+/// What is decided from outside for one ask.
+fn forced(ask: &Value) -> Vec<Forced> {
+    let entry = |entry: &Value| Forced {
+        flag: entry["flag"].as_str().unwrap().to_owned(),
+        enabled: entry["enabled"].as_bool().unwrap(),
+        variant: entry["variant"].as_str().map(str::to_owned),
+        by: match entry["by"].as_str().unwrap() {
+            "override" => ForcedBy::Override,
+            "upstream" => ForcedBy::Upstream,
+            other => panic!("nobody is {other}"),
+        },
+    };
+    ask["forced"].as_array().into_iter().flatten().map(entry).collect()
+}
+
 /// What the engine says of a case, as lines that differ from what is expected.
 fn differences(case: &Value) -> String {
     let mut differences = String::new();
@@ -83,7 +98,7 @@ fn differences(case: &Value) -> String {
         }
     }
     for (number, ask) in case["asks"].as_array().into_iter().flatten().enumerate() {
-        let flags = set.evaluate(&context(&ask["context"]), now);
+        let flags = set.evaluate_forced(&context(&ask["context"]), now, &forced(ask));
         for (name, expected) in ask["expect"].as_object().unwrap() {
             let answer = flags.evaluation(name);
             let mut found = json!({
@@ -128,8 +143,11 @@ fn the_cases_produce_every_reason_a_set_can_give() {
         }
     }
     for reason in [
+        Reason::Unknown,
         Reason::Problem,
         Reason::Disabled,
+        Reason::Override,
+        Reason::Upstream,
         Reason::Prerequisite,
         Reason::User,
         Reason::Group,
@@ -140,4 +158,43 @@ fn the_cases_produce_every_reason_a_set_can_give() {
     ] {
         assert!(seen.contains(&reason.to_string()), "{reason}");
     }
+}
+
+/// Every operator as it is written, without `not_`.
+const OPERATORS: [&str; 18] = [
+    "equals",
+    "one_of",
+    "contains",
+    "starts_with",
+    "ends_with",
+    "matches",
+    "greater",
+    "greater_or_equal",
+    "less",
+    "less_or_equal",
+    "semver_equals",
+    "semver_greater",
+    "semver_greater_or_equal",
+    "semver_less",
+    "semver_less_or_equal",
+    "before",
+    "after",
+    "exists",
+];
+
+#[test]
+fn the_cases_use_every_operator_plain_and_negated() {
+    let mut seen = BTreeSet::new();
+    for (_, case) in cases() {
+        let refused: Vec<&Value> = case["problems"].as_array().into_iter().flatten().map(|it| &it["flag"]).collect();
+        for (name, flag) in case["document"]["flags"].as_object().into_iter().flatten() {
+            let rules = flag["rules"].as_array().into_iter().flatten().filter(|_| !refused.contains(&&json!(name)));
+            for clause in rules.flat_map(|rule| rule["when"].as_array().unwrap()) {
+                seen.insert(clause["op"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    let all: BTreeSet<String> =
+        OPERATORS.iter().flat_map(|operator| [(*operator).to_owned(), format!("not_{operator}")]).collect();
+    assert_eq!(seen, all);
 }

@@ -16,7 +16,8 @@ use super::text::members;
 ///    included. A named key is written in place of whichever spelling is there, and else at the end.
 /// 2. `enabled` and the percentage in force are written out where they were left to their defaults
 ///    (the percentage not beside a `schedule`), so that other readers of the store go on
-///    understanding it.
+///    understanding it. In force is what was before the edit: taking the last list off a flag that
+///    was for that list alone does not turn it on for everybody.
 /// 3. Turning `enabled` off also sets `paused_at`, where there is a schedule and none is set: the
 ///    plan stands still with it. Turning it on sets nothing else.
 /// 4. What comes out is a flag that is accepted; otherwise the edit is refused and nothing changes.
@@ -67,6 +68,7 @@ impl Edit {
     /// key, or what comes out is no accepted flag.
     pub fn apply(&self, name: &str, stored: Option<&str>, now: Instant) -> Result<String, Problem> {
         let mut text = Text::of(stored).map_err(|problem| problem.of_flag(name))?;
+        let in_force = stored.and_then(|stored| flag_from_json(Some(name), stored).ok());
         for (spelling, value) in &self.changes {
             let Known::Key(key) = lookup(spelling) else {
                 return Err(Problem::new("a known key", quoted(spelling)).of_flag(name));
@@ -77,6 +79,10 @@ impl Edit {
             }
             text.put(key, value.as_ref());
         }
+        let names = |wanted: Key| {
+            self.changes.iter().any(|(spelling, _)| matches!(lookup(spelling), Known::Key(key) if key == wanted))
+        };
+        let in_force = in_force.filter(|_| !names(Key::Percentage)).map(|flag| flag.percentage_at(now));
         let is_killed = self.changes.iter().rev().find_map(|(spelling, value)| {
             matches!(lookup(spelling), Known::Key(Key::Enabled)).then(|| *value == Some(Value::Bool(false)))
         });
@@ -88,7 +94,7 @@ impl Edit {
             text.put(Key::Enabled, Some(&flag.is_enabled()));
         }
         if !text.has(Key::Schedule) && !text.has(Key::Percentage) {
-            text.put(Key::Percentage, Some(&flag.default_percentage()));
+            text.put(Key::Percentage, Some(&in_force.unwrap_or(flag.default_percentage())));
         }
         let edited = text.joined();
         flag_from_json(Some(name), &edited)?;
@@ -139,7 +145,8 @@ impl Text {
             });
             at = start + value.get().len();
         }
-        Ok(Self { members: pieces, end: stored[at..].to_owned() })
+        let end = if pieces.is_empty() { "}" } else { &stored[at..] };
+        Ok(Self { members: pieces, end: end.to_owned() })
     }
 
     fn position(&self, key: Key) -> Option<usize> {
@@ -282,6 +289,18 @@ mod tests {
         let created = Edit::new().set("percentage", 12.5).apply("x", None, now()).unwrap();
         assert_eq!(created, r#"{"percentage":12.5,"enabled":true}"#);
         assert_eq!(Flag::on().to_stored(), r#"{"enabled":true,"percentage":100}"#);
+    }
+
+    #[test]
+    fn who_gets_the_flag_changes_only_by_what_is_named() {
+        let edited = edit(r#"{"users":["a"]}"#, &Edit::new().remove("allowed_users").set("enabled", true));
+        assert_eq!(edited, r#"{"enabled":true,"percentage":0}"#);
+        let edited = edit("true", &Edit::new().set("allowed_users", vec!["a"]));
+        assert_eq!(edited, r#"{"enabled":true,"allowed_users":["a"],"percentage":100}"#);
+        let stored = r#"{"enabled":true,"schedule":[{"at":"2026-12-01T00:00:00Z","percentage":5}]}"#;
+        assert_eq!(edit(stored, &Edit::new().remove("schedule")), r#"{"enabled":true,"percentage":5}"#);
+        let edited = edit(r#"{"enabled":true,"percentage":5}"#, &Edit::new().remove("percentage"));
+        assert_eq!(edited, r#"{"enabled":true,"percentage":100}"#);
     }
 
     #[test]

@@ -1,0 +1,260 @@
+//! Documents at and above their limits: what is refused, in which words, and what stays in force.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tower_flags::engine::Reason;
+use tower_flags::source::{Evaluation, Freshness, Live};
+use tower_flags::store::{BoxFuture, Feed, Loaded, Notices};
+use tower_flags::{Context, Document, Error, Flag, FlagSet, Flags, Instant, Layered, Memory, Source};
+
+const MAX_FLAGS: usize = 10_000;
+const MAX_FLAG: usize = 1024 * 1024;
+const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
+
+/// A document of so many flags, all as that text says, named from `{prefix}00000`.
+fn many(prefix: &str, count: usize, flag: &str) -> String {
+    let mut text = String::from("{\"flags\": {");
+    for number in 0..count {
+        let comma = if number > 0 { ", " } else { "" };
+        write!(text, "{comma}\"{prefix}{number:05}\": {flag}").unwrap();
+    }
+    text + "}}"
+}
+
+/// A flag of exactly so many bytes that starts with these members.
+fn of_size(bytes: usize, members: &str) -> String {
+    let (start, end) = (format!("{{{members}, \"metadata\": {{\"x\": \""), "\"}}");
+    let filling = "x".repeat(bytes - start.len() - end.len());
+    start + &filling + end
+}
+
+fn document(text: &str) -> Document {
+    Document::from_json(text).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    Document::from_json(text).unwrap_err().to_string()
+}
+
+fn answers(source: &impl Source) -> Flags {
+    match source.evaluate(&Context::user("alice"), Instant::MIN) {
+        Evaluation::Ready(flags) => flags,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A store that is read every second, and hears of nothing.
+#[derive(Clone)]
+struct Store(Arc<Mutex<String>>);
+
+impl Feed for Store {
+    fn name(&self) -> &str {
+        "store"
+    }
+
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        let text = self.0.lock().unwrap().clone();
+        Box::pin(async move {
+            let document = Document::from_json(&text).map_err(Error::refused)?;
+            Ok(Some(Loaded::new(document, text.len().to_string())))
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        struct Never;
+        impl Notices for Never {
+            fn next(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+                Box::pin(std::future::pending())
+            }
+        }
+        Box::pin(async { Ok(Box::new(Never) as Box<dyn Notices>) })
+    }
+
+    fn resync_every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+#[test]
+fn a_document_of_10_000_flags_is_read_and_one_more_is_refused() {
+    let whole = many("f", MAX_FLAGS, "true");
+    let set = FlagSet::compile(&document(&whole), Instant::MIN);
+    assert_eq!((set.len(), set.problems().len()), (MAX_FLAGS, 0));
+    assert!(set.evaluate(&Context::anonymous(), Instant::MIN).is_enabled("f09999"));
+
+    let one_more = many("f", MAX_FLAGS + 1, "true");
+    assert!(one_more.len() < MAX_DOCUMENT);
+    assert_eq!(refusal(&one_more), "line 1, column 11: flags: expected at most 10000 flags, found 10001");
+}
+
+/// Flags that are refused or null are flags, and a name that stands twice counts twice.
+#[test]
+fn every_member_counts_against_the_limit() {
+    for flag in ["null", "17", "{\"percentge\": 5}"] {
+        assert!(refusal(&many("f", MAX_FLAGS + 1, flag)).ends_with("found 10001"), "{flag}");
+    }
+    let twice = many("f", MAX_FLAGS, "true").replace("f00001", "f00000");
+    assert_eq!(document(&twice).problems().len(), 1);
+    let twice = many("f", MAX_FLAGS + 1, "true").replace("f00001", "f00000");
+    assert!(refusal(&twice).ends_with("found 10001"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_as_a_whole_leaves_the_last_good_rules_in_force() {
+    let store = Store(Arc::new(Mutex::new(r#"{"flags": {"f00000": {"percentage": 100}, "other": true}}"#.into())));
+    let live = Live::connect(store.clone()).await.unwrap();
+    let version = live.status().version;
+    let too_large = format!("{{\"flags\": {{\"f00000\": false}}}}{}", " ".repeat(MAX_DOCUMENT));
+    for (refused, why) in [
+        // Even a kill in it is not taken: nobody can say what else such a document means.
+        (many("f", MAX_FLAGS + 1, "false"), "line 1, column 11: flags: expected at most 10000 flags, found 10001"),
+        (too_large, "expected a document of at most 4194304 bytes, found one of 4194332"),
+    ] {
+        *store.0.lock().unwrap() = refused;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let status = live.status();
+        assert_eq!((status.version, status.flags), (version, 2));
+        assert!(matches!(status.freshness, Freshness::StaleSince(_)), "{status:?}");
+        assert_eq!(status.problems[0].to_string(), why);
+        assert!(status.last_error.unwrap().contains(why));
+        assert!(answers(&live).is_enabled("f00000") && answers(&live).is_enabled("other"));
+    }
+    *store.0.lock().unwrap() = many("f", MAX_FLAGS, "true");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let status = live.status();
+    assert_eq!((status.freshness, status.last_error), (Freshness::Fresh, None));
+    assert!(answers(&live).is_enabled("f09999"));
+}
+
+#[test]
+fn memory_takes_no_flag_above_the_limit_and_keeps_those_it_has() {
+    let memory = Memory::from(document(&many("f", MAX_FLAGS, "true")));
+    let version = memory.status().version;
+    let problem = memory.set("one_more", true).unwrap_err();
+    assert_eq!(problem.to_string(), "flag \"one_more\": expected at most 10000 flags, found one more");
+    assert_eq!((memory.status().version, memory.status().flags), (version, MAX_FLAGS));
+    assert_eq!(answers(&memory).evaluation("one_more").reason, Reason::Unknown);
+
+    memory.set("f00000", false).unwrap();
+    assert!(!answers(&memory).is_enabled("f00000"), "a flag that is there can be changed");
+    assert!(memory.remove("f00001"));
+    memory.set("one_more", true).unwrap();
+    assert!(answers(&memory).is_enabled("one_more"));
+}
+
+#[test]
+fn flags_that_stay_in_force_leave_no_room_for_all_new_ones() {
+    let in_force = document(&many("m", 6_000, "true"));
+    // Names on both sides of those in force; the last of the new ones go.
+    let mut update = document(&many("a", 3_000, "true"));
+    for (name, flag) in document(&many("z", 3_000, "true")).flags() {
+        update.insert(name, flag.clone()).unwrap();
+    }
+    assert_eq!(update.flags().count(), 6_000);
+    let after = update.after(&in_force, false);
+    let problems: Vec<String> = after.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "flags: expected at least half of the 6000 flags in force, found 6000 of them missing \
+             (m00000, m00001, m00002, m00003, m00004, …); \
+             they stay in force; allow_shrink on the source or a restart lets the removal through",
+            "flags: expected at most 10000 flags with those that stay in force, \
+             found 2000 more (z01000 and those after it); the new ones are left out",
+        ]
+    );
+    assert_eq!(after.flags().count(), MAX_FLAGS);
+    for (name, is_there) in [("a00000", true), ("m00000", true), ("m05999", true), ("z00999", true), ("z01000", false)]
+    {
+        assert_eq!(after.flag(name).is_some(), is_there, "{name}");
+    }
+}
+
+#[test]
+fn a_flag_of_1_mib_is_read_and_one_byte_more_is_refused() {
+    let of = |bytes| format!("{{\"flags\": {{\"small\": true,\n \"big\": {}}}}}", of_size(bytes, "\"enabled\": true"));
+    assert_eq!(document(&of(MAX_FLAG)).problems(), []);
+    assert!(document(&of(MAX_FLAG)).flag("big").is_some());
+
+    let refused = document(&of(MAX_FLAG + 1));
+    let problems: Vec<String> = refused.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        ["line 2, column 9: flag \"big\": expected a flag of at most 1048576 bytes, found one of 1048577"]
+    );
+    let flags = FlagSet::compile(&refused, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
+    assert_eq!(flags.evaluation("big").reason, Reason::Problem);
+    assert!(flags.is_enabled("small"));
+
+    let alone = of_size(MAX_FLAG + 1, "\"enabled\": true").parse::<Flag>().unwrap_err();
+    assert_eq!(alone.to_string(), "line 1, column 1: expected a flag of at most 1048576 bytes, found one of 1048577");
+}
+
+#[test]
+fn a_kill_inside_a_flag_that_is_too_large_is_taken() {
+    let good = document(r#"{"flags": {"big": {"enabled": true, "percentage": 7, "owner": "me"}}}"#);
+    for kill in ["\"enabled\": false", "\"percentage\": 100, \"on\": false"] {
+        let update = document(&format!("{{\"flags\": {{\"big\": {}}}}}", of_size(MAX_FLAG + 1, kill)));
+        assert!(update.flag("big").is_none());
+        let flags = FlagSet::compile(&update, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
+        assert_eq!(flags.evaluation("big").reason, Reason::Disabled, "{kill}");
+
+        let after = update.after(&good, false);
+        let killed: Flag = r#"{"enabled": false, "percentage": 7, "owner": "me"}"#.parse().unwrap();
+        assert_eq!(after.flag("big"), Some(&killed), "{kill}");
+    }
+    let update = document(&format!("{{\"flags\": {{\"big\": {}}}}}", of_size(MAX_FLAG + 1, "\"enabled\": true")));
+    assert_eq!(update.after(&good, false).flag("big"), good.flag("big"));
+}
+
+#[test]
+fn a_document_of_4_mib_is_read_and_one_byte_more_is_refused() {
+    let start = r#"{"flags": {"a": true}}"#;
+    let padded = |bytes: usize| start.to_owned() + &" ".repeat(bytes - start.len());
+    assert!(document(&padded(MAX_DOCUMENT)).flag("a").is_some());
+    let expected = "expected a document of at most 4194304 bytes, found one of 4194305";
+    assert_eq!(refusal(&padded(MAX_DOCUMENT + 1)), expected);
+    // It is not even looked at.
+    assert_eq!(refusal(&"[".repeat(MAX_DOCUMENT + 1)), expected);
+    #[cfg(feature = "file")]
+    assert_eq!(Document::from_toml(&"\n".repeat(MAX_DOCUMENT + 1)).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn layers_of_more_than_10_000_flags_keep_the_lower_ones_and_name_the_rest() {
+    let split = r#"{"enabled": true, "variants": {"v": 100}}"#;
+    let lower = Memory::from(document(&many("low", 6_000, split)));
+    let upper = Memory::from(document(&many("up", 6_000, split)));
+    // What both have is one flag, and the upper one decides on it, however full the set is.
+    lower.set("zz", true).unwrap();
+    upper.set("zz", false).unwrap();
+    let layered = Layered::over(lower.clone()).with(upper.clone());
+    let messages = || -> Vec<String> { layered.status().problems.iter().map(ToString::to_string).collect() };
+
+    assert_eq!(
+        messages(),
+        ["expected at most 10000 flags in all parts, found 2001 more in upper ones, which are left out"]
+    );
+    assert_eq!(layered.status().flags, MAX_FLAGS);
+    let flags = answers(&layered);
+    assert_eq!(flags.iter().count(), MAX_FLAGS);
+    assert_eq!(flags.read().len(), MAX_FLAGS);
+    assert_eq!(flags.variant("low00000"), Some("v"));
+    assert_eq!(flags.variant("low05999"), Some("v"));
+    assert_eq!(flags.variant("up03998"), Some("v"));
+    assert_eq!(flags.evaluation("up03999").reason, Reason::Unknown);
+    assert_eq!(flags.evaluation("zz").reason, Reason::Disabled);
+    assert_eq!(layered.part_of("up03999"), None);
+
+    // Room that is made is taken at once, and the problem goes with the last that is left out.
+    lower.replace(document(&many("low", 4_000, "true")));
+    upper.remove("zz");
+    assert_eq!(messages(), [""; 0]);
+    let flags = answers(&layered);
+    assert!(flags.is_enabled("up05999") && !flags.is_enabled("low04000"));
+    assert_eq!(flags.iter().count(), MAX_FLAGS);
+}
