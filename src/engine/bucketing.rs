@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::percentage::Percentage;
 
 /// How a user's bucket is computed; frozen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Scheme {
     /// MD5 of `{salt}:{user}`, all 128 bits.
     #[default]
@@ -65,9 +65,48 @@ impl Scheme {
         match self {
             Self::FlagUser => Bucket::Fine(thousandths(md5([salt, b":", user]))),
             Self::UserFlag => Bucket::Fine(thousandths(md5([user, b"-", salt]))),
-            Self::FlagUser32 => Bucket::Top(top_32(md5([salt, b":", user]))),
-            Self::User32 => Bucket::Top(top_32(md5([user, b"", b""]))),
+            Self::FlagUser32 => Bucket::Top(md5([salt, b":", user])[0]),
+            Self::User32 => Bucket::Top(md5([user, b"", b""])[0]),
         }
+    }
+}
+
+/// How far a partial rollout reaches, laid out for one comparison a digest: the same answer as
+/// [`Bucket::is_within`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limit {
+    /// Whole percent, or the least 32 bits that are not taken in.
+    first: u32,
+    /// Thousandths beyond the whole percent.
+    rest: u32,
+}
+
+impl Limit {
+    /// The percentage is neither 0 nor 100.
+    pub(crate) fn of(scheme: Scheme, percentage: Percentage) -> Self {
+        let share = percentage.thousandths();
+        match scheme {
+            Scheme::FlagUser | Scheme::UserFlag => Self { first: share / 1000, rest: share % 1000 },
+            Scheme::FlagUser32 | Scheme::User32 => {
+                let limit = (u64::from(share) * 0xFFFF_FFFF).div_ceil(100_000);
+                Self { first: u32::try_from(limit).unwrap_or(u32::MAX), rest: 0 }
+            }
+        }
+    }
+
+    /// For the schemes that use the whole digest.
+    #[inline(always)]
+    pub(crate) fn takes_in(self, digest: Words) -> bool {
+        let folded = folded(digest);
+        let whole = (folded % 100) as u32;
+        // The thousandths matter to one user in a hundred.
+        if whole == self.first { (folded % 100_000 / 100) < u64::from(self.rest) } else { whole < self.first }
+    }
+
+    /// For the schemes that use the first 32 bits.
+    #[inline(always)]
+    pub(crate) fn takes_in_top(self, digest: Words) -> bool {
+        digest[0] < self.first
     }
 }
 
@@ -105,34 +144,50 @@ impl Bucket {
     }
 }
 
+/// What is hashed for the variant of a user, before the user.
+pub(crate) fn variant_text(salt: &str) -> String {
+    format!("{salt}:variant:")
+}
+
 /// The bucket by which a user's variant is chosen, 0 to 99 999: independent of the rollout's.
 pub(crate) fn variant_bucket(salt: &str, user: &[u8]) -> u32 {
     thousandths(md5([salt.as_bytes(), b":variant:", user]))
 }
 
-fn md5(parts: [&[u8]; 3]) -> [u8; 16] {
+/// The digest of a value alone.
+pub(crate) fn digest_of_value(value: &[u8]) -> Words {
+    md5([value, b"", b""])
+}
+
+/// A digest as four big-endian words, the most significant first.
+type Words = [u32; 4];
+
+fn md5(parts: [&[u8]; 3]) -> Words {
     let mut hasher = Md5::new();
     for part in parts {
         hasher.update(part);
     }
-    hasher.finalize().into()
+    words_of(hasher.finalize().into())
+}
+
+pub(crate) fn words_of(digest: [u8; 16]) -> Words {
+    let (words, _) = digest.as_chunks::<4>();
+    std::array::from_fn(|word| u32::from_be_bytes(words[word]))
 }
 
 /// `(h % 100) * 1000 + (h / 100) % 1000`, which is `h % 100_000` with its digits regrouped.
-fn thousandths(digest: [u8; 16]) -> u32 {
-    let rest = remainder_of_100_000(digest);
+#[inline]
+pub(crate) fn thousandths(digest: Words) -> u32 {
+    let rest = (folded(digest) % 100_000) as u32;
     rest % 100 * 1000 + rest / 100
 }
 
-/// The digest modulo 100 000 by exact folding: 2^32, 2^64 and 2^96 leave these remainders.
-fn remainder_of_100_000(digest: [u8; 16]) -> u32 {
-    let word = |at: usize| u64::from(u32::from_be_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]]));
-    let folded = word(0) * 50_336 + word(4) * 51_616 + word(8) * 67_296 + word(12);
-    (folded % 100_000) as u32
-}
-
-fn top_32(digest: [u8; 16]) -> u32 {
-    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+/// A number below 2^64 with the digest's remainder of 100 000, and so of 100: 2^32, 2^64 and 2^96
+/// leave these remainders.
+#[inline(always)]
+fn folded(digest: Words) -> u64 {
+    let [a, b, c, d] = digest.map(u64::from);
+    a * 50_336 + b * 51_616 + c * 67_296 + d
 }
 
 #[cfg(test)]
@@ -144,9 +199,35 @@ mod tests {
         let mut digest = [0xFF_u8; 16];
         for round in 0..10_000_u32 {
             let whole = u128::from_be_bytes(digest);
-            assert_eq!(u128::from(remainder_of_100_000(digest)), whole % 100_000);
-            assert_eq!(u128::from(thousandths(digest)), whole % 100 * 1000 + whole / 100 % 1000);
-            digest = md5([&digest, &round.to_le_bytes(), b""]);
+            assert_eq!(u128::from(folded(words_of(digest)) % 100_000), whole % 100_000);
+            assert_eq!(u128::from(thousandths(words_of(digest))), whole % 100 * 1000 + whole / 100 % 1000);
+            digest = Md5::new().chain_update(digest).chain_update(round.to_le_bytes()).finalize().into();
+        }
+    }
+
+    #[test]
+    fn a_limit_decides_as_the_bucket_does() {
+        let mut digest = [7_u8; 16];
+        for share in 1..100_000 {
+            let percentage = Percentage::from_thousandths(share).unwrap();
+            digest = Md5::new().chain_update(digest).finalize().into();
+            let mut words = words_of(digest);
+            let limit = Limit::of(Scheme::FlagUser, percentage);
+            assert_eq!(limit.takes_in(words), Bucket::Fine(thousandths(words)).is_within(percentage), "{share}");
+            let limit = Limit::of(Scheme::User32, percentage);
+            for top in [limit.first - 1, limit.first, words[0]] {
+                words[0] = top;
+                assert_eq!(limit.takes_in_top(words), Bucket::Top(top).is_within(percentage), "{share} {top}");
+            }
+        }
+        // At the edge itself: digests of small numbers, whose thousandths are known.
+        for hash in 0..100_000_u32 {
+            let words = [0, 0, 0, hash];
+            let own = thousandths(words);
+            for share in [own, own + 1].into_iter().filter(|share| (1..100_000).contains(share)) {
+                let percentage = Percentage::from_thousandths(share).unwrap();
+                assert_eq!(Limit::of(Scheme::UserFlag, percentage).takes_in(words), own < share, "{hash} {share}");
+            }
         }
     }
 

@@ -89,6 +89,7 @@
 //! in as data. It keeps no state about users.
 
 mod bucketing;
+mod builder;
 mod clause;
 mod context;
 mod document;
@@ -96,6 +97,7 @@ mod edit;
 mod flag;
 mod flags;
 mod instant;
+mod lanes;
 mod lists;
 mod percentage;
 mod problem;
@@ -106,11 +108,12 @@ mod text;
 mod write;
 
 pub use bucketing::{Bucket, Scheme};
+pub use builder::FlagsBuilder;
 pub use context::Context;
 pub use document::Document;
 pub use edit::Edit;
 pub use flag::{Bookkeeping, Flag, Kind, Variant};
-pub use flags::{Entry, Flags, FlagsBuilder, WrongType};
+pub use flags::{Entry, Flags, WrongType};
 pub use instant::{Day, Instant, NotADay, NotAnInstant};
 pub use percentage::{NotAPercentage, Percentage};
 pub use problem::{Problem, Severity};

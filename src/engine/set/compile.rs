@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::decide::{Forced, ForcedAt};
+use super::hashed::Variants;
 use super::plan::Plan;
-use super::requires::{Fault, Graph, MAX_DEPTH};
+use super::settle::{Requirements, Settled};
 use crate::engine::context::Context;
-use crate::engine::document::{Document, kept};
-use crate::engine::flag::{Flag, Requirement};
+use crate::engine::document::Document;
+use crate::engine::flag::Flag;
 use crate::engine::flags::Flags;
 use crate::engine::instant::Instant;
 use crate::engine::lists::{Index, Place, Texts};
-use crate::engine::problem::{Problem, quoted};
-use crate::engine::read::{Definition, nearest};
+use crate::engine::problem::Problem;
+use crate::engine::read::Definition;
 use crate::engine::reason::Reason;
 
 /// Which source a set comes from. Two layers over the same source share the set that a request
@@ -60,9 +61,10 @@ pub(super) struct Core {
     pub(super) users: Index,
     pub(super) groups: Index,
     /// Flags that require others, each after those it requires.
-    pub(super) requirements: Box<[(u32, Box<[Need]>)]>,
+    pub(super) requirements: Requirements,
     /// Flags with variants, ascending; the position is the slot of the variant in the answers.
     pub(super) split: Box<[u32]>,
+    pub(super) variants: Variants,
     /// Flags that are switched off.
     killed: Bits,
     hidden: Bits,
@@ -71,13 +73,6 @@ pub(super) struct Core {
     /// Reasons given by a foreign engine, in the order of names; empty for our own sets.
     given_reasons: Box<[Reason]>,
     problems: Box<[Problem]>,
-}
-
-/// A required flag, and the number of the variant it must have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Need {
-    pub(super) flag: u32,
-    pub(super) variant: Option<u8>,
 }
 
 /// One bit a flag.
@@ -238,7 +233,7 @@ impl FlagSet {
     }
 
     pub(crate) fn name(&self, number: u32) -> &str {
-        &self.core.names[number as usize]
+        self.core.name(number)
     }
 
     pub(crate) fn definition(&self, number: u32) -> Option<&Flag> {
@@ -266,6 +261,10 @@ impl FlagSet {
 
     pub(crate) fn absent(&self) -> Reason {
         self.core.absent
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        !self.core.given_reasons.is_empty()
     }
 
     pub(crate) fn given_reason(&self, number: u32) -> Option<Reason> {
@@ -310,13 +309,18 @@ impl Core {
                 hidden.set(number);
             }
         }
-        let split = flags(|flag| !flag.variants.is_empty()).map(|(number, _)| number).collect();
+        let with_variants = || flags(|flag| !flag.variants.is_empty());
+        let split = with_variants().map(|(number, _)| number).collect();
+        let variants = Variants::new(
+            (0..).zip(with_variants()).map(|(slot, (number, flag))| (slot, names[number as usize].as_ref(), flag)),
+        );
         Self {
             by_name,
             users: index(|flag| flag.allowed_users.as_ref()),
             groups: index(|flag| flag.allowed_groups.as_ref()),
             requirements,
             split,
+            variants,
             killed,
             hidden,
             absent,
@@ -330,6 +334,10 @@ impl Core {
 
     pub(super) fn len(&self) -> usize {
         self.names.len()
+    }
+
+    pub(super) fn name(&self, number: u32) -> &str {
+        &self.names[number as usize]
     }
 
     pub(super) fn enabled_flags(&self) -> impl Iterator<Item = (u32, &Flag)> {
@@ -349,129 +357,11 @@ impl Core {
     }
 }
 
-/// Definitions after everything that one flag says of others is checked.
-#[derive(Default)]
-struct Settled {
-    names: Vec<Arc<str>>,
-    definitions: Vec<Definition>,
-    requirements: Box<[(u32, Box<[Need]>)]>,
-    problems: Box<[Problem]>,
-}
-
-impl Settled {
-    /// Refuses flags whose `requires` cannot be met by any set, until none is left: refusing one
-    /// brings back an earlier definition, which may require something else.
-    fn from(document: &Document, previous: Option<&FlagSet>) -> Self {
-        let (names, mut definitions): (Vec<Arc<str>>, Vec<Definition>) =
-            document.flags.iter().map(|(name, definition)| (Arc::clone(name), definition.clone())).unzip();
-        let mut problems = document.problems.clone();
-        let mut has_fallen_back = Bits::zero(names.len());
-        let requirements = loop {
-            let faults = match requirements(&names, &definitions) {
-                Ok(requirements) => break requirements,
-                Err(faults) => faults,
-            };
-            for (number, problem) in faults {
-                let definition = &mut definitions[number as usize];
-                let (is_killed, is_hidden) = (definition.is_killed(), definition.is_hidden());
-                let earlier = previous
-                    .filter(|_| !has_fallen_back.get(number))
-                    .and_then(|previous| previous.shared_flag(&names[number as usize]));
-                has_fallen_back.set(number);
-                let problem = problem.of_flag(&names[number as usize]);
-                problems.push(match document.requires_at.get(&names[number as usize]) {
-                    Some(place) => problem.at_place(place),
-                    None => problem,
-                });
-                *definition = match earlier {
-                    Some(earlier) => Definition::Good(kept(earlier, is_killed, is_hidden)),
-                    None => Definition::Refused { is_killed, is_hidden },
-                };
-            }
-        };
-        Self { names, definitions, requirements, problems: problems.into_boxed_slice() }
-    }
-}
-
 impl FlagSet {
-    fn shared_flag(&self, name: &str) -> Option<&Arc<Flag>> {
+    pub(super) fn shared_flag(&self, name: &str) -> Option<&Arc<Flag>> {
         match &self.core.definitions[self.number(name)? as usize] {
             Definition::Good(flag) => Some(flag),
             Definition::Refused { .. } => None,
         }
-    }
-}
-
-type Requirements = Box<[(u32, Box<[Need]>)]>;
-
-/// Resolves names to numbers and orders the flags, or says what is wrong with which.
-fn requirements(names: &[Arc<str>], definitions: &[Definition]) -> Result<Requirements, Vec<(u32, Problem)>> {
-    let mut needs: BTreeMap<u32, Box<[Need]>> = BTreeMap::new();
-    let mut faults = Vec::new();
-    for (definition, number) in definitions.iter().zip(0_u32..) {
-        let Definition::Good(flag) = definition else { continue };
-        if flag.requires.is_empty() {
-            continue;
-        }
-        match flag
-            .requires
-            .iter()
-            .enumerate()
-            .map(|(at, requirement)| need(at, faults.len() < MAX_HINTS, requirement, names, definitions))
-            .collect()
-        {
-            Ok(resolved) => {
-                needs.insert(number, resolved);
-            }
-            Err(problem) => faults.push((number, problem)),
-        }
-    }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let edges = needs.iter().map(|(&flag, needs)| (flag, needs.iter().map(|need| need.flag).collect())).collect();
-    match (Graph { edges }).order() {
-        Ok(order) => Ok(order.into_iter().filter_map(|flag| Some((flag, needs.remove(&flag)?))).collect()),
-        Err(faults) => Err(faults
-            .into_iter()
-            .map(|(flag, fault)| {
-                let problem = match fault {
-                    Fault::Cycle => Problem::new("flags that do not wait for each other", "a cycle"),
-                    Fault::TooDeep => {
-                        Problem::new(format!("a chain of at most {MAX_DEPTH} required flags"), "a longer one")
-                    }
-                };
-                (flag, problem.at_path("requires"))
-            })
-            .collect()),
-    }
-}
-
-/// Faults of one compile that get a hint at the name that was meant; the search walks all names.
-const MAX_HINTS: usize = 16;
-
-fn need(
-    position: usize,
-    has_hint: bool,
-    requirement: &Requirement,
-    names: &[Arc<str>],
-    definitions: &[Definition],
-) -> Result<Need, Problem> {
-    let path = format!("requires.{position}");
-    let Ok(at) = names.binary_search_by(|name| name.as_ref().cmp(requirement.flag.as_str())) else {
-        let mut problem = Problem::new("the name of another flag", quoted(&requirement.flag)).at_path(path);
-        let names = names.iter().map(AsRef::as_ref).filter(|_| has_hint);
-        if let Some(near) = nearest(&requirement.flag, names) {
-            problem = problem.with_help(format!("did you mean {near:?}?"));
-        }
-        return Err(problem);
-    };
-    let flag = u32::try_from(at).expect("a set has at most 10 000 flags");
-    let (Some(variant), Definition::Good(required)) = (&requirement.variant, &definitions[at]) else {
-        return Ok(Need { flag, variant: None });
-    };
-    match required.variant_number(variant) {
-        Some(number) => Ok(Need { flag, variant: Some(number) }),
-        None => Err(Problem::new(format!("a variant of flag {:?}", requirement.flag), quoted(variant)).at_path(path)),
     }
 }

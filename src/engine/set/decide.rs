@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::compile::FlagSet;
+use super::hashed::bucketed;
 use crate::engine::bucketing::{Bucket, variant_bucket};
 use crate::engine::context::Context;
 use crate::engine::flag::{Flag, Serve};
@@ -76,6 +77,12 @@ impl Board<'_> {
         }
     }
 
+    /// Turns a flag on without a branch, which for rollouts nobody could predict.
+    #[inline(always)]
+    fn set_if(&mut self, flag: u32, is_on: bool) {
+        *self.on[flag as usize / 64].get_mut() |= u64::from(is_on) << (flag % 64);
+    }
+
     fn variant(&mut self, slot: usize) -> Option<u8> {
         ((*self.variants[slot / 8].get_mut() >> (slot % 8 * 8)) as u8).checked_sub(NO_VARIANT + 1)
     }
@@ -118,14 +125,7 @@ pub(crate) fn decide_all(
             }
         }
     }
-    for share in &plan.partial {
-        if !board.is_on(share.flag)
-            && let Some(flag) = set.definition(share.flag)
-            && by_percentage(flag, set.name(share.flag), share.percentage, context).enabled
-        {
-            board.set(share.flag, true);
-        }
-    }
+    plan.partial.for_each(context, |flag, is_on| board.set_if(flag, is_on));
     for share in &plan.ruled {
         if !board.is_on(share.flag)
             && let Some(flag) = set.definition(share.flag)
@@ -143,17 +143,29 @@ pub(crate) fn decide_all(
             board.set_variant(slot, entry.variant.filter(|_| entry.enabled));
         }
     }
-    for (slot, &number) in core.split.iter().enumerate() {
-        if board.is_on(number)
-            && board.variant(slot).is_none()
-            && let Some(flag) = set.definition(number)
-        {
-            let is_given = set.given_reason(number).is_some();
-            let variant = if is_given { Some(0) } else { by_weights(flag, set.name(number), context) };
+    choose_variants(set, context, board);
+    settle(set, forced, board);
+}
+
+/// Gives every flag that is on the variant its weights choose, unless a rule or somebody outside has.
+fn choose_variants(set: &FlagSet, context: &Context, board: &mut Board<'_>) {
+    let core = set.core();
+    if set.is_given() {
+        for (slot, &number) in core.split.iter().enumerate() {
+            let variant = board.is_on(number).then_some(0);
             board.set_variant(slot, variant);
         }
+        return;
     }
-    settle(set, forced, board);
+    core.variants.for_each_bucket(context, |slot, bucket| {
+        let number = core.split[slot as usize];
+        if board.is_on(number)
+            && board.variant(slot as usize).is_none()
+            && let Some(flag) = set.definition(number)
+        {
+            board.set_variant(slot as usize, flag.variant_of_bucket(bucket));
+        }
+    });
 }
 
 /// Turns off what requires a flag that is not as required, after answers were turned off by hand.
@@ -259,7 +271,7 @@ fn by_percentage(flag: &Flag, name: &str, percentage: Percentage, context: &Cont
     if percentage == Percentage::HUNDRED || percentage == Percentage::ZERO {
         return Decision::new(percentage == Percentage::HUNDRED, Reason::Static);
     }
-    match bucketed(flag, context) {
+    match bucketed(flag.bucket_by.as_deref(), context) {
         None => Decision::new(false, Reason::Anonymous),
         Some(value) => {
             let bucket = flag.bucketing.bucket_of(flag.salt(name), value.as_bytes());
@@ -274,43 +286,6 @@ fn by_weights(flag: &Flag, name: &str, context: &Context) -> Option<u8> {
     if flag.variants.is_empty() {
         return None;
     }
-    let value = bucketed(flag, context)?;
+    let value = bucketed(flag.bucket_by.as_deref(), context)?;
     flag.variant_of_bucket(variant_bucket(flag.salt(name), value.as_bytes()))
-}
-
-/// What a flag buckets its callers by: borrowed, or an integer in decimal.
-enum Bucketed<'a> {
-    Text(&'a [u8]),
-    Integer { digits: [u8; 20], len: usize },
-}
-
-impl Bucketed<'_> {
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text,
-            Self::Integer { digits, len } => &digits[..*len],
-        }
-    }
-}
-
-fn bucketed<'a>(flag: &Flag, context: &'a Context) -> Option<Bucketed<'a>> {
-    use std::io::Write;
-
-    let attribute = match flag.bucket_by.as_deref() {
-        None | Some("user_id") => {
-            return Some(context.user_bytes()).filter(|user| !user.is_empty()).map(Bucketed::Text);
-        }
-        Some(name) => context.attribute(name)?,
-    };
-    match attribute {
-        serde_json::Value::String(text) if !text.is_empty() => Some(Bucketed::Text(text.as_bytes())),
-        serde_json::Value::Number(number) if number.is_i64() || number.is_u64() => {
-            let mut digits = [0; 20];
-            let mut rest = digits.as_mut_slice();
-            write!(rest, "{number}").ok()?;
-            let len = 20 - rest.len();
-            Some(Bucketed::Integer { digits, len })
-        }
-        _ => None,
-    }
 }

@@ -1,6 +1,7 @@
 //! Percentages resolved for an instant, and how long that stays right.
 
 use super::compile::{Bits, Core};
+use super::hashed::Rollouts;
 use crate::engine::instant::Instant;
 use crate::engine::percentage::Percentage;
 
@@ -14,7 +15,7 @@ pub(super) struct Plan {
     /// Flags that are on for everyone, if what they require is.
     pub(super) on: Bits,
     /// Flags without rules that are on for a share of the users.
-    pub(super) partial: Box<[Share]>,
+    pub(super) partial: Rollouts,
     /// Flags with rules; the percentage counts where no rule matches.
     pub(super) ruled: Box<[Share]>,
 }
@@ -50,10 +51,10 @@ impl Plan {
             } else if percentage >= Percentage::HUNDRED {
                 on.set(number);
             } else if percentage > Percentage::ZERO {
-                partial.push(share);
+                partial.push((share, flag));
             }
         }
-        Self { since, until, on, partial: partial.into_boxed_slice(), ruled: ruled.into_boxed_slice() }
+        Self { since, until, on, partial: Rollouts::new(core, &partial), ruled: ruled.into_boxed_slice() }
     }
 
     pub(super) fn holds_at(&self, now: Instant) -> bool {
