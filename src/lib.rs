@@ -32,7 +32,7 @@
 //! | [`store`] | where rules are read from: feeds, files |
 //! | [`source`] | what answers requests: memory, environment, files, several of them as one |
 //! | [`request`] | one request: layer, identity, scope, response header |
-//! | [`docs`] | limitations with their workarounds |
+//! | [`docs`] | limitations with their workarounds, performance |
 //!
 //! # Cargo features
 //!
