@@ -32,6 +32,19 @@ fn an_evaluation_of_any_number_of_flags_allocates_once() {
     }
 }
 
+/// What is too long for lanes is hashed one by one, and allocates no more.
+#[test]
+fn long_ids_allocate_nothing_more() {
+    for length in [55, 90, 100, 119, 120, 256] {
+        let set = compile(&flags(1_000, Mix::Rich, 10, Ids::Short));
+        let times = of_evaluation(&set, &context_with_attributes(&user(1, Ids::Short)).clone());
+        let context = Context::user("u".repeat(length));
+        let long = of_evaluation(&set, &context);
+        println!("evaluation of 1000 flags, an id of {length} bytes: {long} allocations");
+        assert_eq!((times, long), (1, 1), "{length}");
+    }
+}
+
 #[test]
 fn variants_and_rules_in_use_allocate_nothing_more() {
     for number in [10, 100, 1_000] {

@@ -221,10 +221,12 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
     #[cold]
     fn digest_singly(&self, layout: Layout, value: &[u8], each: &mut impl FnMut(T, Digest)) {
         for lane in 0..self.used {
-            let second = self.second.iter().flat_map(|second| second.iter());
-            let bytes: Vec<u8> = self.first.iter().chain(second).flat_map(|row| row[lane].to_le_bytes()).collect();
-            let text = &bytes[..self.lens[lane] as usize];
-            each(self.items[lane], one(layout, text, value));
+            let mut bytes = [0; 2 * BLOCK];
+            let rows = self.first.iter().chain(self.second.iter().flat_map(|second| second.iter()));
+            for (four, row) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
+                *four = row[lane].to_le_bytes();
+            }
+            each(self.items[lane], one(layout, &bytes[..self.lens[lane] as usize], value));
         }
     }
 }
