@@ -2,13 +2,12 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::flag::Flag;
 use super::instant::Instant;
 use super::problem::{Problem, quoted};
 use super::read::{Key, Known, flag_from_json, lookup, spelling_of};
-use super::text::members;
+use super::text::{members, position};
 
 /// A change of some keys of a stored flag, as JSON text.
 ///
@@ -137,7 +136,7 @@ impl Text {
             if pieces.iter().any(|piece| piece.key == *key) {
                 return Err(Problem::new("each key once", format!("{} twice", quoted(&key))));
             }
-            let start = start_of(stored, value);
+            let start = position(stored, value.get());
             pieces.push(Member {
                 before: stored[at..start].to_owned(),
                 key: key.into_owned(),
@@ -218,10 +217,6 @@ impl Text {
 fn opening(before: &str) -> &str {
     let before = before.trim_start();
     &before[..before.find('"').unwrap_or(before.len())]
-}
-
-fn start_of(whole: &str, value: &RawValue) -> usize {
-    value.get().as_ptr() as usize - whole.as_ptr() as usize
 }
 
 impl Flag {

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::flag::Variant;
 use super::instant::Instant;
 use super::reason::{Answer, Reason};
-use super::set::{FlagSet, ForcedAt, NO_VARIANT, SourceId, decide_all, decide_one, settle_requirements};
+use super::set::{FlagSet, ForcedAt, NO_VARIANT, SourceId, decide_all, decide_one, turn_off};
 
 /// The answers of one request: every flag decided once, from one version of the rules.
 ///
@@ -123,13 +123,7 @@ impl Flags {
         if let Some(Answers { set, forced, outer: slot, words, .. }) = Arc::get_mut(&mut answers) {
             let layout = Layout::of(set);
             let (on, rest) = words.split_at_mut(layout.results);
-            for number in numbers {
-                *on[number as usize / 64].get_mut() &= !(1 << (number % 64));
-                if let Some(slot) = set.variant_slot(number) {
-                    *rest[slot / 8].get_mut() &= !(0xFF << (slot % 8 * 8));
-                }
-            }
-            settle_requirements(set, forced, on, &mut rest[..layout.variants]);
+            turn_off(set, forced, &numbers, on, &mut rest[..layout.variants]);
             *slot = outer.map(|(_, after)| after);
         }
         Self(answers)

@@ -168,14 +168,22 @@ fn choose_variants(set: &FlagSet, context: &Context, board: &mut Board<'_>) {
     });
 }
 
-/// Turns off what requires a flag that is not as required, after answers were turned off by hand.
-pub(crate) fn settle_requirements(
+/// Turns flags off after all were decided, and with them what requires them.
+pub(crate) fn turn_off(
     set: &FlagSet,
     forced: &[ForcedAt],
+    flags: &[u32],
     on: &mut [AtomicU64],
     variants: &mut [AtomicU64],
 ) {
-    settle(set, forced, &mut Board { on, variants });
+    let board = &mut Board { on, variants };
+    for &flag in flags {
+        board.set(flag, false);
+        if let Some(slot) = set.variant_slot(flag) {
+            board.set_variant(slot, None);
+        }
+    }
+    settle(set, forced, board);
 }
 
 fn settle(set: &FlagSet, forced: &[ForcedAt], board: &mut Board<'_>) {

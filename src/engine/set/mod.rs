@@ -17,4 +17,4 @@ mod settle;
 pub(crate) use compile::Identity;
 pub use compile::{FlagSet, SourceId};
 pub use decide::{Forced, ForcedBy};
-pub(crate) use decide::{ForcedAt, NO_VARIANT, decide_all, decide_one, settle_requirements};
+pub(crate) use decide::{ForcedAt, NO_VARIANT, decide_all, decide_one, turn_off};

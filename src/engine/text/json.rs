@@ -70,7 +70,7 @@ pub(crate) fn members(object: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
 }
 
 /// Start of `part` in `whole`, of which it is a slice.
-fn position(whole: &str, part: &str) -> usize {
+pub(crate) fn position(whole: &str, part: &str) -> usize {
     part.as_ptr() as usize - whole.as_ptr() as usize
 }
 

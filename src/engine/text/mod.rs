@@ -8,7 +8,7 @@ mod node;
 #[cfg(feature = "file")]
 mod toml;
 
-pub(crate) use json::{JsonNode, members};
+pub(crate) use json::{JsonNode, members, position};
 pub(crate) use node::{Node, View};
 #[cfg(feature = "file")]
 pub(crate) use toml::TomlDocument;
