@@ -62,7 +62,7 @@
 //! stays in force, else it is off. If the refused text legibly says that the flag is off, it is off at
 //! once.
 //!
-//! Limits: a document of 4 MiB and 10 000 flags, a flag of 1 MiB, chains of `requires` of 32, a regular
+//! Limits: a document of 4 MiB and 10 000 flags, a flag of 1 MiB in JSON, chains of `requires` of 32, a regular
 //! expression of 512 bytes that compiles to 256 KiB.
 //!
 //! # The order of deciding
