@@ -94,13 +94,11 @@ impl Limit {
         }
     }
 
-    /// For the schemes that use the whole digest.
+    /// For the schemes that use the whole digest; `whole` is its remainder of 100.
     #[inline(always)]
-    pub(crate) fn takes_in(self, digest: Words) -> bool {
-        let folded = folded(digest);
-        let whole = (folded % 100) as u32;
+    pub(crate) fn takes_in(self, whole: u32, digest: impl FnOnce() -> Words) -> bool {
         // The thousandths matter to one user in a hundred.
-        if whole == self.first { (folded % 100_000 / 100) < u64::from(self.rest) } else { whole < self.first }
+        if whole == self.first { thousandths(digest()) % 1000 < self.rest } else { whole < self.first }
     }
 
     /// For the schemes that use the first 32 bits.
@@ -213,7 +211,8 @@ mod tests {
             digest = Md5::new().chain_update(digest).finalize().into();
             let mut words = words_of(digest);
             let limit = Limit::of(Scheme::FlagUser, percentage);
-            assert_eq!(limit.takes_in(words), Bucket::Fine(thousandths(words)).is_within(percentage), "{share}");
+            let bucket = thousandths(words);
+            assert_eq!(limit.takes_in(bucket / 1000, || words), Bucket::Fine(bucket).is_within(percentage), "{share}");
             let limit = Limit::of(Scheme::User32, percentage);
             for top in [limit.first - 1, limit.first, words[0]] {
                 words[0] = top;
@@ -226,7 +225,11 @@ mod tests {
             let own = thousandths(words);
             for share in [own, own + 1].into_iter().filter(|share| (1..100_000).contains(share)) {
                 let percentage = Percentage::from_thousandths(share).unwrap();
-                assert_eq!(Limit::of(Scheme::UserFlag, percentage).takes_in(words), own < share, "{hash} {share}");
+                assert_eq!(
+                    Limit::of(Scheme::UserFlag, percentage).takes_in(own / 1000, || words),
+                    own < share,
+                    "{hash} {share}"
+                );
             }
         }
     }

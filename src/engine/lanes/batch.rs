@@ -5,10 +5,23 @@ use md5::{Digest as _, Md5};
 
 use super::md5::{INITIAL, Word, compress};
 use super::message::{BLOCK, Layout, MAX_IN_LANES, Value, words};
-use crate::engine::bucketing::words_of;
 
-/// A digest as its four words, of which the first is the most significant.
-pub(crate) type Digest = [u32; 4];
+/// What one lane comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    /// The state as the last step leaves it: each word has its bytes in the order of the digest.
+    state: [u32; 4],
+    /// The digest's remainder of 100, which the lanes compute side by side.
+    pub(crate) whole: u32,
+}
+
+impl Digest {
+    /// The four words, of which the first is the most significant.
+    #[inline(always)]
+    pub(crate) fn words(self) -> [u32; 4] {
+        self.state.map(u32::swap_bytes)
+    }
+}
 
 /// Texts that are hashed together with a value that is not known yet, each with what its digest is
 /// for.
@@ -79,12 +92,19 @@ struct Batch<T, const L: usize> {
     /// stands have their end marker.
     first: [[u32; L]; 16],
     second: Option<Box<[[u32; L]; 16]>>,
-    lens: [u32; L],
-    shortest: u32,
-    longest: u32,
+    /// Lanes side by side whose texts have one length; ascending.
+    runs: Box<[Run<L>]>,
     items: [T; L],
     /// Lanes in use.
     used: usize,
+}
+
+/// Lanes whose texts have one length.
+#[derive(Debug)]
+struct Run<const L: usize> {
+    len: usize,
+    /// All ones in these lanes, zero in the others.
+    lanes: [u32; L],
 }
 
 impl<T: Copy + Default, const L: usize> Batch<T, L> {
@@ -94,14 +114,18 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
         let mut batch = Self {
             first: [[0; L]; 16],
             second: None,
-            lens: [0; L],
-            shortest: u32::MAX,
-            longest: 0,
+            runs: Box::default(),
             items: [T::default(); L],
             used: texts.len(),
         };
+        let mut runs: Vec<Run<L>> = Vec::new();
         for (lane, (item, text)) in texts.iter().enumerate() {
-            let len = u32::try_from(text.len()).expect("a text in lanes is shorter than two blocks");
+            if runs.last().is_none_or(|run| run.len != text.len()) {
+                runs.push(Run { len: text.len(), lanes: [0; L] });
+            }
+            if let Some(run) = runs.last_mut() {
+                run.lanes[lane] = u32::MAX;
+            }
             let mut text = text.clone();
             if layout == Layout::ValueFirst {
                 text.push(0x80);
@@ -109,11 +133,9 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
             for (row, word) in rows.iter_mut().zip(words::<32>(&text)) {
                 row[lane] = word;
             }
-            batch.lens[lane] = len;
             batch.items[lane] = *item;
-            batch.shortest = batch.shortest.min(len);
-            batch.longest = batch.longest.max(len);
         }
+        batch.runs = runs.into();
         batch.first.copy_from_slice(&rows[..16]);
         if rows[16..].iter().flatten().any(|&word| word != 0) {
             let mut second = Box::new([[0; L]; 16]);
@@ -123,40 +145,49 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
         batch
     }
 
+    fn longest(&self) -> usize {
+        self.runs.last().map_or(0, |run| run.len)
+    }
+
+    fn lens(&self) -> impl Iterator<Item = usize> {
+        self.runs.iter().flat_map(|run| run.lanes.iter().filter(|&&lane| lane != 0).map(|_| run.len))
+    }
+
     /// Hashes all lanes at once, or one by one where an input takes more than two blocks.
     #[inline(always)]
     fn digest<S: Simd, V>(&self, simd: S, layout: Layout, value: &Value, bytes: &[u8], each: &mut impl FnMut(T, Digest))
     where
         V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
     {
-        let longest = self.longest as usize + value.len;
+        let longest = self.longest() + value.len;
         if longest > MAX_IN_LANES {
             return self.digest_singly(layout, bytes, each);
         }
         let blocks = if longest <= BLOCK - 9 { 1 } else { 2 };
-        // One length, one place for the value: then its words are the same for all lanes.
-        let alike = (self.shortest == self.longest && layout == Layout::ValueLast)
-            .then(|| value.words_from(self.longest as usize));
-        let mut rows = [self.first, [[0; L]; 16]];
-        if alike.is_none() {
-            self.fill(layout, value, &mut rows);
-        } else if let (2, Some(second)) = (blocks, &self.second) {
-            rows[1] = **second;
-        }
         let mut state = INITIAL.map(|word| V::splat(simd, word));
-        for (block, rows) in rows.iter().enumerate().take(blocks) {
-            let words = match &alike {
-                Some(words) => {
-                    std::array::from_fn(|at| V::from_slice(simd, &rows[at]).or(V::splat(simd, words[16 * block + at])))
-                }
-                None => std::array::from_fn(|at| V::from_slice(simd, &rows[at])),
-            };
-            let next = compress(state, &words);
-            state = if block == 0 || alike.is_some() { next } else { self.where_two_blocks(simd, value, next, state) };
+        if let ([run], Layout::ValueLast) = (&*self.runs, layout) {
+            // One length, one place for the value: its words are the same for all lanes.
+            let words = value.words_from(run.len);
+            let second = self.second.as_deref().unwrap_or(const { &[[0; L]; 16] });
+            for (rows, words) in [&self.first, second].into_iter().zip(words.as_chunks::<16>().0).take(blocks) {
+                let words = std::array::from_fn(|at| V::from_slice(simd, &rows[at]).or(V::splat(simd, words[at])));
+                state = compress(state, &words);
+            }
+        } else {
+            let mut rows = [self.first, [[0; L]; 16]];
+            match layout {
+                Layout::ValueLast => self.put_last::<S, V>(simd, value, &mut rows),
+                Layout::ValueFirst => self.put_first::<S, V>(simd, value, &mut rows),
+            }
+            for (block, rows) in rows.iter().enumerate().take(blocks) {
+                let next = compress(state, &std::array::from_fn(|at| V::from_slice(simd, &rows[at])));
+                state = if block == 0 { next } else { self.where_two_blocks(simd, value, next, state) };
+            }
         }
+        let whole: [u32; L] = remainder_of_100(state).into();
         let [a, b, c, d]: [[u32; L]; 4] = state.map(Into::into);
         for lane in 0..self.used {
-            each(self.items[lane], [a[lane], b[lane], c[lane], d[lane]].map(u32::swap_bytes));
+            each(self.items[lane], Digest { state: [a[lane], b[lane], c[lane], d[lane]], whole: whole[lane] });
         }
     }
 
@@ -166,67 +197,89 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
     where
         V: Word + SimdBase<S, Element = u32>,
     {
-        let takes_two: [u32; L] =
-            std::array::from_fn(|lane| if self.lens[lane] as usize + value.len > BLOCK - 9 { u32::MAX } else { 0 });
-        let takes_two = V::from_slice(simd, &takes_two);
+        let takes_two = self
+            .runs
+            .iter()
+            .filter(|run| takes_two(run.len + value.len))
+            .fold(V::splat(simd, 0), |all, run| all.or(V::from_slice(simd, &run.lanes)));
         std::array::from_fn(|word| second[word].and(takes_two).or(first[word].and(takes_two.not())))
     }
 
-    /// The words of all lanes' inputs, over the first blocks of the texts: value, end marker, length.
-    #[allow(clippy::needless_range_loop, reason = "lanes are columns, across rows")]
+    /// Puts a word into some lanes of a row, which have nothing there yet.
     #[inline(always)]
-    fn fill(&self, layout: Layout, value: &Value, rows: &mut [[[u32; L]; 16]; 2]) {
-        match layout {
-            Layout::ValueLast => {
-                if let Some(second) = &self.second {
-                    rows[1] = **second;
-                }
-                // Word by word down a column: one step is a row.
-                let cells = rows.as_flattened_mut().as_flattened_mut();
-                for (lane, &start) in self.lens[..self.used].iter().enumerate() {
-                    let start = start as usize;
-                    let column = cells[start / 4 * L + lane..].iter_mut().step_by(L);
-                    for (cell, &word) in column.zip(value.words_at(start)) {
-                        *cell |= word;
-                    }
-                }
-            }
-            Layout::ValueFirst => {
-                let (start, by) = (value.len / 4, value.len as u32 % 4 * 8);
-                rows[0] = [[0; L]; 16];
-                for (at, &word) in (0..32).zip(value.words_at(0)) {
-                    rows[at / 16][at % 16].fill(word);
-                }
-                let zeros = [0; L];
-                let texts = self.first.iter().chain(self.second.iter().flat_map(|second| second.iter()));
-                // One row more: what the last word loses on one side goes into it.
-                let texts = texts.chain([&zeros]);
-                let mut before = &zeros;
-                for (at, text) in (start..32).zip(texts) {
-                    for lane in 0..L {
-                        // A text moved by whole words takes nothing over from the word before.
-                        let carried = if by == 0 { 0 } else { before[lane] >> (32 - by) };
-                        rows[at / 16][at % 16][lane] |= text[lane] << by | carried;
-                    }
-                    before = text;
-                }
-            }
+    fn put<S: Simd, V>(simd: S, row: &mut [u32; L], lanes: V, word: u32)
+    where
+        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
+    {
+        *row = V::from_slice(simd, row).or(V::splat(simd, word).and(lanes)).into();
+    }
+
+    /// Puts the length of the whole input, in bits, where the last block of each lane ends.
+    #[inline(always)]
+    fn put_len<S: Simd, V>(simd: S, len: usize, lanes: V, rows: &mut [[[u32; L]; 16]; 2])
+    where
+        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
+    {
+        Self::put(simd, &mut rows[usize::from(takes_two(len))][14], lanes, (len * 8) as u32);
+    }
+
+    /// Puts the value, its end marker and the length behind the texts: each word once for all texts of
+    /// one length.
+    #[inline(always)]
+    fn put_last<S: Simd, V>(&self, simd: S, value: &Value, rows: &mut [[[u32; L]; 16]; 2])
+    where
+        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
+    {
+        if let Some(second) = &self.second {
+            rows[1] = **second;
         }
-        for lane in 0..self.used {
-            let len = self.lens[lane] as usize + value.len;
-            rows[usize::from(len > BLOCK - 9)][14][lane] = (len * 8) as u32;
+        for run in &self.runs {
+            let lanes = V::from_slice(simd, &run.lanes);
+            for (row, &word) in rows.as_flattened_mut()[run.len / 4..].iter_mut().zip(value.words_at(run.len)) {
+                Self::put(simd, row, lanes, word);
+            }
+            Self::put_len(simd, run.len + value.len, lanes, rows);
+        }
+    }
+
+    /// Puts the value before the texts, which move down by its length and bring their end marker.
+    #[inline(always)]
+    fn put_first<S: Simd, V>(&self, simd: S, value: &Value, rows: &mut [[[u32; L]; 16]; 2])
+    where
+        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
+    {
+        let (start, by) = (value.len / 4, value.len as u32 % 4 * 8);
+        *rows = [[[0; L]; 16]; 2];
+        for (row, &word) in rows.as_flattened_mut().iter_mut().zip(value.words_at(0)) {
+            row.fill(word);
+        }
+        let zeros = [0; L];
+        let texts = self.first.iter().chain(self.second.iter().flat_map(|second| second.iter()));
+        // One row more: what the last word loses on one side goes into it.
+        let texts = texts.chain([&zeros]);
+        let mut before = &zeros;
+        for (row, text) in rows.as_flattened_mut()[start..].iter_mut().zip(texts) {
+            for lane in 0..L {
+                // A text moved by whole words takes nothing over from the word before.
+                let carried = if by == 0 { 0 } else { before[lane] >> (32 - by) };
+                row[lane] |= text[lane] << by | carried;
+            }
+            before = text;
+        }
+        for run in &self.runs {
+            Self::put_len(simd, run.len + value.len, V::from_slice(simd, &run.lanes), rows);
         }
     }
 
     #[cold]
     fn digest_singly(&self, layout: Layout, value: &[u8], each: &mut impl FnMut(T, Digest)) {
-        for lane in 0..self.used {
+        for (lane, len) in self.lens().enumerate() {
             let mut bytes = [0; 2 * BLOCK];
             let rows = self.first.iter().chain(self.second.iter().flat_map(|second| second.iter()));
             for (four, row) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
                 *four = row[lane].to_le_bytes();
             }
-            each(self.items[lane], one(layout, &bytes[..self.lens[lane] as usize], value));
+            each(self.items[lane], one(layout, &bytes[..len], value));
         }
     }
 }
@@ -237,7 +290,39 @@ pub(super) fn one(layout: Layout, text: &[u8], value: &[u8]) -> Digest {
         Layout::ValueLast => (text, value),
         Layout::ValueFirst => (value, text),
     };
-    words_of(Md5::new().chain_update(before).chain_update(after).finalize().into())
+    let digest: [u8; 16] = Md5::new().chain_update(before).chain_update(after).finalize().into();
+    let state = std::array::from_fn(|at| u32::from_le_bytes(digest.as_chunks().0[at]));
+    Digest { state, whole: (u128::from_be_bytes(digest) % 100) as u32 }
+}
+
+/// Whether an input of this length needs a second block for its end marker and length.
+fn takes_two(len: usize) -> bool {
+    len > BLOCK - 9
+}
+
+/// The remainder of 100 that each lane's digest leaves, as a big-endian number of 128 bits.
+///
+/// Its eight pieces of 16 bits are multiplied by what their place leaves (2^112, 2^96 and so on), which
+/// sums to less than 2^25. 1024 leaves 24, which twice brings that below 2^14, where a multiplication
+/// replaces the division exactly.
+#[inline(always)]
+fn remainder_of_100<V: Word>(state: [V; 4]) -> V {
+    let [a, b, c, d] = state;
+    let rest = weighed(a, 96, 36).add(weighed(b, 76, 16));
+    let mut rest = rest.add(weighed(c, 56, 96).add(weighed(d, 36, 1)));
+    for _ in 0..2 {
+        rest = rest.shifted_right::<10>().times(24).add(rest.and_constant(1023));
+    }
+    rest.sub(rest.times(5243).shifted_right::<19>().times(100))
+}
+
+/// The two halves of a word, as the digest has them, each times what its place leaves.
+#[inline(always)]
+fn weighed<V: Word>(word: V, high: u32, low: u32) -> V {
+    // The two bytes of each half change places.
+    let halves = word.and_constant(0x00FF_00FF).shifted_left::<8>();
+    let halves = halves.or(word.shifted_right::<8>().and_constant(0x00FF_00FF));
+    halves.and_constant(0xFFFF).times(high).add(halves.shifted_right::<16>().times(low))
 }
 
 #[cfg(test)]
@@ -248,11 +333,22 @@ mod tests {
         (0..len).map(|at| (number as usize * 31 + at * 7 + at * at) as u8).collect()
     }
 
+    /// What can be chosen at run time on this machine.
+    fn levels() -> Vec<Level> {
+        let mut levels = vec![Level::new(), Level::baseline()];
+        #[cfg(target_arch = "x86_64")]
+        {
+            levels.extend(Level::new().as_sse4_2().map(Level::Sse4_2));
+            levels.extend(Level::new().as_avx2().map(Level::Avx2));
+        }
+        levels
+    }
+
     /// Hashes the texts with values of these lengths, in lanes and one by one.
     fn compare(texts: &[(u32, Vec<u8>)], values: &[usize]) {
         for layout in [Layout::ValueLast, Layout::ValueFirst] {
             let mut batches = Batches::new(layout, texts.to_vec());
-            for level in [Level::new(), Level::baseline()] {
+            for level in levels() {
                 batches.level = level;
                 for &len in values {
                     let value = text(99, len);

@@ -11,6 +11,11 @@ pub(super) trait Word: Copy {
     fn xor(self, other: Self) -> Self;
     fn not(self) -> Self;
     fn rotated_left<const BITS: u32, const REST: u32>(self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn times(self, constant: u32) -> Self;
+    fn and_constant(self, constant: u32) -> Self;
+    fn shifted_left<const BITS: u32>(self) -> Self;
+    fn shifted_right<const BITS: u32>(self) -> Self;
 }
 
 macro_rules! vector_word {
@@ -49,6 +54,31 @@ macro_rules! vector_word {
             #[inline(always)]
             fn rotated_left<const BITS: u32, const REST: u32>(self) -> Self {
                 (self << BITS) | (self >> REST)
+            }
+
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                self - other
+            }
+
+            #[inline(always)]
+            fn times(self, constant: u32) -> Self {
+                self * constant
+            }
+
+            #[inline(always)]
+            fn and_constant(self, constant: u32) -> Self {
+                self & constant
+            }
+
+            #[inline(always)]
+            fn shifted_left<const BITS: u32>(self) -> Self {
+                self << BITS
+            }
+
+            #[inline(always)]
+            fn shifted_right<const BITS: u32>(self) -> Self {
+                self >> BITS
             }
         })*
     };

@@ -311,9 +311,10 @@ impl Core {
         }
         let with_variants = || flags(|flag| !flag.variants.is_empty());
         let split = with_variants().map(|(number, _)| number).collect();
-        let variants = Variants::new(
-            (0..).zip(with_variants()).map(|(slot, (number, flag))| (slot, names[number as usize].as_ref(), flag)),
-        );
+        // What is switched off keeps its slot and is not hashed.
+        let hashed = (0..).zip(with_variants()).filter(|(_, (_, flag))| flag.enabled);
+        let variants =
+            Variants::new(hashed.map(|(slot, (number, flag))| (slot, names[number as usize].as_ref(), flag)));
         Self {
             by_name,
             users: index(|flag| flag.allowed_users.as_ref()),

@@ -96,10 +96,12 @@ impl Rollouts {
             // One loop for each, so that no digest asks which scheme it is of.
             if group.scheme == Scheme::FlagUser32 {
                 group.batches.digest_all(value.as_bytes(), |goal, digest| {
-                    each(goal.flag, goal.limit.takes_in_top(digest));
+                    each(goal.flag, goal.limit.takes_in_top(digest.words()));
                 });
             } else {
-                group.batches.digest_all(value.as_bytes(), |goal, digest| each(goal.flag, goal.limit.takes_in(digest)));
+                group.batches.digest_all(value.as_bytes(), |goal, digest| {
+                    each(goal.flag, goal.limit.takes_in(digest.whole, || digest.words()));
+                });
             }
         }
         for UserOnly { bucket_by, goals } in &self.user_only {
@@ -128,7 +130,7 @@ impl Variants {
     pub(super) fn for_each_bucket(&self, context: &Context, mut each: impl FnMut(u32, u32)) {
         for group in &self.groups {
             let Some(value) = bucketed(group.bucket_by.as_deref(), context) else { continue };
-            group.batches.digest_all(value.as_bytes(), |slot, digest| each(slot, thousandths(digest)));
+            group.batches.digest_all(value.as_bytes(), |slot, digest| each(slot, thousandths(digest.words())));
         }
     }
 }
