@@ -55,6 +55,8 @@ pub mod store;
 
 #[doc(inline)]
 pub use request::{FlagLayer, FlagService, flag, try_flag, variant};
+#[doc(inline)]
+pub use request::{FlagsExt, spawn, spawn_blocking};
 
 #[doc(inline)]
 pub use engine::{Context, Flags};

@@ -42,7 +42,9 @@
 //! The scope covers the call of the inner service, every poll, every frame of the body, and the drop of
 //! both. [`flag`], [`variant`], [`try_flag`] and [`Flags::current`](crate::Flags::current) read it from
 //! anywhere in the task; the extractor and the request's extensions hold the same value. A task that is
-//! spawned has no scope: take a `Flags` along. [The limitations](crate::docs::limitations) have the rest.
+//! spawned has no scope of its own: [`spawn`], [`spawn_blocking`], [`FlagsExt`], [`Flags::scope`](crate::Flags::scope)
+//! and [`Flags::sync_scope`](crate::Flags::sync_scope) take the answers along, and nothing else.
+//! [The limitations](crate::docs::limitations) have the rest.
 //!
 //! # `X-Active-Flags`
 //!
@@ -65,6 +67,7 @@
 //! the inner service, and a source that fails or is late turns flags off, not requests away.
 
 mod body;
+mod carry;
 mod counts;
 #[cfg(feature = "axum")]
 mod extract;
@@ -76,11 +79,12 @@ mod scope;
 mod service;
 
 pub use body::ResponseBody;
+pub use carry::{FlagsExt, InFlags, spawn, spawn_blocking};
 pub use counts::RequestCounts;
 #[cfg(feature = "axum")]
 pub use extract::FlagsRejection;
 pub use future::ResponseFuture;
 pub use header::HeaderPolicy;
 pub use layer::FlagLayer;
-pub use scope::{OutOfScope, flag, reads_out_of_scope, try_flag, variant};
+pub use scope::{OutOfScope, flag, panic_out_of_scope, reads_out_of_scope, try_flag, variant};
 pub use service::FlagService;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use crate::engine::Flags;
@@ -39,8 +39,8 @@ impl<T> Future for Held<T> {
 /// Whether the flag is on for the caller of the current request.
 ///
 /// `false` for names that no flag has. Outside of any request it is `false` too, is counted
-/// ([`reads_out_of_scope`]) and logged once for each place in the code; [`try_flag`] tells the two
-/// apart. What is lost where is in [the limitations](crate::docs::limitations).
+/// ([`reads_out_of_scope`]) and logged once for each place in the code, or a panic where
+/// [`panic_out_of_scope`] asks for it; [`try_flag`] tells the two apart. What is lost where is in [the limitations](crate::docs::limitations).
 ///
 /// ```
 /// use tower_flags::flag;
@@ -105,12 +105,27 @@ impl fmt::Display for OutOfScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "no flags in scope: either the route has no FlagLayer around it, or the code runs in a task of its own; \
-             take a `Flags` along into tasks",
+             `tower_flags::spawn` and `.in_current_flags()` take the flags along",
         )
     }
 }
 
 impl std::error::Error for OutOfScope {}
+
+static PANICS: AtomicBool = AtomicBool::new(false);
+
+/// Makes every read of a flag with no request around panic at its place in the code, for the whole
+/// process: for tests, which then find what production would only count. Not for services.
+///
+/// ```should_panic
+/// use tower_flags::request::panic_out_of_scope;
+///
+/// panic_out_of_scope(true);
+/// let _ = tower_flags::flag("new_checkout");
+/// ```
+pub fn panic_out_of_scope(panics: bool) {
+    PANICS.store(panics, Ordering::Relaxed);
+}
 
 static OUT_OF_SCOPE: AtomicU64 = AtomicU64::new(0);
 
@@ -127,6 +142,8 @@ fn read_out_of_scope(name: &str) {
     static SEEN: Mutex<Option<HashSet<Location<'static>>>> = Mutex::new(None);
 
     OUT_OF_SCOPE.fetch_add(1, Ordering::Relaxed);
+    // A panic while another unwinds would end the process, and hide the first.
+    assert!(!PANICS.load(Ordering::Relaxed) || std::thread::panicking(), "flag {name:?} read: {OutOfScope}");
     let place = *Location::caller();
     // Reading a flag never waits: where somebody else is at it, this place is logged the next time.
     let is_new = match SEEN.try_lock() {

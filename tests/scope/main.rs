@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails, as it should")]
 
 mod body;
+mod carry;
 mod drops;
 mod handler;
 mod lost;

@@ -1,0 +1,187 @@
+//! Taking a request's answers along: into futures, streams, tasks and threads of their own.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+use tokio::task::JoinHandle;
+
+use super::scope;
+use crate::engine::Flags;
+
+pin_project! {
+    /// A future or stream that runs, and is dropped, with a request's answers in scope. From
+    /// [`Flags::scope`] and [`FlagsExt`].
+    #[must_use = "futures and streams do nothing unless polled"]
+    pub struct InFlags<T> {
+        // `None` only while it is being dropped.
+        #[pin]
+        inner: Option<T>,
+        // `None`: nothing is carried, what is in scope where it is polled stays.
+        flags: Option<Flags>,
+    }
+
+    impl<T> PinnedDrop for InFlags<T> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(flags) = this.flags {
+                scope::drop_within(flags, Clear(this.inner));
+            }
+        }
+    }
+}
+
+/// Drops what it points to when it is dropped itself.
+struct Clear<'a, T>(Pin<&'a mut Option<T>>);
+
+impl<T> Drop for Clear<'_, T> {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
+
+impl<T> InFlags<T> {
+    pub(super) fn new(inner: T, flags: Option<Flags>) -> Self {
+        Self { inner: Some(inner), flags }
+    }
+
+    /// What is carried through the scope; `None` only while this is being dropped.
+    pub(super) fn inner(&self) -> Option<&T> {
+        self.inner.as_ref()
+    }
+
+    /// Runs `work` on what is inside, in scope.
+    pub(super) fn enter<R>(self: Pin<&mut Self>, work: impl FnOnce(Pin<&mut T>) -> R) -> Option<R> {
+        let this = self.project();
+        let inner = this.inner.as_pin_mut()?;
+        Some(match this.flags {
+            Some(flags) => scope::enter(flags, || work(inner)),
+            None => work(inner),
+        })
+    }
+}
+
+impl<F: Future> Future for InFlags<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+        self.enter(|future| future.poll(cx)).unwrap_or(Poll::Pending)
+    }
+}
+
+impl<S: Stream> Stream for InFlags<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<S::Item>> {
+        self.enter(|stream| stream.poll_next(cx)).unwrap_or(Poll::Ready(None))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.as_ref().map_or((0, Some(0)), Stream::size_hint)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for InFlags<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InFlags").field("inner", &self.inner).field("flags", &self.flags).finish()
+    }
+}
+
+/// Takes a request's answers into futures and streams that run elsewhere.
+///
+/// ```
+/// use tower_flags::{Context, Flags, FlagsExt, flag};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let flags = Flags::builder().on("new_receipt").build(Context::user("alice"));
+/// let receipt = tokio::spawn(async { flag("new_receipt") }.in_flags(flags));
+/// assert!(receipt.await.unwrap());
+/// # }
+/// ```
+pub trait FlagsExt: Sized {
+    /// Runs in the scope of these answers, in place of any other.
+    fn in_flags(self, flags: Flags) -> InFlags<Self> {
+        InFlags::new(self, Some(flags))
+    }
+
+    /// Runs in the scope that is current **now**, at this call; where there is none, as it would
+    /// without.
+    fn in_current_flags(self) -> InFlags<Self> {
+        InFlags::new(self, Flags::current())
+    }
+}
+
+impl<T> FlagsExt for T {}
+
+impl Flags {
+    /// Runs a future with these answers in scope: [`flag`](crate::flag) reads them in it, also while it
+    /// is dropped.
+    ///
+    /// ```
+    /// use tower_flags::{Context, Flags, flag};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let flags = Flags::builder().on("dark_mode").build(Context::anonymous());
+    /// assert!(flags.scope(async { flag("dark_mode") }).await);
+    /// # }
+    /// ```
+    pub fn scope<F: Future>(&self, future: F) -> InFlags<F> {
+        future.in_flags(self.clone())
+    }
+
+    /// Runs a closure with these answers in scope, on this thread.
+    ///
+    /// ```
+    /// use tower_flags::{Context, Flags, flag};
+    ///
+    /// let flags = Flags::builder().on("dark_mode").build(Context::anonymous());
+    /// assert!(flags.sync_scope(|| flag("dark_mode")));
+    /// assert!(!flag("dark_mode"));
+    /// ```
+    pub fn sync_scope<T>(&self, work: impl FnOnce() -> T) -> T {
+        scope::enter(self, work)
+    }
+}
+
+/// [`tokio::spawn`] that takes the current request's answers along, and nothing else; where there are
+/// none, the task has none.
+///
+/// ```
+/// use tower_flags::{Context, Flags, flag};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let flags = Flags::builder().on("new_receipt").build(Context::user("alice"));
+/// let sent = flags.scope(async { tower_flags::spawn(async { flag("new_receipt") }).await });
+/// assert!(sent.await.unwrap());
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future.in_current_flags())
+}
+
+/// [`tokio::task::spawn_blocking`] that takes the current request's answers along, and nothing else;
+/// where there are none, the closure has none.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let flags = Flags::current();
+    tokio::task::spawn_blocking(move || match flags {
+        Some(flags) => flags.sync_scope(work),
+        None => work(),
+    })
+}
