@@ -2,12 +2,12 @@
 //!
 //! | command | prints |
 //! |---|---|
-//! | `cargo bench -p tower-flags-benches --bench engine` | times of evaluation, lookup, compiling, and of evaluation under reloads |
+//! | `cargo bench -p tower-flags-benches --bench engine` | times of evaluation, lookup, compiling, and of evaluation under reloads; fails if a limit is missed |
 //! | `cargo bench -p tower-flags-benches --bench layer` | times of a request through the layer, and through others |
 //! | `cargo bench -p tower-flags-benches --bench instructions` | instructions of the same, which repeat on busy machines |
 //! | `cargo test -p tower-flags-benches -- --nocapture` | allocations and memory, which this test also holds to their limits |
 //! | `benches/http.sh` | requests a second over loopback |
-//! | `cargo run --release --manifest-path benches/peers/Cargo.toml` | other engines on the same work, and the table of ratios |
+//! | `cargo run --release --manifest-path benches/peers/Cargo.toml` | other engines on the same work, vectors by `wide` beside `fearless_simd`, and the table of ratios |
 //!
 //! The work is the same on every run and every machine: flags, users and lists come from a mixing
 //! function, not from a random source. Everything goes through the public API of `tower-flags`.

@@ -179,6 +179,54 @@ pub fn fifty_active() -> impl Iterator<Item = User> {
     })
 }
 
+/// A million users in allow-lists, in as many flags as the limit of 1 MiB a flag takes.
+///
+/// # Panics
+///
+/// If a list is refused.
+#[must_use]
+pub fn a_million_users() -> Document {
+    let mut document = Document::new();
+    for list in 0..20 {
+        let users: Vec<String> = (0..50_000).map(|user| format!("user-{:07}", list * 50_000 + user)).collect();
+        let flag = definition(&Kind::Users(users)).to_string();
+        let flag: tower_flags::Flag = flag.parse().expect("a list of 50 000 users is a flag");
+        document.insert(&format!("list_{list}"), flag).expect("this is a name");
+    }
+    document
+}
+
+/// Two instants between which every schedule of [`scheduled`] takes a step.
+#[must_use]
+pub fn around_a_step() -> [Instant; 2] {
+    let step = noon().unix_millis();
+    [step - 1, step].map(Instant::from_unix_millis)
+}
+
+/// 1 000 flags of the usual mix, whose 400 partial rollouts are steps of schedules.
+///
+/// # Panics
+///
+/// If one is refused.
+#[must_use]
+pub fn scheduled() -> Document {
+    let flags = flags(1_000, Mix::Usual, 100, Ids::Short);
+    let mut document = parse(&flags);
+    for flag in &flags {
+        if let Kind::Share(percent) = flag.kind {
+            // As many digests before the step as after it.
+            let steps = json!([
+                { "at": "2026-11-01T12:00:00Z", "percentage": percent - 1 },
+                { "at": noon(), "percentage": percent },
+            ]);
+            let scheduled = json!({ "schedule": steps }).to_string();
+            let scheduled: tower_flags::Flag = scheduled.parse().expect("two steps are a schedule");
+            document.insert(&flag.name, scheduled).expect("this is a name");
+        }
+    }
+    document
+}
+
 /// The document of the flags, as JSON text.
 #[must_use]
 pub fn document(flags: &[Flag]) -> String {
@@ -245,6 +293,17 @@ pub fn noon() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_schedule_takes_its_step_between_the_two_instants() {
+        let [before, after] = around_a_step();
+        let document = scheduled();
+        let set = |now| FlagSet::compile(&document, now);
+        assert!(set(before).problems().is_empty() && set(before).len() == 1_000);
+        assert_eq!((set(before).next_change(), set(after).next_change()), (Some(after), None));
+        let changed = document.flags().filter(|(_, flag)| flag.percentage_at(before) != flag.percentage_at(after));
+        assert_eq!(changed.count(), 400);
+    }
 
     #[test]
     fn ids_have_their_lengths_and_names_fit_into_one_block_with_short_ones() {

@@ -129,3 +129,13 @@ fn an_entry_of_an_allow_list_takes_at_most_40_bytes() {
     println!("an entry of an allow-list, definition included: {entry:.1} bytes (at most 40)");
     assert!(entry <= 40.0, "{entry}");
 }
+
+#[test]
+fn a_million_users_take_at_most_40_bytes_each() {
+    let now = noon();
+    let (set, allocated) = count(|| FlagSet::compile(&workload::a_million_users(), now));
+    assert!(set.problems().is_empty() && set.len() == 20);
+    let (kept, entry) = (allocated.kept / 1024, allocated.kept as f64 / 1_000_000.0);
+    println!("a set with a million users on lists: {kept} KiB, {entry:.1} bytes a user (at most 40)");
+    assert!(entry <= 40.0, "{entry}");
+}

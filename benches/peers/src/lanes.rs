@@ -1,17 +1,47 @@
-//! The floor: MD5 in sixteen lanes over blocks that lie ready, remainder included, and nothing else.
+//! The floor: MD5 in lanes over blocks that lie ready, remainder included, and nothing else. Once with
+//! the crate that the library uses, once with one that chooses its instructions at compile time.
 
-use fearless_simd::{Level, Simd, SimdBase, dispatch, u32x16};
+use std::ops::{Add, BitAnd, BitOr, BitXor, Not, Shl, Shr};
 
-/// Sixteen messages of one block, a row for each word.
-pub type Block = [[u32; 16]; 16];
+use fearless_simd::{Level, Simd, SimdBase, dispatch};
+
+/// Messages of one block side by side, a row for each word.
+pub type Block<const L: usize> = [[u32; L]; 16];
 
 const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 const TURNS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 
-/// Lays out messages of at most 55 bytes, sixteen to a block.
-pub fn blocks(messages: &[Vec<u8>]) -> Vec<Block> {
+/// Words side by side, whichever crate's.
+pub trait Word:
+    Copy
+    + Add<Output = Self>
+    + Add<u32, Output = Self>
+    + BitAnd<Output = Self>
+    + BitOr<Output = Self>
+    + BitXor<Output = Self>
+    + Not<Output = Self>
+    + Shl<u32, Output = Self>
+    + Shr<u32, Output = Self>
+{
+}
+
+impl<W> Word for W where
+    W: Copy
+        + Add<Output = Self>
+        + Add<u32, Output = Self>
+        + BitAnd<Output = Self>
+        + BitOr<Output = Self>
+        + BitXor<Output = Self>
+        + Not<Output = Self>
+        + Shl<u32, Output = Self>
+        + Shr<u32, Output = Self>
+{
+}
+
+/// Lays out messages of at most 55 bytes, a lane each.
+pub fn blocks<const L: usize>(messages: &[Vec<u8>]) -> Vec<Block<L>> {
     let block = |messages: &[Vec<u8>]| {
-        let mut block: Block = [[0; 16]; 16];
+        let mut block: Block<L> = [[0; L]; 16];
         for (lane, message) in messages.iter().enumerate() {
             assert!(message.len() <= 55, "{} bytes", message.len());
             let mut bytes = [0; 64];
@@ -24,18 +54,53 @@ pub fn blocks(messages: &[Vec<u8>]) -> Vec<Block> {
         }
         block
     };
-    messages.chunks(16).map(block).collect()
+    messages.chunks(L).map(block).collect()
 }
 
-/// The digests of all messages modulo 100 000.
-pub fn remainders(level: Level, blocks: &[Block], out: &mut [[u32; 16]]) {
-    dispatch!(level, simd => all(simd, blocks, out));
+/// The digests of all messages modulo 100 000, with instructions chosen at run time.
+pub fn sixteen(level: Level, blocks: &[Block<16>], out: &mut [[u32; 16]]) {
+    dispatch!(level, simd => chosen::<_, fearless_simd::u32x16<_>, 16>(simd, blocks, out));
+}
+
+/// The same in half as many lanes.
+pub fn eight(level: Level, blocks: &[Block<8>], out: &mut [[u32; 8]]) {
+    dispatch!(level, simd => chosen::<_, fearless_simd::u32x8<_>, 8>(simd, blocks, out));
+}
+
+/// The same with the instructions this program is compiled for.
+pub fn compiled<W: Word + From<[u32; L]> + Into<[u32; L]>, const L: usize>(blocks: &[Block<L>], out: &mut [[u32; L]]) {
+    all(blocks, INITIAL.map(|word| W::from([word; L])), |row| W::from(*row), out);
 }
 
 #[inline(always)]
-fn all<S: Simd>(simd: S, blocks: &[Block], out: &mut [[u32; 16]]) {
+fn chosen<S: Simd, W: Word + SimdBase<S, Element = u32> + Into<[u32; L]>, const L: usize>(
+    simd: S,
+    blocks: &[Block<L>],
+    out: &mut [[u32; L]],
+) {
+    let initial = INITIAL.map(|word| W::splat(simd, word));
+    all(
+        blocks,
+        initial,
+        #[inline(always)]
+        |row| W::from_slice(simd, row),
+        out,
+    );
+}
+
+#[inline(always)]
+fn all<W: Word + Into<[u32; L]>, const L: usize>(
+    blocks: &[Block<L>],
+    initial: [W; 4],
+    load: impl Fn(&[u32; L]) -> W,
+    out: &mut [[u32; L]],
+) {
     for (block, out) in blocks.iter().zip(out) {
-        let digests = digest(simd, block).map(<[u32; 16]>::from);
+        let words = std::array::from_fn(
+            #[inline(always)]
+            |at| load(&block[at]),
+        );
+        let digests: [[u32; L]; 4] = digest(&words, initial).map(Into::into);
         *out = std::array::from_fn(|lane| {
             let [a, b, c, d] = digests.map(|words| u64::from(words[lane].swap_bytes()));
             // 2^96, 2^64 and 2^32 modulo 100 000.
@@ -46,9 +111,7 @@ fn all<S: Simd>(simd: S, blocks: &[Block], out: &mut [[u32; 16]]) {
 
 /// The sixty-four steps, unrolled: the numbers of step, word and turn are constants in each.
 #[inline(always)]
-fn digest<S: Simd>(simd: S, block: &Block) -> [u32x16<S>; 4] {
-    let words: [u32x16<S>; 16] = std::array::from_fn(|at| u32x16::from_slice(simd, &block[at]));
-    let [a0, b0, c0, d0] = INITIAL.map(|word| u32x16::splat(simd, word));
+fn digest<W: Word>(words: &[W; 16], [a0, b0, c0, d0]: [W; 4]) -> [W; 4] {
     let (mut a, mut b, mut c, mut d) = (a0, b0, c0, d0);
     macro_rules! round {
         ($round:literal, $first:literal, $stride:literal, $mix:expr; $($n:literal)*) => {
@@ -60,11 +123,10 @@ fn digest<S: Simd>(simd: S, block: &Block) -> [u32x16<S>; 4] {
             })*
         };
     }
-    type V<S> = u32x16<S>;
-    round!(0, 0, 1, |b: V<S>, c: V<S>, d: V<S>| d ^ (b & (c ^ d)); 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-    round!(1, 1, 5, |b: V<S>, c: V<S>, d: V<S>| c ^ (d & (b ^ c)); 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-    round!(2, 5, 3, |b: V<S>, c: V<S>, d: V<S>| b ^ c ^ d; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-    round!(3, 0, 7, |b: V<S>, c: V<S>, d: V<S>| c ^ (b | !d); 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    round!(0, 0, 1, |b: W, c: W, d: W| d ^ (b & (c ^ d)); 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    round!(1, 1, 5, |b: W, c: W, d: W| c ^ (d & (b ^ c)); 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    round!(2, 5, 3, |b: W, c: W, d: W| b ^ c ^ d; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    round!(3, 0, 7, |b: W, c: W, d: W| c ^ (b | !d); 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     [a + a0, b + b0, c + c0, d + d0]
 }
 

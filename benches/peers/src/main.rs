@@ -6,6 +6,8 @@
 //!
 //! Every row decides all N flags for one user, another user each time. The peers say more than on and
 //! off (reasons, metrics, impressions): the ratio says what they cost a caller who wants only that.
+//! Then the bare hash, by `fearless_simd`, which chooses its vectors at run time, and by `wide`, which
+//! does at compile time: what the target has in any case, unless `RUSTFLAGS` say more.
 //! `quick` as an argument takes fewer rounds.
 
 mod engines;
@@ -22,8 +24,9 @@ use engines::launchdarkly::LaunchDarkly;
 use engines::open_feature::Facade;
 use engines::unleash::Unleash;
 use fearless_simd::Level;
+use md5::{Digest, Md5};
 use naive::Naive;
-use rounds::{Row, measure, print, row};
+use rounds::{Median, Row, measure, medians, print, print_medians, row};
 use tower_flags::Context;
 use tower_flags_benches::allocations::Counting;
 use tower_flags_benches::swaps;
@@ -42,6 +45,9 @@ const YGGDRASIL_ALL: &str = "unleash-yggdrasil, resolve_all";
 const NAIVE: &str = "own loop, a digest by md-5 for each rollout";
 const LANES: &str = "the bare lane hash of its partial rollouts";
 
+/// How many flags there are.
+const NUMBERS: [usize; 3] = [10, 100, 1_000];
+
 /// How long to measure.
 struct Effort {
     rounds: usize,
@@ -53,12 +59,20 @@ fn main() -> ExitCode {
     let (rounds, slice) = if is_quick { (15, 3) } else { (61, 8) };
     let effort = Effort { rounds, slice: Duration::from_millis(slice) };
     about();
-    let mut goals = Vec::new();
-    for number in [10, 100, 1_000] {
-        goals.extend(compare(number, Mix::Usual, &effort));
+    let (mut goals, mut tables) = (Vec::new(), Vec::new());
+    for mix in [Mix::Usual, Mix::Rich] {
+        let compared = NUMBERS.map(|number| compare(number, mix, &effort));
+        let (medians, of_mix): (Vec<_>, Vec<_>) = compared.into_iter().unzip();
+        tables.push((mix, medians));
+        if mix == Mix::Usual {
+            goals.extend(of_mix.concat());
+        }
     }
-    for number in [10, 100, 1_000] {
-        compare(number, Mix::Rich, &effort);
+    for number in [4, 40, 400] {
+        compare_lanes(number, &effort);
+    }
+    for (mix, medians) in &tables {
+        print_medians(&format!("## Medians, {}, 12-byte ids", called(*mix)), &NUMBERS, medians);
     }
     goals.push(under_swaps());
     println!("\nTo reach: medians of ratios within a round, allocations as they are\n");
@@ -79,6 +93,7 @@ fn about() {
         after.filter_map(|after| after.split('"').next()).collect::<Vec<_>>().join(" and ")
     };
     for name in [
+        "tower-flags",
         "flagsmith-flag-engine",
         "growthbook-rust",
         "launchdarkly-server-sdk-evaluation",
@@ -86,14 +101,28 @@ fn about() {
         "unleash-yggdrasil",
         "md-5",
         "fearless_simd",
+        "wide",
     ] {
         println!("{name} {}", version(name));
     }
-    println!("vectors: {:?}", Level::new());
+    println!("vectors: {:?} at run time, {COMPILED_FOR} at compile time", Level::new());
 }
 
-/// Measures one number of flags, prints it, and returns what it says about the goals.
-fn compare(number: usize, mix: Mix, effort: &Effort) -> Vec<Goal> {
+/// The widest vectors that `wide` may take for granted.
+const COMPILED_FOR: &str = if cfg!(target_feature = "avx512f") {
+    "AVX-512"
+} else if cfg!(target_feature = "avx2") {
+    "AVX2"
+} else {
+    "what every processor of the target has"
+};
+
+fn called(mix: Mix) -> &'static str {
+    if mix == Mix::Rich { "10 % variants, 10 % rules of two clauses" } else { "usual mix" }
+}
+
+/// Measures one number of flags, prints it, and returns the medians and what they say about the goals.
+fn compare(number: usize, mix: Mix, effort: &Effort) -> (Vec<Median>, Vec<Goal>) {
     let flags = flags(number, mix, 100, Ids::Short);
     let users = users(Ids::Short);
     let user = |call: usize| &users[call % users.len()];
@@ -123,7 +152,7 @@ fn compare(number: usize, mix: Mix, effort: &Effort) -> Vec<Goal> {
         Row::new(OURS_UUID, |call| uuids.set.evaluate(&uuids.contexts[call % uuids.contexts.len()], now).version()),
         Row::new(NAIVE, |call| naive.evaluate(user(call)).on[0]),
         Row::new(LANES, |_| {
-            lanes::remainders(level, &blocks, &mut remainders);
+            lanes::sixteen(level, &blocks, &mut remainders);
             u64::from(remainders[0][0])
         }),
         Row::new(YGGDRASIL, |call| unleash.one_by_one(&unleash.context(user(call)))),
@@ -136,8 +165,7 @@ fn compare(number: usize, mix: Mix, effort: &Effort) -> Vec<Goal> {
     ];
     measure(&mut rows, effort.rounds, effort.slice);
 
-    let name = if mix == Mix::Rich { "10 % variants, 10 % rules of two clauses" } else { "usual mix" };
-    print(&format!("## {number} flags, {name}, 12-byte ids"), &rows, number);
+    print(&format!("## {number} flags, {}, 12-byte ids", called(mix)), &rows, number, "flag");
     let mean = |on: &dyn Fn(&User) -> u64| users.iter().take(500).map(on).sum::<u64>() as f64 / 500.0;
     println!(
         "flags on, mean of 500 users: ours {:.1}, unleash {:.1} and {:.1}, launchdarkly {:.1}, flagsmith {:.1}, growthbook {:.1}",
@@ -148,7 +176,51 @@ fn compare(number: usize, mix: Mix, effort: &Effort) -> Vec<Goal> {
         mean(&|user| flagsmith.all_at_once(user)),
         mean(&|user| growthbook.one_by_one(user)),
     );
-    goals(&rows, number)
+    (medians(&rows), goals(&rows, number))
+}
+
+/// Measures the bare hash of that many partial rollouts: vectors chosen at run time beside vectors
+/// chosen at compile time.
+fn compare_lanes(number: usize, effort: &Effort) {
+    // 40 % of the usual mix.
+    let messages = messages(&flags(number * 5 / 2, Mix::Usual, 0, Ids::Short), &users(Ids::Short)[0]);
+    assert_eq!(messages.len(), number);
+    let level = Level::new();
+    let (by_16, by_8) = (lanes::blocks::<16>(&messages), lanes::blocks::<8>(&messages));
+    let (mut chosen_16, mut compiled_16) = (vec![[0; 16]; by_16.len()], vec![[0; 16]; by_16.len()]);
+    let (mut chosen_8, mut compiled_8) = (vec![[0; 8]; by_8.len()], vec![[0; 8]; by_8.len()]);
+
+    lanes::sixteen(level, &by_16, &mut chosen_16);
+    lanes::eight(level, &by_8, &mut chosen_8);
+    lanes::compiled::<wide::u32x16, 16>(&by_16, &mut compiled_16);
+    lanes::compiled::<wide::u32x8, 8>(&by_8, &mut compiled_8);
+    let expected: Vec<u32> = messages.iter().map(|message| naive::remainder(Md5::new_with_prefix(message))).collect();
+    for found in
+        [chosen_16.as_flattened(), chosen_8.as_flattened(), compiled_16.as_flattened(), compiled_8.as_flattened()]
+    {
+        assert_eq!(found[..number], expected, "other digests");
+    }
+
+    let mut rows = vec![
+        Row::new("fearless_simd, u32x16", |_| {
+            lanes::sixteen(level, &by_16, &mut chosen_16);
+            u64::from(chosen_16[0][0])
+        }),
+        Row::new("fearless_simd, u32x8", |_| {
+            lanes::eight(level, &by_8, &mut chosen_8);
+            u64::from(chosen_8[0][0])
+        }),
+        Row::new("wide, u32x16", |_| {
+            lanes::compiled::<wide::u32x16, 16>(&by_16, &mut compiled_16);
+            u64::from(compiled_16[0][0])
+        }),
+        Row::new("wide, u32x8", |_| {
+            lanes::compiled::<wide::u32x8, 8>(&by_8, &mut compiled_8);
+            u64::from(compiled_8[0][0])
+        }),
+    ];
+    measure(&mut rows, effort.rounds, effort.slice);
+    print(&format!("## The bare hash of {number} partial rollouts"), &rows, number, "digest");
 }
 
 /// Flags, and contexts with ids of 36 bytes.
@@ -184,7 +256,7 @@ fn messages(flags: &[Flag], user: &User) -> Vec<Vec<u8>> {
 fn goals(rows: &[Row<'_>], number: usize) -> Vec<Goal> {
     let mut goals = Vec::new();
     let mut goal = |limits: Option<(f64, f64)>, what: String, measured: f64| {
-        goals.extend(limits.map(|(must, aim)| Goal { what, must, aim, measured }));
+        goals.extend(limits.map(|(must, aim)| Goal::at_most(must, what, measured).aim(aim)));
     };
     let at = |limits: [Option<(f64, f64)>; 3]| limits[number.ilog10() as usize - 1];
     let ratio = |one: &str, other: &str| row(rows, one).to(row(rows, other));
@@ -209,5 +281,5 @@ fn under_swaps() -> Goal {
         "\np50 of 100 flags: {:.0} ns still, {:.0} ns with {:.0} swaps a second",
         swaps.still, swaps.swapped, swaps.rate
     );
-    Goal { what: "100 flags, p50 under swaps to no swaps".to_owned(), must: 1.1, aim: 1.02, measured: swaps.ratio }
+    Goal::at_most(1.1, "100 flags, p50 under swaps to no swaps", swaps.ratio).aim(1.02)
 }

@@ -77,8 +77,13 @@ impl Naive {
 fn bucket(parts: &[&str]) -> u32 {
     let mut hasher = Md5::new();
     parts.iter().for_each(|part| hasher.update(part));
-    let rest = (u128::from_be_bytes(hasher.finalize().into()) % 100_000) as u32;
+    let rest = remainder(hasher);
     rest % 100 * 1_000 + rest / 100
+}
+
+/// The digest as a number modulo 100 000.
+pub fn remainder(hasher: Md5) -> u32 {
+    (u128::from_be_bytes(hasher.finalize().into()) % 100_000) as u32
 }
 
 /// Variants take consecutive ranges in ascending order of their names, as they stand in [`VARIANTS`].

@@ -80,19 +80,42 @@ pub fn measure(rows: &mut [Row<'_>], rounds: usize, slice: Duration) {
     }
 }
 
-/// Prints the rows with their ratios to the first.
-pub fn print(title: &str, rows: &[Row<'_>], flags: usize) {
+/// Prints the rows with their ratios to the first; a call is for that many of a thing.
+pub fn print(title: &str, rows: &[Row<'_>], number: usize, thing: &str) {
     println!("\n{title}");
-    println!("{:<58} {:>11} {:>9} {:>9} {:>12}", "", "ns a call", "ns a flag", "ratio", "allocations");
+    let each = format!("ns a {thing}");
+    println!("{:<58} {:>11} {each:>11} {:>9} {:>12}", "", "ns a call", "ratio", "allocations");
     for row in rows {
         let time = row.time();
         println!(
-            "{:<58} {time:>11.0} {:>9.1} {:>9.2} {:>12.1}",
+            "{:<58} {time:>11.0} {:>11.1} {:>9.2} {:>12.1}",
             row.name,
-            time / flags as f64,
+            time / number as f64,
             row.to(&rows[0]),
             row.allocations
         );
+    }
+}
+
+/// What is kept of a row: its name, its median time in nanoseconds, and its ratio to the first row.
+pub type Median = (String, f64, f64);
+
+/// The medians of all rows.
+pub fn medians(rows: &[Row<'_>]) -> Vec<Median> {
+    rows.iter().map(|row| (row.name.clone(), row.time(), row.to(&rows[0]))).collect()
+}
+
+/// Prints medians of the same rows at several numbers of flags.
+pub fn print_medians(title: &str, numbers: &[usize], columns: &[Vec<Median>]) {
+    println!("\n{title}");
+    let heads = numbers.iter().map(|number| format!(" {:>19}", format!("{number} flags")));
+    println!("{:<58}{}", "ns a call (ratio to the first row)", heads.collect::<String>());
+    for (at, (name, ..)) in columns[0].iter().enumerate() {
+        let cells = columns.iter().map(|column| {
+            let (_, time, ratio) = &column[at];
+            format!(" {time:>10.0} {:>8}", format!("({ratio:.2})"))
+        });
+        println!("{name:<58}{}", cells.collect::<String>());
     }
 }
 
