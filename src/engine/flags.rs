@@ -1,8 +1,9 @@
 //! The answers of one request.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use serde::de::DeserializeOwned;
 
@@ -39,6 +40,8 @@ struct Answers<W: ?Sized = [AtomicU64]> {
     forced: Box<[ForcedAt]>,
     /// The answers of a layer around this one, for names that the set does not know.
     outer: Option<Flags>,
+    /// Where the same caller can be decided again. Weak: answers that are kept keep no source alive.
+    home: Option<Weak<dyn Any + Send + Sync>>,
     words: W,
 }
 
@@ -66,7 +69,7 @@ fn allocate(words: usize, set: Arc<FlagSet>, context: Context, now: Instant, for
         ($($size:literal)*) => {
             match words {
                 $(0..=$size => {
-                    Arc::new(Answers { set, context, now, forced, outer: None, words: [const { AtomicU64::new(0) }; $size] })
+                    Arc::new(Answers { set, context, now, forced, outer: None, home: None, words: [const { AtomicU64::new(0) }; $size] })
                 })*
                 more => {
                     // A set has at most 10 000 flags, which need 1 564 words.
@@ -130,8 +133,11 @@ impl Flags {
     }
 
     fn copied(&self) -> Arc<Answers> {
-        let Answers { set, context, now, forced, words, .. } = &*self.0;
-        let copy = allocate(words.len(), set.clone(), context.clone(), *now, forced.clone());
+        let Answers { set, context, now, forced, home, words, .. } = &*self.0;
+        let mut copy = allocate(words.len(), set.clone(), context.clone(), *now, forced.clone());
+        if let Some(copy) = Arc::get_mut(&mut copy) {
+            copy.home.clone_from(home);
+        }
         for (word, copied) in copy.words.iter().zip(words) {
             word.store(copied.load(Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -144,6 +150,25 @@ impl Flags {
             return self.copied();
         }
         self.0
+    }
+
+    /// Says where the same caller can be decided again, of answers that nobody else holds yet and that
+    /// do not know it; others keep what they have.
+    pub(crate) fn at_home(mut self, home: impl FnOnce() -> Weak<dyn Any + Send + Sync>) -> Self {
+        if let Some(Answers { home: slot @ None, .. }) = Arc::get_mut(&mut self.0) {
+            *slot = Some(home());
+        }
+        self
+    }
+
+    /// Where the same caller can be decided again, as long as that is there.
+    pub(crate) fn home<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.home.as_ref()?.upgrade()?.downcast().ok()
+    }
+
+    /// The answers of a layer around, where there is one with another source.
+    pub(crate) fn outer(&self) -> Option<&Self> {
+        self.0.outer.as_ref()
     }
 
     /// The answers for this caller by a source that has taken part in these: the same value where it

@@ -15,8 +15,8 @@ use super::body::ResponseBody;
 use super::counts::count;
 use super::header;
 use super::layer::Config;
-use super::scope;
 use super::service::{Answering, Asked};
+use super::{refresh, scope};
 use crate::engine::{Flags, Reason};
 use crate::source::Evaluation;
 
@@ -134,6 +134,7 @@ where
                         None => return Poll::Pending,
                     };
                     let Some(mut waiting) = waiting.take() else { return Poll::Pending };
+                    let flags = refresh::attach(flags, this.config);
                     waiting.request.extensions_mut().insert(flags.clone());
                     let Waiting { mut inner, request, asked, .. } = *waiting;
                     let future = scope::enter(&flags, || inner.call(request));

@@ -44,6 +44,7 @@
 //! anywhere in the task; the extractor and the request's extensions hold the same value. A task that is
 //! spawned has no scope of its own: [`spawn`], [`spawn_blocking`], [`FlagsExt`], [`Flags::scope`](crate::Flags::scope)
 //! and [`Flags::sync_scope`](crate::Flags::sync_scope) take the answers along, and nothing else.
+//! [`Flags::refresh`](crate::Flags::refresh) decides the same caller again, for connections that live long.
 //! [The limitations](crate::docs::limitations) have the rest.
 //!
 //! # `X-Active-Flags`
@@ -75,6 +76,7 @@ mod future;
 mod header;
 mod identity;
 mod layer;
+mod refresh;
 mod scope;
 mod service;
 

@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::future::{ResponseFuture, Waiting};
 use super::layer::Config;
-use super::scope;
+use super::{refresh, scope};
 use crate::engine::{Context, Flags, Instant};
 use crate::source::{Evaluation, Source};
 
@@ -44,6 +44,7 @@ where
         let asked = Asked::of(&parts, &self.config);
         match asked.evaluate(&*self.config.source) {
             Evaluation::Ready(flags) => {
+                let flags = refresh::attach(flags, &self.config);
                 parts.extensions.insert(flags.clone());
                 let request = Request::from_parts(parts, body);
                 let future = scope::enter(&flags, || self.inner.call(request));
