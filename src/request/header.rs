@@ -70,7 +70,15 @@ impl std::fmt::Debug for HeaderPolicy {
 /// Takes away what a handler or a service behind it brought along, and writes the header if it is
 /// wanted and the response is not meant for everybody.
 pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, is_wanted: bool, limit: usize, counters: &Counters) {
-    let line = if is_wanted && !is_shared(headers) { Line::of(flags, limit) } else { Line::default() };
+    if !is_wanted {
+        // Looking at the few names that are there is cheaper than hashing two.
+        while let Some(name) = headers.keys().find(|name| *name == X_ACTIVE_FLAGS || *name == X_ACTIVE_FLAGS_OMITTED) {
+            let name = name.clone();
+            headers.remove(name);
+        }
+        return;
+    }
+    let line = if is_shared(headers) { Line::default() } else { Line::of(flags, limit) };
     match line.value {
         Some(value) => {
             headers.insert(&X_ACTIVE_FLAGS, value);
