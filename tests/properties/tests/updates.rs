@@ -1,11 +1,13 @@
 //! What is in force after an update: good flags are kept, kills are taken, and only so much goes missing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_flags::engine::Reason;
-use tower_flags::{Context, Document, Flag, FlagSet, Instant};
+use tower_flags::source::{Evaluation, Source};
+use tower_flags::{Context, Document, Flag, FlagSet, Instant, Memory};
 use tower_flags_properties::{Generator, assert_coherent};
 
 const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
@@ -243,5 +245,26 @@ fn renaming_all_flags_again_and_again_does_not_outgrow_a_set() {
         let flags = FlagSet::compile(&in_force, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
         assert!(flags.is_enabled("r0-0"));
         assert!(flags.iter().count() <= 10_000, "{} flags in round {round}", flags.iter().count());
+    }
+}
+
+/// Parsing is what a change of one flag among thousands must not pay again.
+#[test]
+fn a_change_of_one_flag_leaves_the_other_definitions_where_they_are() {
+    fn set(memory: &Memory) -> Arc<FlagSet> {
+        match memory.evaluate(&Context::anonymous(), Instant::MIN) {
+            Evaluation::Ready(flags) => Arc::clone(flags.set()),
+            _ => panic!("memory is ready"),
+        }
+    }
+    let memory = Memory::from(document(&NAMES.map(|name| (name, Says::Good(r#"{"percentage": 7}"#.into()))).into()));
+    let before = set(&memory);
+    memory.set("a", false).unwrap();
+    assert!(memory.remove("b"));
+    let after = set(&memory);
+    assert_eq!(after.version(), before.version() + 2);
+    assert!(!std::ptr::eq(before.flag("a").unwrap(), after.flag("a").unwrap()));
+    for name in &NAMES[2..] {
+        assert!(std::ptr::eq(before.flag(name).unwrap(), after.flag(name).unwrap()), "{name} was made again");
     }
 }
