@@ -52,7 +52,6 @@ for application in "${applications[@]}"; do
 done
 
 "$http" about
-# Before 0.6 it knows no vectors beyond AVX2.
 awk '/^name = "fearless_simd"$/ { getline; gsub("\"", ""); print "fearless_simd " $3 }' Cargo.lock
 for application in "${applications[@]}"; do
     bytes=$(curl -s -D - -o /dev/null -H "x-user-id: $(head -n 1 "$work/users" | cut -d ' ' -f 1)" \

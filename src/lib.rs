@@ -38,8 +38,8 @@
 //!
 //! | name | enables | pulls in | default | needs Rust |
 //! |---|---|---|---|---|
-//! | `axum` | the [`Flags`] extractor for axum handlers | `axum-core` | yes | 1.88 |
-//! | `file` | rules from a JSON or TOML file that can be edited while the service runs | `notify`, `toml` | yes | 1.88 |
+//! | `axum` | the [`Flags`] extractor for axum handlers | `axum-core` | yes | 1.89 |
+//! | `file` | rules from a JSON or TOML file that can be edited while the service runs | `notify`, `toml` | yes | 1.89 |
 //!
 //! With none of them the layer works under plain tower, over rules in memory or the environment.
 

@@ -9,7 +9,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 # --- what the tests need beside Rust -------------------------------------------------------------
 
-command -v cargo >/dev/null || { echo "install Rust 1.88 or newer first: cargo is not on the PATH" >&2; exit 1; }
+command -v cargo >/dev/null || { echo "install Rust 1.89 or newer first: cargo is not on the PATH" >&2; exit 1; }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
@@ -71,14 +71,6 @@ run() {
 # Builds the examples too, some of which the tests run.
 run cargo test --locked --workspace --all-features
 run cargo test --locked --no-default-features --lib --test bucketing --test plain_tower --test pending --test limits
-
-# The lock file has the version of the vectors' library for Rust 1.88; newer ones know AVX-512.
-if [ "$(rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')" -ge 89 ]; then
-    target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-    run cargo test --locked --manifest-path tests/newest/Cargo.toml --target-dir "$target/newest"
-else
-    say "SKIPPED: hashing with AVX-512, which takes Rust 1.89 or newer"
-fi
 
 say "all tests"
 awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }

@@ -3,7 +3,7 @@
 use fearless_simd::{Level, Simd, SimdBase, dispatch, u32x8, u32x16};
 use md5::{Digest as _, Md5};
 
-use super::md5::{INITIAL, Word, compress};
+use super::md5::{INITIAL, Number, Pair, Word, compress};
 use super::message::{BLOCK, Layout, MAX_IN_LANES, Value, words};
 
 /// What one lane comes to.
@@ -76,22 +76,49 @@ impl<T: Copy + Default> Batches<T> {
 
     #[inline(always)]
     fn digest_lanes<S: Simd>(&self, simd: S, value: &Value, bytes: &[u8], each: &mut impl FnMut(T, Digest)) {
-        for batch in &self.wide {
-            batch.digest::<S, u32x16<S>>(simd, self.layout, value, bytes, each);
+        if !self.wide.is_empty() {
+            let (pairs, rest) = if has_wide_registers(simd) { self.wide.as_chunks() } else { (&[][..], &*self.wide) };
+            let mut space = [Blocks::ZERO, Blocks::ZERO];
+            for pair in pairs {
+                Batch::digest_pair(pair, simd, self.layout, value, bytes, &mut space, each);
+            }
+            for batch in rest {
+                batch.digest::<S, u32x16<S>>(simd, self.layout, value, bytes, &mut space[0], each);
+            }
         }
         if let Some(batch) = &self.narrow {
-            batch.digest::<S, u32x8<S>>(simd, self.layout, value, bytes, each);
+            let mut space = Blocks::ZERO;
+            batch.digest::<S, u32x8<S>>(simd, self.layout, value, bytes, &mut space, each);
         }
     }
 }
 
-/// Texts in lanes, transposed: a row holds one word of each.
+/// Whether a vector of sixteen words is one register, and there are enough of them for two batches.
+#[inline(always)]
+fn has_wide_registers<S: Simd>(simd: S) -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return matches!(simd.level(), Level::Avx512(_));
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    return false;
+}
+
+/// Blocks of each lane, transposed: a row holds one word of each. Aligned, since a vector across two cache
+/// lines costs twice as much.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Blocks<const L: usize, const N: usize>([[[u32; L]; 16]; N]);
+
+impl<const L: usize, const N: usize> Blocks<L, N> {
+    const ZERO: Self = Self([[[0; L]; 16]; N]);
+}
+
+/// Texts in lanes.
 #[derive(Debug)]
 struct Batch<T, const L: usize> {
-    /// The first block of each text, and the second where one has it. Texts before which the value
-    /// stands have their end marker.
-    first: [[u32; L]; 16],
-    second: Option<Box<[[u32; L]; 16]>>,
+    /// The first block of each text, and the second where one has it, with zeros after the text. Texts
+    /// before which the value stands have their end marker.
+    first: Blocks<L, 1>,
+    second: Option<Box<Blocks<L, 1>>>,
     /// Lanes side by side whose texts have one length; ascending.
     runs: Box<[Run<L>]>,
     items: [T; L],
@@ -110,9 +137,9 @@ struct Run<const L: usize> {
 impl<T: Copy + Default, const L: usize> Batch<T, L> {
     /// At most `L` texts, each shorter than [`MAX_IN_LANES`].
     fn new(layout: Layout, texts: &[(T, Vec<u8>)]) -> Self {
-        let mut rows = [[0; L]; 32];
+        let mut blocks = Blocks::<L, 2>::ZERO;
         let mut batch = Self {
-            first: [[0; L]; 16],
+            first: Blocks::ZERO,
             second: None,
             runs: Box::default(),
             items: [T::default(); L],
@@ -130,19 +157,21 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
             if layout == Layout::ValueFirst {
                 text.push(0x80);
             }
-            for (row, word) in rows.iter_mut().zip(words::<32>(&text)) {
+            for (row, word) in blocks.0.as_flattened_mut().iter_mut().zip(words::<32>(&text)) {
                 row[lane] = word;
             }
             batch.items[lane] = *item;
         }
         batch.runs = runs.into();
-        batch.first.copy_from_slice(&rows[..16]);
-        if rows[16..].iter().flatten().any(|&word| word != 0) {
-            let mut second = Box::new([[0; L]; 16]);
-            second.copy_from_slice(&rows[16..]);
-            batch.second = Some(second);
-        }
+        let [first, second] = blocks.0;
+        batch.first = Blocks([first]);
+        batch.second = (second != Blocks::<L, 1>::ZERO.0[0]).then(|| Box::new(Blocks([second])));
         batch
+    }
+
+    /// The rows of the texts, as many as there are.
+    fn rows(&self) -> impl Iterator<Item = &[u32; L]> {
+        self.first.0[0].iter().chain(self.second.iter().flat_map(|second| &second.0[0]))
     }
 
     fn longest(&self) -> usize {
@@ -155,35 +184,62 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
 
     /// Hashes all lanes at once, or one by one where an input takes more than two blocks.
     #[inline(always)]
-    fn digest<S: Simd, V>(&self, simd: S, layout: Layout, value: &Value, bytes: &[u8], each: &mut impl FnMut(T, Digest))
-    where
-        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
+    fn digest<S: Simd, V>(
+        &self,
+        simd: S,
+        layout: Layout,
+        value: &Value,
+        bytes: &[u8],
+        space: &mut Blocks<L, 2>,
+        each: &mut impl FnMut(T, Digest),
+    ) where
+        V: Number + SimdBase<S, Element = u32> + Into<[u32; L]>,
     {
         let longest = self.longest() + value.len;
         if longest > MAX_IN_LANES {
             return self.digest_singly(layout, bytes, each);
         }
-        let blocks = if longest <= BLOCK - 9 { 1 } else { 2 };
+        let blocks = if takes_two(longest) { 2 } else { 1 };
         let mut state = INITIAL.map(|word| V::splat(simd, word));
         if let ([run], Layout::ValueLast) = (&*self.runs, layout) {
             // One length, one place for the value: its words are the same for all lanes.
             let words = value.words_from(run.len);
-            let second = self.second.as_deref().unwrap_or(const { &[[0; L]; 16] });
-            for (rows, words) in [&self.first, second].into_iter().zip(words.as_chunks::<16>().0).take(blocks) {
+            let second = self.second.as_deref().unwrap_or(const { &Blocks::ZERO });
+            let rows = [&self.first.0[0], &second.0[0]];
+            for (rows, words) in rows.into_iter().zip(words.as_chunks::<16>().0).take(blocks) {
                 let words = std::array::from_fn(|at| V::from_slice(simd, &rows[at]).or(V::splat(simd, words[at])));
                 state = compress(state, &words);
             }
         } else {
-            let mut rows = [self.first, [[0; L]; 16]];
-            match layout {
-                Layout::ValueLast => self.put_last::<S, V>(simd, value, &mut rows),
-                Layout::ValueFirst => self.put_first::<S, V>(simd, value, &mut rows),
-            }
-            for (block, rows) in rows.iter().enumerate().take(blocks) {
+            self.write::<S, V>(simd, layout, value, blocks, space);
+            for (block, rows) in space.0.iter().enumerate().take(blocks) {
                 let next = compress(state, &std::array::from_fn(|at| V::from_slice(simd, &rows[at])));
                 state = if block == 0 { next } else { self.where_two_blocks(simd, value, next, state) };
             }
         }
+        self.hand_out(state, each);
+    }
+
+    /// Writes the texts with the value, end markers and lengths: one block where all fit in, else two.
+    #[inline(always)]
+    fn write<S: Simd, V>(&self, simd: S, layout: Layout, value: &Value, blocks: usize, message: &mut Blocks<L, 2>)
+    where
+        V: Number + SimdBase<S, Element = u32> + Into<[u32; L]>,
+    {
+        match layout {
+            Layout::ValueLast => self.write_value_last::<S, V>(simd, value, blocks, message),
+            Layout::ValueFirst => self.write_value_first::<S, V>(simd, value, message),
+        }
+        for run in &self.runs {
+            let len = run.len + value.len;
+            let row = &mut message.0[usize::from(takes_two(len))][14];
+            Self::put(simd, row, V::from_slice(simd, &run.lanes), (len * 8) as u32);
+        }
+    }
+
+    /// Hands out what the lanes in use have come to.
+    #[inline(always)]
+    fn hand_out<V: Number + Into<[u32; L]>>(&self, state: [V; 4], each: &mut impl FnMut(T, Digest)) {
         let whole: [u32; L] = remainder_of_100(state).into();
         let [a, b, c, d]: [[u32; L]; 4] = state.map(Into::into);
         for lane in 0..self.used {
@@ -214,60 +270,42 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
         *row = V::from_slice(simd, row).or(V::splat(simd, word).and(lanes)).into();
     }
 
-    /// Puts the length of the whole input, in bits, where the last block of each lane ends.
+    /// The value and its end marker behind the texts: each word once for all texts of one length.
     #[inline(always)]
-    fn put_len<S: Simd, V>(simd: S, len: usize, lanes: V, rows: &mut [[[u32; L]; 16]; 2])
+    fn write_value_last<S: Simd, V>(&self, simd: S, value: &Value, blocks: usize, message: &mut Blocks<L, 2>)
     where
         V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
     {
-        Self::put(simd, &mut rows[usize::from(takes_two(len))][14], lanes, (len * 8) as u32);
-    }
-
-    /// Puts the value, its end marker and the length behind the texts: each word once for all texts of
-    /// one length.
-    #[inline(always)]
-    fn put_last<S: Simd, V>(&self, simd: S, value: &Value, rows: &mut [[[u32; L]; 16]; 2])
-    where
-        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
-    {
-        if let Some(second) = &self.second {
-            rows[1] = **second;
+        message.0[0] = self.first.0[0];
+        if blocks == 2 {
+            message.0[1] = self.second.as_deref().unwrap_or(const { &Blocks::ZERO }).0[0];
         }
         for run in &self.runs {
             let lanes = V::from_slice(simd, &run.lanes);
-            for (row, &word) in rows.as_flattened_mut()[run.len / 4..].iter_mut().zip(value.words_at(run.len)) {
+            for (row, &word) in message.0.as_flattened_mut()[run.len / 4..].iter_mut().zip(value.words_at(run.len)) {
                 Self::put(simd, row, lanes, word);
             }
-            Self::put_len(simd, run.len + value.len, lanes, rows);
         }
     }
 
-    /// Puts the value before the texts, which move down by its length and bring their end marker.
+    /// The value before the texts, which move down by its length and bring their end marker.
     #[inline(always)]
-    fn put_first<S: Simd, V>(&self, simd: S, value: &Value, rows: &mut [[[u32; L]; 16]; 2])
+    fn write_value_first<S: Simd, V>(&self, simd: S, value: &Value, message: &mut Blocks<L, 2>)
     where
-        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
+        V: Number + SimdBase<S, Element = u32> + Into<[u32; L]>,
     {
         let (start, by) = (value.len / 4, value.len as u32 % 4 * 8);
-        *rows = [[[0; L]; 16]; 2];
-        for (row, &word) in rows.as_flattened_mut().iter_mut().zip(value.words_at(0)) {
-            row.fill(word);
+        message.0 = Blocks::ZERO.0;
+        let rows = message.0.as_flattened_mut();
+        for (row, &word) in rows.iter_mut().zip(value.words_at(0)) {
+            *row = V::splat(simd, word).into();
         }
-        let zeros = [0; L];
-        let texts = self.first.iter().chain(self.second.iter().flat_map(|second| second.iter()));
-        // One row more: what the last word loses on one side goes into it.
-        let texts = texts.chain([&zeros]);
-        let mut before = &zeros;
-        for (row, text) in rows.as_flattened_mut()[start..].iter_mut().zip(texts) {
-            for lane in 0..L {
-                // A text moved by whole words takes nothing over from the word before.
-                let carried = if by == 0 { 0 } else { before[lane] >> (32 - by) };
-                row[lane] |= text[lane] << by | carried;
-            }
-            before = text;
-        }
-        for run in &self.runs {
-            Self::put_len(simd, run.len + value.len, V::from_slice(simd, &run.lanes), rows);
+        // What a word loses at its end goes into the row below; a text moved by whole words loses nothing.
+        let mut lost = V::splat(simd, 0);
+        for (row, text) in rows[start..].iter_mut().zip(self.rows().chain([&[0; L]])) {
+            let text = V::from_slice(simd, text);
+            *row = V::from_slice(simd, row).or(text.shifted_left(by)).or(lost).into();
+            lost = text.shifted_right(1).shifted_right(31 - by);
         }
     }
 
@@ -275,12 +313,56 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
     fn digest_singly(&self, layout: Layout, value: &[u8], each: &mut impl FnMut(T, Digest)) {
         for (lane, len) in self.lens().enumerate() {
             let mut bytes = [0; 2 * BLOCK];
-            let rows = self.first.iter().chain(self.second.iter().flat_map(|second| second.iter()));
-            for (four, row) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
+            for (four, row) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(self.rows()) {
                 *four = row[lane].to_le_bytes();
             }
             each(self.items[lane], one(layout, &bytes[..len], value));
         }
+    }
+}
+
+impl<T: Copy + Default> Batch<T, 16> {
+    /// Hashes two batches at a time.
+    #[inline(always)]
+    fn digest_pair<S: Simd>(
+        pair: &[Self; 2],
+        simd: S,
+        layout: Layout,
+        value: &Value,
+        bytes: &[u8],
+        space: &mut [Blocks<16, 2>; 2],
+        each: &mut impl FnMut(T, Digest),
+    ) {
+        let [one, other] = pair;
+        let longest = one.longest().max(other.longest()) + value.len;
+        if longest > MAX_IN_LANES {
+            for batch in pair {
+                batch.digest::<S, u32x16<S>>(simd, layout, value, bytes, &mut space[0], each);
+            }
+            return;
+        }
+        let blocks = if takes_two(longest) { 2 } else { 1 };
+        for (batch, space) in pair.iter().zip(&mut *space) {
+            batch.write::<S, u32x16<S>>(simd, layout, value, blocks, space);
+        }
+        let splat = |word| u32x16::splat(simd, word);
+        let mut state = INITIAL.map(|word| Pair(splat(word), splat(word)));
+        for block in 0..blocks {
+            let words = std::array::from_fn(|at| {
+                let [one, other] = [&space[0].0[block][at], &space[1].0[block][at]];
+                Pair(u32x16::from_slice(simd, one), u32x16::from_slice(simd, other))
+            });
+            let next = compress(state, &words);
+            state = if block == 0 {
+                next
+            } else {
+                let first = one.where_two_blocks(simd, value, next.map(|word| word.0), state.map(|word| word.0));
+                let second = other.where_two_blocks(simd, value, next.map(|word| word.1), state.map(|word| word.1));
+                std::array::from_fn(|word| Pair(first[word], second[word]))
+            };
+        }
+        one.hand_out(state.map(|word| word.0), each);
+        other.hand_out(state.map(|word| word.1), each);
     }
 }
 
@@ -306,23 +388,23 @@ fn takes_two(len: usize) -> bool {
 /// sums to less than 2^25. 1024 leaves 24, which twice brings that below 2^14, where a multiplication
 /// replaces the division exactly.
 #[inline(always)]
-fn remainder_of_100<V: Word>(state: [V; 4]) -> V {
+fn remainder_of_100<V: Number>(state: [V; 4]) -> V {
     let [a, b, c, d] = state;
     let rest = weighed(a, 96, 36).add(weighed(b, 76, 16));
     let mut rest = rest.add(weighed(c, 56, 96).add(weighed(d, 36, 1)));
     for _ in 0..2 {
-        rest = rest.shifted_right::<10>().times(24).add(rest.and_constant(1023));
+        rest = rest.shifted_right(10).times(24).add(rest.and_constant(1023));
     }
-    rest.sub(rest.times(5243).shifted_right::<19>().times(100))
+    rest.sub(rest.times(5243).shifted_right(19).times(100))
 }
 
 /// The two halves of a word, as the digest has them, each times what its place leaves.
 #[inline(always)]
-fn weighed<V: Word>(word: V, high: u32, low: u32) -> V {
+fn weighed<V: Number>(word: V, high: u32, low: u32) -> V {
     // The two bytes of each half change places.
-    let halves = word.and_constant(0x00FF_00FF).shifted_left::<8>();
-    let halves = halves.or(word.shifted_right::<8>().and_constant(0x00FF_00FF));
-    halves.and_constant(0xFFFF).times(high).add(halves.shifted_right::<16>().times(low))
+    let halves = word.and_constant(0x00FF_00FF).shifted_left(8);
+    let halves = halves.or(word.shifted_right(8).and_constant(0x00FF_00FF));
+    halves.and_constant(0xFFFF).times(high).add(halves.shifted_right(16).times(low))
 }
 
 #[cfg(test)]

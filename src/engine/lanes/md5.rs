@@ -11,11 +11,16 @@ pub(super) trait Word: Copy {
     fn xor(self, other: Self) -> Self;
     fn not(self) -> Self;
     fn rotated_left<const BITS: u32, const REST: u32>(self) -> Self;
+}
+
+/// A word that is also counted with.
+pub(super) trait Number: Word {
     fn sub(self, other: Self) -> Self;
     fn times(self, constant: u32) -> Self;
     fn and_constant(self, constant: u32) -> Self;
-    fn shifted_left<const BITS: u32>(self) -> Self;
-    fn shifted_right<const BITS: u32>(self) -> Self;
+    /// By less than 32 bits, as the one below.
+    fn shifted_left(self, bits: u32) -> Self;
+    fn shifted_right(self, bits: u32) -> Self;
 }
 
 macro_rules! vector_word {
@@ -55,7 +60,9 @@ macro_rules! vector_word {
             fn rotated_left<const BITS: u32, const REST: u32>(self) -> Self {
                 (self << BITS) | (self >> REST)
             }
+        }
 
+        impl<S: Simd> Number for $vector<S> {
             #[inline(always)]
             fn sub(self, other: Self) -> Self {
                 self - other
@@ -72,19 +79,60 @@ macro_rules! vector_word {
             }
 
             #[inline(always)]
-            fn shifted_left<const BITS: u32>(self) -> Self {
-                self << BITS
+            fn shifted_left(self, bits: u32) -> Self {
+                self << bits
             }
 
             #[inline(always)]
-            fn shifted_right<const BITS: u32>(self) -> Self {
-                self >> BITS
+            fn shifted_right(self, bits: u32) -> Self {
+                self >> bits
             }
         })*
     };
 }
 
 vector_word!(u32x8 u32x16);
+
+/// Two words whose steps alternate: a step waits for the one before, and the other word's fills the gap.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<W>(pub(super) W, pub(super) W);
+
+impl<W: Word> Word for Pair<W> {
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(self.0.add(other.0), self.1.add(other.1))
+    }
+
+    #[inline(always)]
+    fn add_constant(self, constant: u32) -> Self {
+        Self(self.0.add_constant(constant), self.1.add_constant(constant))
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        Self(self.0.and(other.0), self.1.and(other.1))
+    }
+
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        Self(self.0.or(other.0), self.1.or(other.1))
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        Self(self.0.xor(other.0), self.1.xor(other.1))
+    }
+
+    #[inline(always)]
+    fn not(self) -> Self {
+        Self(self.0.not(), self.1.not())
+    }
+
+    #[inline(always)]
+    fn rotated_left<const BITS: u32, const REST: u32>(self) -> Self {
+        Self(self.0.rotated_left::<BITS, REST>(), self.1.rotated_left::<BITS, REST>())
+    }
+}
 
 /// What a digest starts from.
 pub(super) const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];

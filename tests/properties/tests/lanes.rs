@@ -1,7 +1,5 @@
 //! Rollouts and variants of whole sets against digests taken one by one: whatever is hashed side by side,
 //! of whatever length, is decided as the formulas of DESIGN section 5 say.
-//!
-//! `tests/newest` runs this file too, with the newest version of the vectors' library.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fmt::Write;
