@@ -32,6 +32,7 @@
 //! | [`store`] | where rules are read from: feeds, files |
 //! | [`source`] | what answers requests: memory, environment, files, several of them as one |
 //! | [`request`] | one request: layer, identity, scope, response header |
+//! | `tower_flags::testing` | tests of applications: fixed flags, both branches |
 //! | [`docs`] | limitations with their workarounds, performance |
 //!
 //! # Cargo features
@@ -40,6 +41,9 @@
 //! |---|---|---|---|---|
 //! | `axum` | the [`Flags`] extractor for axum handlers | `axum-core` | yes | 1.89 |
 //! | `file` | rules from a JSON or TOML file that can be edited while the service runs | `notify`, `toml` | yes | 1.89 |
+//! | `overrides` | testers' overrides and decisions between services, both signed | `base64`, `hmac`, `sha2` | yes | 1.89 |
+//! | `testing` | fixed flags, and runs over every combination of them, for tests |  | no | 1.89 |
+//! | `visitors` | ids in a cookie for anonymous visitors | `getrandom` | no | 1.89 |
 //!
 //! With none of them the layer works under plain tower, over rules in memory or the environment.
 
@@ -47,11 +51,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod declare;
 pub mod docs;
 pub mod engine;
 pub mod request;
 pub mod source;
 pub mod store;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 
 #[doc(inline)]
 pub use request::{FlagLayer, FlagService, flag, try_flag, variant};
@@ -69,9 +77,11 @@ pub use source::File;
 pub use source::{Env, Layered, Memory, Source};
 
 #[doc(inline)]
+pub use engine::FlagName;
+#[doc(inline)]
 pub use engine::{Document, Flag, FlagSet, Instant, Percentage, Problem};
 #[doc(inline)]
-pub use request::HeaderPolicy;
+pub use request::{HeaderPolicy, RequireFlag};
 #[doc(inline)]
 pub use store::Error;
 

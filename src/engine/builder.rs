@@ -9,6 +9,7 @@ use super::context::Context;
 use super::flag::{Flag, Variant};
 use super::flags::Flags;
 use super::instant::Instant;
+use super::name::FlagName;
 use super::percentage::Percentage;
 use super::problem::{Problem, quoted};
 use super::read::{MAX_FLAGS, NAME_PATTERN, is_name};
@@ -35,18 +36,19 @@ pub struct FlagsBuilder {
 
 impl FlagsBuilder {
     /// A flag that is on. Names that no flag can have are left out; see [`build`](Self::build).
-    pub fn on(self, name: &str) -> Self {
-        self.set(name, Flag::on())
+    pub fn on(self, name: impl FlagName) -> Self {
+        self.set(name.name(), Flag::on())
     }
 
     /// A flag that is off.
-    pub fn off(self, name: &str) -> Self {
-        self.set(name, Flag::rollout(Percentage::ZERO))
+    pub fn off(self, name: impl FlagName) -> Self {
+        self.set(name.name(), Flag::rollout(Percentage::ZERO))
     }
 
     /// A flag that is on with a variant, which stands for a value (`null` for none). Variants have
     /// names as flags do; with another the flag is on without a variant.
-    pub fn variant(mut self, name: &str, variant: &str, value: impl Into<Value>) -> Self {
+    pub fn variant(mut self, name: impl FlagName, variant: &str, value: impl Into<Value>) -> Self {
+        let name = name.name();
         if !is_name(variant) {
             self.problems.push(Problem::new(NAME_PATTERN, quoted(variant)).of_flag(name).at_path("variants"));
             return self.on(name);
@@ -57,16 +59,16 @@ impl FlagsBuilder {
     }
 
     /// Why a flag that was given is as it is; [`Reason::Static`] unless said.
-    pub fn reason(mut self, name: &str, reason: Reason) -> Self {
-        if let Some((_, slot)) = self.flags.get_mut(name) {
+    pub fn reason(mut self, name: impl FlagName, reason: Reason) -> Self {
+        if let Some((_, slot)) = self.flags.get_mut(name.name()) {
             *slot = reason;
         }
         self
     }
 
     /// Marks a flag that was given as never to be named to clients.
-    pub fn hidden(mut self, name: &str) -> Self {
-        if let Some((flag, _)) = self.flags.get_mut(name) {
+    pub fn hidden(mut self, name: impl FlagName) -> Self {
+        if let Some((flag, _)) = self.flags.get_mut(name.name()) {
             flag.hidden = true;
         }
         self
@@ -97,6 +99,6 @@ impl FlagsBuilder {
     #[must_use]
     pub fn build(self, context: Context) -> Flags {
         let flags = self.flags.into_iter().map(|(name, (flag, reason))| (name, (Arc::new(flag), reason))).collect();
-        Flags::decide(FlagSet::given(flags, self.identity), context, Instant::MIN, Box::default())
+        Flags::decide(FlagSet::given(flags, self.identity), context, Instant::MIN, Box::default(), None)
     }
 }

@@ -26,6 +26,7 @@ pub struct Context {
     user: User,
     groups: Groups,
     attributes: Option<Arc<BTreeMap<String, Value>>>,
+    visitor: Option<Arc<str>>,
 }
 
 /// The user id's bytes: UTF-8, empty for anonymous callers.
@@ -86,6 +87,38 @@ impl Context {
             user: user.map_or(User::None, User::Header),
             groups: groups.map_or(Groups::None, Groups::Header),
             attributes: None,
+            visitor: None,
+        }
+    }
+
+    /// Sets what an anonymous caller is bucketed by: the random id of a browser or a device. It keeps
+    /// partial rollouts and variants sticky, and is nothing else: no allow-list and no rule sees it, and
+    /// a user id takes its place where there is one. An empty one is the same as none.
+    ///
+    /// ```
+    /// use tower_flags::Context;
+    ///
+    /// let visitor = Context::anonymous().with_visitor("5f0c0a3e9d1b4c7f8a6e2d3b1c0f9e8d");
+    /// assert!(visitor.is_anonymous());
+    /// assert_eq!(visitor.user_id(), None);
+    /// ```
+    #[must_use]
+    pub fn with_visitor(mut self, visitor: impl Into<Arc<str>>) -> Self {
+        self.visitor = Some(visitor.into()).filter(|visitor| !visitor.is_empty());
+        self
+    }
+
+    /// What an anonymous caller is bucketed by, from [`with_visitor`](Self::with_visitor).
+    #[must_use]
+    pub fn visitor(&self) -> Option<&str> {
+        self.visitor.as_deref()
+    }
+
+    /// What partial rollouts hash: the user id, else the visitor; empty where there is neither.
+    pub(crate) fn bucketed_bytes(&self) -> &[u8] {
+        match (self.user_bytes(), &self.visitor) {
+            (b"", Some(visitor)) => visitor.as_bytes(),
+            (user, _) => user,
         }
     }
 
@@ -138,6 +171,7 @@ impl PartialEq for Context {
     fn eq(&self, other: &Self) -> bool {
         self.user_bytes() == other.user_bytes()
             && self.attributes == other.attributes
+            && self.visitor == other.visitor
             && match (&self.groups, &other.groups) {
                 (Groups::Header(a), Groups::Header(b)) if a == b => true,
                 _ => self.groups().eq(other.groups()),

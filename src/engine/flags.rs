@@ -9,10 +9,12 @@ use serde::de::DeserializeOwned;
 
 use super::builder::FlagsBuilder;
 use super::context::Context;
+use super::entry::{Entry, WrongType};
 use super::flag::Variant;
 use super::instant::Instant;
+use super::name::FlagName;
 use super::reason::{Answer, Reason};
-use super::set::{FlagSet, ForcedAt, NO_VARIANT, SourceId, decide_all, decide_one, turn_off};
+use super::set::{FlagSet, Forced, ForcedAt, NO_VARIANT, SourceId, decide_all, decide_one, turn_off};
 
 /// The answers of one request: every flag decided once, from one version of the rules.
 ///
@@ -34,15 +36,29 @@ pub struct Flags(Arc<Answers>);
 
 /// One allocation: the words behind the head are results, variants and read marks.
 struct Answers<W: ?Sized = [AtomicU64]> {
+    head: Head,
+    words: W,
+}
+
+/// What the answers were decided from, and what goes with them.
+struct Head {
     set: Arc<FlagSet>,
     context: Context,
     now: Instant,
     forced: Box<[ForcedAt]>,
+    /// What was asked to be forced, by name: for deciding again by other rules.
+    requested: Option<Arc<[Forced]>>,
     /// The answers of a layer around this one, for names that the set does not know.
     outer: Option<Flags>,
     /// Where the same caller can be decided again. Weak: answers that are kept keep no source alive.
     home: Option<Weak<dyn Any + Send + Sync>>,
-    words: W,
+    /// Who wants to know what is asked.
+    recorder: Option<Arc<dyn Recorder>>,
+}
+
+/// Is told of every flag that is asked for, known or not; of known ones once for each value of answers.
+pub(crate) trait Recorder: Send + Sync {
+    fn asked(&self, name: &str);
 }
 
 /// How the words of a set's answers are laid out.
@@ -64,13 +80,11 @@ impl Layout {
 
 /// Makes the allocation with room for at least `words` words. Arrays of known size coerce to
 /// slices behind the `Arc`, which is the one way to an unsized tail without `unsafe`.
-fn allocate(words: usize, set: Arc<FlagSet>, context: Context, now: Instant, forced: Box<[ForcedAt]>) -> Arc<Answers> {
+fn allocate(words: usize, head: Head) -> Arc<Answers> {
     macro_rules! sized {
         ($($size:literal)*) => {
             match words {
-                $(0..=$size => {
-                    Arc::new(Answers { set, context, now, forced, outer: None, home: None, words: [const { AtomicU64::new(0) }; $size] })
-                })*
+                $(0..=$size => Arc::new(Answers { head, words: [const { AtomicU64::new(0) }; $size] }),)*
                 more => {
                     // A set has at most 10 000 flags, which need 1 564 words.
                     unreachable!("a set of {more} words is larger than any document")
@@ -83,10 +97,17 @@ fn allocate(words: usize, set: Arc<FlagSet>, context: Context, now: Instant, for
 
 impl Flags {
     /// Decides every flag of a set, which is pinned for `now`.
-    pub(crate) fn decide(set: Arc<FlagSet>, context: Context, now: Instant, forced: Box<[ForcedAt]>) -> Self {
+    pub(crate) fn decide(
+        set: Arc<FlagSet>,
+        context: Context,
+        now: Instant,
+        forced: Box<[ForcedAt]>,
+        requested: Option<Arc<[Forced]>>,
+    ) -> Self {
         let layout = Layout::of(&set);
-        let mut answers = allocate(layout.words(), set, context, now, forced);
-        if let Some(Answers { set, context, forced, words, .. }) = Arc::get_mut(&mut answers) {
+        let head = Head { set, context, now, forced, requested, outer: None, home: None, recorder: None };
+        let mut answers = allocate(layout.words(), head);
+        if let Some(Answers { head: Head { set, context, forced, .. }, words }) = Arc::get_mut(&mut answers) {
             let (on, rest) = words.split_at_mut(layout.results);
             decide_all(set, context, forced, on, &mut rest[..layout.variants]);
         }
@@ -95,7 +116,7 @@ impl Flags {
 
     /// Answers without any flag, every name being off for the given reason.
     pub(crate) fn none(context: Context, now: Instant, reason: Reason) -> Self {
-        Self::decide(FlagSet::empty(reason, SourceId::default()), context, now, Box::default())
+        Self::decide(FlagSet::empty(reason, SourceId::default()), context, now, Box::default(), None)
     }
 
     /// Puts these answers before those of a layer around: its names that are unknown here are
@@ -105,70 +126,132 @@ impl Flags {
         let names = outer.killed_names();
         let kept = self.without(&names);
         drop(self);
-        let mut answers = kept.unshared();
-        if let Some(Answers { outer: slot, .. }) = Arc::get_mut(&mut answers) {
-            *slot = Some(outer.clone());
-        }
-        Self(answers)
+        kept.with_head(|head| head.outer = Some(outer.clone()))
     }
 
     /// These answers with some flags off, and with what requires them off too; the same value where
     /// none of them is on.
     fn without(&self, names: &[&str]) -> Self {
-        let outer = self.0.outer.as_ref().map(|outer| (outer, outer.without(names)));
-        let set = &self.0.set;
+        let outer = self.head().outer.as_ref().map(|outer| (outer, outer.without(names)));
+        let set = self.set();
         let numbers: Vec<u32> =
             names.iter().filter_map(|name| set.number(name)).filter(|&number| self.is_on(number)).collect();
         if numbers.is_empty() && outer.as_ref().is_none_or(|(before, after)| before.ptr_eq(after)) {
             return self.clone();
         }
         let mut answers = self.copied();
-        if let Some(Answers { set, forced, outer: slot, words, .. }) = Arc::get_mut(&mut answers) {
-            let layout = Layout::of(set);
+        if let Some(Answers { head, words }) = Arc::get_mut(&mut answers) {
+            let layout = Layout::of(&head.set);
             let (on, rest) = words.split_at_mut(layout.results);
-            turn_off(set, forced, &numbers, on, &mut rest[..layout.variants]);
-            *slot = outer.map(|(_, after)| after);
+            turn_off(&head.set, &head.forced, &numbers, on, &mut rest[..layout.variants]);
+            head.outer = outer.map(|(_, after)| after);
         }
         Self(answers)
     }
 
     fn copied(&self) -> Arc<Answers> {
-        let Answers { set, context, now, forced, home, words, .. } = &*self.0;
-        let mut copy = allocate(words.len(), set.clone(), context.clone(), *now, forced.clone());
-        if let Some(copy) = Arc::get_mut(&mut copy) {
-            copy.home.clone_from(home);
-        }
-        for (word, copied) in copy.words.iter().zip(words) {
+        let Head { set, context, now, forced, requested, outer: _, home, recorder } = self.head();
+        let head = Head {
+            set: set.clone(),
+            context: context.clone(),
+            now: *now,
+            forced: forced.clone(),
+            requested: requested.clone(),
+            outer: None,
+            home: home.clone(),
+            recorder: recorder.clone(),
+        };
+        let copy = allocate(self.0.words.len(), head);
+        for (word, copied) in copy.words.iter().zip(&self.0.words) {
             word.store(copied.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         copy
     }
 
-    /// Somebody may hold these answers already; they keep what they have.
-    fn unshared(mut self) -> Arc<Answers> {
+    /// These answers with something else beside them. Somebody may hold them already; they keep what
+    /// they have.
+    fn with_head(mut self, change: impl FnOnce(&mut Head)) -> Self {
         if Arc::get_mut(&mut self.0).is_none() {
-            return self.copied();
+            self.0 = self.copied();
         }
-        self.0
+        if let Some(answers) = Arc::get_mut(&mut self.0) {
+            change(&mut answers.head);
+        }
+        self
     }
 
     /// Says where the same caller can be decided again, of answers that nobody else holds yet and that
     /// do not know it; others keep what they have.
     pub(crate) fn at_home(mut self, home: impl FnOnce() -> Weak<dyn Any + Send + Sync>) -> Self {
-        if let Some(Answers { home: slot @ None, .. }) = Arc::get_mut(&mut self.0) {
+        if let Some(Answers { head: Head { home: slot @ None, .. }, .. }) = Arc::get_mut(&mut self.0) {
             *slot = Some(home());
         }
         self
     }
 
+    /// Tells somebody what is asked of these answers.
+    #[cfg(feature = "testing")]
+    pub(crate) fn recorded_by(self, recorder: Arc<dyn Recorder>) -> Self {
+        self.with_head(|head| head.recorder = Some(recorder))
+    }
+
+    /// These answers with what is asked to be forced, and can be: decided anew by the same rules, for
+    /// the same caller and instant.
+    pub(crate) fn with_forced(&self, forced: &[Forced]) -> Self {
+        let decided = self.set().evaluate_forced(self.context(), self.instant(), forced);
+        let Head { outer, home, recorder, .. } = self.head();
+        decided.with_head(|head| {
+            head.outer.clone_from(outer);
+            head.home.clone_from(home);
+            head.recorder.clone_from(recorder);
+        })
+    }
+
+    /// What was asked to be forced, by name, whether or not these rules know it.
+    pub(crate) fn requested(&self) -> &[Forced] {
+        self.head().requested.as_deref().unwrap_or_default()
+    }
+
+    /// The flags that a tester's override has decided, each with its answer; a layer's around included.
+    pub(crate) fn overrides(&self) -> Vec<Entry<'_>> {
+        let forced = self.head().forced.iter().filter(|entry| entry.reason == Reason::Override);
+        let own = forced.filter(|entry| !self.is_killed(self.set().name(entry.flag)));
+        let mut overrides: Vec<Entry<'_>> = own.map(|entry| self.entry(entry.flag)).collect();
+        if let Some(outer) = self.outer() {
+            let unknown = outer.overrides().into_iter().filter(|entry| self.set().number(entry.name).is_none());
+            overrides.extend(unknown);
+        }
+        overrides.sort_unstable_by_key(|entry| entry.name);
+        overrides
+    }
+
+    /// Whether a flag was read whose answer depends on who asks.
+    pub(crate) fn has_read_of_caller(&self) -> bool {
+        let layout = Layout::of(self.set());
+        let marks = &self.0.words[layout.results + layout.variants..];
+        let varying = self.set().varying().words();
+        varying.iter().zip(marks).any(|(varying, mark)| varying & mark.load(Ordering::Relaxed) != 0)
+            || self.head().forced.iter().any(|entry| self.is_read(entry.flag))
+            || self.outer().is_some_and(Self::has_read_of_caller)
+    }
+
+    /// Whether a flag that clients may see is on because of who asks.
+    pub(crate) fn has_active_of_caller(&self) -> bool {
+        let set = self.set();
+        let visible = set.varying().words().iter().zip(set.hidden().words()).map(|(varying, hidden)| varying & !hidden);
+        visible.zip(&self.0.words).any(|(visible, on)| visible & on.load(Ordering::Relaxed) != 0)
+            || !self.head().forced.is_empty()
+            || self.outer().is_some_and(Self::has_active_of_caller)
+    }
+
     /// Where the same caller can be decided again, as long as that is there.
     pub(crate) fn home<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.0.home.as_ref()?.upgrade()?.downcast().ok()
+        self.head().home.as_ref()?.upgrade()?.downcast().ok()
     }
 
     /// The answers of a layer around, where there is one with another source.
     pub(crate) fn outer(&self) -> Option<&Self> {
-        self.0.outer.as_ref()
+        self.head().outer.as_ref()
     }
 
     /// The answers for this caller by a source that has taken part in these: the same value where it
@@ -181,28 +264,30 @@ impl Flags {
             if self.context() == context {
                 return Some(self.clone());
             }
-            let flags = self.set().evaluate(context, self.instant());
-            return Some(match &self.0.outer {
+            let flags = self.set().evaluate_forced(context, self.instant(), self.requested());
+            return Some(match self.outer() {
                 Some(outer) => flags.inside(outer),
                 None => flags,
             });
         }
         // A layer between has its own answers for names that both know.
-        let pinned = self.0.outer.as_ref()?.pinned_by(source)?;
-        Some(pinned.evaluate(context, self.instant()).inside(self))
+        let pinned = self.outer()?.pinned_by(source)?;
+        let flags = pinned.set().evaluate_forced(context, self.instant(), pinned.requested());
+        Some(flags.inside(self))
     }
 
-    fn pinned_by(&self, source: SourceId) -> Option<&Arc<FlagSet>> {
+    /// The answers of that source among these and those of the layers around.
+    fn pinned_by(&self, source: SourceId) -> Option<&Self> {
         if self.set().source() == source {
-            return Some(self.set());
+            return Some(self);
         }
-        self.0.outer.as_ref()?.pinned_by(source)
+        self.outer()?.pinned_by(source)
     }
 
     fn killed_names(&self) -> Vec<&str> {
-        let set = &self.0.set;
+        let set = self.set();
         let own = ones(set.killed().words()).map(|number| set.name(number));
-        let outer = self.0.outer.as_ref().map(Self::killed_names).unwrap_or_default();
+        let outer = self.outer().map(Self::killed_names).unwrap_or_default();
         own.chain(outer).collect()
     }
 
@@ -213,32 +298,37 @@ impl Flags {
 
     /// Whether the flag is on for the caller; `false` for names that no flag has.
     #[must_use]
-    pub fn is_enabled(&self, name: &str) -> bool {
-        self.is_enabled_or(name, false)
+    pub fn is_enabled(&self, name: impl FlagName) -> bool {
+        self.is_enabled_or(&name, name.default_answer())
     }
 
     /// Whether the flag is on for the caller, or `default` where no usable definition says so:
     /// [`Reason::is_default`].
     #[must_use]
-    pub fn is_enabled_or(&self, name: &str, default: bool) -> bool {
-        match self.0.set.number(name) {
+    pub fn is_enabled_or(&self, name: impl FlagName, default: bool) -> bool {
+        self.answer(name.name(), default)
+    }
+
+    #[inline]
+    fn answer(&self, name: &str, default: bool) -> bool {
+        match self.set().number(name) {
             Some(number) => {
                 self.mark_read(number);
-                let set = &self.0.set;
+                let set = self.set();
                 let is_usable = match set.given_reason(number) {
                     Some(reason) => !reason.is_default(),
                     None => set.definition(number).is_some() || set.is_killed(number),
                 };
                 if is_usable { self.is_on(number) } else { default }
             }
-            None => self.0.outer.as_ref().map_or(default, |outer| outer.is_enabled_or(name, default)),
+            None => self.asked_outside(name).map_or(default, |outer| outer.answer(name, default)),
         }
     }
 
     /// The name of the variant the caller is served, if the flag is on and has variants.
     #[must_use]
-    pub fn variant(&self, name: &str) -> Option<&str> {
-        self.served(name).map(Variant::name)
+    pub fn variant(&self, name: impl FlagName) -> Option<&str> {
+        self.served(name.name()).map(Variant::name)
     }
 
     /// The value of the variant the caller is served. `Ok(None)` where there is no variant or it has
@@ -247,30 +337,29 @@ impl Flags {
     /// # Errors
     ///
     /// A value that is not a `T`: nothing is coerced, so `1.5` is not an integer and `1` is no text.
-    pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, WrongType> {
+    pub fn value<T: DeserializeOwned>(&self, name: impl FlagName) -> Result<Option<T>, WrongType> {
+        let name = name.name();
         let Some(value) = self.served(name).and_then(Variant::value) else { return Ok(None) };
-        T::deserialize(value).map(Some).map_err(|error| WrongType { flag: name.to_owned(), reason: error.to_string() })
+        T::deserialize(value).map(Some).map_err(|error| WrongType::new(name, &error))
     }
 
     fn served(&self, name: &str) -> Option<&Variant> {
-        match self.0.set.number(name) {
+        match self.set().number(name) {
             Some(number) => {
                 self.mark_read(number);
                 self.variant_of(number)
             }
-            None => self.0.outer.as_ref()?.served(name),
+            None => self.asked_outside(name)?.served(name),
         }
     }
 
     /// One answer with its reason and bucket, decided again from the same rules, caller and instant.
     #[must_use]
-    pub fn evaluation(&self, name: &str) -> Answer {
-        let Answers { set, context, now, forced, outer, .. } = &*self.0;
+    pub fn evaluation(&self, name: impl FlagName) -> Answer {
+        let Head { set, context, now, forced, outer, .. } = self.head();
+        let name = name.name();
         let Some(number) = set.number(name) else {
-            return match outer {
-                Some(outer) => outer.evaluation(name),
-                None => Answer::off(set.absent()),
-            };
+            return self.asked_outside(name).map_or_else(|| Answer::off(set.absent()), |outer| outer.evaluation(name));
         };
         self.mark_read(number);
         if outer.as_ref().is_some_and(|outer| outer.is_killed(name)) {
@@ -304,10 +393,10 @@ impl Flags {
 
     /// Like [`iter`](Self::iter) without marking anything as read.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let set = &self.0.set;
+        let set = self.set();
         let own = (0_u32..).take(set.len()).map(|number| self.entry(number));
         // Few requests pass two layers with different sources; only those merge.
-        let merged = self.0.outer.as_ref().map(|outer| {
+        let merged = self.outer().map(|outer| {
             let mut merged: Vec<Entry<'_>> = (0_u32..).take(set.len()).map(|number| self.entry(number)).collect();
             let unknown: Vec<Entry<'_>> =
                 outer.boxed_entries().filter(|entry| set.number(entry.name).is_none()).collect();
@@ -324,18 +413,25 @@ impl Flags {
         Box::new(self.entries())
     }
 
-    /// Active flags that clients may see, in ascending byte order, each with its variant. Nothing is
-    /// marked as read.
-    pub(crate) fn for_each_visible<'a>(&'a self, mut each: impl FnMut(&'a str, Option<&'a str>)) {
-        if self.0.outer.is_some() {
+    /// Active flags that clients may see, in ascending byte order, each with its variant; if asked for,
+    /// only those that were read. Nothing is marked as read.
+    pub(crate) fn for_each_visible<'a>(&'a self, is_read_only: bool, mut each: impl FnMut(&'a str, Option<&'a str>)) {
+        if self.outer().is_some() {
+            let read = self.read();
             for entry in self.entries().filter(|entry| entry.enabled && !entry.is_hidden) {
-                each(entry.name, entry.variant);
+                if !is_read_only || read.binary_search(&entry.name).is_ok() {
+                    each(entry.name, entry.variant);
+                }
             }
             return;
         }
-        let set = &self.0.set;
+        let set = self.set();
+        let layout = Layout::of(set);
         for (at, hidden) in set.hidden().words().iter().enumerate() {
-            let visible = self.0.words[at].load(Ordering::Relaxed) & !hidden;
+            let mut visible = self.0.words[at].load(Ordering::Relaxed) & !hidden;
+            if is_read_only {
+                visible &= self.0.words[layout.results + layout.variants + at].load(Ordering::Relaxed);
+            }
             for number in ones(&[visible]) {
                 let number = at as u32 * 64 + number;
                 each(set.name(number), self.variant_of(number).map(Variant::name));
@@ -346,10 +442,10 @@ impl Flags {
     /// The names of the flags whose answers were looked at, in ascending byte order.
     #[must_use]
     pub fn read(&self) -> Vec<&str> {
-        let set = &self.0.set;
+        let set = self.set();
         let mut names: Vec<&str> =
             (0_u32..).take(set.len()).filter(|&number| self.is_read(number)).map(|number| set.name(number)).collect();
-        if let Some(outer) = &self.0.outer {
+        if let Some(outer) = self.outer() {
             names.extend(outer.read().into_iter().filter(|name| set.number(name).is_none()));
             names.sort_unstable();
         }
@@ -359,31 +455,31 @@ impl Flags {
     /// The caller these answers are for.
     #[must_use]
     pub fn context(&self) -> &Context {
-        &self.0.context
+        &self.head().context
     }
 
     /// The instant they were decided for.
     #[must_use]
     pub fn instant(&self) -> Instant {
-        self.0.now
+        self.head().now
     }
 
     /// The number of the rules in this process: raised by one at each swap; 0 before the first load.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.0.set.version()
+        self.set().version()
     }
 
     /// The store's own version or digest of the rules, which processes can compare.
     #[must_use]
     pub fn origin(&self) -> &str {
-        self.0.set.origin()
+        self.set().origin()
     }
 
     /// The rules these answers come from.
     #[must_use]
     pub fn set(&self) -> &Arc<FlagSet> {
-        &self.0.set
+        &self.head().set
     }
 
     /// Whether both are one value, not only equal answers.
@@ -392,33 +488,37 @@ impl Flags {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    fn head(&self) -> &Head {
+        &self.0.head
+    }
+
     #[inline]
     fn is_on(&self, number: u32) -> bool {
         self.0.words[number as usize / 64].load(Ordering::Relaxed) >> (number % 64) & 1 == 1
     }
 
     fn is_killed(&self, name: &str) -> bool {
-        self.0.set.number(name).is_some_and(|number| self.0.set.is_killed(number))
-            || self.0.outer.as_ref().is_some_and(|outer| outer.is_killed(name))
+        self.set().number(name).is_some_and(|number| self.set().is_killed(number))
+            || self.outer().is_some_and(|outer| outer.is_killed(name))
     }
 
     fn is_hidden(&self, name: &str) -> bool {
-        self.0.set.number(name).is_some_and(|number| self.0.set.is_hidden(number))
-            || self.0.outer.as_ref().is_some_and(|outer| outer.is_hidden(name))
+        self.set().number(name).is_some_and(|number| self.set().is_hidden(number))
+            || self.outer().is_some_and(|outer| outer.is_hidden(name))
     }
 
     fn variant_of(&self, number: u32) -> Option<&Variant> {
-        if self.0.set.variant_slots() == 0 {
+        if self.set().variant_slots() == 0 {
             return None;
         }
-        let slot = self.0.set.variant_slot(number)?;
-        let word = self.0.words[Layout::of(&self.0.set).results + slot / 8].load(Ordering::Relaxed);
+        let slot = self.set().variant_slot(number)?;
+        let word = self.0.words[Layout::of(self.set()).results + slot / 8].load(Ordering::Relaxed);
         let position = ((word >> (slot % 8 * 8)) as u8).checked_sub(NO_VARIANT + 1)?;
-        self.0.set.definition(number)?.variants().get(usize::from(position))
+        self.set().definition(number)?.variants().get(usize::from(position))
     }
 
     fn entry(&self, number: u32) -> Entry<'_> {
-        let set = &self.0.set;
+        let set = self.set();
         Entry {
             name: set.name(number),
             enabled: self.is_on(number),
@@ -428,7 +528,7 @@ impl Flags {
     }
 
     fn read_word(&self, number: u32) -> &AtomicU64 {
-        let layout = Layout::of(&self.0.set);
+        let layout = Layout::of(self.set());
         &self.0.words[layout.results + layout.variants + number as usize / 64]
     }
 
@@ -438,6 +538,19 @@ impl Flags {
         // A mark that is there needs no exclusive cache line.
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::Relaxed);
+            self.record(self.set().name(number));
+        }
+    }
+
+    /// Where a name is asked for that the set does not know.
+    fn asked_outside(&self, name: &str) -> Option<&Self> {
+        self.record(name);
+        self.outer()
+    }
+
+    fn record(&self, name: &str) {
+        if let Some(recorder) = &self.head().recorder {
+            recorder.asked(name);
         }
     }
 
@@ -446,10 +559,10 @@ impl Flags {
     }
 
     fn mark_all_read(&self) {
-        for number in (0..self.0.set.len() as u32).step_by(64) {
+        for number in (0..self.set().len() as u32).step_by(64) {
             self.read_word(number).store(u64::MAX, Ordering::Relaxed);
         }
-        if let Some(outer) = &self.0.outer {
+        if let Some(outer) = self.outer() {
             outer.mark_all_read();
         }
     }
@@ -473,34 +586,3 @@ impl fmt::Debug for Flags {
         f.debug_struct("Flags").field("version", &self.version()).field("active", &active).finish_non_exhaustive()
     }
 }
-
-/// One flag's answer, from [`Flags::iter`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Entry<'a> {
-    /// The flag's name.
-    pub name: &'a str,
-    /// Whether it is on for the caller.
-    pub enabled: bool,
-    /// The variant served, if the flag is on and has variants.
-    pub variant: Option<&'a str>,
-    /// Whether the flag is never to be named to clients.
-    pub is_hidden: bool,
-}
-
-/// A variant's value is not of the type asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WrongType {
-    /// The flag's name.
-    pub flag: String,
-    reason: String,
-}
-
-impl fmt::Display for WrongType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "flag {:?}: the value of the variant served is of another type: {}", self.flag, self.reason)
-    }
-}
-
-impl std::error::Error for WrongType {}

@@ -21,8 +21,9 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn new(body: B, flags: Flags) -> Self {
-        Self { body: InFlags::new(body, Some(flags)) }
+    /// Without flags the body is as it was.
+    pub(super) fn new(body: B, flags: Option<Flags>) -> Self {
+        Self { body: InFlags::new(body, flags) }
     }
 }
 

@@ -19,6 +19,11 @@ pub struct RequestCounts {
     pub late_evaluations: u64,
     /// Flags left out of `X-Active-Flags` because the header would have been too long.
     pub omitted_from_header: u64,
+    /// Override tokens that were refused: not signed, changed, expired, for another user, or too long.
+    pub refused_overrides: u64,
+    /// Decisions of calling services that were refused: not signed, changed, expired, from another
+    /// service, too long, or on two lines.
+    pub refused_decisions: u64,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +32,8 @@ pub(super) struct Counters {
     pub(super) refused_groups: AtomicU64,
     pub(super) late_evaluations: AtomicU64,
     pub(super) omitted_from_header: AtomicU64,
+    pub(super) refused_overrides: AtomicU64,
+    pub(super) refused_decisions: AtomicU64,
 }
 
 impl Counters {
@@ -36,6 +43,8 @@ impl Counters {
             refused_groups: self.refused_groups.load(Ordering::Relaxed),
             late_evaluations: self.late_evaluations.load(Ordering::Relaxed),
             omitted_from_header: self.omitted_from_header.load(Ordering::Relaxed),
+            refused_overrides: self.refused_overrides.load(Ordering::Relaxed),
+            refused_decisions: self.refused_decisions.load(Ordering::Relaxed),
         }
     }
 }

@@ -5,18 +5,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use http::{Request, Response};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::body::ResponseBody;
+use super::caches::Directives;
 use super::counts::count;
 use super::header;
 use super::layer::Config;
 use super::service::{Answering, Asked};
-use super::{refresh, scope};
+use super::{caches, refresh, scope};
 use crate::engine::{Flags, Reason};
 use crate::source::Evaluation;
 
@@ -46,6 +48,11 @@ pin_project! {
             future: TaskLocalFuture<Flags, S::Future>,
             flags: Flags,
             answering: Answering,
+        },
+        /// A request that the layer leaves alone.
+        Skipped {
+            #[pin]
+            future: S::Future,
         },
     }
 }
@@ -89,10 +96,7 @@ impl<S, B> Waiting<S, B> {
                 }
             }
         };
-        Poll::Ready(match &self.asked.outer {
-            Some(outer) => flags.inside(outer),
-            None => flags,
-        })
+        Poll::Ready(self.asked.settle(flags))
     }
 }
 
@@ -102,6 +106,11 @@ where
 {
     pub(super) fn running(future: S::Future, flags: Flags, answering: Answering, config: Arc<Config>) -> Self {
         Self { state: State::running(future, flags, answering), config }
+    }
+
+    /// For a request that the layer leaves alone.
+    pub(super) fn without_flags(future: S::Future, config: Arc<Config>) -> Self {
+        Self { state: State::Skipped { future }, config }
     }
 
     pub(super) fn waiting(waiting: Box<Waiting<S, B>>, config: Arc<Config>) -> Self {
@@ -142,7 +151,11 @@ where
                 }
                 StateProjection::Running { future, flags, answering } => {
                     let outcome = ready!(future.poll(cx));
-                    return Poll::Ready(outcome.map(|response| finish(response, flags, *answering, this.config)));
+                    return Poll::Ready(outcome.map(|response| finish(response, flags, answering, this.config)));
+                }
+                StateProjection::Skipped { future } => {
+                    let outcome = ready!(future.poll(cx));
+                    return Poll::Ready(outcome.map(|response| response.map(|body| ResponseBody::new(body, None))));
                 }
             }
         }
@@ -152,20 +165,59 @@ where
 fn finish<R>(
     mut response: Response<R>,
     flags: &Flags,
-    answering: Answering,
+    answering: &mut Answering,
     config: &Config,
 ) -> Response<ResponseBody<R>> {
     if answering.is_nested {
+        finish_headers(response.headers_mut(), flags, answering, config);
         response.extensions_mut().get_or_insert_with(|| flags.clone());
     } else {
         // What the handler saw may be the answers of a layer inside this one.
         let seen = response.extensions().get::<Flags>().unwrap_or(flags).clone();
-        header::write(response.headers_mut(), &seen, answering.is_header_wanted, config.header_limit, &config.counters);
+        finish_headers(response.headers_mut(), &seen, answering, config);
         if config.is_in_response {
             response.extensions_mut().insert(seen);
         }
     }
-    response.map(|body| ResponseBody::new(body, flags.clone()))
+    response.map(|body| ResponseBody::new(body, Some(flags.clone())))
+}
+
+fn finish_headers(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answering, config: &Config) {
+    finish_overrides(headers, seen, answering);
+    let is_named = !answering.is_nested
+        && header::write(headers, seen, answering.header, config.header_limit, &config.counters)
+        && seen.has_active_of_caller();
+    let is_read = seen.has_read_of_caller();
+    if config.is_told_to_caches && (is_read || is_named) {
+        if answering.is_by_headers {
+            caches::vary(headers, &config.identity.vary);
+        }
+        if seen.context().visitor().is_some() {
+            caches::vary(headers, &HeaderValue::from_static("cookie"));
+        }
+        if is_read {
+            caches::make_private(headers, Directives::of(headers));
+        }
+    }
+    if let Some(cookie) = answering.visitor_cookie.take() {
+        let directives = Directives::of(headers);
+        if !directives.is_shared {
+            caches::make_private(headers, directives);
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+fn finish_overrides(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answering) {
+    let overrides = seen.overrides();
+    if answering.is_overridden || !overrides.is_empty() {
+        header::write_overrides(headers, &overrides);
+        caches::forbid(headers);
+    }
+    if let Some(cookie) = answering.override_cookie.take() {
+        caches::forbid(headers);
+        headers.append(SET_COOKIE, cookie);
+    }
 }
 
 impl<S, B> fmt::Debug for ResponseFuture<S, B>

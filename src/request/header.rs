@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::caches::Directives;
 use super::counts::Counters;
+use crate::engine::Entry;
 use crate::engine::Flags;
 
 static X_ACTIVE_FLAGS: HeaderName = HeaderName::from_static("x-active-flags");
+static X_FLAG_OVERRIDES: HeaderName = HeaderName::from_static("x-flag-overrides");
 static X_ACTIVE_FLAGS_OMITTED: HeaderName = HeaderName::from_static("x-active-flags-omitted");
 
 /// On which responses `X-Active-Flags` stands.
@@ -37,6 +39,8 @@ pub enum HeaderPolicy {
     All,
     /// On none.
     None,
+    /// On all responses, with those active flags alone that were read before the response began.
+    Read,
     /// On responses to requests that the predicate accepts; from [`HeaderPolicy::when`].
     #[non_exhaustive]
     When(Arc<dyn Fn(&Parts) -> bool + Send + Sync>),
@@ -48,11 +52,12 @@ impl HeaderPolicy {
         Self::When(Arc::new(accepts))
     }
 
-    pub(super) fn accepts(&self, request: &Parts) -> bool {
+    pub(super) fn wants(&self, request: &Parts) -> Wanted {
         match self {
-            Self::All => true,
-            Self::None => false,
-            Self::When(accepts) => accepts(request),
+            Self::All => Wanted::All,
+            Self::Read => Wanted::Read,
+            Self::When(accepts) if accepts(request) => Wanted::All,
+            Self::None | Self::When(_) => Wanted::None,
         }
     }
 }
@@ -61,24 +66,35 @@ impl std::fmt::Debug for HeaderPolicy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::All => "All",
+            Self::Read => "Read",
             Self::None => "None",
             Self::When(_) => "When(..)",
         })
     }
 }
 
+/// Which flags the header names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    None,
+    Read,
+    All,
+}
+
 /// Takes away what a handler or a service behind it brought along, and writes the header if it is
-/// wanted and the response is not meant for everybody.
-pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, is_wanted: bool, limit: usize, counters: &Counters) {
-    if !is_wanted {
+/// wanted and the response is not meant for everybody. Says whether it is there.
+pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, wanted: Wanted, limit: usize, counters: &Counters) -> bool {
+    if wanted == Wanted::None {
         // Looking at the few names that are there is cheaper than hashing two.
         while let Some(name) = headers.keys().find(|name| *name == X_ACTIVE_FLAGS || *name == X_ACTIVE_FLAGS_OMITTED) {
             let name = name.clone();
             headers.remove(name);
         }
-        return;
+        return false;
     }
-    let line = if is_shared(headers) { Line::default() } else { Line::of(flags, limit) };
+    let is_shared = Directives::of(headers).is_shared;
+    let line = if is_shared { Line::default() } else { Line::of(flags, wanted == Wanted::Read, limit) };
+    let is_written = line.value.is_some();
     match line.value {
         Some(value) => {
             headers.insert(&X_ACTIVE_FLAGS, value);
@@ -93,16 +109,22 @@ pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, is_wanted: bool, lim
     } else {
         headers.remove(&X_ACTIVE_FLAGS_OMITTED);
     }
+    is_written
 }
 
-/// Whether a cache may serve the response to somebody else.
-fn is_shared(headers: &HeaderMap) -> bool {
-    headers.get_all(CACHE_CONTROL).iter().any(|value| {
-        value.as_bytes().split(|&byte| byte == b',').any(|directive| {
-            let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
-            name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
+/// Says which flags a tester has forced, and how.
+pub(super) fn write_overrides(headers: &mut HeaderMap, overrides: &[Entry<'_>]) {
+    let visible = overrides.iter().filter(|entry| !entry.is_hidden);
+    let line: Vec<String> = visible
+        .map(|entry| {
+            let answer = entry.variant.unwrap_or(if entry.enabled { "on" } else { "off" });
+            format!("{}={answer}", entry.name)
         })
-    })
+        .collect();
+    match HeaderValue::try_from(line.join(",")) {
+        Ok(line) if !line.is_empty() => headers.insert(&X_FLAG_OVERRIDES, line),
+        _ => headers.remove(&X_FLAG_OVERRIDES),
+    };
 }
 
 /// The header's value and how many flags did not fit.
@@ -115,9 +137,9 @@ struct Line {
 impl Line {
     /// The longest prefix of the sorted list that takes at most `limit` bytes. Measured first and
     /// written after, into one buffer of that size.
-    fn of(flags: &Flags, limit: usize) -> Self {
+    fn of(flags: &Flags, is_read_only: bool, limit: usize) -> Self {
         let (mut size, mut taken, mut omitted) = (0, 0, 0_u64);
-        flags.for_each_visible(|name, variant| {
+        flags.for_each_visible(is_read_only, |name, variant| {
             let separator = usize::from(taken > 0);
             let with_this = size + separator + name.len() + variant.map_or(0, |variant| 1 + variant.len());
             if omitted > 0 || with_this > limit {
@@ -132,7 +154,7 @@ impl Line {
         }
         let mut buffer = Vec::with_capacity(size);
         let mut left = taken;
-        flags.for_each_visible(|name, variant| {
+        flags.for_each_visible(is_read_only, |name, variant| {
             if left > 0 {
                 if left < taken {
                     buffer.push(b',');

@@ -30,6 +30,8 @@ pub(super) struct Identity {
     pub(super) headers: Headers,
     pub(super) user_header: HeaderName,
     pub(super) groups_header: HeaderName,
+    /// Both names, as `Vary` has them.
+    pub(super) vary: HeaderValue,
     /// Whether somebody was told that untrusted headers name the caller.
     has_warned: Arc<AtomicBool>,
 }
@@ -50,30 +52,38 @@ impl Default for Identity {
             headers: Headers::Unsaid,
             user_header: X_USER_ID.clone(),
             groups_header: X_USER_GROUPS.clone(),
+            vary: HeaderValue::from_static("x-user-id, x-user-groups"),
             has_warned: Arc::default(),
         }
     }
 }
 
 impl Identity {
-    /// The caller; where nothing names one, the caller of the layer around, or an anonymous one.
-    pub(super) fn of(&self, request: &Parts, outer: Option<&Context>, counters: &Counters) -> Context {
+    /// The header that holds the user id, and the one that holds the groups.
+    pub(super) fn set_headers(&mut self, user: HeaderName, groups: HeaderName) {
+        // Names of headers are values of headers.
+        if let Ok(vary) = HeaderValue::try_from(format!("{user}, {groups}")) {
+            self.vary = vary;
+        }
+        (self.user_header, self.groups_header) = (user, groups);
+    }
+
+    /// The caller, and whether headers were looked at; where nothing names one, the caller of the layer
+    /// around, or an anonymous one.
+    pub(super) fn of(&self, request: &Parts, outer: Option<&Context>, counters: &Counters) -> (Context, bool) {
         if let Some(context) = request.extensions.get::<Context>() {
-            return context.clone();
+            return (context.clone(), false);
         }
         if let Some(context) = self.closure.as_ref().and_then(|identify| identify(request)) {
-            return context;
+            return (context, false);
         }
         let may_read_headers = match self.headers {
             Headers::Unsaid => self.closure.is_none() && outer.is_none(),
             Headers::Trusted => true,
             Headers::Ignored => false,
         };
-        may_read_headers
-            .then(|| self.named_by_headers(&request.headers, counters))
-            .flatten()
-            .or_else(|| outer.cloned())
-            .unwrap_or_default()
+        let named = if may_read_headers { self.named_by_headers(&request.headers, counters) } else { None };
+        (named.or_else(|| outer.cloned()).unwrap_or_default(), may_read_headers)
     }
 
     /// The caller whom headers name; `None` where neither header is there.

@@ -12,6 +12,10 @@ use super::counts::{Counters, RequestCounts};
 use super::header::HeaderPolicy;
 use super::identity::{Headers, Identity};
 use super::service::FlagService;
+#[cfg(feature = "overrides")]
+use super::signed::{AcceptDecisions, Overrides};
+#[cfg(feature = "visitors")]
+use super::visitors::Visitors;
 use crate::engine::{Context, Instant};
 use crate::source::Source;
 
@@ -24,6 +28,8 @@ pub struct FlagLayer {
     config: Arc<Config>,
 }
 
+type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
+
 /// What all services of a layer share.
 #[derive(Clone)]
 pub(super) struct Config {
@@ -32,6 +38,14 @@ pub(super) struct Config {
     pub(super) header_policy: HeaderPolicy,
     pub(super) header_limit: usize,
     pub(super) is_in_response: bool,
+    pub(super) is_told_to_caches: bool,
+    pub(super) skip: Option<Arc<Predicate>>,
+    #[cfg(feature = "overrides")]
+    pub(super) overrides: Option<Overrides>,
+    #[cfg(feature = "overrides")]
+    pub(super) accepted: Option<AcceptDecisions>,
+    #[cfg(feature = "visitors")]
+    pub(super) visitors: Option<Visitors>,
     pub(super) deadline: Duration,
     pub(super) clock: Arc<dyn Fn() -> Instant + Send + Sync>,
     pub(super) counters: Arc<Counters>,
@@ -46,6 +60,14 @@ impl FlagLayer {
             header_policy: HeaderPolicy::default(),
             header_limit: 1024,
             is_in_response: false,
+            is_told_to_caches: true,
+            skip: None,
+            #[cfg(feature = "overrides")]
+            overrides: None,
+            #[cfg(feature = "overrides")]
+            accepted: None,
+            #[cfg(feature = "visitors")]
+            visitors: None,
             deadline: Duration::from_millis(50),
             clock: Arc::new(|| Instant::from(SystemTime::now())),
             counters: Arc::default(),
@@ -94,12 +116,18 @@ impl FlagLayer {
 
     /// The header that holds the user id; `X-User-ID` unless set.
     pub fn user_header(self, name: HeaderName) -> Self {
-        self.configured(|config| config.identity.user_header = name)
+        self.configured(|config| {
+            let groups = config.identity.groups_header.clone();
+            config.identity.set_headers(name, groups);
+        })
     }
 
     /// The header that holds the groups, comma separated; `X-User-Groups` unless set.
     pub fn groups_header(self, name: HeaderName) -> Self {
-        self.configured(|config| config.identity.groups_header = name)
+        self.configured(|config| {
+            let user = config.identity.user_header.clone();
+            config.identity.set_headers(user, name);
+        })
     }
 
     /// On which responses `X-Active-Flags` stands; on all unless set.
@@ -117,6 +145,52 @@ impl FlagLayer {
     /// around this one: access logs, say.
     pub fn flags_in_response(self) -> Self {
         self.configured(|config| config.is_in_response = true)
+    }
+
+    /// Leaves `Vary` and `Cache-Control` alone: for applications that tell caches themselves what depends
+    /// on whom. See the [module documentation](crate::request).
+    pub fn leave_cache_headers(self) -> Self {
+        self.configured(|config| config.is_told_to_caches = false)
+    }
+
+    /// Decides nothing for requests that the predicate accepts: health checks, assets. They cost a branch
+    /// and have no scope, so that reading a flag there is a read outside of any request.
+    ///
+    /// ```
+    /// use tower_flags::{FlagLayer, Memory};
+    ///
+    /// let layer = FlagLayer::new(Memory::new()).skip(|request| {
+    ///     let path = request.uri.path();
+    ///     path == "/health" || path.starts_with("/assets/")
+    /// });
+    /// # let _ = layer;
+    /// ```
+    ///
+    /// A router that is nested under a path has its own part of the path here.
+    pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.configured(|config| config.skip = Some(Arc::new(predicate)))
+    }
+
+    /// Lets testers force flags by signed tokens. Off unless set.
+    #[cfg(feature = "overrides")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
+    pub fn overrides(self, overrides: Overrides) -> Self {
+        self.configured(|config| config.overrides = Some(overrides))
+    }
+
+    /// Takes over what the calling service has decided. Off unless set.
+    #[cfg(feature = "overrides")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
+    pub fn accept_decisions(self, accepted: AcceptDecisions) -> Self {
+        self.configured(|config| config.accepted = Some(accepted))
+    }
+
+    /// Gives anonymous callers an id in a cookie, so that partial rollouts stay with their browser. Off
+    /// unless set.
+    #[cfg(feature = "visitors")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "visitors")))]
+    pub fn visitors(self, visitors: Visitors) -> Self {
+        self.configured(|config| config.visitors = Some(visitors))
     }
 
     /// How long a source that is not ready may take; 50 ms unless set.

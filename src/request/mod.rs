@@ -68,17 +68,25 @@
 //! the inner service, and a source that fails or is late turns flags off, not requests away.
 
 mod body;
+mod caches;
 mod carry;
+#[cfg(any(feature = "overrides", feature = "visitors"))]
+mod cookie;
 mod counts;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;
+mod gate;
 mod header;
 mod identity;
 mod layer;
 mod refresh;
 mod scope;
 mod service;
+#[cfg(feature = "overrides")]
+mod signed;
+#[cfg(feature = "visitors")]
+mod visitors;
 
 pub use body::ResponseBody;
 pub use carry::{FlagsExt, InFlags, spawn, spawn_blocking};
@@ -86,7 +94,16 @@ pub use counts::RequestCounts;
 #[cfg(feature = "axum")]
 pub use extract::FlagsRejection;
 pub use future::ResponseFuture;
+pub use gate::{Closed, Fallback, NotFound, RequireFlag, RequireFlagFuture, RequireFlagService};
 pub use header::HeaderPolicy;
 pub use layer::FlagLayer;
 pub use scope::{OutOfScope, flag, panic_out_of_scope, reads_out_of_scope, try_flag, variant};
 pub use service::FlagService;
+#[cfg(feature = "overrides")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
+pub use signed::{
+    AcceptDecisions, OverrideToken, Overrides, SendDecisions, SendDecisionsService, SigningKey, TokenTooLong, WeakKey,
+};
+#[cfg(feature = "visitors")]
+#[cfg_attr(docsrs, doc(cfg(feature = "visitors")))]
+pub use visitors::Visitors;

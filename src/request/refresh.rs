@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::counts::count;
 use super::layer::Config;
+use super::service::force;
 use crate::engine::Flags;
 use crate::source::{Evaluation, Source};
 
@@ -25,7 +26,8 @@ impl Flags {
     ///
     /// The same value comes back where no layer has made it, where the layer and all services of it are
     /// gone, and where the source is not ready within the layer's deadline. With our own sources nothing
-    /// is waited for.
+    /// is waited for. What a tester or the calling service has forced for the request stays forced,
+    /// as far as the new rules allow it.
     ///
     /// ```
     /// # use tower_flags::{Context, Flags};
@@ -51,6 +53,7 @@ impl Flags {
                 }
             },
         };
+        let flags = force(flags, self.requested());
         let flags = match self.outer() {
             // A layer inside a layer inside a layer: the depth is that of the application's routers.
             Some(outer) => flags.inside(&Box::pin(outer.refresh()).await),

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
-use crate::engine::Flags;
+use crate::engine::{Declared, FlagName, Flags, Readable};
 
 tokio::task_local! {
     pub(super) static CURRENT: Flags;
@@ -38,7 +38,8 @@ impl<T> Future for Held<T> {
 
 /// Whether the flag is on for the caller of the current request.
 ///
-/// `false` for names that no flag has. Outside of any request it is `false` too, is counted
+/// `false` for names that no flag has, and the declared default for [declared](crate::declare_flags)
+/// flags. Outside of any request it is the same, is counted
 /// ([`reads_out_of_scope`]) and logged once for each place in the code, or a panic where
 /// [`panic_out_of_scope`] asks for it; [`try_flag`] tells the two apart. What is lost where is in [the limitations](crate::docs::limitations).
 ///
@@ -49,12 +50,12 @@ impl<T> Future for Held<T> {
 /// ```
 #[must_use]
 #[track_caller]
-pub fn flag(name: &str) -> bool {
-    match CURRENT.try_with(|flags| flags.is_enabled(name)) {
+pub fn flag(name: impl FlagName) -> bool {
+    match CURRENT.try_with(|flags| flags.is_enabled(&name)) {
         Ok(is_enabled) => is_enabled,
         Err(_) => {
-            read_out_of_scope(name);
-            false
+            read_out_of_scope(name.name());
+            name.default_answer()
         }
     }
 }
@@ -64,11 +65,11 @@ pub fn flag(name: &str) -> bool {
 /// Outside of any request it is `None` and counts like [`flag`].
 #[must_use]
 #[track_caller]
-pub fn variant(name: &str) -> Option<String> {
-    match CURRENT.try_with(|flags| flags.variant(name).map(str::to_owned)) {
+pub fn variant(name: impl FlagName) -> Option<String> {
+    match CURRENT.try_with(|flags| flags.variant(&name).map(str::to_owned)) {
         Ok(variant) => variant,
         Err(_) => {
-            read_out_of_scope(name);
+            read_out_of_scope(name.name());
             None
         }
     }
@@ -79,8 +80,34 @@ pub fn variant(name: &str) -> Option<String> {
 /// # Errors
 ///
 /// [`OutOfScope`] where no layer is around the current task; that is neither counted nor logged.
-pub fn try_flag(name: &str) -> Result<bool, OutOfScope> {
-    CURRENT.try_with(|flags| flags.is_enabled(name)).map_err(|_| OutOfScope)
+pub fn try_flag(name: impl FlagName) -> Result<bool, OutOfScope> {
+    CURRENT.try_with(|flags| flags.is_enabled(&name)).map_err(|_| OutOfScope)
+}
+
+impl<T: Readable> Declared<T> {
+    /// The answer for the caller of the current request, as [`Flags::get`] gives it. Outside of any
+    /// request it is the default, and counts like [`flag`].
+    ///
+    /// ```
+    /// tower_flags::declare_flags! {
+    ///     static ALL;
+    ///     /// What the pricing page shows.
+    ///     PRICING: enum Pricing { Control = "control", Higher = "higher" } = "pricing_page";
+    /// }
+    ///
+    /// assert_eq!(PRICING.get(), Pricing::Control); // there is no request here
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn get(self) -> T {
+        match CURRENT.try_with(|flags| flags.get(self)) {
+            Ok(answer) => answer,
+            Err(_) => {
+                read_out_of_scope(self.name());
+                T::default_of(self.declaration())
+            }
+        }
+    }
 }
 
 impl Flags {
@@ -137,7 +164,7 @@ pub fn reads_out_of_scope() -> u64 {
 
 #[cold]
 #[track_caller]
-fn read_out_of_scope(name: &str) {
+pub(super) fn read_out_of_scope(name: &str) {
     /// Grows by one entry for each call in the program's text, so it is bounded.
     static SEEN: Mutex<Option<HashSet<Location<'static>>>> = Mutex::new(None);
 

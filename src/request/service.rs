@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::future::{ResponseFuture, Waiting};
+use super::header::Wanted;
 use super::layer::Config;
 use super::{refresh, scope};
-use crate::engine::{Context, Flags, Instant};
+use crate::engine::{Context, Flags, Forced, ForcedBy, Instant};
 use crate::source::{Evaluation, Source};
 
 /// The service that [`FlagLayer`](super::FlagLayer) puts around another one.
@@ -41,6 +42,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
         let (mut parts, body) = request.into_parts();
+        if self.config.skip.as_ref().is_some_and(|skip| skip(&parts)) {
+            let future = self.inner.call(Request::from_parts(parts, body));
+            return ResponseFuture::without_flags(future, Arc::clone(&self.config));
+        }
         let asked = Asked::of(&parts, &self.config);
         match asked.evaluate(&*self.config.source) {
             Evaluation::Ready(flags) => {
@@ -69,36 +74,111 @@ pub(super) struct Asked {
     pub(super) now: Instant,
     /// The answers of a layer around this one.
     pub(super) outer: Option<Flags>,
+    /// What a tester or the calling service wants to be decided.
+    forced: Vec<Forced>,
     pub(super) answer: Answering,
 }
 
 /// What is to be done with the response.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Answering {
     /// Whether a layer around this one writes the header.
     pub(super) is_nested: bool,
-    pub(super) is_header_wanted: bool,
+    pub(super) header: Wanted,
+    /// Whether headers were looked at to find out who asks.
+    pub(super) is_by_headers: bool,
+    /// Whether a tester's token was accepted.
+    pub(super) is_overridden: bool,
+    pub(super) override_cookie: Option<HeaderValue>,
+    pub(super) visitor_cookie: Option<HeaderValue>,
 }
 
 impl Asked {
     fn of(parts: &Parts, config: &Config) -> Self {
         let outer = parts.extensions.get::<Flags>().cloned();
         let is_nested = outer.is_some();
-        let answer = Answering { is_nested, is_header_wanted: !is_nested && config.header_policy.accepts(parts) };
-        let context = config.identity.of(parts, outer.as_ref().map(Flags::context), &config.counters);
+        let header = if is_nested { Wanted::None } else { config.header_policy.wants(parts) };
+        let (context, is_by_headers) = config.identity.of(parts, outer.as_ref().map(Flags::context), &config.counters);
         let now = outer.as_ref().map_or_else(|| (config.clock)(), Flags::instant);
-        Self { context, now, outer, answer }
+        let answer = Answering {
+            is_nested,
+            header,
+            is_by_headers,
+            is_overridden: false,
+            override_cookie: None,
+            visitor_cookie: None,
+        };
+        let asked = Self { context, now, outer, forced: Vec::new(), answer };
+        #[cfg(feature = "visitors")]
+        let asked = asked.recognised(parts, config);
+        #[cfg(feature = "overrides")]
+        let asked = asked.with_forced(parts, config);
+        asked.known_outside()
+    }
+
+    /// An anonymous caller keeps the id that a layer around has given.
+    fn known_outside(mut self) -> Self {
+        if let Some(visitor) = self.outer.as_ref().and_then(|outer| outer.context().visitor())
+            && self.context.is_anonymous()
+            && self.context.visitor().is_none()
+        {
+            self.context = self.context.with_visitor(visitor);
+        }
+        self
+    }
+
+    #[cfg(feature = "visitors")]
+    fn recognised(mut self, parts: &Parts, config: &Config) -> Self {
+        if let Some(visitors) = &config.visitors {
+            (self.context, self.answer.visitor_cookie) = visitors.recognise(parts, self.context);
+        }
+        self
+    }
+
+    #[cfg(feature = "overrides")]
+    fn with_forced(mut self, parts: &Parts, config: &Config) -> Self {
+        if let Some(overrides) = &config.overrides {
+            let found = overrides.find(parts, &self.context, self.now, &config.counters);
+            self.forced = found.forced;
+            self.answer.is_overridden = found.is_valid;
+            self.answer.override_cookie = found.set_cookie;
+        }
+        if let Some(accepted) = &config.accepted {
+            self.forced.extend(accepted.find(&parts.headers, self.now, &config.counters));
+        }
+        self
     }
 
     /// Answers from the set that the request has pinned where there is one, else from the source.
     pub(super) fn evaluate(&self, source: &dyn Source) -> Evaluation {
-        let Some(outer) = &self.outer else { return source.evaluate(&self.context, self.now) };
-        if let Some(flags) = source.id().and_then(|id| outer.decided_by(id, &self.context)) {
-            return Evaluation::Ready(flags);
+        let pinned = self.outer.as_ref().and_then(|outer| outer.decided_by(source.id()?, &self.context));
+        if let Some(flags) = pinned {
+            return Evaluation::Ready(force(flags, &self.forced));
         }
         match source.evaluate(&self.context, self.now) {
-            Evaluation::Ready(flags) => Evaluation::Ready(flags.inside(outer)),
+            Evaluation::Ready(flags) => Evaluation::Ready(self.settle(flags)),
             pending @ Evaluation::Pending(_) => pending,
         }
     }
+
+    /// What a source has decided, with what is forced, inside of the answers of a layer around.
+    pub(super) fn settle(&self, flags: Flags) -> Flags {
+        let flags = force(flags, &self.forced);
+        match &self.outer {
+            Some(outer) => flags.inside(outer),
+            None => flags,
+        }
+    }
+}
+
+/// The answers with these flags forced too. A tester's word counts for more than a service's.
+pub(super) fn force(flags: Flags, forced: &[Forced]) -> Flags {
+    let before = flags.requested();
+    let new: Vec<Forced> = forced.iter().filter(|entry| !before.contains(entry)).cloned().collect();
+    if new.is_empty() {
+        return flags;
+    }
+    let mut all = [before, &new].concat();
+    all.sort_by_key(|entry| entry.by != ForcedBy::Override);
+    flags.with_forced(&all)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::decide::{Forced, ForcedAt};
+use super::decide::{Forced, ForcedAt, ForcedBy};
 use super::hashed::Variants;
 use super::plan::Plan;
 use super::settle::{Requirements, Settled};
@@ -142,24 +142,27 @@ impl FlagSet {
     /// Decides every flag for one caller at one instant.
     #[must_use]
     pub fn evaluate(self: &Arc<Self>, context: &Context, now: Instant) -> Flags {
-        Flags::decide(self.pinned_at(now), context.clone(), now, Box::default())
+        Flags::decide(self.pinned_at(now), context.clone(), now, Box::default(), None)
     }
 
     /// Like [`evaluate`](Self::evaluate), with some flags forced from outside (step 3 of the order
-    /// of deciding). Of several entries for one flag the first counts; unknown names are passed over.
+    /// of deciding). Of several entries for one flag the first counts; unknown names are passed over, and
+    /// so are overrides of flags that are not `overridable`.
     #[must_use]
     pub fn evaluate_forced(self: &Arc<Self>, context: &Context, now: Instant, forced: &[Forced]) -> Flags {
         let mut resolved: Vec<ForcedAt> = Vec::with_capacity(forced.len());
         for entry in forced {
             // What is refused has nothing that could be forced.
-            if let Some(flag) = self.number(&entry.flag).filter(|&flag| self.definition(flag).is_some())
+            if let Some(flag) = self.number(&entry.flag)
+                && self.definition(flag).is_some_and(|flag| entry.by != ForcedBy::Override || flag.is_overridable())
                 && resolved.iter().all(|other| other.flag != flag)
             {
                 let variant = entry.variant.as_deref().and_then(|name| self.definition(flag)?.variant_number(name));
                 resolved.push(ForcedAt { flag, enabled: entry.enabled, variant, reason: entry.by.reason() });
             }
         }
-        Flags::decide(self.pinned_at(now), context.clone(), now, resolved.into_boxed_slice())
+        let requested = (!forced.is_empty()).then(|| forced.into());
+        Flags::decide(self.pinned_at(now), context.clone(), now, resolved.into_boxed_slice(), requested)
     }
 
     /// This set with its schedules resolved for `now`.
@@ -259,12 +262,22 @@ impl FlagSet {
         &self.core.hidden
     }
 
+    /// Flags whose answer depends on who asks.
+    pub(crate) fn varying(&self) -> &Bits {
+        &self.plan.varying
+    }
+
+    /// The names of all flags, in ascending byte order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.core.names.iter().map(AsRef::as_ref)
+    }
+
     pub(crate) fn absent(&self) -> Reason {
         self.core.absent
     }
 
     pub(super) fn is_given(&self) -> bool {
-        !self.core.given_reasons.is_empty()
+        self.core.is_given()
     }
 
     pub(crate) fn given_reason(&self, number: u32) -> Option<Reason> {
@@ -335,6 +348,10 @@ impl Core {
 
     pub(super) fn len(&self) -> usize {
         self.names.len()
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        !self.given_reasons.is_empty()
     }
 
     pub(super) fn name(&self, number: u32) -> &str {

@@ -156,7 +156,7 @@ pub(super) fn bucketed<'a>(attribute: Option<&str>, context: &'a Context) -> Opt
 
     let attribute = match attribute {
         None | Some("user_id") => {
-            return Some(context.user_bytes()).filter(|user| !user.is_empty()).map(Bucketed::Text);
+            return Some(context.bucketed_bytes()).filter(|id| !id.is_empty()).map(Bucketed::Text);
         }
         Some(name) => context.attribute(name)?,
     };

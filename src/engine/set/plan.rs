@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) partial: Rollouts,
     /// Flags with rules; the percentage counts where no rule matches.
     pub(super) ruled: Box<[Share]>,
+    /// Flags whose answer depends on who asks.
+    pub(super) varying: Bits,
 }
 
 /// A flag and its percentage in force.
@@ -30,7 +32,7 @@ pub(super) struct Share {
 impl Plan {
     pub(super) fn at(core: &Core, now: Instant) -> Self {
         let (mut since, mut until): (Option<Instant>, Option<Instant>) = (None, None);
-        let mut on = Bits::zero(core.len());
+        let (mut on, mut varying) = (Bits::zero(core.len()), Bits::zero(core.len()));
         let (mut partial, mut ruled) = (Vec::new(), Vec::new());
         for (number, flag) in core.enabled_flags() {
             let percentage = match &flag.schedule {
@@ -45,6 +47,16 @@ impl Plan {
                     percentage
                 }
             };
+            // What a foreign engine says may depend on anything.
+            let is_for_all = flag.rules().is_empty()
+                && match percentage {
+                    Percentage::HUNDRED => flag.variants().is_empty(),
+                    Percentage::ZERO => flag.allowed_users.is_none() && flag.allowed_groups.is_none(),
+                    _ => false,
+                };
+            if core.is_given() || !is_for_all {
+                varying.set(number);
+            }
             let share = Share { flag: number, percentage };
             if !flag.rules().is_empty() {
                 ruled.push(share);
@@ -54,7 +66,13 @@ impl Plan {
                 partial.push((share, flag));
             }
         }
-        Self { since, until, on, partial: Rollouts::new(core, &partial), ruled: ruled.into_boxed_slice() }
+        // Each after those it requires.
+        for (flag, needs) in &core.requirements {
+            if needs.iter().any(|need| varying.get(need.flag)) {
+                varying.set(*flag);
+            }
+        }
+        Self { since, until, on, partial: Rollouts::new(core, &partial), ruled: ruled.into_boxed_slice(), varying }
     }
 
     pub(super) fn holds_at(&self, now: Instant) -> bool {

@@ -1,0 +1,400 @@
+//! Flags that the code declares, so that the compiler knows their names.
+//!
+//! [`declare_flags!`](crate::declare_flags) makes a constant of each, and a list of them all.
+
+use std::fmt;
+
+use super::flag::Kind;
+use super::flags::Flags;
+use super::instant::Day;
+use super::name::FlagName;
+use super::set::FlagSet;
+
+/// What the code says of one flag. In the list that [`declare_flags!`](crate::declare_flags) makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Declaration {
+    /// The flag's name, as the definitions have it.
+    pub name: &'static str,
+    /// What it is there for.
+    pub kind: Kind,
+    /// The doc comment, its lines joined.
+    pub description: &'static str,
+    /// Who looks after it.
+    pub owner: Option<&'static str>,
+    /// The day at whose end it should be gone, as `2027-03-01`.
+    pub expires_at: Option<&'static str>,
+    /// The answer where no usable definition says one.
+    pub default: bool,
+    /// The variants that the code knows, the first of which is the default; none for plain flags.
+    pub variants: &'static [&'static str],
+    /// The source file that declares it.
+    pub file: &'static str,
+    /// The line of the declaration.
+    pub line: u32,
+}
+
+impl Declaration {
+    /// For the macro, which checks it all when it is compiled.
+    ///
+    /// # Panics
+    ///
+    /// If the name is none that a flag can have.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(name: &'static str, description: &'static str, file: &'static str, line: u32) -> Self {
+        assert!(can_be_name(name), "a flag's name matches [A-Za-z0-9][A-Za-z0-9._-]{{0,127}}");
+        Self {
+            name,
+            kind: Kind::Release,
+            description: description.trim_ascii(),
+            owner: None,
+            expires_at: None,
+            default: false,
+            variants: &[],
+            file,
+            line,
+        }
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn owner(mut self, owner: &'static str) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// # Panics
+    ///
+    /// If it is not written as a day.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn expires_at(mut self, day: &'static str) -> Self {
+        assert!(can_be_day(day), "`expires_at` is a day, as in \"2027-03-01\"");
+        self.expires_at = Some(day);
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn default(mut self, default: bool) -> Self {
+        self.default = default;
+        self
+    }
+
+    /// # Panics
+    ///
+    /// If one of them is no name that a variant can have.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn variants(mut self, variants: &'static [&'static str]) -> Self {
+        let mut at = 0;
+        while at < variants.len() {
+            assert!(can_be_name(variants[at]), "a variant's name matches [A-Za-z0-9][A-Za-z0-9._-]{{0,127}}");
+            at += 1;
+        }
+        self.variants = variants;
+        self
+    }
+
+    /// Whether its last day is over.
+    #[must_use]
+    pub fn is_expired(&self, now: super::Instant) -> bool {
+        self.expires_at.and_then(|day| day.parse::<Day>().ok()).is_some_and(|day| day.is_over_at(now))
+    }
+}
+
+/// The same rule as for definitions, at compile time.
+const fn can_be_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let is_fit = bytes[at].is_ascii_alphanumeric() || at > 0 && matches!(bytes[at], b'.' | b'_' | b'-');
+        if !is_fit {
+            return false;
+        }
+        at += 1;
+    }
+    !bytes.is_empty() && bytes.len() <= 128
+}
+
+const fn can_be_day(day: &str) -> bool {
+    let bytes = day.as_bytes();
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return false;
+    }
+    let mut at = 0;
+    while at < 10 {
+        if at != 4 && at != 7 && !bytes[at].is_ascii_digit() {
+            return false;
+        }
+        at += 1;
+    }
+    let year = digits(bytes, 0) as u32 * 100 + digits(bytes, 2) as u32;
+    let last = match digits(bytes, 5) {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        _ => return false,
+    };
+    matches!(digits(bytes, 8), 1..=99) && digits(bytes, 8) <= last
+}
+
+const fn digits(text: &[u8], at: usize) -> u8 {
+    (text[at] - b'0') * 10 + text[at + 1] - b'0'
+}
+
+/// The variants of a flag as the code knows them: an enum from [`declare_flags!`](crate::declare_flags).
+pub trait Variants: Copy + 'static {
+    /// Every variant with its name, the default first.
+    const ALL: &'static [(&'static str, Self)];
+}
+
+/// What a declared flag reads as: `bool`, or an enum of its variants.
+pub trait Readable: Copy + 'static {
+    /// The caller's answer.
+    #[doc(hidden)]
+    fn read(flags: &Flags, declaration: &'static Declaration) -> Self;
+
+    /// The answer where nothing else says one.
+    #[doc(hidden)]
+    fn default_of(declaration: &'static Declaration) -> Self;
+}
+
+impl Readable for bool {
+    fn read(flags: &Flags, declaration: &'static Declaration) -> Self {
+        flags.is_enabled_or(declaration.name, declaration.default)
+    }
+
+    fn default_of(declaration: &'static Declaration) -> Self {
+        declaration.default
+    }
+}
+
+impl<T: Variants> Readable for T {
+    fn read(flags: &Flags, declaration: &'static Declaration) -> Self {
+        let served = flags.variant(declaration.name);
+        let known = served.and_then(|served| T::ALL.iter().find(|(name, _)| *name == served));
+        known.map_or_else(|| Self::default_of(declaration), |(_, variant)| *variant)
+    }
+
+    fn default_of(_: &'static Declaration) -> Self {
+        // The macro lets no enum without variants through.
+        T::ALL[0].1
+    }
+}
+
+/// A flag that the code declares, from [`declare_flags!`](crate::declare_flags): a name that the
+/// compiler checks, and the type of its answer.
+pub struct Declared<T = bool> {
+    declaration: &'static Declaration,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T> Declared<T> {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(declaration: &'static Declaration) -> Self {
+        Self { declaration, of: std::marker::PhantomData }
+    }
+
+    /// What the code says of it.
+    #[must_use]
+    pub const fn declaration(&self) -> &'static Declaration {
+        self.declaration
+    }
+}
+
+impl<T> Clone for Declared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Declared<T> {}
+
+impl<T> fmt::Debug for Declared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Declared").field(&self.declaration.name).finish()
+    }
+}
+
+impl<T> FlagName for Declared<T> {
+    fn name(&self) -> &str {
+        self.declaration.name
+    }
+
+    fn default_answer(&self) -> bool {
+        self.declaration.default
+    }
+}
+
+impl Flags {
+    /// The answer of a declared flag in its own type: `bool`, or the enum of its variants.
+    ///
+    /// A `bool` is the declared default where no usable definition says otherwise. An enum is its first
+    /// variant there, where the flag is off, and where a variant is served that the enum does not have.
+    ///
+    /// ```
+    /// use tower_flags::{Context, Flags, declare_flags};
+    ///
+    /// declare_flags! {
+    ///     static ALL;
+    ///     /// What the pricing page shows.
+    ///     PRICING: enum Pricing { Control = "control", Higher = "higher" } = "pricing_page";
+    /// }
+    ///
+    /// let flags = Flags::builder().variant("pricing_page", "higher", 1.2).build(Context::anonymous());
+    /// assert_eq!(flags.get(PRICING), Pricing::Higher);
+    /// ```
+    #[must_use]
+    pub fn get<T: Readable>(&self, flag: Declared<T>) -> T {
+        T::read(self, flag.declaration)
+    }
+}
+
+/// What code and rules know differently, from [`FlagSet::differences`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Differences {
+    /// Declared in code and not in the set: reads give their defaults.
+    pub unknown: Vec<&'static Declaration>,
+    /// In the set and declared nowhere: code by name, or a leftover.
+    pub undeclared: Vec<String>,
+    /// In both, with variants that only one of them knows.
+    pub other_variants: Vec<OtherVariants>,
+}
+
+/// A flag whose variants differ between code and rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OtherVariants {
+    /// What the code says.
+    pub declaration: &'static Declaration,
+    /// Variants that the rules have and the enum does not: they read as its first one.
+    pub only_in_rules: Vec<String>,
+    /// Variants that the enum has and the rules do not: nobody is served them.
+    pub only_in_code: Vec<&'static str>,
+}
+
+impl Differences {
+    /// Whether code and rules agree.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.unknown.is_empty() && self.undeclared.is_empty() && self.other_variants.is_empty()
+    }
+}
+
+/// One line each: what, where, and what it means.
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for declaration in &self.unknown {
+            let Declaration { name, file, line, .. } = declaration;
+            writeln!(f, "{file}:{line}: no rules have flag {name:?}: it reads as its default")?;
+        }
+        for OtherVariants { declaration, only_in_rules, only_in_code } in &self.other_variants {
+            let Declaration { name, file, line, .. } = declaration;
+            if !only_in_rules.is_empty() {
+                writeln!(
+                    f,
+                    "{file}:{line}: flag {name:?} has variants that the code does not know: {only_in_rules:?}"
+                )?;
+            }
+            if !only_in_code.is_empty() {
+                writeln!(f, "{file}:{line}: flag {name:?} has no variants {only_in_code:?}: nobody is served them")?;
+            }
+        }
+        for name in &self.undeclared {
+            writeln!(f, "flag {name:?} is declared nowhere")?;
+        }
+        Ok(())
+    }
+}
+
+impl FlagSet {
+    /// Compares the set with the lists of declarations that the parts of an application hand in.
+    ///
+    /// ```
+    /// use tower_flags::{Document, FlagSet, Instant, declare_flags};
+    ///
+    /// declare_flags! {
+    ///     static SHOP_FLAGS;
+    ///     /// One-page checkout.
+    ///     NEW_CHECKOUT: bool = "new_checkout";
+    /// }
+    ///
+    /// let set = FlagSet::compile(&Document::from_json(r#"{"flags": {"old_cart": true}}"#)?, Instant::MIN);
+    /// let differences = set.differences(&[SHOP_FLAGS]);
+    /// assert_eq!(differences.unknown[0].name, "new_checkout");
+    /// assert_eq!(differences.undeclared, ["old_cart"]);
+    /// # Ok::<(), tower_flags::Problem>(())
+    /// ```
+    #[must_use]
+    pub fn differences(&self, lists: &[&[&'static Declaration]]) -> Differences {
+        let declared = || lists.iter().copied().flatten().copied();
+        let mut differences = Differences {
+            unknown: declared().filter(|declaration| self.number(declaration.name).is_none()).collect(),
+            undeclared: self
+                .names()
+                .filter(|name| declared().all(|declaration| declaration.name != *name))
+                .map(str::to_owned)
+                .collect(),
+            other_variants: Vec::new(),
+        };
+        for declaration in declared().filter(|declaration| !declaration.variants.is_empty()) {
+            let Some(flag) = self.flag(declaration.name) else { continue };
+            let in_rules = || flag.variants().iter().map(super::flag::Variant::name);
+            let only_in_rules: Vec<String> =
+                in_rules().filter(|name| !declaration.variants.contains(name)).map(str::to_owned).collect();
+            let only_in_code: Vec<&'static str> =
+                declaration.variants.iter().copied().filter(|name| in_rules().all(|other| other != *name)).collect();
+            if !only_in_rules.is_empty() || !only_in_code.is_empty() {
+                differences.other_variants.push(OtherVariants { declaration, only_in_rules, only_in_code });
+            }
+        }
+        differences
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::is_name;
+
+    #[test]
+    fn declarations_take_the_names_that_definitions_take() {
+        let long = "a".repeat(128);
+        for name in ["a", "A9._-", "9", "", "-a", ".a", "a b", "ä", long.as_str(), &format!("{long}b")] {
+            assert_eq!(can_be_name(name), is_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn declarations_take_the_days_that_definitions_take() {
+        for day in [
+            "2027-03-01",
+            "2028-02-29",
+            "2027-02-29",
+            "2000-02-29",
+            "2100-02-29",
+            "2027-03-00",
+            "2027-03-31",
+            "2027-04-31",
+            "2027-13-01",
+            "2027-00-10",
+            "2027-3-1",
+            "soon",
+            "",
+        ] {
+            assert_eq!(can_be_day(day), day.parse::<Day>().is_ok(), "{day:?}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Routes that are there for those alone whose flags are on.
+
+use std::fmt;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use http::{Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::scope;
+use crate::engine::{FlagName, Flags};
+
+/// Hides a route from callers whose flags are not as required: they get what a path gets that does
+/// not exist.
+///
+/// It **hides and does not authorise**: percentages let people in whom nobody has chosen, and headers that
+/// name the caller can be forged unless a proxy takes care. Check permissions in the route all the same.
+///
+/// ```
+/// use axum::routing::{any_service, get};
+/// use axum::Router;
+/// use tower_flags::{FlagLayer, Memory, RequireFlag};
+/// use tower_layer::Layer;
+///
+/// async fn beta() -> &'static str {
+///     "welcome"
+/// }
+///
+/// let hidden = RequireFlag::new("beta_page").layer(get(beta));
+/// let app: Router = Router::new().route("/beta", any_service(hidden)).layer(FlagLayer::new(Memory::new()));
+/// ```
+///
+/// While it is closed the answer is 404 without a body, which is axum's own for paths that it does not
+/// know. Where the application has a fallback, give the same one to [`fallback`](Self::fallback): a layer
+/// cannot find it.
+///
+/// With `any_service` as above that holds for every method. Under `route_layer` it holds for the methods
+/// that the route has: to answers about others axum adds `Allow` by itself, after every layer, and so gives the
+/// route away. One difference is there by intent: what caches are told about flags that were read,
+/// `Vary` and `Cache-Control`.
+///
+/// The layer that decides, [`FlagLayer`](crate::FlagLayer), goes around this one. Without it every gate is
+/// closed, which counts as a read out of scope.
+#[derive(Clone)]
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct RequireFlag<F = NotFound> {
+    conditions: Arc<[Condition]>,
+    fallback: F,
+}
+
+/// The answer of a closed gate unless another is given: 404 without a body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NotFound;
+
+/// A service that answers in the place of a closed gate, from [`RequireFlag::fallback`].
+#[derive(Clone, Copy, Debug)]
+pub struct Fallback<S>(S);
+
+#[derive(Clone, Debug)]
+enum Condition {
+    All(Vec<Name>),
+    Any(Vec<Name>),
+    None(Vec<Name>),
+    Variant(Name, String),
+}
+
+/// A name with the answer that its declaration gives.
+#[derive(Clone, Debug)]
+struct Name {
+    name: String,
+    default: bool,
+}
+
+impl Name {
+    fn of(name: impl FlagName) -> Self {
+        Self { name: name.name().to_owned(), default: name.default_answer() }
+    }
+
+    fn all(names: impl IntoIterator<Item: FlagName>) -> Vec<Self> {
+        names.into_iter().map(Self::of).collect()
+    }
+
+    fn is_on(&self, flags: &Flags) -> bool {
+        flags.is_enabled_or(&self.name, self.default)
+    }
+}
+
+impl Condition {
+    fn holds(&self, flags: &Flags) -> bool {
+        let is_on = |name: &Name| name.is_on(flags);
+        match self {
+            Self::All(names) => names.iter().all(is_on),
+            Self::Any(names) => names.iter().any(is_on),
+            Self::None(names) => !names.iter().any(is_on),
+            Self::Variant(name, variant) => flags.variant(&name.name) == Some(variant),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::All(names) | Self::Any(names) | Self::None(names) => names.first().map_or("", |name| &name.name),
+            Self::Variant(name, _) => &name.name,
+        }
+    }
+}
+
+impl RequireFlag {
+    /// Open while the flag is on.
+    pub fn new(flag: impl FlagName) -> Self {
+        Self::of(Condition::All(vec![Name::of(flag)]))
+    }
+
+    /// Open while all of them are on; with no names, always.
+    pub fn all_of(flags: impl IntoIterator<Item: FlagName>) -> Self {
+        Self::of(Condition::All(Name::all(flags)))
+    }
+
+    /// Open while at least one of them is on; with no names, never.
+    pub fn any_of(flags: impl IntoIterator<Item: FlagName>) -> Self {
+        Self::of(Condition::Any(Name::all(flags)))
+    }
+
+    /// Open while none of them is on: for what a flag replaces.
+    pub fn none_of(flags: impl IntoIterator<Item: FlagName>) -> Self {
+        Self::of(Condition::None(Name::all(flags)))
+    }
+
+    /// Open while the caller is served this variant.
+    pub fn variant(flag: impl FlagName, variant: impl Into<String>) -> Self {
+        Self::of(Condition::Variant(Name::of(flag), variant.into()))
+    }
+
+    fn of(condition: Condition) -> Self {
+        Self { conditions: Arc::new([condition]), fallback: NotFound }
+    }
+
+    /// Answers with this service while it is closed: the application's own page for what does not exist.
+    ///
+    /// ```
+    /// use axum::handler::HandlerWithoutStateExt;
+    /// use axum::http::StatusCode;
+    /// use axum::routing::{any_service, get};
+    /// use axum::Router;
+    /// use tower_flags::{FlagLayer, Memory, RequireFlag};
+    /// use tower_layer::Layer;
+    ///
+    /// async fn nothing_here() -> (StatusCode, &'static str) {
+    ///     (StatusCode::NOT_FOUND, "nothing here")
+    /// }
+    ///
+    /// let gate = RequireFlag::new("beta_page").fallback(nothing_here.into_service());
+    /// let app: Router = Router::new()
+    ///     .route("/beta", any_service(gate.layer(get(|| async { "welcome" }))))
+    ///     .fallback(nothing_here)
+    ///     .layer(FlagLayer::new(Memory::new()));
+    /// ```
+    pub fn fallback<S>(self, service: S) -> RequireFlag<Fallback<S>> {
+        RequireFlag { conditions: self.conditions, fallback: Fallback(service) }
+    }
+}
+
+impl<F> RequireFlag<F> {
+    /// Open while both are. The fallback is this one's.
+    pub fn and<G>(mut self, other: RequireFlag<G>) -> Self {
+        let RequireFlag { conditions: others, .. } = other;
+        self.conditions = self.conditions.iter().chain(&*others).cloned().collect();
+        self
+    }
+}
+
+impl<F> fmt::Debug for RequireFlag<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequireFlag").field(&self.conditions).finish()
+    }
+}
+
+impl<S, F: Clone> Layer<S> for RequireFlag<F> {
+    type Service = RequireFlagService<S, F>;
+
+    fn layer(&self, inner: S) -> RequireFlagService<S, F> {
+        RequireFlagService { inner, gate: self.clone() }
+    }
+}
+
+/// The service that [`RequireFlag`] puts around another one.
+#[derive(Clone, Debug)]
+pub struct RequireFlagService<S, F = NotFound> {
+    inner: S,
+    gate: RequireFlag<F>,
+}
+
+/// What answers while a gate is closed: [`NotFound`] or a [`Fallback`].
+pub trait Closed<B, R, E> {
+    /// The answer to come.
+    type Future: Future<Output = Result<Response<R>, E>>;
+
+    /// Gets ready with the service inside.
+    #[doc(hidden)]
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), E>>;
+
+    /// The answer.
+    #[doc(hidden)]
+    fn answer(&mut self, request: Request<B>) -> Self::Future;
+}
+
+impl<B, R: Default, E> Closed<B, R, E> for NotFound {
+    type Future = Ready<Result<Response<R>, E>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), E>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn answer(&mut self, _: Request<B>) -> Self::Future {
+        let mut response = Response::new(R::default());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        ready(Ok(response))
+    }
+}
+
+impl<B, R, S: Service<Request<B>, Response = Response<R>>> Closed<B, R, S::Error> for Fallback<S> {
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn answer(&mut self, request: Request<B>) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+impl<S, F, B, R> Service<Request<B>> for RequireFlagService<S, F>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    F: Closed<B, R, S::Error>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = RequireFlagFuture<S::Future, F::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        ready!(self.gate.fallback.poll_ready(cx))?;
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let flags = request.extensions().get::<Flags>().cloned().or_else(Flags::current);
+        let conditions = &self.gate.conditions;
+        let is_open = match flags {
+            Some(flags) => conditions.iter().all(|condition| condition.holds(&flags)),
+            None => {
+                scope::read_out_of_scope(conditions.first().map_or("", Condition::name));
+                false
+            }
+        };
+        let state = if is_open {
+            State::Open { future: self.inner.call(request) }
+        } else {
+            State::Closed { future: self.gate.fallback.answer(request) }
+        };
+        RequireFlagFuture { state }
+    }
+}
+
+pin_project! {
+    /// The response to come of a [`RequireFlagService`].
+    pub struct RequireFlagFuture<F, G> {
+        #[pin]
+        state: State<F, G>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, G> {
+        Open { #[pin] future: F },
+        Closed { #[pin] future: G },
+    }
+}
+
+impl<F: Future, G: Future<Output = F::Output>> Future for RequireFlagFuture<F, G> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+        match self.project().state.project() {
+            StateProjection::Open { future } => future.poll(cx),
+            StateProjection::Closed { future } => future.poll(cx),
+        }
+    }
+}
+
+impl<F, G> fmt::Debug for RequireFlagFuture<F, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireFlagFuture").finish_non_exhaustive()
+    }
+}

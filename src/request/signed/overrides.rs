@@ -1,0 +1,129 @@
+//! Overrides that testers bring along.
+
+use http::header::COOKIE;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
+use super::key::SigningKey;
+use super::token::{Claims, OVERRIDE, Refusal};
+use crate::engine::{Context, Forced, ForcedBy, Instant};
+use crate::request::cookie;
+use crate::request::counts::{Counters, count};
+
+static X_FLAG_OVERRIDE: HeaderName = HeaderName::from_static("x-flag-override");
+/// The cookie and the parameter.
+const NAME: &str = "flag_override";
+/// Makes browsers forget the cookie.
+pub(in crate::request) const CLEARED: &str = "flag_override=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax";
+
+/// Lets testers force flags by signed tokens: [`FlagLayer::overrides`](crate::FlagLayer::overrides).
+///
+/// A tester opens a link with `?flag_override=` and a token ([`OverrideToken`](super::OverrideToken)): the
+/// layer sets it as the cookie `flag_override`, which forces the flags from then on until the token
+/// expires. The empty parameter, `?flag_override=`, ends that. Programs send the header `X-Flag-Override`
+/// instead. The parameter comes before the header, the header before the cookie.
+///
+/// 1. Only flags whose definition says `"overridable": true` are forced, and a flag that is switched off
+///    stays off.
+/// 2. A token that is not signed, changed, expired, for another user, or longer than 2 048 bytes is as
+///    good as none, and is counted.
+/// 3. A response to a request with a valid token says `X-Flag-Overrides: name=on,other=variant` and
+///    `Cache-Control: no-store`. Hidden flags are forced and not named.
+///
+/// ```
+/// use tower_flags::request::{Overrides, SigningKey};
+/// use tower_flags::{FlagLayer, Memory};
+///
+/// let key = SigningKey::new("fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a7c9e2")?;
+/// let layer = FlagLayer::new(Memory::new()).overrides(Overrides::new(key));
+/// # let _ = layer;
+/// # Ok::<(), tower_flags::request::WeakKey>(())
+/// ```
+///
+/// **Caches**: a page that a shared cache serves by its address alone knows nothing of the cookie. Flags
+/// that testers force belong on pages that are not cached so.
+#[derive(Clone, Debug)]
+#[must_use = "overrides do nothing until a layer has them"]
+pub struct Overrides {
+    keys: Vec<SigningKey>,
+    is_secure: bool,
+}
+
+/// What a request has brought.
+#[derive(Debug, Default)]
+pub(in crate::request) struct Found {
+    pub(in crate::request) forced: Vec<Forced>,
+    /// Whether a valid token was there, whatever it does.
+    pub(in crate::request) is_valid: bool,
+    pub(in crate::request) set_cookie: Option<HeaderValue>,
+}
+
+impl Overrides {
+    /// Takes tokens that this key has signed.
+    pub fn new(key: SigningKey) -> Self {
+        Self { keys: vec![key], is_secure: true }
+    }
+
+    /// Takes tokens of another key too: the one before, until what it has signed has expired.
+    pub fn also_accept(mut self, key: SigningKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Lets browsers send the cookie without TLS, for development: it is `Secure` unless this is called.
+    pub fn insecure_cookie(mut self) -> Self {
+        self.is_secure = false;
+        self
+    }
+
+    pub(in crate::request) fn find(&self, request: &Parts, who: &Context, now: Instant, counters: &Counters) -> Found {
+        let mut tokens = [
+            request.uri.query().and_then(parameter),
+            request.headers.get(&X_FLAG_OVERRIDE).map(HeaderValue::as_bytes),
+            cookie::of(request.headers.get_all(COOKIE), NAME),
+        ]
+        .into_iter()
+        .zip([true, false, false]);
+        if let Some((Some(b""), _)) = tokens.clone().next() {
+            return Found { set_cookie: Some(HeaderValue::from_static(CLEARED)), ..Found::default() };
+        }
+        tokens
+            .find_map(|(token, is_link)| {
+                let token = token?;
+                match self.open(token, who, now) {
+                    Ok(claims) => {
+                        let set_cookie = if is_link { self.cookie(token, &claims, now) } else { None };
+                        Some(Found { forced: claims.forced(ForcedBy::Override).collect(), is_valid: true, set_cookie })
+                    }
+                    Err(refusal) => {
+                        if count(&counters.refused_overrides) {
+                            tracing::warn!(%refusal, "a flag override was refused. Further ones are only counted");
+                        }
+                        None
+                    }
+                }
+            })
+            .unwrap_or_default()
+    }
+
+    fn open(&self, token: &[u8], who: &Context, now: Instant) -> Result<Claims, Refusal> {
+        let token = std::str::from_utf8(token).map_err(|_| Refusal::Signature)?;
+        let claims = Claims::open(OVERRIDE, &self.keys, token, now)?;
+        match &claims.user {
+            Some(user) if who.user_id() != Some(user) => Err(Refusal::OtherUser),
+            _ => Ok(claims),
+        }
+    }
+
+    fn cookie(&self, token: &[u8], claims: &Claims, now: Instant) -> Option<HeaderValue> {
+        let token = std::str::from_utf8(token).ok()?;
+        let seconds = claims.exp - now.unix_millis().div_euclid(1000);
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        format!("{NAME}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}").parse().ok()
+    }
+}
+
+/// The value of the parameter, as it is written: tokens have nothing that a URL would escape.
+fn parameter(query: &str) -> Option<&[u8]> {
+    query.split('&').find_map(|pair| pair.strip_prefix(NAME)?.strip_prefix('=')).map(str::as_bytes)
+}

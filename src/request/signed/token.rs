@@ -1,0 +1,168 @@
+//! What a signed text says, and the tokens that testers are given.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::SigningKey;
+use crate::engine::{FlagName, Forced, ForcedBy, Instant};
+
+/// What is signed. The same for both purposes, which the signature tells apart.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claims {
+    /// Seconds since 1970, from which on it is void.
+    pub(super) exp: i64,
+    /// The one user whom an override is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<String>,
+    /// The service that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<String>,
+    pub(super) flags: BTreeMap<String, Wanted>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Wanted {
+    Switch(bool),
+    Variant(String),
+}
+
+/// Longest text that is looked at, in bytes.
+pub(super) const MAX_LEN: usize = 2048;
+
+/// Why a text is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    TooLong,
+    /// Not signed by a key that is accepted, or changed since.
+    Signature,
+    /// Signed, but not what this version writes.
+    Unreadable,
+    Expired,
+    OtherUser,
+    OtherService,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "it is longer than {MAX_LEN} bytes"),
+            Self::Signature => f.write_str("no accepted key has signed it as it is"),
+            Self::Unreadable => f.write_str("it is signed, but says something else than this version writes"),
+            Self::Expired => f.write_str("it has expired"),
+            Self::OtherUser => f.write_str("it is for another user"),
+            Self::OtherService => f.write_str("it is from a service that is not accepted"),
+        }
+    }
+}
+
+impl Claims {
+    pub(super) fn seal(&self, purpose: &str, key: &SigningKey) -> String {
+        let payload = serde_json::to_vec(self).expect("texts, numbers and switches are JSON");
+        key.seal(purpose, &payload)
+    }
+
+    pub(super) fn open(purpose: &str, keys: &[SigningKey], sealed: &str, now: Instant) -> Result<Self, Refusal> {
+        if sealed.len() > MAX_LEN {
+            return Err(Refusal::TooLong);
+        }
+        let payload = keys.iter().find_map(|key| key.open(purpose, sealed)).ok_or(Refusal::Signature)?;
+        let claims: Self = serde_json::from_slice(&payload).map_err(|_| Refusal::Unreadable)?;
+        if now >= Instant::from_unix_millis(claims.exp.saturating_mul(1000)) {
+            Err(Refusal::Expired)
+        } else {
+            Ok(claims)
+        }
+    }
+
+    pub(super) fn forced(self, by: ForcedBy) -> impl Iterator<Item = Forced> {
+        self.flags.into_iter().map(move |(flag, wanted)| match wanted {
+            Wanted::Switch(enabled) => Forced { flag, enabled, variant: None, by },
+            Wanted::Variant(variant) => Forced { flag, enabled: true, variant: Some(variant), by },
+        })
+    }
+}
+
+pub(super) const OVERRIDE: &str = "tower-flags override 1";
+
+/// What a tester may force, to be signed: until when, for whom, and which flags.
+///
+/// The text travels as `?flag_override=`, as a cookie or as the header `X-Flag-Override`; see
+/// [`Overrides`](super::Overrides).
+///
+/// ```
+/// use tower_flags::request::{OverrideToken, SigningKey};
+///
+/// let key = SigningKey::new("fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a7c9e2")?;
+/// let until = "2026-12-01T18:00:00Z".parse()?;
+/// let token = OverrideToken::until(until).for_user("alice").on("new_checkout").variant("pricing_page", "higher");
+/// let link = format!("https://shop.example/?flag_override={}", token.sign(&key)?);
+/// # let _ = link;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a token is of use once it is signed"]
+pub struct OverrideToken(Claims);
+
+impl OverrideToken {
+    /// A token that is void from this instant on, to the second.
+    pub fn until(expires_at: Instant) -> Self {
+        let exp = expires_at.unix_millis().div_euclid(1000);
+        Self(Claims { exp, user: None, from: None, flags: BTreeMap::new() })
+    }
+
+    /// For this user alone: nobody else's token of it counts. Without, whoever has the link has the flags.
+    pub fn for_user(mut self, user_id: impl Into<String>) -> Self {
+        self.0.user = Some(user_id.into());
+        self
+    }
+
+    /// The flag is on; where it has variants, the weights choose.
+    pub fn on(self, flag: impl FlagName) -> Self {
+        self.with(flag, Wanted::Switch(true))
+    }
+
+    /// The flag is off.
+    pub fn off(self, flag: impl FlagName) -> Self {
+        self.with(flag, Wanted::Switch(false))
+    }
+
+    /// The flag is on with this variant; where it has no such variant, the weights choose.
+    pub fn variant(self, flag: impl FlagName, variant: impl Into<String>) -> Self {
+        self.with(flag, Wanted::Variant(variant.into()))
+    }
+
+    fn with(mut self, flag: impl FlagName, wanted: Wanted) -> Self {
+        self.0.flags.insert(flag.name().to_owned(), wanted);
+        self
+    }
+
+    /// The token's text: letters, digits, `-`, `_` and one `.`, which a URL takes as they are.
+    ///
+    /// # Errors
+    ///
+    /// More than 2 048 bytes, which no layer would take.
+    pub fn sign(&self, key: &SigningKey) -> Result<String, TokenTooLong> {
+        let token = self.0.seal(OVERRIDE, key);
+        if token.len() > MAX_LEN { Err(TokenTooLong { len: token.len() }) } else { Ok(token) }
+    }
+}
+
+/// A token of too many flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenTooLong {
+    /// How long it would be, in bytes.
+    pub len: usize,
+}
+
+impl fmt::Display for TokenTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected a token of at most {MAX_LEN} bytes, found {}; name fewer flags", self.len)
+    }
+}
+
+impl std::error::Error for TokenTooLong {}

@@ -1,0 +1,181 @@
+//! One test with every combination of some flags.
+
+use std::any::Any;
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+
+use super::flags::TestFlags;
+use crate::engine::FlagName;
+
+/// Every combination of some flags, to run a test with each.
+///
+/// ```
+/// use tower_flags::flag;
+/// use tower_flags::testing::Combinations;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut seen = Vec::new();
+/// Combinations::of(["new_cart", "dark_mode"]).run_sync(|_| seen.push((flag("new_cart"), flag("dark_mode"))));
+/// assert_eq!(seen, [(false, false), (false, true), (true, false), (true, true)]);
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "combinations do nothing until a test is run with them"]
+pub struct Combinations {
+    flags: Vec<(String, Vec<Choice>)>,
+}
+
+#[derive(Clone, Debug)]
+enum Choice {
+    Off,
+    On,
+    Variant(String),
+}
+
+/// Most combinations of one run: eight flags, on and off.
+const MAX: usize = 256;
+
+impl Combinations {
+    /// Each of these flags off and on.
+    ///
+    /// # Panics
+    ///
+    /// With more than 256 combinations, which eight flags have: nobody would wait for them. Test flags
+    /// together that have to do with each other.
+    #[track_caller]
+    pub fn of(flags: impl IntoIterator<Item: FlagName>) -> Self {
+        flags.into_iter().fold(Self::default(), |all, flag| all.and(flag, vec![Choice::Off, Choice::On]))
+    }
+
+    /// And this flag off, and on with each of these variants.
+    ///
+    /// # Panics
+    ///
+    /// As [`of`](Self::of).
+    #[track_caller]
+    pub fn with_variants(self, flag: impl FlagName, variants: impl IntoIterator<Item: Into<String>>) -> Self {
+        let variants = variants.into_iter().map(|variant| Choice::Variant(variant.into()));
+        self.and(flag, [Choice::Off].into_iter().chain(variants).collect())
+    }
+
+    #[track_caller]
+    fn and(mut self, flag: impl FlagName, choices: Vec<Choice>) -> Self {
+        self.flags.push((flag.name().to_owned(), choices));
+        let count = self.flags.iter().try_fold(1_usize, |count, (_, choices)| count.checked_mul(choices.len()));
+        assert!(
+            count.is_some_and(|count| count <= MAX),
+            "expected at most {MAX} combinations, found more with flag {:?}; test fewer flags together",
+            flag.name()
+        );
+        self
+    }
+
+    /// Runs the test with every combination, one after the other, with the flags in scope.
+    ///
+    /// # Panics
+    ///
+    /// After all of them, if one has panicked: with the flags of each that has, and what it said.
+    pub async fn run<F: Future>(&self, mut test: impl FnMut(TestFlags) -> F) {
+        let mut failures = Vec::new();
+        for combination in self.all() {
+            let flags = combination.flags();
+            let answers = flags.flags();
+            let started = catch_unwind(AssertUnwindSafe(|| answers.sync_scope(|| test(flags))));
+            let outcome = match started {
+                Ok(future) => {
+                    let mut future = pin!(answers.scope(future));
+                    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                        Ok(poll) => poll.map(|_| Ok(())),
+                        Err(panic) => std::task::Poll::Ready(Err(panic)),
+                    })
+                    .await
+                }
+                Err(panic) => Err(panic),
+            };
+            failures.extend(outcome.err().map(|panic| format!("{combination}: {}", message(&*panic))));
+        }
+        self.report(&failures);
+    }
+
+    /// Like [`run`](Self::run), for tests that wait for nothing.
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_sync(&self, mut test: impl FnMut(TestFlags)) {
+        let mut failures = Vec::new();
+        for combination in self.all() {
+            let flags = combination.flags();
+            let outcome = catch_unwind(AssertUnwindSafe(|| flags.flags().sync_scope(|| test(flags.clone()))));
+            failures.extend(outcome.err().map(|panic| format!("{combination}: {}", message(&*panic))));
+        }
+        self.report(&failures);
+    }
+
+    fn report(&self, failures: &[String]) {
+        assert!(
+            failures.is_empty(),
+            "{} of {} combinations failed\n{}",
+            failures.len(),
+            self.all().count(),
+            failures.join("\n")
+        );
+    }
+
+    /// The last flag changes fastest, as the last digit of a number does.
+    fn all(&self) -> impl Iterator<Item = Combination<'_>> {
+        let count = self.flags.iter().map(|(_, choices)| choices.len()).product();
+        (0..count).map(|number: usize| {
+            let mut rest = number;
+            let mut chosen: Vec<(&str, &Choice)> = self
+                .flags
+                .iter()
+                .rev()
+                .map(|(flag, choices)| {
+                    let choice = &choices[rest % choices.len()];
+                    rest /= choices.len();
+                    (flag.as_str(), choice)
+                })
+                .collect();
+            chosen.reverse();
+            Combination(chosen)
+        })
+    }
+}
+
+struct Combination<'a>(Vec<(&'a str, &'a Choice)>);
+
+impl Combination<'_> {
+    fn flags(&self) -> TestFlags {
+        self.0.iter().fold(TestFlags::new(), |flags, (name, choice)| match choice {
+            Choice::Off => flags.off(name),
+            Choice::On => flags.on(name),
+            Choice::Variant(variant) => flags.variant(name, variant),
+        })
+    }
+}
+
+impl fmt::Display for Combination<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (name, choice)) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "with " } else { ", " };
+            match choice {
+                Choice::Off => write!(f, "{separator}{name} off")?,
+                Choice::On => write!(f, "{separator}{name} on")?,
+                Choice::Variant(variant) => write!(f, "{separator}{name}={variant}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a message")
+}
