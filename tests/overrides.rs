@@ -1,0 +1,351 @@
+//! Testers' overrides: who may force what, until when, and what the response says of it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![cfg(all(feature = "axum", feature = "overrides"))]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::Router;
+use axum::http::header::CACHE_CONTROL;
+use axum::routing::get;
+use http::HeaderName;
+use tower_flags::request::{OverrideToken, Overrides, SigningKey};
+use tower_flags::{FlagLayer, Flags, Instant};
+
+use support::{Client, Reply, ask, memory, serve};
+
+const NOW: &str = "2026-12-01T12:00:00Z";
+const LATER: &str = "2026-12-01T18:00:00Z";
+
+const RULES: &str = r#"{
+    "new_checkout": {"percentage": 0, "overridable": true},
+    "dark_mode": {"enabled": true, "overridable": true},
+    "pricing": {"enabled": true, "overridable": true, "variants": {"control": 100, "higher": 0}},
+    "secret": {"percentage": 0, "overridable": true, "hidden": true},
+    "killed": {"enabled": false, "overridable": true},
+    "fixed": {"percentage": 0}
+}"#;
+
+fn at(instant: &str) -> Instant {
+    instant.parse().unwrap()
+}
+
+fn key() -> SigningKey {
+    SigningKey::new([7; 32]).unwrap()
+}
+
+/// On for whoever has it, until later.
+fn token() -> OverrideToken {
+    OverrideToken::until(at(LATER)).on("new_checkout")
+}
+
+fn signed(token: &OverrideToken) -> String {
+    token.sign(&key()).unwrap()
+}
+
+/// Serves a page of everything that is on, and one that reads nothing, at noon.
+async fn served(layer: FlagLayer) -> std::net::SocketAddr {
+    serve(app().layer(layer.clock(|| at(NOW)).trust_headers())).await
+}
+
+fn app() -> Router {
+    let everything = |flags: Flags| async move { serde_json::to_string(&flags).unwrap() };
+    let kept = || async { ([(CACHE_CONTROL, "public, max-age=60")], "the same for everybody") };
+    Router::new().route("/", get(everything)).route("/plain", get(|| async { "plain" })).route("/kept", get(kept))
+}
+
+fn layer() -> FlagLayer {
+    FlagLayer::new(memory(RULES)).overrides(Overrides::new(key()))
+}
+
+/// What a flag reads as for the caller of this request.
+fn answer(reply: &Reply, flag: &str) -> serde_json::Value {
+    let flags: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"));
+    flags[flag].clone()
+}
+
+fn set_cookie(reply: &Reply) -> Option<&str> {
+    reply.header("set-cookie")
+}
+
+#[tokio::test]
+async fn a_link_sets_a_cookie_that_forces_the_flag_from_then_on() {
+    let shop = served(layer()).await;
+    let before = ask(shop, "/", &[]).await;
+    assert_eq!(answer(&before, "new_checkout"), false);
+    assert_eq!(before.header("x-flag-overrides"), None);
+
+    let token = signed(&token());
+    let opened = ask(shop, &format!("/?page=2&flag_override={token}"), &[]).await;
+    assert_eq!(answer(&opened, "new_checkout"), true);
+    let cookie = set_cookie(&opened).unwrap();
+    assert_eq!(
+        cookie,
+        format!("flag_override={token}; Path=/; Max-Age=21600; HttpOnly; SameSite=Lax; Secure"),
+        "it lasts as long as the token: six hours"
+    );
+
+    let sent = cookie.split(';').next().unwrap();
+    let after = ask(shop, "/", &[("Cookie", &format!("theme=dark; {sent}; lang=en"))]).await;
+    assert_eq!(answer(&after, "new_checkout"), true);
+    assert_eq!(after.header("x-flag-overrides"), Some("new_checkout=on"));
+    assert_eq!(after.active(), Some("dark_mode,new_checkout,pricing"));
+    assert_eq!(after.header("cache-control"), Some("no-store"));
+    assert_eq!(set_cookie(&after), None, "it is there already");
+
+    let anybody = ask(shop, "/", &[]).await;
+    assert_eq!(answer(&anybody, "new_checkout"), false, "nobody else is concerned");
+}
+
+#[tokio::test]
+async fn a_page_that_reads_no_flag_sets_the_cookie_too() {
+    let shop = served(layer()).await;
+    let opened = ask(shop, &format!("/plain?flag_override={}", signed(&token())), &[]).await;
+    assert_eq!(opened.text(), "plain");
+    assert!(set_cookie(&opened).unwrap().starts_with("flag_override="));
+    assert_eq!(opened.header("cache-control"), Some("no-store"));
+    assert_eq!(opened.header("x-flag-overrides"), Some("new_checkout=on"));
+}
+
+#[tokio::test]
+async fn no_cache_may_keep_what_a_tester_sees_whatever_the_page_says() {
+    let shop = served(layer()).await;
+    assert_eq!(ask(shop, "/kept", &[]).await.header("cache-control"), Some("public, max-age=60"));
+    for token in [signed(&token()), signed(&OverrideToken::until(at(LATER)).on("fixed"))] {
+        let reply = ask(shop, "/kept", &[("X-Flag-Override", &token)]).await;
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+    }
+    let cleared = ask(shop, "/kept?flag_override=", &[]).await;
+    assert_eq!(cleared.header("cache-control"), Some("no-store"), "a cookie goes with it");
+}
+
+#[tokio::test]
+async fn a_token_switches_on_and_off_and_chooses_variants() {
+    let shop = served(layer()).await;
+    let token = signed(&token().off("dark_mode").variant("pricing", "higher").on("secret"));
+    let reply = ask(shop, "/", &[("X-Flag-Override", &token)]).await;
+    assert_eq!(answer(&reply, "new_checkout"), true);
+    assert_eq!(answer(&reply, "dark_mode"), false);
+    assert_eq!(answer(&reply, "pricing"), "higher");
+    assert_eq!(
+        reply.header("x-flag-overrides"),
+        Some("dark_mode=off,new_checkout=on,pricing=higher"),
+        "a hidden flag is forced and not named"
+    );
+    assert_eq!(set_cookie(&reply), None, "only links set cookies");
+}
+
+#[tokio::test]
+async fn a_kill_beats_a_token_and_so_does_a_flag_that_may_not_be_forced() {
+    let rules = memory(RULES);
+    let shop = served(FlagLayer::new(rules.clone()).overrides(Overrides::new(key()))).await;
+    let token = signed(&token().on("killed").on("fixed").on("no_such_flag"));
+    let reply = ask(shop, "/", &[("X-Flag-Override", &token)]).await;
+    assert_eq!(answer(&reply, "killed"), false);
+    assert_eq!(answer(&reply, "fixed"), false);
+    assert_eq!(reply.header("x-flag-overrides"), Some("new_checkout=on"));
+
+    rules.set("new_checkout", support::flag_of(r#"{"enabled": false, "overridable": true}"#)).unwrap();
+    let reply = ask(shop, "/", &[("X-Flag-Override", &token)]).await;
+    assert_eq!(answer(&reply, "new_checkout"), false);
+    assert_eq!(reply.header("x-flag-overrides"), None);
+    assert_eq!(reply.header("cache-control"), Some("no-store"), "the token is valid all the same");
+}
+
+#[tokio::test]
+async fn the_empty_parameter_ends_it() {
+    let shop = served(layer()).await;
+    let cookie = format!("flag_override={}", signed(&token()));
+    let ended = ask(shop, "/?flag_override=", &[("Cookie", &cookie)]).await;
+    assert_eq!(answer(&ended, "new_checkout"), false, "at once");
+    assert_eq!(set_cookie(&ended), Some("flag_override=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"));
+}
+
+#[tokio::test]
+async fn the_link_comes_before_the_header_and_the_header_before_the_cookie() {
+    let shop = served(layer()).await;
+    let until = OverrideToken::until(at(LATER));
+    let link = signed(&until.variant("pricing", "higher"));
+    let header = signed(&OverrideToken::until(at(LATER)).off("pricing"));
+    let cookie = format!("flag_override={}", signed(&OverrideToken::until(at(LATER)).off("dark_mode")));
+
+    let both = [("Cookie", &*cookie), ("X-Flag-Override", &*header)];
+    let reply = ask(shop, &format!("/?flag_override={link}"), &both).await;
+    assert_eq!(reply.header("x-flag-overrides"), Some("pricing=higher"));
+    let reply = ask(shop, "/", &both).await;
+    assert_eq!(reply.header("x-flag-overrides"), Some("pricing=off"));
+    let reply = ask(shop, "/?flag_override=stale.link", &[("Cookie", &cookie)]).await;
+    assert_eq!(reply.header("x-flag-overrides"), Some("dark_mode=off"), "a bad one hides no good one");
+}
+
+#[tokio::test]
+async fn a_token_with_any_bit_flipped_is_refused() {
+    let layer = layer();
+    let shop = served(layer.clone()).await;
+    let mut client = Client::open(shop).await;
+    let token = signed(&token().for_user("alice"));
+    let (mut asked, mut bad_requests) = (0, 0);
+    for place in 0..token.len() {
+        for bit in 0..8 {
+            let mut flipped = token.clone().into_bytes();
+            flipped[place] ^= 1 << bit;
+            // These end the line, or the request: no parser lets them through to a layer.
+            if flipped[place] == b'\r' || flipped[place] == b'\n' {
+                continue;
+            }
+            client.ask("GET", "/", &[("X-User-ID", b"alice"), ("X-Flag-Override", &flipped)]).await;
+            let reply = client.reply().await;
+            asked += 1;
+            if reply.status == 400 {
+                bad_requests += 1;
+                client = Client::open(shop).await;
+                continue;
+            }
+            assert_eq!(answer(&reply, "new_checkout"), false, "bit {bit} of byte {place}");
+            assert_eq!(reply.header("x-flag-overrides"), None);
+        }
+    }
+    assert!(asked > 8 * 100 - 10 && bad_requests < asked / 4, "{asked} asked, {bad_requests} no requests at all");
+    assert_eq!(layer.counts().refused_overrides, asked - bad_requests);
+    client.ask("GET", "/", &[("X-User-ID", b"alice"), ("X-Flag-Override", token.as_bytes())]).await;
+    assert_eq!(answer(&client.reply().await, "new_checkout"), true, "as it is, it is taken");
+}
+
+#[tokio::test]
+async fn a_cookie_and_a_link_with_any_bit_flipped_are_refused() {
+    let shop = served(layer()).await;
+    let mut client = Client::open(shop).await;
+    let token = signed(&token());
+    for place in 0..token.len() {
+        for bit in 0..8 {
+            let mut flipped = token.clone().into_bytes();
+            flipped[place] ^= 1 << bit;
+            let flipped = String::from_utf8_lossy(&flipped).into_owned();
+            // What browsers cannot send is of no use to anybody; `#` would end the address in one.
+            if flipped.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte > 0x7f) {
+                continue;
+            }
+            let cookie = format!("flag_override={flipped}");
+            let by_cookie = client.get("/", &[("Cookie", &cookie)]).await;
+            assert_eq!(answer(&by_cookie, "new_checkout"), false, "bit {bit} of byte {place} of the cookie");
+            if flipped.contains(['#', '"', '<', '>', '`', '{', '}', '|', '\\', '^', '[', ']']) {
+                continue;
+            }
+            let by_link = client.get(&format!("/?flag_override={flipped}"), &[]).await;
+            assert_eq!(answer(&by_link, "new_checkout"), false, "bit {bit} of byte {place} of the link");
+            assert_eq!(set_cookie(&by_link), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_void_from_its_last_second_on() {
+    let now = Arc::new(AtomicI64::new(at(LATER).unix_millis() - 1));
+    let clock = Arc::clone(&now);
+    let layer = layer().clock(move || Instant::from_unix_millis(clock.load(Ordering::Relaxed)));
+    let shop = serve(app().layer(layer.clone())).await;
+    let token = signed(&token());
+    let opened = ask(shop, &format!("/?flag_override={token}"), &[]).await;
+    assert_eq!(answer(&opened, "new_checkout"), true);
+    assert!(set_cookie(&opened).unwrap().contains("; Max-Age=1;"), "{opened:?}");
+
+    now.fetch_add(1, Ordering::Relaxed);
+    let late = ask(shop, &format!("/?flag_override={token}"), &[]).await;
+    assert_eq!(answer(&late, "new_checkout"), false);
+    assert_eq!(set_cookie(&late), None);
+    assert_eq!(layer.counts().refused_overrides, 1);
+}
+
+#[tokio::test]
+async fn a_token_for_one_user_serves_nobody_else() {
+    let layer = layer();
+    let shop = served(layer.clone()).await;
+    let cookie = format!("flag_override={}", signed(&token().for_user("alice")));
+    let as_user = |user: &'static str| [("Cookie", cookie.clone()), ("X-User-ID", user.to_owned())];
+    for (user, is_on) in [("alice", true), ("bob", false), ("Alice", false), ("alice2", false)] {
+        let headers = as_user(user);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(answer(&ask(shop, "/", &headers).await, "new_checkout"), is_on, "{user}");
+    }
+    assert_eq!(answer(&ask(shop, "/", &[("Cookie", &cookie)]).await, "new_checkout"), false, "nobody at all");
+    assert_eq!(layer.counts().refused_overrides, 4);
+}
+
+#[tokio::test]
+async fn keys_can_be_changed_and_another_key_opens_nothing() {
+    let other = SigningKey::new([8; 32]).unwrap();
+    let shop = served(FlagLayer::new(memory(RULES)).overrides(Overrides::new(other.clone()).also_accept(key()))).await;
+    for key in [&other, &key()] {
+        let token = token().sign(key).unwrap();
+        assert_eq!(answer(&ask(shop, "/", &[("X-Flag-Override", &token)]).await, "new_checkout"), true);
+    }
+    let foreign = token().sign(&SigningKey::new([9; 32]).unwrap()).unwrap();
+    assert_eq!(answer(&ask(shop, "/", &[("X-Flag-Override", &foreign)]).await, "new_checkout"), false);
+}
+
+#[tokio::test]
+async fn without_a_key_there_are_no_overrides() {
+    let layer = FlagLayer::new(memory(RULES));
+    let shop = served(layer.clone()).await;
+    let token = signed(&token());
+    let cookie = format!("flag_override={token}");
+    let everywhere = [("Cookie", &*cookie), ("X-Flag-Override", &*token)];
+    let reply = ask(shop, &format!("/?flag_override={token}"), &everywhere).await;
+    assert_eq!(answer(&reply, "new_checkout"), false);
+    assert_eq!(set_cookie(&reply), None);
+    assert_eq!(reply.header("x-flag-overrides"), None);
+    assert_eq!(layer.counts().refused_overrides, 0, "nobody looked");
+}
+
+#[tokio::test]
+async fn what_the_inner_service_says_of_overrides_is_replaced() {
+    let boast = || async { [(HeaderName::from_static("x-flag-overrides"), "fixed=on")] };
+    let shop = serve(Router::new().route("/", get(boast)).layer(layer().clock(|| at(NOW)))).await;
+    let reply = ask(shop, "/", &[("X-Flag-Override", &signed(&token()))]).await;
+    assert_eq!(reply.header("x-flag-overrides"), Some("new_checkout=on"));
+}
+
+#[test]
+fn tokens_that_no_layer_would_take_are_not_signed() {
+    let many = (0..200).fold(OverrideToken::until(at(LATER)), |token, number| token.on(format!("flag_{number}")));
+    let error = many.sign(&key()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("expected a token of at most 2048 bytes, found {}; name fewer flags", error.len)
+    );
+    assert_eq!(
+        SigningKey::new([1; 31]).unwrap_err().to_string(),
+        "expected a signing key of at least 32 bytes, found 31; `openssl rand -hex 32` makes one"
+    );
+}
+
+#[tokio::test]
+async fn a_text_longer_than_any_token_is_not_looked_at() {
+    let layer = layer();
+    let shop = served(layer.clone()).await;
+    let long = format!("{}.{}", "A".repeat(4000), "A".repeat(43));
+    let reply = ask(shop, "/", &[("X-Flag-Override", &long)]).await;
+    assert_eq!(answer(&reply, "new_checkout"), false);
+    assert_eq!(layer.counts().refused_overrides, 1);
+}
+
+#[tokio::test]
+async fn refreshed_answers_keep_what_is_forced() {
+    let rules = memory(RULES);
+    let changed = rules.clone();
+    let refreshed = move |flags: Flags| {
+        let rules = changed.clone();
+        async move {
+            rules.set("dark_mode", support::flag_of("false")).unwrap();
+            let flags = flags.refresh().await;
+            serde_json::to_string(&flags).unwrap()
+        }
+    };
+    let layer = FlagLayer::new(rules).overrides(Overrides::new(key())).clock(|| at(NOW));
+    let shop = serve(Router::new().route("/", get(refreshed)).layer(layer)).await;
+    let reply = ask(shop, "/", &[("X-Flag-Override", &signed(&token().on("dark_mode")))]).await;
+    assert_eq!(answer(&reply, "new_checkout"), true);
+    assert_eq!(answer(&reply, "dark_mode"), false, "killed since");
+}
