@@ -1,9 +1,10 @@
 //! The examples as a newcomer meets them: started as programs and asked over HTTP.
-#![cfg(all(unix, feature = "axum", feature = "file"))]
+#![cfg(all(unix, feature = "axum", feature = "file", feature = "overrides"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agreement;
 mod program;
+mod services;
 #[path = "../support/mod.rs"]
 mod support;
 
