@@ -21,8 +21,8 @@ use crate::engine::{FlagName, Flags};
 /// name the caller can be forged unless a proxy takes care. Check permissions in the route all the same.
 ///
 /// ```
-/// use axum::routing::{any_service, get};
 /// use axum::Router;
+/// use axum::routing::get;
 /// use tower_flags::{FlagLayer, Memory, RequireFlag};
 /// use tower_layer::Layer;
 ///
@@ -31,17 +31,17 @@ use crate::engine::{FlagName, Flags};
 /// }
 ///
 /// let hidden = RequireFlag::new("beta_page").layer(get(beta));
-/// let app: Router = Router::new().route("/beta", any_service(hidden)).layer(FlagLayer::new(Memory::new()));
+/// let app: Router = Router::new().route_service("/beta", hidden).layer(FlagLayer::new(Memory::new()));
 /// ```
 ///
 /// While it is closed the answer is 404 without a body, which is axum's own for paths that it does not
 /// know. Where the application has a fallback, give the same one to [`fallback`](Self::fallback): a layer
 /// cannot find it.
 ///
-/// With `any_service` as above that holds for every method. Under `route_layer` it holds for the methods
-/// that the route has: to answers about others axum adds `Allow` by itself, after every layer, and so gives the
-/// route away. One difference is there by intent: what caches are told about flags that were read,
-/// `Vary` and `Cache-Control`.
+/// With `route_service` as above that holds to the byte, for every method. Under `route_layer` it holds for
+/// the methods that the route has: to answers about others axum adds `Allow` by itself, after every layer,
+/// and to those about `HEAD` a `Content-Length`, which give the route away. One difference is there by
+/// intent: what caches are told about flags that were read, `Vary` and `Cache-Control`.
 ///
 /// The layer that decides, [`FlagLayer`](crate::FlagLayer), goes around this one. Without it every gate is
 /// closed, which counts as a read out of scope.
@@ -143,7 +143,7 @@ impl RequireFlag {
     /// ```
     /// use axum::handler::HandlerWithoutStateExt;
     /// use axum::http::StatusCode;
-    /// use axum::routing::{any_service, get};
+    /// use axum::routing::get;
     /// use axum::Router;
     /// use tower_flags::{FlagLayer, Memory, RequireFlag};
     /// use tower_layer::Layer;
@@ -154,7 +154,7 @@ impl RequireFlag {
     ///
     /// let gate = RequireFlag::new("beta_page").fallback(nothing_here.into_service());
     /// let app: Router = Router::new()
-    ///     .route("/beta", any_service(gate.layer(get(|| async { "welcome" }))))
+    ///     .route_service("/beta", gate.layer(get(|| async { "welcome" })))
     ///     .fallback(nothing_here)
     ///     .layer(FlagLayer::new(Memory::new()));
     /// ```
