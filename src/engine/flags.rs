@@ -235,13 +235,13 @@ impl Flags {
             || self.outer().is_some_and(Self::has_read_of_caller)
     }
 
-    /// Whether a flag that clients may see is on because of who asks.
-    pub(crate) fn has_active_of_caller(&self) -> bool {
+    /// Whether the answers about flags that clients may see differ from one caller to another.
+    pub(crate) fn has_visible_of_caller(&self) -> bool {
         let set = self.set();
-        let visible = set.varying().words().iter().zip(set.hidden().words()).map(|(varying, hidden)| varying & !hidden);
-        visible.zip(&self.0.words).any(|(visible, on)| visible & on.load(Ordering::Relaxed) != 0)
+        let mut words = set.varying().words().iter().zip(set.hidden().words());
+        words.any(|(varying, hidden)| varying & !hidden != 0)
             || !self.head().forced.is_empty()
-            || self.outer().is_some_and(Self::has_active_of_caller)
+            || self.outer().is_some_and(Self::has_visible_of_caller)
     }
 
     /// Where the same caller can be decided again, as long as that is there.

@@ -184,11 +184,11 @@ fn finish<R>(
 
 fn finish_headers(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answering, config: &Config) {
     finish_overrides(headers, seen, answering);
-    let is_named = !answering.is_nested
-        && header::write(headers, seen, answering.header, config.header_limit, &config.counters)
-        && seen.has_active_of_caller();
+    if !answering.is_nested {
+        header::write(headers, seen, answering.header, config.header_limit, &config.counters);
+    }
     let is_read = seen.has_read_of_caller();
-    if config.is_told_to_caches && (is_read || is_named) {
+    if config.is_told_to_caches && (is_read || may_differ(headers, seen, answering, config)) {
         if answering.is_by_headers {
             caches::vary(headers, &config.identity.vary);
         }
@@ -206,6 +206,15 @@ fn finish_headers(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answeri
             headers.append(SET_COOKIE, cookie);
         }
     }
+}
+
+/// Whether `X-Active-Flags` could be another one for another caller. A response without it counts too:
+/// one that a cache keeps without `Vary` is served to everybody.
+fn may_differ(headers: &HeaderMap, seen: &Flags, answering: &Answering, config: &Config) -> bool {
+    !answering.is_nested
+        && config.header_policy.tells_callers_apart()
+        && seen.has_visible_of_caller()
+        && !Directives::of(headers).is_shared
 }
 
 fn finish_overrides(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answering) {

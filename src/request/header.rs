@@ -52,6 +52,12 @@ impl HeaderPolicy {
         Self::When(Arc::new(accepts))
     }
 
+    /// Whether the header can differ between callers though no flag was read: it may be on any response,
+    /// and leaving it out is an answer too.
+    pub(super) fn tells_callers_apart(&self) -> bool {
+        matches!(self, Self::All | Self::When(_))
+    }
+
     pub(super) fn wants(&self, request: &Parts) -> Wanted {
         match self {
             Self::All => Wanted::All,
@@ -82,19 +88,18 @@ pub(super) enum Wanted {
 }
 
 /// Takes away what a handler or a service behind it brought along, and writes the header if it is
-/// wanted and the response is not meant for everybody. Says whether it is there.
-pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, wanted: Wanted, limit: usize, counters: &Counters) -> bool {
+/// wanted and the response is not meant for everybody.
+pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, wanted: Wanted, limit: usize, counters: &Counters) {
     if wanted == Wanted::None {
         // Looking at the few names that are there is cheaper than hashing two.
         while let Some(name) = headers.keys().find(|name| *name == X_ACTIVE_FLAGS || *name == X_ACTIVE_FLAGS_OMITTED) {
             let name = name.clone();
             headers.remove(name);
         }
-        return false;
+        return;
     }
     let is_shared = Directives::of(headers).is_shared;
     let line = if is_shared { Line::default() } else { Line::of(flags, wanted == Wanted::Read, limit) };
-    let is_written = line.value.is_some();
     match line.value {
         Some(value) => {
             headers.insert(&X_ACTIVE_FLAGS, value);
@@ -109,7 +114,6 @@ pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, wanted: Wanted, limi
     } else {
         headers.remove(&X_ACTIVE_FLAGS_OMITTED);
     }
-    is_written
 }
 
 /// Says which flags a tester has forced, and how.
