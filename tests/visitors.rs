@@ -1,0 +1,179 @@
+//! Anonymous visitors with an id in a cookie.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![cfg(all(feature = "axum", feature = "visitors"))]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CACHE_CONTROL;
+use axum::routing::get;
+use tower_flags::request::Visitors;
+use tower_flags::{Context, FlagLayer, FlagSet, Flags, HeaderPolicy, Instant, Memory, flag};
+
+use support::{Reply, ask, document, memory, serve};
+
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+const RULES: &str = r#"{
+    "half": {"percentage": 50},
+    "split": {"enabled": true, "variants": {"a": 50, "b": 50}},
+    "listed": {"allowed_users": ["0123456789abcdef0123456789abcdef"]},
+    "rule": {"rules": [{"when": [{"attribute": "user_id", "op": "exists"}], "serve": true}]},
+    "by_plan": {"percentage": 50, "bucket_by": "plan"}
+}"#;
+
+fn layer() -> FlagLayer {
+    FlagLayer::new(memory(RULES)).trust_headers().header_policy(HeaderPolicy::None).visitors(Visitors::new())
+}
+
+async fn served(layer: FlagLayer) -> SocketAddr {
+    let everything = |flags: Flags| async move { serde_json::to_string(&flags).unwrap() };
+    let kept = || async { ([(CACHE_CONTROL, "public, max-age=60")], flag("half").to_string()) };
+    let router = Router::new().route("/", get(everything)).route("/plain", get(|| async { "plain" }));
+    serve(router.route("/kept", get(kept)).layer(layer)).await
+}
+
+fn set_cookie(reply: &Reply) -> Option<&str> {
+    reply.header("set-cookie")
+}
+
+/// The id that a response gives.
+fn given(reply: &Reply) -> String {
+    let cookie = set_cookie(reply).unwrap_or_else(|| panic!("{reply:?}"));
+    let (id, rest) = cookie.strip_prefix("visitor=").unwrap().split_once("; ").unwrap();
+    assert_eq!(rest, "Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax; Secure");
+    assert!(id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{id}");
+    id.to_owned()
+}
+
+async fn again(server: SocketAddr, id: &str) -> Reply {
+    ask(server, "/", &[("Cookie", &format!("visitor={id}"))]).await
+}
+
+#[tokio::test]
+async fn a_visitor_keeps_an_id_and_with_it_what_is_shown() {
+    let server = served(layer()).await;
+    let mut seen = BTreeSet::new();
+    for _ in 0..40 {
+        let first = ask(server, "/", &[]).await;
+        let id = given(&first);
+        let second = again(server, &id).await;
+        assert_eq!(second.text(), first.text(), "the new id counts at once, and stays");
+        assert_eq!(set_cookie(&second), None);
+        assert_eq!(first.text(), &again(server, &id).await.text().to_owned());
+        seen.insert((id, first.text().to_owned()));
+    }
+    assert_eq!(seen.len(), 40, "no two are alike");
+    let shown: BTreeSet<_> = seen.iter().map(|(_, shown)| shown).collect();
+    assert_eq!(shown.len(), 4, "half and half of both flags, independently: {shown:?}");
+}
+
+#[tokio::test]
+async fn without_the_option_anonymous_callers_are_in_no_partial_rollout() {
+    let server = served(FlagLayer::new(memory(RULES))).await;
+    let reply = ask(server, "/", &[("Cookie", &format!("visitor={ID}"))]).await;
+    assert_eq!(reply.text(), r#"{"by_plan":false,"half":false,"listed":false,"rule":false,"split":true}"#);
+    assert_eq!(set_cookie(&reply), None);
+}
+
+#[tokio::test]
+async fn an_id_enters_the_hash_and_nothing_else() {
+    let server = served(layer()).await;
+    let visitor: serde_json::Value = serde_json::from_slice(&again(server, ID).await.body).unwrap();
+    let user: serde_json::Value = serde_json::from_slice(&ask(server, "/", &[("X-User-ID", ID)]).await.body).unwrap();
+    assert_eq!(visitor["half"], user["half"], "the same bucket");
+    assert_eq!(visitor["split"], user["split"]);
+    assert_eq!((&visitor["listed"], &user["listed"]), (&false.into(), &true.into()), "in no list");
+    assert_eq!((&visitor["rule"], &user["rule"]), (&false.into(), &true.into()), "in no rule");
+    assert_eq!(visitor["by_plan"], false, "it is nobody's plan");
+}
+
+#[tokio::test]
+async fn a_user_id_takes_over() {
+    let server = served(layer()).await;
+    let cookie = format!("visitor={ID}");
+    for user in ["alice", "bob", "carol", "dave"] {
+        let known = ask(server, "/", &[("X-User-ID", user), ("Cookie", &cookie)]).await;
+        assert_eq!(known.text(), ask(server, "/", &[("X-User-ID", user)]).await.text());
+        assert_eq!(set_cookie(&known), None, "who has a name needs no number");
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_of_another_form_is_replaced() {
+    let server = served(layer()).await;
+    for foreign in
+        ["", "1", &ID[1..], &format!("{ID}0"), &ID.to_uppercase(), &ID.replace('0', "g"), &format!("\"{ID}\"")]
+    {
+        let reply = ask(server, "/", &[("Cookie", &format!("visitor={foreign}"))]).await;
+        assert_ne!(given(&reply), foreign);
+    }
+    for cookies in [format!("a=b; visitor={ID};c=d"), format!("  visitor={ID}"), format!("myvisitor=x; visitor={ID}")] {
+        assert_eq!(set_cookie(&ask(server, "/", &[("Cookie", &cookies)]).await), None, "{cookies}");
+    }
+    let lines = [("Cookie", "a=b"), ("Cookie", &*format!("visitor={ID}"))];
+    assert_eq!(set_cookie(&ask(server, "/", &lines).await), None, "HTTP/2 sends one line for each");
+}
+
+#[tokio::test]
+async fn shared_caches_keep_no_id() {
+    let server = served(layer()).await;
+    let kept = ask(server, "/kept", &[]).await;
+    assert_eq!((set_cookie(&kept), kept.header("cache-control")), (None, Some("public, max-age=60")));
+    let plain = ask(server, "/plain", &[]).await;
+    assert!(set_cookie(&plain).is_some());
+    assert_eq!(plain.header("cache-control"), Some("private"), "though it read no flag");
+    let again = ask(server, "/plain", &[("Cookie", &format!("visitor={ID}"))]).await;
+    assert_eq!(
+        (again.lines("cache-control"), again.lines("vary")),
+        (vec![], vec![]),
+        "nothing of the visitor is in it"
+    );
+}
+
+#[tokio::test]
+async fn a_page_that_read_a_flag_varies_by_the_cookie() {
+    let server = served(layer()).await;
+    let reply = again(server, ID).await;
+    assert_eq!(reply.lines("vary"), ["x-user-id, x-user-groups", "cookie"]);
+    assert_eq!(reply.header("cache-control"), Some("private"));
+}
+
+#[tokio::test]
+async fn name_age_and_security_of_the_cookie_can_be_set() {
+    let visitors = Visitors::new().cookie("shop_id").max_age(Duration::from_secs(90)).insecure_cookie();
+    let server = served(layer().visitors(visitors)).await;
+    let reply = ask(server, "/", &[]).await;
+    let (id, rest) = set_cookie(&reply).unwrap().strip_prefix("shop_id=").unwrap().split_once("; ").unwrap();
+    assert_eq!(rest, "Path=/; Max-Age=90; HttpOnly; SameSite=Lax");
+    assert_eq!(set_cookie(&ask(server, "/", &[("Cookie", &format!("shop_id={id}"))]).await), None);
+}
+
+#[test]
+#[should_panic(expected = r#"expected a cookie's name of letters, digits, - and _, found "a=b""#)]
+fn names_that_no_cookie_has_are_refused() {
+    let _ = Visitors::new().cookie("a=b");
+}
+
+#[tokio::test]
+async fn a_layer_inside_keeps_the_id_of_the_layer_around() {
+    let handler = |flags: Flags| async move { flags.is_enabled("inner").to_string() };
+    let inner = document(r#"{"inner": {"percentage": 50}}"#);
+    let rules = Arc::new(FlagSet::compile(&inner, Instant::MIN));
+    let inner = FlagLayer::new(Memory::from(inner));
+    let nested = serve(Router::new().route("/", get(handler)).layer(inner).layer(layer())).await;
+    let mut seen = BTreeSet::new();
+    for number in 0..40 {
+        let id = format!("{number:032x}");
+        let answer = again(nested, &id).await.text().to_owned();
+        let expected = rules.evaluate(&Context::anonymous().with_visitor(&*id), Instant::MIN);
+        assert_eq!(answer, expected.is_enabled("inner").to_string(), "{id}");
+        seen.insert(answer);
+    }
+    assert_eq!(seen.len(), 2);
+}
