@@ -191,7 +191,7 @@ pub fn a_million_users() -> Document {
         let users: Vec<String> = (0..50_000).map(|user| format!("user-{:07}", list * 50_000 + user)).collect();
         let flag = definition(&Kind::Users(users)).to_string();
         let flag: tower_flags::Flag = flag.parse().expect("a list of 50 000 users is a flag");
-        document.insert(&format!("list_{list}"), flag).expect("this is a name");
+        document.insert(format!("list_{list}"), flag).expect("this is a name");
     }
     document
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::flag::Flag;
+use super::name::FlagName;
 use super::problem::{Place, Problem, quoted};
 use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, NAME_PATTERN, is_name};
 
@@ -69,8 +70,8 @@ impl Document {
     /// # Errors
     ///
     /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, or more than 10 000 flags.
-    pub fn insert(&mut self, name: &str, flag: impl Into<Flag>) -> Result<(), Problem> {
-        self.insert_shared(name, Arc::new(flag.into()))
+    pub fn insert(&mut self, name: impl FlagName, flag: impl Into<Flag>) -> Result<(), Problem> {
+        self.insert_shared(name.name(), Arc::new(flag.into()))
     }
 
     pub(crate) fn insert_shared(&mut self, name: &str, flag: Arc<Flag>) -> Result<(), Problem> {
@@ -86,7 +87,8 @@ impl Document {
     }
 
     /// Removes a flag; `false` if there was none.
-    pub fn remove(&mut self, name: &str) -> bool {
+    pub fn remove(&mut self, name: impl FlagName) -> bool {
+        let name = name.name();
         self.forget(name);
         self.flags.remove(name).is_some()
     }
@@ -99,8 +101,8 @@ impl Document {
 
     /// The definition of a flag, if it was read without errors.
     #[must_use]
-    pub fn flag(&self, name: &str) -> Option<&Flag> {
-        match self.flags.get(name)? {
+    pub fn flag(&self, name: impl FlagName) -> Option<&Flag> {
+        match self.flags.get(name.name())? {
             Definition::Good(flag) => Some(flag),
             Definition::Refused { .. } => None,
         }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::flag::Flag;
 use super::instant::Instant;
+use super::name::FlagName;
 use super::problem::{Problem, quoted};
 use super::read::{Key, Known, flag_from_json, lookup, spelling_of};
 use super::text::{members, position};
@@ -65,7 +66,8 @@ impl Edit {
     ///
     /// The stored text is no JSON object, `true` or `false`, has a key twice, a change names an unknown
     /// key, or what comes out is no accepted flag.
-    pub fn apply(&self, name: &str, stored: Option<&str>, now: Instant) -> Result<String, Problem> {
+    pub fn apply(&self, name: impl FlagName, stored: Option<&str>, now: Instant) -> Result<String, Problem> {
+        let name = name.name();
         let mut text = Text::of(stored).map_err(|problem| problem.of_flag(name))?;
         let in_force = stored.and_then(|stored| flag_from_json(Some(name), stored).ok());
         for (spelling, value) in &self.changes {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use super::board::{Board, Listener, log_problems};
 use super::traits::{Evaluation, Freshness, Source, Status};
-use crate::engine::{Context, Definition, Document, Instant, MAX_FLAGS, Problem, SourceId, kept};
+use crate::engine::{Context, Definition, Document, FlagName, Instant, MAX_FLAGS, Problem, SourceId, kept};
 
 /// A source that can be a part of [`Layered`]: one that has definitions rather than answers.
 ///
@@ -100,9 +100,9 @@ impl Layered {
 
     /// The name of the part that a flag's definition comes from.
     #[must_use]
-    pub fn part_of(&self, flag: &str) -> Option<String> {
+    pub fn part_of(&self, flag: impl FlagName) -> Option<String> {
         let part_of = self.merged.part_of.read().unwrap_or_else(PoisonError::into_inner);
-        part_of.get(flag).map(|&part| self.merged.parts[part].name().to_owned())
+        part_of.get(flag.name()).map(|&part| self.merged.parts[part].name().to_owned())
     }
 }
 

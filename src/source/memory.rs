@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::board::{Board, Listener};
 use super::layered::{Definitions, sealed};
 use super::traits::{Evaluation, Source, Status};
-use crate::engine::{Context, Document, Flag, Instant, Problem, SourceId};
+use crate::engine::{Context, Document, Flag, FlagName, Instant, Problem, SourceId};
 
 /// Rules in memory, set as a whole or flag by flag: for tests, and for applications that have their
 /// own configuration.
@@ -51,22 +51,22 @@ impl Memory {
     ///
     /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, or more than 10 000 flags; then nothing is
     /// changed. A flag that requires unknown flags is a problem of the set, in [`status`](Source::status).
-    pub fn set(&self, name: &str, flag: impl Into<Flag>) -> Result<(), Problem> {
+    pub fn set(&self, name: impl FlagName, flag: impl Into<Flag>) -> Result<(), Problem> {
         let mut outcome = Ok(());
         self.board.publish(|in_force| {
             let mut document = in_force.clone();
-            outcome = document.insert(name, flag);
+            outcome = document.insert(&name, flag);
             outcome.is_ok().then(|| (document, String::new()))
         });
         outcome
     }
 
     /// Removes a flag; `false` if there was none.
-    pub fn remove(&self, name: &str) -> bool {
+    pub fn remove(&self, name: impl FlagName) -> bool {
         let mut was_there = false;
         self.board.publish(|in_force| {
             let mut document = in_force.clone();
-            was_there = document.remove(name);
+            was_there = document.remove(&name);
             was_there.then(|| (document, String::new()))
         });
         was_there

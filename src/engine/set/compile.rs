@@ -13,6 +13,7 @@ use crate::engine::flag::Flag;
 use crate::engine::flags::Flags;
 use crate::engine::instant::Instant;
 use crate::engine::lists::{Index, Place, Texts};
+use crate::engine::name::FlagName;
 use crate::engine::problem::Problem;
 use crate::engine::read::Definition;
 use crate::engine::reason::Reason;
@@ -217,8 +218,8 @@ impl FlagSet {
 
     /// The definition in force of a flag.
     #[must_use]
-    pub fn flag(&self, name: &str) -> Option<&Flag> {
-        self.definition(self.number(name)?)
+    pub fn flag(&self, name: impl FlagName) -> Option<&Flag> {
+        self.definition(self.number(name.name())?)
     }
 
     pub(super) fn plan(&self) -> &Plan {

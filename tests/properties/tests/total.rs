@@ -479,7 +479,7 @@ fn more_flags_than_a_document_may_hold_are_refused_or_decided() {
     let mut document = Document::new();
     let mut taken = 0;
     for number in 0..12_000 {
-        taken += usize::from(document.insert(&format!("f{number}"), flag.clone()).is_ok());
+        taken += usize::from(document.insert(format!("f{number}"), flag.clone()).is_ok());
     }
     let flags = FlagSet::compile(&document, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
     assert_eq!(flags.active().count(), taken);
