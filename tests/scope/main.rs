@@ -12,6 +12,7 @@ mod nested;
 mod order;
 mod response;
 mod routes;
+mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 
