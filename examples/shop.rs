@@ -2,12 +2,13 @@
 //!
 //! It serves `ADDR` (127.0.0.1:3000) by the rules in `FLAGS_FILE` (examples/flags.json), prints
 //! requests to try, and takes edits of the file while it runs. `FF_NEW_CHECKOUT=off` in the
-//! environment goes before the file.
+//! environment goes before the file. Links that switch a flag for a tester are signed by `OVERRIDE_KEY`
+//! (32 random bytes, others at each start).
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection};
@@ -21,7 +22,8 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::IntervalStream;
-use tower_flags::{Env, File, FlagLayer, Flags, Layered, Source, flag};
+use tower_flags::request::{OverrideToken, Overrides, SigningKey};
+use tower_flags::{Env, File, FlagLayer, Flags, Instant, Layered, Source, flag};
 
 const PRODUCTS: [(&str, u32); 3] = [("teapot", 3000), ("cup", 900), ("saucer", 400)];
 
@@ -50,8 +52,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind(&address)
         .await
         .map_err(|error| format!("the shop cannot listen on ADDR, {address}: {error}"))?;
-    print_requests_to_try(&format!("http://{}", listener.local_addr()?), &file);
-    let served = axum::serve(listener, app(source)).with_graceful_shutdown(stopped());
+    let key = override_key()?;
+    let until = Instant::from(SystemTime::now() + Duration::from_secs(60 * 60));
+    let token = OverrideToken::until(until).on("new_search").sign(&key)?;
+    print_requests_to_try(&format!("http://{}", listener.local_addr()?), &file, &token);
+    let served = axum::serve(listener, app(source, key)).with_graceful_shutdown(stopped());
     // Whoever never sends the rest of a request does not hold up the end.
     let impatience = async {
         stopped().await;
@@ -64,10 +69,23 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn app(source: Layered) -> Router {
+/// From the environment, so that all processes of a service take the links that one of them signs.
+fn override_key() -> Result<SigningKey, Box<dyn Error>> {
+    if let Ok(key) = std::env::var("OVERRIDE_KEY") {
+        return Ok(SigningKey::new(key).map_err(|error| format!("OVERRIDE_KEY: {error}"))?);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| format!("no random key for links of testers: {error}"))?;
+    Ok(SigningKey::new(key)?)
+}
+
+fn app(source: Layered, key: SigningKey) -> Router {
     // Whoever can reach this port says who they are. An example on 127.0.0.1 may trust that. A
     // service may only behind a proxy that sets these headers; examples/auth.rs does without them.
-    let layer = FlagLayer::new(source.clone()).trust_headers();
+    let layer = FlagLayer::new(source.clone())
+        .trust_headers()
+        // The example has no TLS; a service leaves its cookies `Secure`.
+        .overrides(Overrides::new(key).insecure_cookie());
     let health = Health { source, layer: layer.clone() };
     Router::new()
         .route("/checkout", post(checkout))
@@ -226,7 +244,7 @@ async fn stopped() {
     }
 }
 
-fn print_requests_to_try(url: &str, file: &str) {
+fn print_requests_to_try(url: &str, file: &str, token: &str) {
     let file = file.replace('\'', r"'\''");
     println!(
         "listening on {url}
@@ -241,6 +259,9 @@ curl {url}/pricing -H 'X-User-ID: alice'
 curl {url}/flags/pricing_page -H 'X-User-ID: alice'
 # a flag read inside a stream
 curl -N {url}/events -H 'X-User-Groups: members'
+# a link for testers: new_search is on for whoever opens it, for an hour; the empty one ends that
+curl -i '{url}/search?flag_override={token}'
+curl -i '{url}/search?flag_override='
 # the kill switch: off for everybody within a second, and on again
 sed -i '/\"new_checkout\"/s/\"enabled\": true/\"enabled\": false/' '{file}'
 sleep 1

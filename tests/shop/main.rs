@@ -91,6 +91,43 @@ fn curl(line: &str, url: &str) -> (String, Vec<String>) {
 }
 
 #[tokio::test]
+async fn a_tester_switches_a_flag_for_herself_by_opening_a_link() {
+    let mut shop = Program::start("shop", RULES, &[("OVERRIDE_KEY", "32-bytes-or-more-that-nobody-knows")]);
+    let lines = shop.printed_up_to_second("sed ");
+    let mut links = lines.iter().filter(|line| line.contains("flag_override="));
+    let [opens, ends] = [(); 2].map(|()| curl(links.next().unwrap(), &format!("http://{}", shop.address)).0);
+    assert_eq!(json(&shop.ask("GET /search", ALICE).await)["engine"], "old");
+
+    let opened = shop.ask(&opens, ALICE).await;
+    assert_eq!(json(&opened)["engine"], "new");
+    assert_eq!(opened.header("x-flag-overrides"), Some("new_search=on"));
+    let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let with_cookie = [ALICE[0], ("Cookie", &cookie)];
+    assert_eq!(json(&shop.ask("GET /search", &with_cookie).await)["engine"], "new", "from then on");
+    assert_eq!(json(&shop.ask("GET /search", ALICE).await)["engine"], "old", "nobody else is concerned");
+
+    let ended = shop.ask(&ends, &with_cookie).await;
+    assert_eq!(json(&ended)["engine"], "old");
+    assert!(ended.header("set-cookie").unwrap().starts_with("flag_override=; "));
+
+    let another = Program::start("shop", RULES, &[("OVERRIDE_KEY", "another-key-of-at-least-32-bytes!!")]);
+    assert_eq!(json(&another.ask(&opens, ALICE).await)["engine"], "old", "a link of a shop with another key");
+}
+
+#[test]
+fn a_weak_key_for_links_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("flags.json");
+    std::fs::write(&rules, RULES).unwrap();
+    let mut shop = command("shop");
+    let output =
+        shop.env("ADDR", "127.0.0.1:0").env("FLAGS_FILE", rules).env("OVERRIDE_KEY", "secret").output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("OVERRIDE_KEY: expected a signing key of at least 32 bytes, found 6"), "{said}");
+}
+
+#[tokio::test]
 async fn a_stream_of_events_reads_flags() {
     let shop = Program::shop();
     for (groups, expected) in [("friends, members", "everything at half price"), ("friends", "no offers")] {
