@@ -85,6 +85,6 @@ pub use request::{HeaderPolicy, RequireFlag};
 #[doc(inline)]
 pub use store::Error;
 
-#[cfg(all(doctest, feature = "axum", feature = "file"))]
+#[cfg(all(doctest, feature = "axum", feature = "file", feature = "overrides"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -4,6 +4,8 @@
 # Leaves no process running: no test starts one that it does not stop.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Where Debian has nginx, which only root's PATH names.
+export PATH="$PATH:/usr/sbin"
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -28,7 +30,11 @@ missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 # The independent readings of the document format are in Python; tomllib came with 3.11.
 python3 -c 'import tomllib' 2>/dev/null || missing+=(python3)
+# A cache in front of a server. The tests start their own; the package's service is not wanted.
+has_nginx=true
+command -v nginx >/dev/null || { missing+=(nginx-light); has_nginx=false; }
 [ ${#missing[@]} = 0 ] || install_debian "${missing[@]}"
+$has_nginx || as_root systemctl disable --quiet --now nginx 2>/dev/null || as_root service nginx stop >/dev/null 2>&1 || true
 python3 -c 'import tomllib' || { echo "the tests need Python 3.11 or newer as python3" >&2; exit 1; }
 
 component() {
@@ -68,8 +74,9 @@ run() {
     "$@" 2>&1 | tee -a "$log"
 }
 
-# Builds the examples too, some of which the tests run.
-run cargo test --locked --workspace --all-features
+# Builds the examples too, some of which the tests run. Ignored are tests that need what was installed
+# above.
+run cargo test --locked --workspace --all-features -- --include-ignored
 run cargo test --locked --no-default-features --lib --test bucketing --test plain_tower --test pending --test limits
 
 say "all tests"

@@ -55,6 +55,26 @@
 //! left out where nothing is active, and on responses that call themselves `public` or have `s-maxage`.
 //! It tells clients which flags are on for them: [`HeaderPolicy`] turns it off.
 //!
+//! # What is forced
+//!
+//! Before a flag's own rules come a tester's `Overrides` and what the calling service has decided
+//! (`SendDecisions` there, `AcceptDecisions` here), both signed and off unless set. A flag that is switched
+//! off stays off.
+//!
+//! # Caches
+//!
+//! 1. If a flag was read whose answer depends on the caller before the response began, `Cache-Control:
+//!    private` is added, unless the response says `no-store`, `private`, `public` or `s-maxage`.
+//! 2. If one was read, or `X-Active-Flags` could be another for another caller, `Vary` gets the headers that
+//!    may name the caller, where these were looked at. It is appended to.
+//! 3. A request with a valid override token is answered with `no-store`, whatever the response said.
+//!
+//! [`FlagLayer::leave_cache_headers`] turns the first two off.
+//!
+//! # Gates and exceptions
+//!
+//! [`RequireFlag`] hides a route; [`FlagLayer::skip`] leaves requests without flags.
+//!
 //! # A layer inside a layer
 //!
 //! Over the same source, the inner one uses the rules that the request has pinned: for another caller it

@@ -117,7 +117,7 @@ impl Overrides {
 
     fn cookie(&self, token: &[u8], claims: &Claims, now: Instant) -> Option<HeaderValue> {
         let token = std::str::from_utf8(token).ok()?;
-        let seconds = claims.exp - now.unix_millis().div_euclid(1000);
+        let seconds = claims.exp.saturating_sub(now.unix_millis().div_euclid(1000));
         let secure = if self.is_secure { "; Secure" } else { "" };
         format!("{NAME}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}").parse().ok()
     }

@@ -166,3 +166,63 @@ impl fmt::Display for TokenTooLong {
 }
 
 impl std::error::Error for TokenTooLong {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signed claims of that many bytes, give or take three.
+    fn sealed(key: &SigningKey, len: usize) -> String {
+        let empty = Claims { exp: 60, user: Some(String::new()), from: None, flags: BTreeMap::new() };
+        let missing = (len - empty.seal(OVERRIDE, key).len()) * 3 / 4;
+        Claims { user: Some("x".repeat(missing)), ..empty }.seal(OVERRIDE, key)
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_refused_though_it_is_signed() {
+        let key = SigningKey::new([7; 32]).unwrap();
+        let open = |text: &str| Claims::open(OVERRIDE, &[key.clone()], text, Instant::from_unix_millis(0));
+        let (longest, longer) = (sealed(&key, MAX_LEN), sealed(&key, MAX_LEN + 2));
+        assert!(longest.len() <= MAX_LEN && longest.len() > MAX_LEN - 4 && longer.len() > MAX_LEN);
+        assert!(open(&longest).is_ok());
+        assert_eq!(open(&longer).unwrap_err(), Refusal::TooLong);
+    }
+
+    #[test]
+    fn what_is_signed_and_says_something_else_is_refused() {
+        let key = SigningKey::new([7; 32]).unwrap();
+        let now = Instant::from_unix_millis(0);
+        let open = |payload: &str| Claims::open(OVERRIDE, &[key.clone()], &key.seal(OVERRIDE, payload.as_bytes()), now);
+        assert!(open(r#"{"exp":60,"flags":{"a":true,"b":"x"}}"#).is_ok());
+        for payload in [
+            "",
+            "null",
+            "[]",
+            r#"{"exp":60}"#,
+            r#"{"flags":{}}"#,
+            r#"{"exp":60,"flags":{"a":1}}"#,
+            r#"{"exp":60,"flags":{},"new":1}"#,
+            r#"{"exp":1e9,"flags":{}}"#,
+        ] {
+            assert_eq!(open(payload).unwrap_err(), Refusal::Unreadable, "{payload}");
+        }
+        assert_eq!(open(r#"{"exp":0,"flags":{}}"#).unwrap_err(), Refusal::Expired);
+        assert_eq!(open(r#"{"exp":-9223372036854775808,"flags":{}}"#).unwrap_err(), Refusal::Expired);
+        assert!(open(r#"{"exp":9223372036854775807,"flags":{}}"#).is_ok(), "no overflow");
+    }
+
+    #[test]
+    fn every_refusal_has_its_words() {
+        let texts = [
+            (Refusal::TooLong, "it is longer than 2048 bytes"),
+            (Refusal::Signature, "no accepted key has signed it as it is"),
+            (Refusal::Unreadable, "it is signed, but says something else than this version writes"),
+            (Refusal::Expired, "it has expired"),
+            (Refusal::OtherUser, "it is for another user"),
+            (Refusal::OtherService, "it is from a service that is not accepted"),
+        ];
+        for (refusal, text) in texts {
+            assert_eq!(refusal.to_string(), text);
+        }
+    }
+}
