@@ -5,6 +5,7 @@
 mod support;
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,7 +13,8 @@ use axum::http::header::{CACHE_CONTROL, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::routing::get;
 use futures_util::stream;
-use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, flag, variant};
+use tower_flags::source::{Evaluation, Source, Status};
+use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, flag, variant};
 
 use support::{Reply, ask, get_as, memory, serve};
 
@@ -158,6 +160,30 @@ async fn reads_in_the_body_come_too_late() {
     assert_eq!((reply.text(), told(&reply)), ("alice", (vec![], vec![])), "as the limitations say");
 }
 
+/// Never has an answer in time.
+struct Silent;
+
+impl Source for Silent {
+    fn evaluate(&self, _: &Context, _: Instant) -> Evaluation {
+        Evaluation::Pending(Box::pin(std::future::pending()))
+    }
+
+    fn status(&self) -> Status {
+        Status::fresh()
+    }
+}
+
+#[tokio::test]
+async fn answers_of_a_source_that_is_late_are_not_kept_for_others() {
+    let late = || {
+        let layer = FlagLayer::new(Silent).deadline(Duration::ZERO).trust_headers();
+        layer.header_policy(HeaderPolicy::None)
+    };
+    let reply = page(late(), &[], || assert!(!flag("list"))).await;
+    assert_eq!(told(&reply), (vec![NAMES], vec!["private"]));
+    assert_eq!(told(&page(late(), &[], nothing).await), (vec![], vec![]), "nothing was asked");
+}
+
 #[tokio::test]
 async fn what_a_layer_inside_read_counts_too() {
     let inner = FlagLayer::new(memory(r#"{"inner": {"allowed_users": ["alice"]}}"#));
@@ -165,6 +191,12 @@ async fn what_a_layer_inside_read_counts_too() {
     let router = Router::new().route("/", get(handler)).layer(inner).layer(layer());
     let reply = get_as(serve(router).await, "/", "alice").await;
     assert_eq!((reply.text(), told(&reply)), ("true", (vec![NAMES], vec!["private"])));
+
+    let inner = FlagLayer::new(memory(r#"{"inner": true}"#));
+    let handler = || async { (flag("inner") && flag("list")).to_string() };
+    let router = Router::new().route("/", get(handler)).layer(inner).layer(layer());
+    let reply = get_as(serve(router).await, "/", "alice").await;
+    assert_eq!((reply.text(), told(&reply)), ("true", (vec![NAMES], vec!["private"])), "of the layer around");
 
     let same = layer();
     let handler = || async { flag("list").to_string() };

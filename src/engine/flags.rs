@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use serde::de::DeserializeOwned;
@@ -54,6 +54,8 @@ struct Head {
     home: Option<Weak<dyn Any + Send + Sync>>,
     /// Who wants to know what is asked.
     recorder: Option<Arc<dyn Recorder>>,
+    /// Whether a name was asked for that the set does not know.
+    has_missed: AtomicBool,
 }
 
 /// Is told of every flag that is asked for, known or not; of known ones once for each value of answers.
@@ -105,7 +107,8 @@ impl Flags {
         requested: Option<Arc<[Forced]>>,
     ) -> Self {
         let layout = Layout::of(&set);
-        let head = Head { set, context, now, forced, requested, outer: None, home: None, recorder: None };
+        let has_missed = AtomicBool::new(false);
+        let head = Head { set, context, now, forced, requested, outer: None, home: None, recorder: None, has_missed };
         let mut answers = allocate(layout.words(), head);
         if let Some(Answers { head: Head { set, context, forced, .. }, words }) = Arc::get_mut(&mut answers) {
             let (on, rest) = words.split_at_mut(layout.results);
@@ -150,7 +153,7 @@ impl Flags {
     }
 
     fn copied(&self) -> Arc<Answers> {
-        let Head { set, context, now, forced, requested, outer: _, home, recorder } = self.head();
+        let Head { set, context, now, forced, requested, outer: _, home, recorder, has_missed } = self.head();
         let head = Head {
             set: set.clone(),
             context: context.clone(),
@@ -160,6 +163,7 @@ impl Flags {
             outer: None,
             home: home.clone(),
             recorder: recorder.clone(),
+            has_missed: AtomicBool::new(has_missed.load(Ordering::Relaxed)),
         };
         let copy = allocate(self.0.words.len(), head);
         for (word, copied) in copy.words.iter().zip(&self.0.words) {
@@ -232,7 +236,15 @@ impl Flags {
         let varying = self.set().varying().words();
         varying.iter().zip(marks).any(|(varying, mark)| varying & mark.load(Ordering::Relaxed) != 0)
             || self.head().forced.iter().any(|entry| self.is_read(entry.flag))
+            || self.has_missed_what_others_get()
             || self.outer().is_some_and(Self::has_read_of_caller)
+    }
+
+    /// Whether a flag was asked for while there were no rules for this request: others, or the next one, may
+    /// get another answer.
+    fn has_missed_what_others_get(&self) -> bool {
+        matches!(self.set().absent(), Reason::Unavailable | Reason::NotLoaded)
+            && self.head().has_missed.load(Ordering::Relaxed)
     }
 
     /// Whether the answers about flags that clients may see differ from one caller to another.
@@ -544,6 +556,7 @@ impl Flags {
 
     /// Where a name is asked for that the set does not know.
     fn asked_outside(&self, name: &str) -> Option<&Self> {
+        self.head().has_missed.store(true, Ordering::Relaxed);
         self.record(name);
         self.outer()
     }
