@@ -1,0 +1,95 @@
+//! A hidden flag is never named to a client, whatever it asks.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![cfg(all(feature = "axum", feature = "overrides", feature = "visitors"))]
+
+mod support;
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::{StreamExt, stream};
+use tower::Layer;
+use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SigningKey, Visitors};
+use tower_flags::{FlagLayer, Flags, RequireFlag, flag};
+
+use support::{Client, memory, serve};
+
+const RULES: &str = r#"{
+    "secret": {"enabled": true, "hidden": true, "overridable": true},
+    "secret_split": {"percentage": 50, "hidden": true, "variants": {"secret_a": 50, "secret_b": 50}},
+    "secret_list": {"allowed_groups": ["staff"], "hidden": true, "overridable": true},
+    "open": {"enabled": true, "requires": ["secret"], "overridable": true},
+    "split": {"percentage": 50, "variants": {"a": 50, "b": 50}}
+}"#;
+
+/// A small generator of numbers that is the same in every run (xorshift, Marsaglia 2003).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+}
+
+fn app() -> Router {
+    let all_read = || async { (flag("secret") && flag("secret_split") && flag("secret_list")).to_string() };
+    let streamed = || async {
+        Body::from_stream(stream::iter(0..3).map(|_| Ok::<_, Infallible>(flag("secret_list").to_string())))
+    };
+    let gated = RequireFlag::new("secret_list").layer(get(all_read));
+    Router::new()
+        .route("/", get(all_read).post(all_read))
+        .route("/flags", get(|flags: Flags| async { Json(flags) }))
+        .route("/why", get(|flags: Flags| async move { flags.evaluation("open").to_string() }))
+        .route("/streamed", get(streamed))
+        .route("/kept", get(|| async { ([(CACHE_CONTROL, "public")], flag("secret").to_string()) }))
+        .route("/broken", get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, "broken") }))
+        .route_service("/gated", gated)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_hundred_thousand_responses_none_names_a_hidden_flag() {
+    let key = SigningKey::new([7; 32]).unwrap();
+    let layer = FlagLayer::new(memory(RULES))
+        .trust_headers()
+        .visitors(Visitors::new())
+        .overrides(Overrides::new(key.clone()))
+        .accept_decisions(AcceptDecisions::new(key.clone(), ["secret", "secret_list", "open"]));
+    let server = serve(app().layer(layer)).await;
+    let until = "9999-01-01T00:00:00Z".parse().unwrap();
+    let token = OverrideToken::until(until).on("secret_list").off("open").variant("secret", "secret_a");
+    let token = token.sign(&key).unwrap();
+    let cookie = format!("flag_override={token}; visitor=0123456789abcdef0123456789abcdef");
+
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut client = Client::open(server).await;
+    let mut statuses = std::collections::BTreeSet::new();
+    for _ in 0..100_000 {
+        let method = numbers.one(&["GET", "GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "TRACE"]);
+        let paths = ["/", "/flags", "/why", "/streamed", "/kept", "/broken", "/gated", "/missing", "/?flag_override="];
+        let path = numbers.one(&paths);
+        let user = format!("user-{}", numbers.below(1000));
+        let groups = numbers.one(&["staff", "staff, friends", "friends", "", ","]);
+        let header = numbers.one(&["X-Flag-Override", "X-Flag-Decisions", "X-Other"]);
+        let candidates = [("X-User-ID", &*user), ("X-User-Groups", groups), ("Cookie", &cookie), (header, &token)];
+        let headers: Vec<_> = candidates.iter().filter(|_| numbers.below(2) == 0).collect();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        client.ask(method, path, &headers).await;
+        let reply = if method == "HEAD" { client.head().await } else { client.reply().await };
+        statuses.insert(reply.status);
+        let everything = format!("{:?} {:?} {}", reply.headers, reply.trailers, String::from_utf8_lossy(&reply.body));
+        assert!(!everything.contains("secret"), "{method} {path} {headers:?}: {everything}");
+    }
+    assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [200, 404, 405, 500]);
+}
