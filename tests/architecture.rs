@@ -12,7 +12,7 @@ const MAY_IMPORT: [(&str, &[&str]); 5] = [
     ("store", &["store", "engine"]),
     ("source", &["source", "engine", "store"]),
     ("request", &["request", "engine", "source"]),
-    ("testing", &["testing", "engine", "request", "source"]),
+    ("testing", &["testing", "engine", "store", "request", "source"]),
 ];
 
 /// What `request` may take from `source`: the trait and what it speaks of.
@@ -50,7 +50,7 @@ const AT_HOME: [(&str, &[&str]); 10] = [
     ("arc_swap", &["source/board.rs"]),
     ("base64", &["request/signed/key.rs"]),
     ("hmac", &["request/signed/key.rs"]),
-    ("sha2", &["request/signed/key.rs"]),
+    ("sha2", &["request/signed/key.rs", "store/history.rs"]),
     ("getrandom", &["request/visitors.rs"]),
 ];
 

@@ -12,7 +12,7 @@ use super::instant::Instant;
 use super::name::FlagName;
 use super::percentage::Percentage;
 use super::problem::{Problem, quoted};
-use super::read::{MAX_FLAGS, NAME_PATTERN, is_name};
+use super::read::{MAX_FLAGS, NAME_PATTERN, is_name, not_a_name};
 use super::reason::Reason;
 use super::set::{FlagSet, Identity, SourceId};
 
@@ -84,7 +84,7 @@ impl FlagsBuilder {
         if is_name(name) && self.flags.len() < MAX_FLAGS {
             self.flags.insert(Arc::from(name), (flag, Reason::Static));
         } else {
-            self.problems.push(Problem::new(NAME_PATTERN, quoted(name)).of_flag(name));
+            self.problems.push(not_a_name(name));
         }
         self
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::flag::Flag;
 use super::name::FlagName;
-use super::problem::{Place, Problem, quoted};
-use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, NAME_PATTERN, is_name};
+use super::problem::{Place, Problem};
+use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, is_name, not_a_name};
 
 /// The definitions of a set of flags by name, as far as they could be read.
 ///
@@ -61,8 +61,27 @@ impl Document {
     }
 
     pub(crate) fn from_text(text: &str, format: Format) -> Result<Self, Problem> {
-        let DocumentReading { flags, problems, requires_at } = read::document(text, format)?;
-        Ok(Self { flags, problems, requires_at })
+        read::document(text, format).map(Self::from)
+    }
+
+    /// Reads flags each of which has a text of its own, as stores keep them: its name, and bytes that should
+    /// be JSON, at most 1 MiB. Lines and columns of problems are those of its text.
+    ///
+    /// ```
+    /// use tower_flags::Document;
+    ///
+    /// let rows = [("dark_mode", "true"), ("search", r#"{"percentage": 101}"#), ("cart", "{")];
+    /// let document = Document::from_texts(rows.map(|(name, text)| (name, text.as_bytes())))?;
+    /// assert!(document.flag("dark_mode").is_some());
+    /// assert_eq!(document.problems().len(), 2);
+    /// # Ok::<(), tower_flags::Problem>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// More than 10 000 flags. Everything else costs one flag alone and is in [`problems`](Self::problems).
+    pub fn from_texts<'a>(flags: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Problem> {
+        read::read_each(flags).map(Self::from)
     }
 
     /// Adds a flag, in place of one of the same name.
@@ -76,7 +95,7 @@ impl Document {
 
     pub(crate) fn insert_shared(&mut self, name: &str, flag: Arc<Flag>) -> Result<(), Problem> {
         if !is_name(name) {
-            return Err(Problem::new(NAME_PATTERN, quoted(name)).of_flag(name));
+            return Err(not_a_name(name));
         }
         if self.flags.len() >= MAX_FLAGS && !self.flags.contains_key(name) {
             return Err(Problem::new(format!("at most {MAX_FLAGS} flags"), "one more").of_flag(name));
@@ -186,6 +205,12 @@ impl Document {
         for name in newest {
             self.flags.remove(&name);
         }
+    }
+}
+
+impl From<DocumentReading> for Document {
+    fn from(DocumentReading { flags, problems, requires_at }: DocumentReading) -> Self {
+        Self { flags, problems, requires_at }
     }
 }
 

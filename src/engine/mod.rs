@@ -131,7 +131,7 @@ pub(crate) use document::kept;
 #[cfg(feature = "testing")]
 pub(crate) use flags::Recorder;
 pub(crate) use problem::quoted;
-pub(crate) use read::{Definition, MAX_FLAGS, is_name};
+pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name};
 #[cfg(feature = "file")]
-pub(crate) use read::{Format, MAX_DOCUMENT};
+pub(crate) use read::{Format, MAX_DOCUMENT, utf_8};
 pub(crate) use set::Identity;

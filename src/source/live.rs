@@ -9,7 +9,7 @@ use super::board::{Board, Listener, log_problems, now};
 use super::layered::{Definitions, sealed};
 use super::traits::{Evaluation, Freshness, Source, Status};
 use crate::engine::{Context, Document, Instant, Problem, SourceId};
-use crate::store::{Error, ErrorKind, Feed, Loaded, Notices};
+use crate::store::{Error, ErrorKind, Feed, Loaded, Notices, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);
@@ -250,15 +250,6 @@ async fn next_notice(notices: &mut Option<Box<dyn Notices>>) -> Result<(), Error
         Some(notices) => notices.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// A number from 0 up to 1, so that a fleet does not move in step. Seeds of hash tables are random
-/// enough for that.
-fn random_share() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-
-    let random = RandomState::new().hash_one(()) >> 11;
-    random as f64 / (1_u64 << 53) as f64
 }
 
 impl Shared {

@@ -1,6 +1,8 @@
 //! Where rules can be read from, and hearing that they changed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::Error;
@@ -93,6 +95,24 @@ pub trait Notices: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
+impl<F: Feed + ?Sized> Feed for Arc<F> {
+    fn name(&self) -> &str {
+        F::name(self)
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        F::load(self, known)
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        F::subscribe(self)
+    }
+
+    fn resync_every(&self) -> Duration {
+        F::resync_every(self)
+    }
+}
+
 /// What a [`Feed`] holds.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -101,12 +121,41 @@ pub struct Loaded {
     pub document: Document,
     /// The store's own version or digest of them; equal origins mean equal documents.
     pub origin: String,
+    /// The versions of the flags, where the feed knows them; also of those that were removed.
+    pub versions: BTreeMap<Arc<str>, u64>,
+    /// Names that the feed itself remembers as removed: that they are missing is no accident.
+    pub removed: BTreeSet<Arc<str>>,
+    /// A number that every edit raises, where the feed has one: a smaller one than before means that the store
+    /// came back older.
+    pub revision: Option<u64>,
 }
 
 impl Loaded {
     /// Definitions and what the store calls their version.
     #[must_use]
     pub fn new(document: Document, origin: impl Into<String>) -> Self {
-        Self { document, origin: origin.into() }
+        let origin = origin.into();
+        Self { document, origin, versions: BTreeMap::new(), removed: BTreeSet::new(), revision: None }
+    }
+
+    /// With the versions of the flags.
+    #[must_use]
+    pub fn with_versions<'a>(mut self, versions: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        self.versions = versions.into_iter().map(|(name, version)| (Arc::from(name), version)).collect();
+        self
+    }
+
+    /// With the names that were removed by an edit.
+    #[must_use]
+    pub fn with_removed<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.removed = names.into_iter().map(Arc::from).collect();
+        self
+    }
+
+    /// With the number that every edit raises.
+    #[must_use]
+    pub fn at_revision(mut self, revision: u64) -> Self {
+        self.revision = Some(revision);
+        self
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::error::{Error, ErrorKind};
 use super::feed::{BoxFuture, Feed, Loaded, Notices};
-use crate::engine::{Document, Format, MAX_DOCUMENT, Problem, quoted};
+use crate::engine::{Document, Format, MAX_DOCUMENT, Problem, quoted, utf_8};
 
 /// How far apart the two reads are that have to agree.
 const SETTLING: Duration = Duration::from_millis(50);
@@ -171,14 +171,7 @@ impl Shared {
     }
 
     fn document(&self, bytes: &[u8], has_end_marker: &mut bool) -> Result<Document, Problem> {
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let valid = error.valid_up_to();
-                let before = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
-                return Err(Problem::new("UTF-8", format!("the byte 0x{:02x}", bytes[valid])).at_offset(before, valid));
-            }
-        };
+        let text = utf_8(bytes)?;
         let last_line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let ends_with_marker = last_line.trim_end() == END_MARKER;
         if self.format == Format::Toml && *has_end_marker && !ends_with_marker {

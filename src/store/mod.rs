@@ -1,16 +1,61 @@
-//! Where rules are kept: the trait [`Feed`] for reading them and hearing of changes, and the file.
+//! Where rules are kept: [`Feed`] for reading them and hearing of changes, [`Store`] for editing them too.
 //!
 //! A feed is turned into a source by [`Live`](crate::source::Live); the example at [`Feed`] is a whole
 //! one. Feeds do not keep anything current, retry, or remember good rules: that is `Live`'s, once for
-//! all of them.
+//! all of them. In the same way stores compare and write, and [`StoreExt::change`] does the rest.
+//!
+//! ```
+//! use tower_flags::Flag;
+//! use tower_flags::engine::Edit;
+//! use tower_flags::source::Live;
+//! use tower_flags::store::{Author, Change, HistoryPage, MemoryStore, Store, StoreExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::new();
+//! let source = Live::connect(store.clone()).await?; // for `FlagLayer::new`
+//!
+//! let alice = Author::new("alice").because("launch");
+//! let flag: Flag = r#"{"percentage": 10, "allowed_groups": ["staff"]}"#.parse()?;
+//! store.change("new_checkout", Change::put(&flag), &alice).await?;
+//! store.change("new_checkout", Change::edit(Edit::new().set("percentage", 50)), &alice).await?;
+//!
+//! let history = store.history(&HistoryPage::newest().of("new_checkout")).await?;
+//! assert_eq!((history[0].version, history[0].actor.as_deref()), (2, Some("alice")));
+//! assert!(store.verify_history().await?.is_ok());
+//! # drop(source);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rules of editing
+//!
+//! 1. Every edit of a flag raises its version by one. An edit is made for a version, or for whatever is newest.
+//! 2. Each edit is one entry of the history, written in the same transaction: who, when, why, before, after. It
+//!    carries the SHA-256 of the entry before; [`StoreExt::verify_history`] checks the chain.
+//! 3. What somebody changed past us, with the store's own tools, becomes an entry of an unknown actor when
+//!    the flag is edited next.
+//! 4. Keys that an edit does not name stay as they are, foreign ones too: [`Edit`](crate::engine::Edit).
+//! 5. The name of a removed flag is remembered, with its version.
 
+mod change;
 mod error;
 mod feed;
 #[cfg(feature = "file")]
 mod file;
+mod history;
+mod memory;
+mod random;
+mod traits;
 
+pub use change::{Author, Change, ChangeError, Changed, StoreExt};
 pub use error::{Error, ErrorKind};
 pub use feed::{BoxFuture, Feed, Loaded, Notices};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::FileFeed;
+pub use history::{BrokenBy, BrokenLink, Head, HistoryEntry, verify};
+pub use memory::MemoryStore;
+pub use traits::{Capabilities, Commit, HistoryPage, Store, Stored};
+
+pub(crate) use random::random_share;

@@ -1,11 +1,8 @@
 //! One test with every combination of some flags.
 
-use std::any::Any;
 use std::fmt;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 
+use super::caught::{caught, caught_sync};
 use super::flags::TestFlags;
 use crate::engine::FlagName;
 
@@ -83,19 +80,11 @@ impl Combinations {
         for combination in self.all() {
             let flags = combination.flags();
             let answers = flags.flags();
-            let started = catch_unwind(AssertUnwindSafe(|| answers.sync_scope(|| test(flags))));
-            let outcome = match started {
-                Ok(future) => {
-                    let mut future = pin!(answers.scope(future));
-                    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                        Ok(poll) => poll.map(|_| Ok(())),
-                        Err(panic) => std::task::Poll::Ready(Err(panic)),
-                    })
-                    .await
-                }
-                Err(panic) => Err(panic),
+            let outcome = match caught_sync(|| answers.sync_scope(|| test(flags))) {
+                Ok(future) => caught(answers.scope(future)).await.map(drop),
+                Err(message) => Err(message),
             };
-            failures.extend(outcome.err().map(|panic| format!("{combination}: {}", message(&*panic))));
+            failures.extend(outcome.err().map(|message| format!("{combination}: {message}")));
         }
         self.report(&failures);
     }
@@ -109,8 +98,8 @@ impl Combinations {
         let mut failures = Vec::new();
         for combination in self.all() {
             let flags = combination.flags();
-            let outcome = catch_unwind(AssertUnwindSafe(|| flags.flags().sync_scope(|| test(flags.clone()))));
-            failures.extend(outcome.err().map(|panic| format!("{combination}: {}", message(&*panic))));
+            let outcome = caught_sync(|| flags.flags().sync_scope(|| test(flags.clone())));
+            failures.extend(outcome.err().map(|message| format!("{combination}: {message}")));
         }
         self.report(&failures);
     }
@@ -170,12 +159,4 @@ impl fmt::Display for Combination<'_> {
         }
         Ok(())
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message")
 }

@@ -30,8 +30,11 @@
 //! It does not test rules. For these, compile them ([`FlagSet::compile`](crate::FlagSet::compile)) and
 //! evaluate callers.
 
+mod caught;
 mod combinations;
+mod contract;
 mod flags;
 
 pub use combinations::Combinations;
+pub use contract::{Outcome, Report, StoreFixture, check_store};
 pub use flags::{TestFlags, with_flags};

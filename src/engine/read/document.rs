@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::flag::{self, FlagReading};
-use super::keys::{NAME_PATTERN, is_name, nearest};
+use super::flag::{self, FlagReading, MAX_FLAG};
+use super::keys::{is_name, nearest, not_a_name};
 use super::parts::{Located, Reading, located};
 use crate::engine::flag::Flag;
 use crate::engine::problem::{Place, Problem, Severity, quoted};
@@ -67,13 +67,50 @@ pub(crate) fn read(text: &str, format: Format) -> Result<DocumentReading, Proble
         #[cfg(feature = "file")]
         Format::Toml => read_root(&text::TomlDocument::parse(text)?.root()),
     }
-    .map(|Unplaced { flags, problems, mut requires_at }| {
-        requires_at.sort_by_key(|(_, offset)| *offset);
-        let mut walk = Walk::over(text);
-        let requires_at = requires_at.into_iter().map(|(name, offset)| (name, walk.to(offset))).collect();
-        DocumentReading { flags, problems: with_positions(problems, text), requires_at }
-    })
+    .map(|unplaced| unplaced.placed_in(text))
     .map_err(|Located { problem, offset }| problem.at_offset(text, offset))
+}
+
+/// Reads flags each of which has a text of its own, in JSON. Only too many of them refuse all.
+pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<DocumentReading, Problem> {
+    let mut reading = DocumentReading::default();
+    for (name, bytes) in flags {
+        if reading.flags.len() >= MAX_FLAGS {
+            return Err(Problem::new(format!("at most {MAX_FLAGS} flags"), "more").at_path("flags"));
+        }
+        let DocumentReading { flags, problems, requires_at } = match read_one(name, bytes) {
+            Ok(one) => one,
+            Err(problem) => {
+                let refused = Definition::Refused { is_killed: false, is_hidden: false };
+                let flags = is_name(name).then(|| (Arc::from(name), refused)).into_iter().collect();
+                DocumentReading { flags, problems: vec![problem.of_flag(name)], requires_at: BTreeMap::new() }
+            }
+        };
+        reading.flags.extend(flags);
+        reading.problems.extend(problems);
+        reading.requires_at.extend(requires_at);
+    }
+    reading.problems.sort_by_key(|problem| problem.severity == Severity::Warning);
+    Ok(reading)
+}
+
+/// Bytes as text, or where they are none.
+pub(crate) fn utf_8(bytes: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let valid = error.valid_up_to();
+        let before = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
+        Problem::new("UTF-8", format!("the byte 0x{:02x}", bytes[valid])).at_offset(before, valid)
+    })
+}
+
+/// A flag in a text of its own; an error is one that nothing of it can be read for.
+fn read_one(name: &str, bytes: &[u8]) -> Result<DocumentReading, Problem> {
+    if bytes.len() > MAX_FLAG {
+        return Err(Problem::new(format!("a flag of at most {MAX_FLAG} bytes"), format!("one of {}", bytes.len())));
+    }
+    let text = utf_8(bytes)?;
+    let node = text::json(text)?;
+    Ok(read_flags(vec![(Cow::Borrowed(name), node)]).placed_in(text))
 }
 
 fn read_root(root: &Node<'_>) -> Reading<Unplaced> {
@@ -122,8 +159,7 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> Unplaced {
             continue;
         }
         if !is_name(&name) {
-            let problem = Problem::new(NAME_PATTERN, quoted(&name)).of_flag(&name);
-            problems.push(located(&node, problem));
+            problems.push(located(&node, not_a_name(&name)));
             continue;
         }
         let FlagReading { flag, is_killed, is_hidden, errors, warnings } = flag::read(Some(&name), &node);
@@ -152,6 +188,16 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> Unplaced {
         definitions.insert(name, definition);
     }
     Unplaced { flags: definitions, problems, requires_at }
+}
+
+impl Unplaced {
+    fn placed_in(self, text: &str) -> DocumentReading {
+        let Self { flags, problems, mut requires_at } = self;
+        requires_at.sort_by_key(|(_, offset)| *offset);
+        let mut walk = Walk::over(text);
+        let requires_at = requires_at.into_iter().map(|(name, offset)| (name, walk.to(offset))).collect();
+        DocumentReading { flags, problems: with_positions(problems, text), requires_at }
+    }
 }
 
 impl Definition {

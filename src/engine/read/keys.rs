@@ -1,5 +1,7 @@
 //! The keys of a flag, their other spellings, and the keys that are only carried along.
 
+use crate::engine::problem::{Problem, quoted};
+
 /// A key of a flag, whichever way it is spelt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
@@ -104,6 +106,11 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 
 pub(crate) const NAME_PATTERN: &str =
     "a name of 1 to 128 characters A-Z, a-z, 0-9, '.', '_' and '-' that starts with a letter or digit";
+
+/// A flag cannot have this name.
+pub(crate) fn not_a_name(name: &str) -> Problem {
+    Problem::new(NAME_PATTERN, quoted(name)).of_flag(name)
+}
 
 /// Whether a text can name a flag or a variant: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
 pub(crate) fn is_name(text: &str) -> bool {

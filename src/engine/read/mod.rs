@@ -11,6 +11,8 @@ mod parts;
 
 #[cfg(feature = "file")]
 pub(crate) use document::MAX_DOCUMENT;
-pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document};
+#[cfg(feature = "file")]
+pub(crate) use document::utf_8;
+pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document, read_each};
 pub(crate) use flag::flag_from_json;
-pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, spelling_of};
+pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, not_a_name, spelling_of};

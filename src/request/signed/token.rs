@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_text_that_is_too_long_is_refused_though_it_is_signed() {
         let key = SigningKey::new([7; 32]).unwrap();
-        let open = |text: &str| Claims::open(OVERRIDE, &[key.clone()], text, Instant::from_unix_millis(0));
+        let open = |text: &str| Claims::open(OVERRIDE, std::slice::from_ref(&key), text, Instant::from_unix_millis(0));
         let (longest, longer) = (sealed(&key, MAX_LEN), sealed(&key, MAX_LEN + 2));
         assert!(longest.len() <= MAX_LEN && longest.len() > MAX_LEN - 4 && longer.len() > MAX_LEN);
         assert!(open(&longest).is_ok());
@@ -192,7 +192,9 @@ mod tests {
     fn what_is_signed_and_says_something_else_is_refused() {
         let key = SigningKey::new([7; 32]).unwrap();
         let now = Instant::from_unix_millis(0);
-        let open = |payload: &str| Claims::open(OVERRIDE, &[key.clone()], &key.seal(OVERRIDE, payload.as_bytes()), now);
+        let open = |payload: &str| {
+            Claims::open(OVERRIDE, std::slice::from_ref(&key), &key.seal(OVERRIDE, payload.as_bytes()), now)
+        };
         assert!(open(r#"{"exp":60,"flags":{"a":true,"b":"x"}}"#).is_ok());
         for payload in [
             "",

@@ -1,0 +1,421 @@
+//! Edits, from what somebody wants to what a store is asked to write.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant as Time, sleep, timeout_at};
+
+use super::error::{Error, ErrorKind};
+use super::history::{BrokenLink, Chain, Head, HistoryEntry, digest_of};
+use super::random::random_share;
+use super::traits::{Commit, HistoryPage, Store, Stored};
+use crate::engine::{Edit, Flag, FlagName, Instant, Problem, flag_from_json, is_name, not_a_name};
+
+/// Who edits, and why.
+///
+/// ```
+/// use tower_flags::store::Author;
+///
+/// let by = Author::new("alice").because("errors at checkout, INC-17");
+/// # let _ = by;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    name: String,
+    reason: Option<String>,
+}
+
+impl Author {
+    /// Somebody, by whatever name they are known.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), reason: None }
+    }
+
+    /// Why they edit.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+}
+
+/// What is to become of one flag.
+#[derive(Clone, Debug)]
+#[must_use = "a change does nothing until it is applied"]
+pub struct Change {
+    to: To,
+    expected: Option<u64>,
+    creates_again: bool,
+    within: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum To {
+    Edited(Edit),
+    Definition(String),
+    Removed,
+}
+
+impl Change {
+    /// Changes some keys and leaves the others as they are, foreign ones too. A flag that is not there is
+    /// made of the keys alone.
+    pub fn edit(edit: Edit) -> Self {
+        Self::to(To::Edited(edit))
+    }
+
+    /// Puts a whole definition in place of what is there.
+    pub fn put(definition: &Flag) -> Self {
+        Self::to(To::Definition(definition.to_stored()))
+    }
+
+    /// Puts a whole definition in place of what is there, byte for byte, keys included that are only carried
+    /// along. It has to be a flag.
+    pub fn put_text(definition: impl Into<String>) -> Self {
+        Self::to(To::Definition(definition.into()))
+    }
+
+    /// Switches the flag off for everybody and keeps its settings; a schedule stands still.
+    pub fn kill() -> Self {
+        Self::edit(Edit::new().set("enabled", false))
+    }
+
+    /// Switches the flag on again with the settings it had. A schedule that stands still goes on standing.
+    pub fn restore() -> Self {
+        Self::edit(Edit::new().set("enabled", true))
+    }
+
+    /// Takes the flag away. Its name is remembered: see [`create_again`](Self::create_again).
+    pub fn remove() -> Self {
+        Self::to(To::Removed)
+    }
+
+    fn to(to: To) -> Self {
+        Self { to, expected: None, creates_again: false, within: Duration::from_secs(5) }
+    }
+
+    /// Only if the flag has this version: 0 for one that never was there. Without, the change goes onto the
+    /// newest.
+    pub fn at_version(mut self, version: u64) -> Self {
+        self.expected = Some(version);
+        self
+    }
+
+    /// Says that a flag which was removed is meant to be there again. Without it such a change is refused: code
+    /// that still asks for the old flag would wake up with the new one.
+    pub fn create_again(mut self) -> Self {
+        self.creates_again = true;
+        self
+    }
+
+    /// How long to go on trying while others are faster or the store does not answer; 5 s unless set.
+    pub fn within(mut self, longest: Duration) -> Self {
+        self.within = longest;
+        self
+    }
+
+    /// The text after it, `None` for none.
+    fn text(&self, flag: &str, stored: &Stored, now: Instant) -> Result<Option<String>, Problem> {
+        match &self.to {
+            To::Edited(edit) => edit.apply(flag, stored.definition.as_deref(), now).map(Some),
+            To::Definition(text) => flag_from_json(Some(flag), text).map(|_| Some(text.clone())),
+            To::Removed => Ok(None),
+        }
+    }
+}
+
+/// A change that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Changed {
+    /// The flag's version now.
+    pub version: u64,
+    /// The stored text now; `None` where the flag was removed.
+    pub definition: Option<String>,
+    /// What the history says of it; `None` where there was nothing to change.
+    pub entry: Option<HistoryEntry>,
+}
+
+/// Why a change was not made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The flag has another version than the change was made for.
+    Conflict(Box<Stored>),
+    /// What would come out is no flag, or the name is none.
+    Refused(Box<Problem>),
+    /// The flag was removed, and the change does not say that it is meant to be there again.
+    Removed(Box<Stored>),
+    /// There is no such flag to remove.
+    Missing,
+    /// The store does not answer, or others were always faster.
+    Store(Box<Error>),
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict(stored) => write!(f, "the flag was changed meanwhile: it has version {}", stored.version),
+            Self::Refused(problem) => problem.fmt(f),
+            Self::Removed(stored) => write!(
+                f,
+                "a flag of this name was removed (version {}); choose another name, or say that it is meant to be \
+                 there again",
+                stored.version
+            ),
+            Self::Missing => f.write_str("there is no flag of this name"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ChangeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for ChangeError {
+    fn from(error: Error) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<Problem> for ChangeError {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+/// Editing of every [`Store`].
+pub trait StoreExt: Store {
+    /// Changes one flag, and writes into the history who did it and why, in one transaction.
+    ///
+    /// Where others change the store at the same time it is tried again on what they have left, so that none
+    /// of both is lost; with [`Change::at_version`] only as long as nobody has changed this flag. Where
+    /// the answer of the store is lost, the history tells whether the change was made, so it is never made
+    /// twice.
+    ///
+    /// ```
+    /// use tower_flags::store::{Author, Change, MemoryStore, StoreExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = MemoryStore::new();
+    /// let alice = Author::new("alice").because("launch");
+    /// store.change("new_checkout", Change::put(&r#"{"percentage": 10}"#.parse()?), &alice).await?;
+    /// let killed = store.change("new_checkout", Change::kill(), &Author::new("bob")).await?;
+    /// assert_eq!(killed.version, 2);
+    /// assert_eq!(killed.definition.as_deref(), Some(r#"{"enabled":false,"percentage":10}"#));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`ChangeError`]. Of a kind [`InDoubt`](ErrorKind::InDoubt) it may have been made all the same.
+    fn change(
+        &self,
+        flag: impl FlagName + Send,
+        change: Change,
+        by: &Author,
+    ) -> impl Future<Output = Result<Changed, ChangeError>> + Send {
+        let flag = flag.name().to_owned();
+        async move { Attempts::new(self, flag, change, by).run().await }
+    }
+
+    /// Reads the whole history and checks its chain.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn verify_history(&self) -> impl Future<Output = Result<Result<Head, BrokenLink>, Error>> + Send {
+        async move {
+            let head = self.read("").await?.head;
+            let mut entries = Vec::new();
+            let mut page = HistoryPage::newest().limit(1000).before(head.number.saturating_add(1));
+            loop {
+                let found = self.history(&page).await?;
+                let Some(last) = found.last() else { break };
+                page = page.before(last.number);
+                entries.extend(found);
+            }
+            let mut chain = Chain::default();
+            let checked = entries.iter().rev().try_for_each(|entry| chain.add(entry)).and_then(|()| chain.end(&head));
+            Ok(checked.map(|()| head))
+        }
+    }
+}
+
+impl<S: Store + ?Sized> StoreExt for S {}
+
+/// One change, tried until it is made, cannot be made, or takes too long.
+struct Attempts<'a, S: ?Sized> {
+    store: &'a S,
+    flag: String,
+    change: Change,
+    by: &'a Author,
+    /// Commits whose fate is not known: the connection broke in the midst of them.
+    in_doubt: Vec<Commit>,
+}
+
+impl<'a, S: Store + ?Sized> Attempts<'a, S> {
+    fn new(store: &'a S, flag: String, change: Change, by: &'a Author) -> Self {
+        Self { store, flag, change, by, in_doubt: Vec::new() }
+    }
+
+    async fn run(mut self) -> Result<Changed, ChangeError> {
+        if !is_name(&self.flag) {
+            return Err(not_a_name(&self.flag).into());
+        }
+        let deadline = Time::now() + self.change.within;
+        let mut last_error = None;
+        for attempt in 0_u32.. {
+            match timeout_at(deadline, self.attempt()).await {
+                Ok(Ok(Some(changed))) => return Ok(changed),
+                Ok(Ok(None)) => {}
+                Ok(Err(ChangeError::Store(error))) if error.kind() == ErrorKind::Unavailable => {
+                    last_error = Some(*error);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => break,
+            }
+            // Others go first now and then, the more the longer it takes.
+            let most = Duration::from_millis(1 << attempt.min(6));
+            let pause = most.mul_f64(random_share());
+            if Time::now() + pause >= deadline {
+                break;
+            }
+            sleep(pause).await;
+        }
+        Err(self.given_up(last_error).into())
+    }
+
+    fn given_up(&self, cause: Option<Error>) -> Error {
+        let (store, flag, within) = (self.store.name(), &self.flag, self.change.within);
+        let error = if self.in_doubt.is_empty() {
+            Error::new(ErrorKind::Unavailable, format!("{store}: flag {flag:?} could not be changed within {within:?}"))
+        } else {
+            let message = format!(
+                "{store}: no answer within {within:?} whether flag {flag:?} was changed; its history will tell"
+            );
+            Error::new(ErrorKind::InDoubt, message)
+        };
+        match cause {
+            Some(cause) => error.caused_by(cause),
+            None => error,
+        }
+    }
+
+    /// One try. `None` where somebody else was faster.
+    async fn attempt(&mut self) -> Result<Option<Changed>, ChangeError> {
+        let stored = self.store.read(&self.flag).await?;
+        if let Some(changed) = self.made_in_doubt(&stored.head).await? {
+            return Ok(Some(changed));
+        }
+        let is_there = stored.definition.is_some();
+        if self.change.expected.is_some_and(|expected| expected != stored.version) {
+            return Err(ChangeError::Conflict(Box::new(stored)));
+        }
+        if !is_there && matches!(self.change.to, To::Removed) {
+            return Err(ChangeError::Missing);
+        }
+        if !is_there && stored.version > 0 && !self.change.creates_again {
+            return Err(ChangeError::Removed(Box::new(stored)));
+        }
+        // To the millisecond, as every store can hold it.
+        let now = Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis());
+        let definition = self.change.text(&self.flag, &stored, now)?;
+        if definition == stored.definition {
+            return Ok(Some(Changed { version: stored.version, definition, entry: None }));
+        }
+        let commit = self.commit(stored, definition, now).await?;
+        match self.store.commit(&commit).await {
+            Ok(true) => Ok(Some(changed(commit))),
+            Ok(false) => Ok(None),
+            Err(error) => {
+                self.in_doubt.push(commit);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn commit(&self, expected: Stored, definition: Option<String>, at: Instant) -> Result<Commit, ChangeError> {
+        let is_foreign = content_of(expected.definition.as_deref()) != expected.content;
+        let foreign_before = if is_foreign { Some(self.last_recorded().await?) } else { None };
+        Ok(Commit::new(&self.flag, expected, foreign_before, definition, self.by, at))
+    }
+
+    /// What the last edit left.
+    async fn last_recorded(&self) -> Result<Option<String>, Error> {
+        let page = HistoryPage::newest().of(&self.flag).limit(1);
+        Ok(self.store.history(&page).await?.into_iter().next().and_then(|entry| entry.after))
+    }
+
+    /// Whether one of the commits whose answer was lost was made.
+    async fn made_in_doubt(&mut self, head: &Head) -> Result<Option<Changed>, Error> {
+        let Some(first) = self.in_doubt.iter().map(|commit| commit.head.number).min() else { return Ok(None) };
+        let mut page = HistoryPage::newest().of(&self.flag).limit(1000).before(head.number.saturating_add(1));
+        while page.before.is_some_and(|before| before > first) {
+            let entries = self.store.history(&page).await?;
+            let Some(last) = entries.last() else { break };
+            page = page.before(last.number);
+            let made = self.in_doubt.iter().position(|commit| {
+                entries.iter().any(|entry| entry.number == commit.head.number && entry.digest() == commit.head.digest)
+            });
+            if let Some(made) = made {
+                return Ok(Some(changed(self.in_doubt.swap_remove(made))));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The digest that a store keeps beside a text; empty for none.
+fn content_of(text: Option<&str>) -> String {
+    text.map(|text| digest_of(text.as_bytes())).unwrap_or_default()
+}
+
+impl Commit {
+    /// The commit that makes `definition` of what is stored. Where the stored text is somebody else's, their
+    /// change becomes an entry first: from `foreign_before`, what the last edit had left.
+    pub(crate) fn new(
+        flag: &str,
+        expected: Stored,
+        foreign_before: Option<Option<String>>,
+        definition: Option<String>,
+        by: &Author,
+        at: Instant,
+    ) -> Self {
+        let (mut head, mut version) = (expected.head.clone(), expected.version);
+        let mut entry = |actor: Option<&str>, reason: Option<&str>, before: Option<String>, after: Option<String>| {
+            version += 1;
+            let entry = HistoryEntry {
+                number: head.number + 1,
+                flag: flag.to_owned(),
+                version,
+                at,
+                actor: actor.map(str::to_owned),
+                reason: reason.map(str::to_owned),
+                before,
+                after,
+                previous: std::mem::take(&mut head.digest),
+            };
+            head = Head::of(&entry);
+            entry
+        };
+        let theirs = foreign_before.map(|before| entry(None, None, before, expected.definition.clone()));
+        let ours = entry(Some(&by.name), by.reason.as_deref(), expected.definition.clone(), definition.clone());
+        let entries = theirs.into_iter().chain([ours]).collect();
+        let content = content_of(definition.as_deref());
+        Self { flag: flag.to_owned(), expected, definition, version, content, entries, head }
+    }
+}
+
+fn changed(commit: Commit) -> Changed {
+    let Commit { version, definition, mut entries, .. } = commit;
+    Changed { version, definition, entry: entries.pop() }
+}

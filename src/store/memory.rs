@@ -1,0 +1,133 @@
+//! A store in the memory of one process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::error::{Error, ErrorKind};
+use super::feed::{BoxFuture, Feed, Loaded, Notices};
+use super::history::{Head, HistoryEntry};
+use super::traits::{Capabilities, Commit, HistoryPage, Store, Stored};
+use crate::engine::{Document, Problem};
+
+/// A [`Store`] in memory: for tests, and where edits may be lost with the process. Clones are one store.
+///
+/// Nobody else writes it, and nothing outlives the last clone.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    content: Mutex<Content>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    flags: BTreeMap<String, Kept>,
+    history: Vec<HistoryEntry>,
+    head: Head,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    definition: Option<String>,
+    version: u64,
+    content: String,
+}
+
+impl MemoryStore {
+    /// A store without flags and history.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        // Nothing panics while it is written.
+        self.shared.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn stored(&self, flag: &str) -> Stored {
+        let Kept { definition, version, content } = self.flags.get(flag).cloned().unwrap_or_default();
+        Stored { definition, version, content, head: self.head.clone() }
+    }
+
+    fn loaded(&self) -> Result<Loaded, Problem> {
+        let definitions =
+            self.flags.iter().filter_map(|(name, kept)| Some((&**name, kept.definition.as_ref()?.as_bytes())));
+        let loaded = Loaded::new(Document::from_texts(definitions)?, self.head.number.to_string());
+        let loaded = loaded
+            .with_versions(self.flags.iter().map(|(name, kept)| (&**name, kept.version)))
+            .with_removed(self.flags.iter().filter(|(_, kept)| kept.definition.is_none()).map(|(name, _)| &**name))
+            .at_revision(self.head.number);
+        Ok(loaded)
+    }
+}
+
+impl Feed for MemoryStore {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async move {
+            let content = self.content();
+            if known == Some(&*content.head.number.to_string()) {
+                return Ok(None);
+            }
+            content.loaded().map(Some).map_err(Error::refused)
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        let notices = self.shared.changed.subscribe();
+        Box::pin(async { Ok(Box::new(notices) as Box<dyn Notices>) })
+    }
+}
+
+impl Notices for watch::Receiver<()> {
+    fn next(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            self.changed().await.map_err(|_| Error::new(ErrorKind::Unavailable, "the store in memory is gone"))
+        })
+    }
+}
+
+impl Store for MemoryStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { has_notices: true, ..Capabilities::none() }
+    }
+
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        Box::pin(async move { Ok(self.content().stored(flag)) })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let mut content = self.content();
+            if content.stored(&commit.flag) != commit.expected {
+                return Ok(false);
+            }
+            let Commit { flag, definition, version, content: digest, entries, head, .. } = commit.clone();
+            content.flags.insert(flag, Kept { definition, version, content: digest });
+            content.history.extend(entries);
+            content.head = head;
+            drop(content);
+            self.shared.changed.send_replace(());
+            Ok(true)
+        })
+    }
+
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(async move {
+            let content = self.content();
+            Ok(content.history.iter().rev().filter(|entry| page.has(entry)).take(page.limit).cloned().collect())
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! Where rules are kept and edited.
+
+use std::sync::Arc;
+
+use super::error::Error;
+use super::feed::{BoxFuture, Feed};
+use super::history::{Head, HistoryEntry};
+
+/// A feed that can be edited, and remembers who changed what.
+///
+/// Implementations compare and write, and nothing more: what an edit means, retries, and the chain of the
+/// history are in [`StoreExt`](super::StoreExt), once for all of them. The contract suite in
+/// `tower_flags::testing` tells whether an implementation is right.
+///
+/// Usable as `Arc<dyn Store>`.
+pub trait Store: Feed {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// One flag and the end of the history, as they are at one moment.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>>;
+
+    /// Writes all of it in one transaction, or nothing: `Ok(false)` where the flag's text or version, or the
+    /// head, is not what the commit expects.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written. Where the connection breaks in the midst of it, the commit may be there all
+    /// the same; the head tells.
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// A page of the history, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>>;
+}
+
+/// What a store can do, as data: the contract suite tests what is said here, and names what it skips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Other processes see edits: it is more than this process's memory.
+    pub is_shared: bool,
+    /// Edits are there after the store's own restart.
+    pub is_durable: bool,
+    /// [`Feed::subscribe`] hears of changes before the next resync.
+    pub has_notices: bool,
+    /// Others can change it past us, by its own tools.
+    pub has_foreign_writers: bool,
+}
+
+impl Capabilities {
+    /// A store that can do nothing of it: the memory of a process.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { is_shared: false, is_durable: false, has_notices: false, has_foreign_writers: false }
+    }
+}
+
+/// What a store holds of one flag, and where its history ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stored {
+    /// The definition as it stands, whoever wrote it; `None` where there is none.
+    pub definition: Option<String>,
+    /// The version after the last edit of it, also where it was removed; 0 where it never was there.
+    pub version: u64,
+    /// The digest of the text that the last edit left ([`Commit::content`]), empty where it left none. Another
+    /// one than the definition has tells that somebody changed the store without telling it.
+    pub content: String,
+    /// The end of the history.
+    pub head: Head,
+}
+
+/// An edit that is ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Commit {
+    /// The flag's name.
+    pub flag: String,
+    /// What is to be there, all of it: text, version and head.
+    pub expected: Stored,
+    /// The text to write; `None` removes the flag.
+    pub definition: Option<String>,
+    /// The flag's version from now on.
+    pub version: u64,
+    /// The digest of the text, empty where the flag is removed; kept beside it.
+    pub content: String,
+    /// What the history gets, in this order: one entry, or two where somebody else's change was found.
+    pub entries: Vec<HistoryEntry>,
+    /// The end of the history from now on.
+    pub head: Head,
+}
+
+/// Which part of a history to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HistoryPage {
+    /// Entries of this flag alone.
+    pub flag: Option<String>,
+    /// Entries with smaller numbers alone: the last one of the page before.
+    pub before: Option<u64>,
+    /// At most so many; at most 1 000.
+    pub limit: usize,
+}
+
+impl Default for HistoryPage {
+    fn default() -> Self {
+        Self { flag: None, before: None, limit: 100 }
+    }
+}
+
+impl HistoryPage {
+    /// The newest hundred entries.
+    #[must_use]
+    pub fn newest() -> Self {
+        Self::default()
+    }
+
+    /// Of this flag alone.
+    #[must_use]
+    pub fn of(mut self, flag: impl crate::engine::FlagName) -> Self {
+        self.flag = Some(flag.name().to_owned());
+        self
+    }
+
+    /// The page after the one that ended with this number.
+    #[must_use]
+    pub fn before(mut self, number: u64) -> Self {
+        self.before = Some(number);
+        self
+    }
+
+    /// At most so many entries; at most 1 000.
+    #[must_use]
+    pub fn limit(mut self, entries: usize) -> Self {
+        self.limit = entries.min(1000);
+        self
+    }
+
+    /// Whether an entry belongs to it, but for the limit.
+    #[must_use]
+    pub fn has(&self, entry: &HistoryEntry) -> bool {
+        self.flag.as_ref().is_none_or(|flag| *flag == entry.flag)
+            && self.before.is_none_or(|before| entry.number < before)
+    }
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn capabilities(&self) -> Capabilities {
+        S::capabilities(self)
+    }
+
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        S::read(self, flag)
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        S::commit(self, commit)
+    }
+
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        S::history(self, page)
+    }
+}
