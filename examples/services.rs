@@ -60,7 +60,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Both services have the same key, from wherever secrets come from. This one is no secret.
     let key = std::env::var("DECISIONS_KEY").unwrap_or_else(|_| "not-a-secret-only-for-this-example".into());
     let key = SigningKey::new(key)?;
-    let names = SHARED.iter().map(|declaration| declaration.name);
     let rules = |own: &str| -> Result<Memory, Box<dyn Error>> {
         let file = std::env::var("FLAGS_FILE").ok().map(std::fs::read_to_string).transpose()?;
         Ok(Memory::from(Document::from_json(file.as_deref().unwrap_or(own))?))
@@ -69,14 +68,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = match std::env::var("PAYMENTS") {
         Ok(url) => {
             let client = Client::builder(TokioExecutor::new()).build_http();
-            let payments = SendDecisions::new(key, "shop", names).layer(client);
+            let payments = SendDecisions::new(key, "shop", SHARED).layer(client);
             Router::new()
                 .route("/checkout", get(checkout))
                 .with_state((payments, url.parse::<Uri>()?))
                 .layer(FlagLayer::new(rules(SHOP)?).trust_headers())
         }
         Err(_) => {
-            let accepted = AcceptDecisions::new(key, names).from_services(["shop"]);
+            let accepted = AcceptDecisions::new(key, SHARED).from_services(["shop"]);
             Router::new()
                 .route("/pay", get(pay))
                 .layer(FlagLayer::new(rules(PAYMENTS)?).ignore_headers().accept_decisions(accepted))

@@ -107,36 +107,59 @@
 ///     NEW_CHECKOUT: bool = "new checkout";
 /// }
 /// ```
+///
+/// ```compile_fail,E0080
+/// tower_flags::declare_flags! {
+///     static ALL;
+///     /// One-page checkout.
+///     NEW_CHECKOUT: bool = "new_checkout" { expires_at: "2027-02-29" };
+/// }
+/// ```
+///
+/// ```
+/// tower_flags::declare_flags! {
+///     static ALL;
+///     /// One-page checkout.
+///     NEW_CHECKOUT: bool = "new_checkout" { expires_at: "2028-02-29" };
+/// }
+/// ```
 #[macro_export]
 macro_rules! declare_flags {
-    ($(#[doc = $doc:expr])* $vis:vis static $list:ident; $($flags:tt)*) => {
-        $crate::__declare_flags! { ($(#[doc = $doc])* $vis $list) () $($flags)* }
+    (
+        $(#[doc = $list_doc:expr])* $list_vis:vis static $list:ident;
+        $(
+            $(#[doc = $doc:expr])* $vis:vis $flag:ident: $kind:ident $($type:ident { $($variants:tt)* })?
+                = $name:literal $({ $($keys:tt)* })?;
+        )*
+    ) => {
+        $($crate::__declare_flag! {
+            ($($doc)*) ($vis) $flag $kind $(($type { $($variants)* }))? $name { $($($keys)*)? }
+        })*
+
+        $(#[doc = $list_doc])*
+        #[allow(dead_code, reason = "only some applications hand it in")]
+        $list_vis static $list: &[&$crate::engine::Declaration] =
+            &const { $crate::engine::distinct([$($flag.declaration()),*]) };
     };
 }
 
+/// One flag. What does not fit ends in a message of its own.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __declare_flags {
-    (($(#[doc = $doc:expr])* $vis:vis $list:ident) ($($flag:ident)*)) => {
+macro_rules! __declare_flag {
+    (($($doc:expr)*) ($vis:vis) $flag:ident bool $name:literal { $($key:ident: $value:tt),* $(,)? }) => {
         $(#[doc = $doc])*
-        #[allow(dead_code, reason = "only some applications hand it in")]
-        $vis static $list: &[&$crate::engine::Declaration] = &[$($flag.declaration()),*];
-    };
-    ($list:tt ($($done:ident)*)
-     $(#[doc = $doc:expr])* $vis:vis $flag:ident: bool = $name:literal $({ $($key:ident: $value:tt),* $(,)? })?; $($rest:tt)*) => {
-        $(#[doc = $doc])*
+        #[allow(dead_code, reason = "a flag may be there for tools alone")]
         $vis const $flag: $crate::engine::Declared = {
             const DECLARATION: $crate::engine::Declaration =
                 $crate::engine::Declaration::new($name, concat!("", $($doc),*), file!(), line!())
-                $($(.$key($crate::__declared!($key $value)))*)?;
+                $(.$key($crate::__declared!($key $value)))*;
             $crate::engine::Declared::new(&DECLARATION)
         };
-        $crate::__declare_flags! { $list ($($done)* $flag) $($rest)* }
     };
-    ($list:tt ($($done:ident)*)
-     $(#[doc = $doc:expr])* $vis:vis $flag:ident: enum $type:ident {
+    (($($doc:expr)*) ($vis:vis) $flag:ident enum ($type:ident {
         $($(#[doc = $variant_doc:expr])* $variant:ident = $variant_name:literal),+ $(,)?
-     } = $name:literal $({ $($key:ident: $value:tt),* $(,)? })?; $($rest:tt)*) => {
+    }) $name:literal { $($key:ident: $value:tt),* $(,)? }) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(dead_code, reason = "which variants there are is up to the rules")]
@@ -148,15 +171,45 @@ macro_rules! __declare_flags {
             const ALL: &'static [(&'static str, Self)] = &[$(($variant_name, Self::$variant)),+];
         }
 
+        impl ::core::convert::AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                match self {
+                    $(Self::$variant => $variant_name),+
+                }
+            }
+        }
+
         $(#[doc = $doc])*
+        #[allow(dead_code, reason = "a flag may be there for tools alone")]
         $vis const $flag: $crate::engine::Declared<$type> = {
             const DECLARATION: $crate::engine::Declaration =
                 $crate::engine::Declaration::new($name, concat!("", $($doc),*), file!(), line!())
                 .variants(&[$($variant_name),+])
-                $($(.$key($crate::__declared!($key $value)))*)?;
+                $(.$key($crate::__declared!($key $value)))*;
             $crate::engine::Declared::new(&DECLARATION)
         };
-        $crate::__declare_flags! { $list ($($done)* $flag) $($rest)* }
+    };
+    ($docs:tt $vis:tt $flag:ident enum ($type:ident {}) $($rest:tt)*) => {
+        compile_error!(concat!("flag `", stringify!($flag), "`: an enum of variants has at least one"));
+    };
+    ($docs:tt $vis:tt $flag:ident enum ($type:ident { $($variants:tt)* }) $name:literal { $($keys:tt)* }) => {
+        compile_error!(concat!(
+            "flag `", stringify!($flag), "`: expected variants as in `{ Control = \"control\", Higher = \"higher\" }` \
+             and keys as in `{ owner: \"payments\" }`, found `", stringify!({ $($variants)* }), "` and `",
+            stringify!({ $($keys)* }), "`"
+        ));
+    };
+    ($docs:tt $vis:tt $flag:ident bool $name:literal { $($keys:tt)* }) => {
+        compile_error!(concat!(
+            "flag `", stringify!($flag), "`: expected keys as in `{ owner: \"payments\", default: true }`, found `",
+            stringify!({ $($keys)* }), "`"
+        ));
+    };
+    ($docs:tt $vis:tt $flag:ident $kind:ident $($rest:tt)*) => {
+        compile_error!(concat!(
+            "flag `", stringify!($flag), "`: expected the type `bool` or `enum Name { .. }`, found `",
+            stringify!($kind), "`"
+        ));
     };
 }
 

@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::get;
 use futures_util::stream;
+use tower::ServiceExt;
 use tower_flags::source::{Evaluation, Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, flag, variant};
+use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, RequireFlag, flag, variant};
 
 use support::{Reply, ask, get_as, memory, serve};
 
@@ -86,11 +90,27 @@ async fn a_page_that_read_nothing_of_the_caller_is_everybodys() {
 
 #[tokio::test]
 async fn what_the_page_says_itself_is_kept() {
-    for said in ["no-store", "private", "PRIVATE, max-age=5", "public", "max-age=1, s-maxage = 60", "Public"] {
+    for said in [
+        "no-store",
+        "private",
+        "PRIVATE, max-age=5",
+        "public",
+        "max-age=1, s-maxage = 60",
+        "Public",
+        "x=\"a, b\", public",
+    ] {
         let reply = page(layer(), &[(CACHE_CONTROL, said)], reads_list).await;
         assert_eq!(told(&reply), (vec![NAMES], vec![said]));
     }
-    for said in ["max-age=60", "no-cache", "x-public", "must-revalidate, x=\"private\""] {
+    for said in [
+        "max-age=60",
+        "no-cache",
+        "x-public",
+        "x=\"private\"",
+        "x=\"a, public, b\"",
+        "x=\"\\\", public\"",
+        "private=\"x-a\"",
+    ] {
         let reply = page(layer(), &[(CACHE_CONTROL, said)], reads_list).await;
         assert_eq!(told(&reply), (vec![NAMES], vec![said, "private"]));
     }
@@ -223,4 +243,84 @@ async fn the_header_can_name_those_flags_alone_that_were_read() {
     let router = Router::new().route("/", get(handler)).layer(inner).layer(read());
     let reply = get_as(serve(router).await, "/", "alice").await;
     assert_eq!((reply.text(), reply.active()), ("true", Some("inner,list")));
+}
+
+async fn login(mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Context::user("account-1"));
+    next.run(request).await
+}
+
+#[tokio::test]
+async fn what_was_read_between_two_layers_counts_too() {
+    let rules = memory(RULES);
+    let layer = || FlagLayer::new(rules.clone()).trust_headers().header_policy(HeaderPolicy::None);
+    let router = Router::new().route("/", get(|| async { "secret page" })).layer(layer()).layer(from_fn(login));
+    let router = router.layer(RequireFlag::new("list")).layer(layer());
+    let reply = get_as(serve(router).await, "/", "alice").await;
+    assert_eq!((reply.text(), told(&reply)), ("secret page", (vec![NAMES], vec!["private"])));
+
+    // A kill inside makes the inner answers a copy; what is read outside of it after the call is on the first.
+    async fn reads_after(request: Request, next: Next) -> Response {
+        let mut response = next.run(request).await;
+        let whose = if flag("list") { "alice's" } else { "others'" };
+        response.headers_mut().insert("x-whose", HeaderValue::from_static(whose));
+        response
+    }
+    let inner = FlagLayer::new(memory(r#"{"everybody": false}"#)).header_policy(HeaderPolicy::None);
+    let router = Router::new().route("/", get(|| async { "page" })).layer(inner).layer(from_fn(reads_after));
+    let reply = get_as(serve(router.clone().layer(layer())).await, "/", "alice").await;
+    assert_eq!((reply.header("x-whose"), told(&reply)), (Some("alice's"), (vec![NAMES], vec!["private"])));
+
+    let reply = get_as(serve(router.layer(layer().header_policy(HeaderPolicy::Read))).await, "/", "alice").await;
+    assert_eq!(reply.active(), Some("list"), "and the header names it");
+}
+
+#[tokio::test]
+async fn a_response_of_a_router_that_a_handler_has_called_says_nothing_of_the_handler() {
+    let theirs = FlagLayer::new(memory(r#"{"theirs": true}"#)).flags_in_response();
+    let inside = Router::new().route("/", get(|| async { "in process" }));
+    for inside in [inside.clone().layer(theirs.clone()), inside.layer(theirs.clone()).layer(theirs.clone())] {
+        let handler = move || {
+            let inside = inside.clone();
+            async move {
+                assert!(flag("list"));
+                inside.oneshot(Request::new(Body::empty())).await.unwrap()
+            }
+        };
+        let router = Router::new().route("/", get(handler)).layer(layer().header_policy(HeaderPolicy::All));
+        let reply = get_as(serve(router).await, "/", "alice").await;
+        assert!(reply.active().unwrap().starts_with("child,everybody,list"), "{reply:?}");
+        assert_eq!(told(&reply), (vec![NAMES], vec!["private"]));
+    }
+}
+
+#[tokio::test]
+async fn headers_that_name_the_caller_to_a_layer_inside_are_named_too() {
+    let inner = FlagLayer::new(memory(RULES)).trust_headers();
+    let outer = FlagLayer::new(memory("{}")).ignore_headers();
+    let router = Router::new().route("/", get(|| async { "page" })).layer(inner).layer(outer);
+    let server = serve(router).await;
+    for user in ["alice", "bob"] {
+        assert_eq!(told(&get_as(server, "/", user).await), (vec![NAMES], vec![]), "{user}: the header differs");
+    }
+}
+
+#[cfg(feature = "overrides")]
+#[tokio::test]
+async fn where_a_calling_service_may_decide_the_response_varies_by_that() {
+    use tower_flags::request::{AcceptDecisions, SigningKey};
+
+    let key = SigningKey::new([7; 32]).unwrap();
+    let accepting = || {
+        let accepted = AcceptDecisions::new(key.clone(), ["nobody"]);
+        FlagLayer::new(memory(RULES)).ignore_headers().accept_decisions(accepted)
+    };
+    let reply = page(accepting(), &[], nothing).await;
+    assert_eq!(told(&reply), (vec!["x-flag-decisions"], vec![]), "the header could name it");
+    let reply = page(accepting().header_policy(HeaderPolicy::None), &[], nothing).await;
+    assert_eq!(told(&reply), (vec![], vec![]));
+    let reply = page(accepting().header_policy(HeaderPolicy::None), &[], || assert!(!flag("nobody"))).await;
+    assert_eq!(told(&reply), (vec!["x-flag-decisions"], vec!["private"]), "though it is the same for all by its rules");
+    let reply = page(accepting().header_policy(HeaderPolicy::None), &[], || assert!(flag("everybody"))).await;
+    assert_eq!(told(&reply), (vec![], vec![]), "nobody decides about that one");
 }

@@ -14,7 +14,7 @@ use tower::Layer;
 use tower_flags::request::reads_out_of_scope;
 use tower_flags::{FlagLayer, HeaderPolicy, RequireFlag, declare_flags};
 
-use support::{Client, Reply, get_as, memory, serve};
+use support::{Client, Log, Reply, get_as, memory, serve};
 
 const METHODS: [&str; 11] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "PURGE", "get"];
@@ -192,4 +192,52 @@ async fn without_a_layer_around_every_gate_is_closed_and_that_is_counted() {
     let before = reads_out_of_scope();
     assert_eq!(get_as(server, "/", "alice").await.status, 404);
     assert!(reads_out_of_scope() > before);
+}
+
+#[tokio::test]
+async fn a_closed_gate_names_no_flag_under_any_policy() {
+    let rules = || memory(r#"{"on": true, "off": {"percentage": 0}, "list": {"allowed_users": ["alice"]}}"#);
+    for policy in [HeaderPolicy::Read, HeaderPolicy::All, HeaderPolicy::None] {
+        for gate in [RequireFlag::all_of(["on", "off"]), RequireFlag::none_of(["on"]), RequireFlag::any_of(["off"])] {
+            let layer = FlagLayer::new(rules()).ignore_headers().header_policy(policy.clone());
+            let server = serve(Router::new().route_service("/beta", gate.layer(methods())).layer(layer)).await;
+            let mut client = Client::open(server).await;
+            for method in METHODS {
+                let missing = answer(&mut client, method, "/missing", "bob").await;
+                assert_eq!(answer(&mut client, method, "/beta", "bob").await, missing, "{method} {policy:?}");
+            }
+        }
+    }
+    let layer = FlagLayer::new(rules()).trust_headers().header_policy(HeaderPolicy::Read);
+    let gate = RequireFlag::all_of(["on", "list"]);
+    let server = serve(Router::new().route_service("/", gate.layer(methods())).layer(layer)).await;
+    assert_eq!(get_as(server, "/", "alice").await.active(), Some("list,on"), "an open one tells which it has read");
+    assert_eq!(get_as(server, "/", "bob").await.active(), None);
+}
+
+#[tokio::test]
+async fn each_gate_without_a_layer_says_so_once() {
+    let log = Log::open();
+    let [one, two] = ["one_gate", "two_gate"].map(|name| RequireFlag::new(name).layer(get(beta)));
+    let server = serve(Router::new().route_service("/one", one).route_service("/two", two)).await;
+    for path in ["/one", "/two", "/one", "/two"] {
+        assert_eq!(get_as(server, path, "alice").await.status, 404);
+    }
+    let lines = log.lines("a gate is closed to everybody");
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("one_gate") && lines[1].contains("two_gate"), "{lines:#?}");
+}
+
+#[test]
+#[should_panic(
+    expected = r#"expected one of the declared variants ["control", "higher"] of flag "pricing", found "highr""#
+)]
+fn a_gate_for_a_variant_that_is_not_declared_is_refused() {
+    declare_flags! {
+        static ALL;
+        /// What the pricing page shows.
+        PRICING: enum Pricing { Control = "control", Higher = "higher" } = "pricing";
+    }
+    let _ = RequireFlag::variant(PRICING, Pricing::Higher);
+    let _ = RequireFlag::variant(PRICING, "highr");
 }

@@ -8,13 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::header::CACHE_CONTROL;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::get;
 use http::HeaderName;
+use tower_flags::engine::Reason;
 use tower_flags::request::{OverrideToken, Overrides, SigningKey};
-use tower_flags::{FlagLayer, Flags, Instant};
+use tower_flags::source::{Evaluation, Source, Status};
+use tower_flags::{Context, FlagLayer, Flags, Instant};
 
-use support::{Client, Reply, ask, memory, serve};
+use support::{Client, Log, Reply, ask, memory, serve};
 
 const NOW: &str = "2026-12-01T12:00:00Z";
 const LATER: &str = "2026-12-01T18:00:00Z";
@@ -313,7 +318,7 @@ fn tokens_that_no_layer_would_take_are_not_signed() {
     let error = many.sign(&key()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("expected a token of at most 2048 bytes, found {}; name fewer flags", error.len)
+        format!("expected a token of at most 1024 bytes, found {}; name fewer flags", error.len)
     );
     assert_eq!(
         SigningKey::new([1; 31]).unwrap_err().to_string(),
@@ -348,4 +353,156 @@ async fn refreshed_answers_keep_what_is_forced() {
     let reply = ask(shop, "/", &[("X-Flag-Override", &signed(&token().on("dark_mode")))]).await;
     assert_eq!(answer(&reply, "new_checkout"), true);
     assert_eq!(answer(&reply, "dark_mode"), false, "killed since");
+}
+
+async fn login_as_bob(mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Context::user("bob"));
+    next.run(request).await
+}
+
+#[tokio::test]
+async fn a_token_for_one_user_serves_nobody_else_in_a_layer_inside() {
+    let rules = memory(RULES);
+    let layer = || FlagLayer::new(rules.clone()).overrides(Overrides::new(key())).clock(|| at(NOW));
+    let router = app().layer(layer()).layer(from_fn(login_as_bob)).layer(layer().trust_headers());
+    let shop = serve(router).await;
+    let bound = signed(&token().for_user("alice"));
+    for user in ["alice", "bob"] {
+        let reply = ask(shop, "/", &[("X-User-ID", user), ("X-Flag-Override", &bound)]).await;
+        assert_eq!(answer(&reply, "new_checkout"), false, "bob is logged in, whatever the header said: {user}");
+    }
+    let unbound = signed(&token());
+    let reply = ask(shop, "/", &[("X-User-ID", "alice"), ("X-Flag-Override", &unbound)]).await;
+    assert_eq!(answer(&reply, "new_checkout"), true, "whoever has the link");
+}
+
+#[tokio::test]
+async fn a_kill_of_a_layer_around_stays_beside_a_token_for_another_flag() {
+    let around = FlagLayer::new(memory(r#"{"x": false}"#));
+    let source = memory(r#"{"x": {"enabled": true}, "y": {"percentage": 0, "overridable": true}}"#);
+    let with_tokens = FlagLayer::new(source.clone()).overrides(Overrides::new(key())).clock(|| at(NOW));
+    let read = |flags: Flags| async move {
+        assert_eq!(flags.is_enabled("x"), flags.evaluation("x").enabled);
+        serde_json::to_string(&flags).unwrap()
+    };
+    let around = around.clock(|| at(NOW));
+    let router = Router::new().route("/", get(read)).layer(with_tokens).layer(FlagLayer::new(source)).layer(around);
+    let shop = serve(router).await;
+    let token = signed(&OverrideToken::until(at(LATER)).on("y").on("x"));
+    let reply = ask(shop, "/", &[("X-Flag-Override", &token)]).await;
+    assert_eq!((answer(&reply, "x"), answer(&reply, "y")), (false.into(), true.into()));
+}
+
+/// What a foreign engine has decided, one flag of it switched off.
+struct Foreign;
+
+impl Source for Foreign {
+    fn evaluate(&self, context: &Context, _: Instant) -> Evaluation {
+        let flags = Flags::builder().off("new_checkout").overridable("new_checkout").off("fixed");
+        let flags = flags.off("killed").overridable("killed").reason("killed", Reason::Disabled);
+        Evaluation::Ready(flags.build(context.clone()))
+    }
+
+    fn status(&self) -> Status {
+        Status::fresh()
+    }
+}
+
+#[tokio::test]
+async fn over_a_foreign_engine_all_reads_agree_and_what_it_has_switched_off_stays_off() {
+    let read = |flags: Flags| async move {
+        for name in ["new_checkout", "fixed", "killed"] {
+            assert_eq!(flags.is_enabled(name), flags.evaluation(name).enabled, "{name}");
+        }
+        serde_json::to_string(&flags).unwrap()
+    };
+    let layer = FlagLayer::new(Foreign).overrides(Overrides::new(key())).clock(|| at(NOW));
+    let shop = serve(Router::new().route("/", get(read)).layer(layer)).await;
+    let token = signed(&token().on("fixed").on("killed"));
+    let reply = ask(shop, "/", &[("X-Flag-Override", &token)]).await;
+    assert_eq!(reply.text(), r#"{"fixed":false,"killed":false,"new_checkout":true}"#);
+    assert_eq!(reply.header("x-flag-overrides"), Some("new_checkout=on"));
+}
+
+#[tokio::test]
+async fn a_bad_cookie_before_a_good_one_hides_nothing_and_two_headers_are_none() {
+    let layer = layer();
+    let shop = served(layer.clone()).await;
+    let good = signed(&token());
+    let cookies = format!("flag_override=stale.x; flag_override={good}");
+    assert_eq!(answer(&ask(shop, "/", &[("Cookie", &cookies)]).await, "new_checkout"), true);
+    assert_eq!(layer.counts().refused_overrides, 1);
+    let many = format!("{}flag_override={good}", "flag_override=stale.x; ".repeat(4));
+    assert_eq!(answer(&ask(shop, "/", &[("Cookie", &many)]).await, "new_checkout"), false, "four are looked at");
+    let twice = [("X-Flag-Override", &*good), ("X-Flag-Override", &*good)];
+    assert_eq!(answer(&ask(shop, "/", &twice).await, "new_checkout"), false, "which is meant nobody can say");
+}
+
+#[tokio::test]
+async fn a_refresh_after_the_tokens_end_no_longer_forces() {
+    let now = Arc::new(AtomicI64::new(at(NOW).unix_millis()));
+    let clock = Arc::clone(&now);
+    let later = Arc::clone(&now);
+    let refreshed = move |flags: Flags| {
+        let now = Arc::clone(&later);
+        async move {
+            let before = flags.refresh().await.is_enabled("new_checkout");
+            now.store(at(LATER).unix_millis(), Ordering::Relaxed);
+            format!("{before} {}", flags.refresh().await.is_enabled("new_checkout"))
+        }
+    };
+    let layer = layer().clock(move || Instant::from_unix_millis(clock.load(Ordering::Relaxed)));
+    let shop = serve(Router::new().route("/", get(refreshed)).layer(layer)).await;
+    assert_eq!(ask(shop, "/", &[("X-Flag-Override", &signed(&token()))]).await.text(), "true false");
+}
+
+#[tokio::test]
+async fn what_others_say_of_overrides_is_taken_away_without_a_token_too() {
+    let boast = || async { [(HeaderName::from_static("x-flag-overrides"), "secret=on")] };
+    for layer in [layer(), FlagLayer::new(memory(RULES))] {
+        let shop = serve(Router::new().route("/", get(boast)).layer(layer)).await;
+        assert_eq!(ask(shop, "/", &[]).await.header("x-flag-overrides"), None);
+    }
+}
+
+#[tokio::test]
+async fn the_headers_of_the_longest_token_pass_the_usual_proxies() {
+    let names: Vec<String> = (0..100).map(|number| format!("f{number:02}")).collect();
+    let rules: Vec<String> =
+        names.iter().map(|name| format!(r#""{name}": {{"percentage": 0, "overridable": true}}"#)).collect();
+    let layer = FlagLayer::new(memory(&format!("{{{}}}", rules.join(",")))).overrides(Overrides::new(key()));
+    let shop = served(layer).await;
+    let all = |count: usize| names[..count].iter().fold(OverrideToken::until(at(LATER)), |token, name| token.on(name));
+    let count = (1..100).take_while(|count| all(*count).sign(&key()).is_ok()).last().unwrap();
+    let token = signed(&all(count));
+    assert!(token.len() > 1000, "{}", token.len());
+    let reply = ask(shop, &format!("/?flag_override={token}"), &[]).await;
+    let size: usize = reply.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    assert!(size < 3900, "{size} bytes: nginx takes about as many for all headers");
+}
+
+#[tokio::test]
+async fn each_reason_of_a_refusal_is_logged_once() {
+    let log = Log::open();
+    let shop = served(layer()).await;
+    let expired = signed(&OverrideToken::until(at(NOW)).on("new_checkout"));
+    let bound = signed(&token().for_user("alice"));
+    for _ in 0..2 {
+        for token in ["x.y", &expired, &bound] {
+            ask(shop, "/", &[("X-Flag-Override", token)]).await;
+        }
+    }
+    let lines = log.lines("a flag override was refused");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    for reason in ["no accepted key has signed it as it is", "it has expired", "it is for another user"] {
+        assert!(lines.iter().any(|line| line.contains(reason)), "{lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_forces_nothing_says_so_in_the_log() {
+    let log = Log::open();
+    let shop = served(layer()).await;
+    ask(shop, "/", &[("X-Flag-Override", &signed(&OverrideToken::until(at(LATER)).on("fixed")))]).await;
+    assert_eq!(log.lines("a valid override token forces nothing").len(), 1, "{log:?}");
 }

@@ -51,6 +51,8 @@ fn context(json: &Value) -> Context {
 /// What is decided from outside for one ask.
 fn forced(ask: &Value) -> Vec<Forced> {
     let entry = |entry: &Value| Forced {
+        only_for: None,
+        until: None,
         flag: entry["flag"].as_str().unwrap().to_owned(),
         enabled: entry["enabled"].as_bool().unwrap(),
         variant: entry["variant"].as_str().map(str::to_owned),

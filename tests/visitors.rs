@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::header::CACHE_CONTROL;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::get;
 use tower_flags::request::Visitors;
 use tower_flags::{Context, FlagLayer, FlagSet, Flags, HeaderPolicy, Instant, Memory, flag};
@@ -117,6 +120,8 @@ async fn a_cookie_of_another_form_is_replaced() {
     for cookies in [format!("a=b; visitor={ID};c=d"), format!("  visitor={ID}"), format!("myvisitor=x; visitor={ID}")] {
         assert_eq!(set_cookie(&ask(server, "/", &[("Cookie", &cookies)]).await), None, "{cookies}");
     }
+    let beside = format!("visitor=of-another-application; visitor={ID}");
+    assert_eq!(set_cookie(&ask(server, "/", &[("Cookie", &beside)]).await), None, "of a parent domain");
     let lines = [("Cookie", "a=b"), ("Cookie", &*format!("visitor={ID}"))];
     assert_eq!(set_cookie(&ask(server, "/", &lines).await), None, "HTTP/2 sends one line for each");
 }
@@ -181,4 +186,17 @@ async fn a_layer_inside_keeps_the_id_of_the_layer_around() {
         }
         assert_eq!(seen.len(), 2);
     }
+}
+
+#[tokio::test]
+async fn two_layers_give_one_id() {
+    async fn login(mut request: Request, next: Next) -> Response {
+        request.extensions_mut().insert(Context::anonymous().with_attribute("plan", "free"));
+        next.run(request).await
+    }
+    let handler = |flags: Flags| async move { flags.context().visitor().unwrap().to_owned() };
+    let router = Router::new().route("/", get(handler)).layer(layer()).layer(from_fn(login)).layer(layer());
+    let server = serve(router).await;
+    let reply = ask(server, "/", &[]).await;
+    assert_eq!(given(&reply), reply.text(), "one cookie, and the handler saw that id");
 }

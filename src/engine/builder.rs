@@ -58,7 +58,8 @@ impl FlagsBuilder {
         self.set(name, Flag { variants: vec![variant], ..Flag::on() })
     }
 
-    /// Why a flag that was given is as it is; [`Reason::Static`] unless said.
+    /// Why a flag that was given is as it is; [`Reason::Static`] unless said. With [`Reason::Disabled`] it is
+    /// switched off: nobody can force it on.
     pub fn reason(mut self, name: impl FlagName, reason: Reason) -> Self {
         if let Some((_, slot)) = self.flags.get_mut(name.name()) {
             *slot = reason;
@@ -70,6 +71,14 @@ impl FlagsBuilder {
     pub fn hidden(mut self, name: impl FlagName) -> Self {
         if let Some((flag, _)) = self.flags.get_mut(name.name()) {
             flag.hidden = true;
+        }
+        self
+    }
+
+    /// Lets testers force a flag that was given.
+    pub fn overridable(mut self, name: impl FlagName) -> Self {
+        if let Some((flag, _)) = self.flags.get_mut(name.name()) {
+            flag.overridable = true;
         }
         self
     }

@@ -30,7 +30,7 @@ pub struct Declaration {
     pub variants: &'static [&'static str],
     /// The source file that declares it.
     pub file: &'static str,
-    /// The line of the declaration.
+    /// The line where the block of declarations begins.
     pub line: u32,
 }
 
@@ -67,6 +67,7 @@ impl Declaration {
     #[doc(hidden)]
     #[must_use]
     pub const fn owner(mut self, owner: &'static str) -> Self {
+        assert!(self.owner.is_none(), "`owner` stands twice");
         self.owner = Some(owner);
         self
     }
@@ -78,6 +79,7 @@ impl Declaration {
     #[must_use]
     pub const fn expires_at(mut self, day: &'static str) -> Self {
         assert!(can_be_day(day), "`expires_at` is a day, as in \"2027-03-01\"");
+        assert!(self.expires_at.is_none(), "`expires_at` stands twice");
         self.expires_at = Some(day);
         self
     }
@@ -85,19 +87,25 @@ impl Declaration {
     #[doc(hidden)]
     #[must_use]
     pub const fn default(mut self, default: bool) -> Self {
+        assert!(self.variants.is_empty(), "the default of an enum is its first variant");
         self.default = default;
         self
     }
 
     /// # Panics
     ///
-    /// If one of them is no name that a variant can have.
+    /// If one of them is no name that a variant can have, or stands twice.
     #[doc(hidden)]
     #[must_use]
     pub const fn variants(mut self, variants: &'static [&'static str]) -> Self {
         let mut at = 0;
         while at < variants.len() {
             assert!(can_be_name(variants[at]), "a variant's name matches [A-Za-z0-9][A-Za-z0-9._-]{{0,127}}");
+            let mut other = 0;
+            while other < at {
+                assert!(!are_equal(variants[other], variants[at]), "two variants have one name");
+                other += 1;
+            }
             at += 1;
         }
         self.variants = variants;
@@ -109,6 +117,26 @@ impl Declaration {
     pub fn is_expired(&self, now: super::Instant) -> bool {
         self.expires_at.and_then(|day| day.parse::<Day>().ok()).is_some_and(|day| day.is_over_at(now))
     }
+}
+
+/// A list of a block, for the macro.
+///
+/// # Panics
+///
+/// If two of its flags have one name.
+#[doc(hidden)]
+#[must_use]
+pub const fn distinct<const N: usize>(list: [&'static Declaration; N]) -> [&'static Declaration; N] {
+    let mut at = 0;
+    while at < N {
+        let mut other = 0;
+        while other < at {
+            assert!(!are_equal(list[other].name, list[at].name), "two constants declare one flag");
+            other += 1;
+        }
+        at += 1;
+    }
+    list
 }
 
 /// The same rule as for definitions, at compile time.
@@ -123,6 +151,15 @@ const fn can_be_name(name: &str) -> bool {
         at += 1;
     }
     !bytes.is_empty() && bytes.len() <= 128
+}
+
+const fn are_equal(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 const fn can_be_day(day: &str) -> bool {
@@ -227,6 +264,20 @@ impl<T> fmt::Debug for Declared<T> {
     }
 }
 
+impl FlagName for Declaration {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn default_answer(&self) -> bool {
+        self.default
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        self.variants
+    }
+}
+
 impl<T> FlagName for Declared<T> {
     fn name(&self) -> &str {
         self.declaration.name
@@ -234,6 +285,10 @@ impl<T> FlagName for Declared<T> {
 
     fn default_answer(&self) -> bool {
         self.declaration.default
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        self.declaration.variants
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use serde::de::DeserializeOwned;
@@ -13,6 +13,7 @@ use super::entry::{Entry, WrongType};
 use super::flag::Variant;
 use super::instant::Instant;
 use super::name::FlagName;
+use super::reads::{Looks, Recorder};
 use super::reason::{Answer, Reason};
 use super::set::{FlagSet, Forced, ForcedAt, NO_VARIANT, SourceId, decide_all, decide_one, turn_off};
 
@@ -41,11 +42,11 @@ struct Answers<W: ?Sized = [AtomicU64]> {
 }
 
 /// What the answers were decided from, and what goes with them.
-struct Head {
+pub(super) struct Head {
     set: Arc<FlagSet>,
     context: Context,
     now: Instant,
-    forced: Box<[ForcedAt]>,
+    pub(super) forced: Box<[ForcedAt]>,
     /// What was asked to be forced, by name: for deciding again by other rules.
     requested: Option<Arc<[Forced]>>,
     /// The answers of a layer around this one, for names that the set does not know.
@@ -53,25 +54,22 @@ struct Head {
     /// Where the same caller can be decided again. Weak: answers that are kept keep no source alive.
     home: Option<Weak<dyn Any + Send + Sync>>,
     /// Who wants to know what is asked.
-    recorder: Option<Arc<dyn Recorder>>,
-    /// Whether a name was asked for that the set does not know.
-    has_missed: AtomicBool,
-}
-
-/// Is told of every flag that is asked for, known or not; of known ones once for each value of answers.
-pub(crate) trait Recorder: Send + Sync {
-    fn asked(&self, name: &str);
+    pub(super) recorder: Option<Arc<dyn Recorder>>,
+    /// The source whose place these answers take, where it had none in time.
+    stands_for: Option<SourceId>,
+    /// What was looked at without a mark of its own.
+    pub(super) looks: Looks,
 }
 
 /// How the words of a set's answers are laid out.
 #[derive(Clone, Copy)]
-struct Layout {
-    results: usize,
-    variants: usize,
+pub(super) struct Layout {
+    pub(super) results: usize,
+    pub(super) variants: usize,
 }
 
 impl Layout {
-    fn of(set: &FlagSet) -> Self {
+    pub(super) fn of(set: &FlagSet) -> Self {
         Self { results: set.len().div_ceil(64), variants: set.variant_slots().div_ceil(8) }
     }
 
@@ -107,8 +105,18 @@ impl Flags {
         requested: Option<Arc<[Forced]>>,
     ) -> Self {
         let layout = Layout::of(&set);
-        let has_missed = AtomicBool::new(false);
-        let head = Head { set, context, now, forced, requested, outer: None, home: None, recorder: None, has_missed };
+        let head = Head {
+            set,
+            context,
+            now,
+            forced,
+            requested,
+            outer: None,
+            home: None,
+            recorder: None,
+            stands_for: None,
+            looks: Looks::default(),
+        };
         let mut answers = allocate(layout.words(), head);
         if let Some(Answers { head: Head { set, context, forced, .. }, words }) = Arc::get_mut(&mut answers) {
             let (on, rest) = words.split_at_mut(layout.results);
@@ -153,7 +161,7 @@ impl Flags {
     }
 
     fn copied(&self) -> Arc<Answers> {
-        let Head { set, context, now, forced, requested, outer: _, home, recorder, has_missed } = self.head();
+        let Head { set, context, now, forced, requested, outer: _, home, recorder, stands_for, looks } = self.head();
         let head = Head {
             set: set.clone(),
             context: context.clone(),
@@ -163,7 +171,8 @@ impl Flags {
             outer: None,
             home: home.clone(),
             recorder: recorder.clone(),
-            has_missed: AtomicBool::new(has_missed.load(Ordering::Relaxed)),
+            stands_for: *stands_for,
+            looks: looks.clone(),
         };
         let copy = allocate(self.0.words.len(), head);
         for (word, copied) in copy.words.iter().zip(&self.0.words) {
@@ -203,12 +212,30 @@ impl Flags {
     /// the same caller and instant.
     pub(crate) fn with_forced(&self, forced: &[Forced]) -> Self {
         let decided = self.set().evaluate_forced(self.context(), self.instant(), forced);
-        let Head { outer, home, recorder, .. } = self.head();
+        let Head { outer, home, recorder, stands_for, .. } = self.head();
+        // What is switched off around stays off.
+        let decided = match outer {
+            Some(outer) => decided.inside(outer),
+            None => decided,
+        };
         decided.with_head(|head| {
-            head.outer.clone_from(outer);
             head.home.clone_from(home);
             head.recorder.clone_from(recorder);
+            head.stands_for = *stands_for;
         })
+    }
+
+    /// Says that these answers take the place of a source's, which had none in time: for this request they
+    /// are its answers.
+    pub(crate) fn standing_for(self, source: Option<SourceId>) -> Self {
+        if source.is_none() || source == Some(self.set().source()) {
+            return self;
+        }
+        self.with_head(|head| head.stands_for = source)
+    }
+
+    fn is_of(&self, source: SourceId) -> bool {
+        self.set().source() == source || self.head().stands_for == Some(source)
     }
 
     /// What was asked to be forced, by name, whether or not these rules know it.
@@ -229,33 +256,6 @@ impl Flags {
         overrides
     }
 
-    /// Whether a flag was read whose answer depends on who asks.
-    pub(crate) fn has_read_of_caller(&self) -> bool {
-        let layout = Layout::of(self.set());
-        let marks = &self.0.words[layout.results + layout.variants..];
-        let varying = self.set().varying().words();
-        varying.iter().zip(marks).any(|(varying, mark)| varying & mark.load(Ordering::Relaxed) != 0)
-            || self.head().forced.iter().any(|entry| self.is_read(entry.flag))
-            || self.has_missed_what_others_get()
-            || self.outer().is_some_and(Self::has_read_of_caller)
-    }
-
-    /// Whether a flag was asked for while there were no rules for this request: others, or the next one, may
-    /// get another answer.
-    fn has_missed_what_others_get(&self) -> bool {
-        matches!(self.set().absent(), Reason::Unavailable | Reason::NotLoaded)
-            && self.head().has_missed.load(Ordering::Relaxed)
-    }
-
-    /// Whether the answers about flags that clients may see differ from one caller to another.
-    pub(crate) fn has_visible_of_caller(&self) -> bool {
-        let set = self.set();
-        let mut words = set.varying().words().iter().zip(set.hidden().words());
-        words.any(|(varying, hidden)| varying & !hidden != 0)
-            || !self.head().forced.is_empty()
-            || self.outer().is_some_and(Self::has_visible_of_caller)
-    }
-
     /// Where the same caller can be decided again, as long as that is there.
     pub(crate) fn home<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.head().home.as_ref()?.upgrade()?.downcast().ok()
@@ -272,11 +272,12 @@ impl Flags {
         if source == SourceId::default() {
             return None;
         }
-        if self.set().source() == source {
+        if self.is_of(source) {
             if self.context() == context {
                 return Some(self.clone());
             }
             let flags = self.set().evaluate_forced(context, self.instant(), self.requested());
+            let flags = flags.standing_for(self.head().stands_for);
             return Some(match self.outer() {
                 Some(outer) => flags.inside(outer),
                 None => flags,
@@ -290,7 +291,7 @@ impl Flags {
 
     /// The answers of that source among these and those of the layers around.
     fn pinned_by(&self, source: SourceId) -> Option<&Self> {
-        if self.set().source() == source {
+        if self.is_of(source) {
             return Some(self);
         }
         self.outer()?.pinned_by(source)
@@ -326,12 +327,7 @@ impl Flags {
         match self.set().number(name) {
             Some(number) => {
                 self.mark_read(number);
-                let set = self.set();
-                let is_usable = match set.given_reason(number) {
-                    Some(reason) => !reason.is_default(),
-                    None => set.definition(number).is_some() || set.is_killed(number),
-                };
-                if is_usable { self.is_on(number) } else { default }
+                if self.is_usable(number) { self.is_on(number) } else { default }
             }
             None => self.asked_outside(name).map_or(default, |outer| outer.answer(name, default)),
         }
@@ -355,6 +351,14 @@ impl Flags {
         T::deserialize(value).map(Some).map_err(|error| WrongType::new(name, &error))
     }
 
+    /// The value of the variant served, without a mark.
+    pub(super) fn value_served(&self, name: &str) -> Option<&serde_json::Value> {
+        match self.set().number(name) {
+            Some(number) => self.variant_of(number)?.value(),
+            None => self.outer()?.value_served(name),
+        }
+    }
+
     fn served(&self, name: &str) -> Option<&Variant> {
         match self.set().number(name) {
             Some(number) => {
@@ -362,6 +366,15 @@ impl Flags {
                 self.variant_of(number)
             }
             None => self.asked_outside(name)?.served(name),
+        }
+    }
+
+    /// Whether a usable definition says something about the flag.
+    pub(super) fn is_usable(&self, number: u32) -> bool {
+        let set = self.set();
+        match set.given_reason(number) {
+            Some(reason) => !reason.is_default(),
+            None => set.definition(number).is_some() || set.is_killed(number),
         }
     }
 
@@ -425,45 +438,6 @@ impl Flags {
         Box::new(self.entries())
     }
 
-    /// Active flags that clients may see, in ascending byte order, each with its variant; if asked for,
-    /// only those that were read. Nothing is marked as read.
-    pub(crate) fn for_each_visible<'a>(&'a self, is_read_only: bool, mut each: impl FnMut(&'a str, Option<&'a str>)) {
-        if self.outer().is_some() {
-            let read = self.read();
-            for entry in self.entries().filter(|entry| entry.enabled && !entry.is_hidden) {
-                if !is_read_only || read.binary_search(&entry.name).is_ok() {
-                    each(entry.name, entry.variant);
-                }
-            }
-            return;
-        }
-        let set = self.set();
-        let layout = Layout::of(set);
-        for (at, hidden) in set.hidden().words().iter().enumerate() {
-            let mut visible = self.0.words[at].load(Ordering::Relaxed) & !hidden;
-            if is_read_only {
-                visible &= self.0.words[layout.results + layout.variants + at].load(Ordering::Relaxed);
-            }
-            for number in ones(&[visible]) {
-                let number = at as u32 * 64 + number;
-                each(set.name(number), self.variant_of(number).map(Variant::name));
-            }
-        }
-    }
-
-    /// The names of the flags whose answers were looked at, in ascending byte order.
-    #[must_use]
-    pub fn read(&self) -> Vec<&str> {
-        let set = self.set();
-        let mut names: Vec<&str> =
-            (0_u32..).take(set.len()).filter(|&number| self.is_read(number)).map(|number| set.name(number)).collect();
-        if let Some(outer) = self.outer() {
-            names.extend(outer.read().into_iter().filter(|name| set.number(name).is_none()));
-            names.sort_unstable();
-        }
-        names
-    }
-
     /// The caller these answers are for.
     #[must_use]
     pub fn context(&self) -> &Context {
@@ -500,12 +474,16 @@ impl Flags {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn head(&self) -> &Head {
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        &self.0.words
+    }
+
+    pub(super) fn head(&self) -> &Head {
         &self.0.head
     }
 
     #[inline]
-    fn is_on(&self, number: u32) -> bool {
+    pub(super) fn is_on(&self, number: u32) -> bool {
         self.0.words[number as usize / 64].load(Ordering::Relaxed) >> (number % 64) & 1 == 1
     }
 
@@ -519,7 +497,7 @@ impl Flags {
             || self.outer().is_some_and(|outer| outer.is_hidden(name))
     }
 
-    fn variant_of(&self, number: u32) -> Option<&Variant> {
+    pub(super) fn variant_of(&self, number: u32) -> Option<&Variant> {
         if self.set().variant_slots() == 0 {
             return None;
         }
@@ -538,51 +516,10 @@ impl Flags {
             is_hidden: self.is_hidden(set.name(number)),
         }
     }
-
-    fn read_word(&self, number: u32) -> &AtomicU64 {
-        let layout = Layout::of(self.set());
-        &self.0.words[layout.results + layout.variants + number as usize / 64]
-    }
-
-    #[inline]
-    fn mark_read(&self, number: u32) {
-        let (word, bit) = (self.read_word(number), 1 << (number % 64));
-        // A mark that is there needs no exclusive cache line.
-        if word.load(Ordering::Relaxed) & bit == 0 {
-            word.fetch_or(bit, Ordering::Relaxed);
-            self.record(self.set().name(number));
-        }
-    }
-
-    /// Where a name is asked for that the set does not know.
-    fn asked_outside(&self, name: &str) -> Option<&Self> {
-        self.head().has_missed.store(true, Ordering::Relaxed);
-        self.record(name);
-        self.outer()
-    }
-
-    fn record(&self, name: &str) {
-        if let Some(recorder) = &self.head().recorder {
-            recorder.asked(name);
-        }
-    }
-
-    fn is_read(&self, number: u32) -> bool {
-        self.read_word(number).load(Ordering::Relaxed) >> (number % 64) & 1 == 1
-    }
-
-    fn mark_all_read(&self) {
-        for number in (0..self.set().len() as u32).step_by(64) {
-            self.read_word(number).store(u64::MAX, Ordering::Relaxed);
-        }
-        if let Some(outer) = self.outer() {
-            outer.mark_all_read();
-        }
-    }
 }
 
 /// The positions of the bits that are set.
-fn ones(words: &[u64]) -> impl Iterator<Item = u32> + '_ {
+pub(super) fn ones(words: &[u64]) -> impl Iterator<Item = u32> + '_ {
     words.iter().zip(0_u32..).flat_map(|(&word, at)| {
         let mut rest = word;
         std::iter::from_fn(move || {

@@ -105,6 +105,7 @@ mod name;
 mod percentage;
 mod problem;
 mod read;
+mod reads;
 mod reason;
 mod serialize;
 mod set;
@@ -114,7 +115,7 @@ mod write;
 pub use bucketing::{Bucket, Scheme};
 pub use builder::FlagsBuilder;
 pub use context::Context;
-pub use declared::{Declaration, Declared, Differences, OtherVariants, Readable, Variants};
+pub use declared::{Declaration, Declared, Differences, OtherVariants, Readable, Variants, distinct};
 pub use document::Document;
 pub use edit::Edit;
 pub use entry::{Entry, WrongType};
@@ -128,10 +129,10 @@ pub use reason::{Answer, Reason};
 pub use set::{FlagSet, Forced, ForcedBy, SourceId};
 
 pub(crate) use document::kept;
-#[cfg(feature = "testing")]
-pub(crate) use flags::Recorder;
 pub(crate) use problem::quoted;
 pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name};
 #[cfg(feature = "file")]
 pub(crate) use read::{Format, MAX_DOCUMENT, utf_8};
+#[cfg(feature = "testing")]
+pub(crate) use reads::Recorder;
 pub(crate) use set::Identity;

@@ -24,6 +24,11 @@ pub trait FlagName {
     fn default_answer(&self) -> bool {
         false
     }
+
+    /// The variants that a declaration knows; none unless it is one with variants.
+    fn variants(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 impl FlagName for str {
@@ -57,5 +62,9 @@ impl<T: FlagName + ?Sized> FlagName for &T {
 
     fn default_answer(&self) -> bool {
         (**self).default_answer()
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        (**self).variants()
     }
 }

@@ -108,7 +108,7 @@ impl fmt::Display for Answer {
             Reason::Group => f.write_str(": a group of the caller is in allowed_groups"),
             Reason::Rule(rule) => write!(f, ": rule {rule} matched, counted from 0"),
             Reason::Static if self.enabled => f.write_str(": it is on for everyone"),
-            Reason::Static => f.write_str(": it is for those it names alone, with 0 % of the others"),
+            Reason::Static => f.write_str(": its percentage is 0, and nothing in it names the caller"),
             Reason::Anonymous => f.write_str(": a partial rollout, and nothing to bucket the caller by"),
             Reason::Rollout => f.write_str(": a partial rollout"),
         }?;

@@ -18,15 +18,32 @@ impl Directives {
         if headers.is_empty() {
             return directives;
         }
-        let lines = headers.get_all(CACHE_CONTROL).into_iter();
-        for directive in lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')) {
-            let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
-            let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-            directives.is_shared |= is(b"public") || is(b"s-maxage");
-            directives.is_unshared |= is(b"private") || is(b"no-store");
+        for line in headers.get_all(CACHE_CONTROL) {
+            for directive in split_unquoted(line.as_bytes()) {
+                let mut parts = directive.splitn(2, |&byte| byte == b'=');
+                let name = parts.next().unwrap_or_default().trim_ascii();
+                let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+                directives.is_shared |= is(b"public") || is(b"s-maxage");
+                // `private="set-cookie"` is about that header alone; the rest may be kept.
+                directives.is_unshared |= is(b"no-store") || is(b"private") && parts.next().is_none();
+            }
         }
         directives
     }
+}
+
+/// The parts between commas that are in no quoted text (RFC 9110, sections 5.6.1 and 5.6.4).
+fn split_unquoted(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    line.split(move |&byte| {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            _ => return byte == b',' && !is_quoted,
+        }
+        false
+    })
 }
 
 /// Keeps shared caches from storing the response, unless it has said something about them itself.

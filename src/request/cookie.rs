@@ -2,8 +2,9 @@
 
 use http::HeaderValue;
 
-/// The value of the first cookie of that name, on any of the lines.
-pub(super) fn of<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>, name: &str) -> Option<&'a [u8]> {
+/// The values of the cookies of that name, in the order of the lines. There may be several: those of a parent
+/// domain and of longer paths come along, and the first is not always ours.
+pub(super) fn of<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let pairs = lines.into_iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-    pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    pairs.map(<[u8]>::trim_ascii).filter_map(move |pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }

@@ -15,7 +15,8 @@ pub struct RequestCounts {
     /// Groups in headers that were refused: not UTF-8, over 8 KiB, over 100, one over 128 bytes, or on
     /// two lines. The caller counts as being in no group.
     pub refused_groups: u64,
-    /// Evaluations that missed the deadline; the source's fallback answered, or every flag was off.
+    /// Evaluations that missed the deadline; the source's fallback answered, or every flag was off, and on a
+    /// [refresh](crate::Flags::refresh) the answers of before stayed.
     pub late_evaluations: u64,
     /// Flags left out of `X-Active-Flags` because the header would have been too long.
     pub omitted_from_header: u64,
@@ -28,6 +29,9 @@ pub struct RequestCounts {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
+    /// Which reasons of refusals somebody was told of: a bit each.
+    #[cfg(feature = "overrides")]
+    pub(super) told: AtomicU64,
     pub(super) refused_user_ids: AtomicU64,
     pub(super) refused_groups: AtomicU64,
     pub(super) late_evaluations: AtomicU64,
@@ -52,4 +56,11 @@ impl Counters {
 /// Counts, and says whether it was the first time.
 pub(super) fn count(counter: &AtomicU64) -> bool {
     counter.fetch_add(1, Ordering::Relaxed) == 0
+}
+
+/// Counts, and says whether it was the first time for this reason.
+#[cfg(feature = "overrides")]
+pub(super) fn count_reason(counter: &AtomicU64, told: &AtomicU64, reason: u32) -> bool {
+    counter.fetch_add(1, Ordering::Relaxed);
+    told.fetch_or(1 << reason, Ordering::Relaxed) >> reason & 1 == 0
 }

@@ -16,7 +16,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Flags {
     type Rejection = FlagsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, FlagsRejection> {
-        parts.extensions.get::<Self>().cloned().ok_or(FlagsRejection)
+        found(parts).ok_or(FlagsRejection)
     }
 }
 
@@ -26,8 +26,13 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Flags {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned())
+        Ok(found(parts))
     }
+}
+
+/// Those of the layer around the route, else those in scope, as in tests without a layer.
+fn found(parts: &Parts) -> Option<Flags> {
+    parts.extensions.get::<Flags>().cloned().or_else(Flags::current)
 }
 
 /// No [`FlagLayer`](crate::FlagLayer) is around the route: a mistake in the application, answered
@@ -40,7 +45,7 @@ impl fmt::Display for FlagsRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "no flags in the request: add `.layer(FlagLayer::new(source))` to the router, after the routes that use \
-             `Flags`, or take `Option<Flags>`",
+             `Flags`, or take `Option<Flags>` where its `skip` leaves requests out",
         )
     }
 }

@@ -14,7 +14,6 @@ use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::caches::Directives;
-use super::counts::count;
 use super::header;
 use super::layer::Config;
 use super::service::{Answering, Asked};
@@ -83,17 +82,13 @@ impl<S, B> Waiting<S, B> {
             Poll::Pending => {
                 let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(config.deadline)));
                 ready!(deadline.as_mut().poll(cx));
-                if count(&config.counters.late_evaluations) {
-                    tracing::warn!(
-                        deadline = ?config.deadline,
-                        "flags were not decided in time; the source's fallback answers, or every flag is off. Further \
-                         times are only counted",
-                    );
-                }
-                match config.source.fallback().map(|fallback| self.asked.evaluate(fallback)) {
-                    Some(Evaluation::Ready(flags)) => return Poll::Ready(flags),
-                    _ => Flags::none(self.asked.context.clone(), self.asked.now, Reason::Unavailable),
-                }
+                config.count_late("the source's fallback answers, or every flag is off");
+                let fallback = config.source.fallback().map(|fallback| self.asked.evaluate(fallback));
+                let Some(Evaluation::Ready(flags)) = fallback else {
+                    let none = Flags::none(self.asked.context.clone(), self.asked.now, Reason::Unavailable);
+                    return Poll::Ready(self.asked.settle(none.standing_for(config.source.id())));
+                };
+                return Poll::Ready(flags.standing_for(config.source.id()));
             }
         };
         Poll::Ready(self.asked.settle(flags))
@@ -168,32 +163,56 @@ fn finish<R>(
     answering: &mut Answering,
     config: &Config,
 ) -> Response<ResponseBody<R>> {
+    // What the handler saw may be the answers of a layer inside this one.
+    let (seen, others) = match response.extensions_mut().remove::<Seen>() {
+        Some(Seen { flags: seen, vary }) => (seen, vary),
+        None => (flags.clone(), Vec::new()),
+    };
+    // Something between the two may have read these.
+    seen.adopt_reads(flags);
+    let own = [
+        answering.is_by_headers.then_some(&config.identity.vary),
+        seen.context().visitor().is_some().then_some(&COOKIE),
+        config.accepts_decisions().then_some(&X_FLAG_DECISIONS),
+    ];
+    let vary = || others.iter().chain(own.into_iter().flatten());
+    let is_read = [flags, &seen].iter().any(|flags| flags.has_read_of_caller() || config.has_read_decided(flags));
+    finish_headers(response.headers_mut(), &seen, is_read, vary(), answering, config);
     if answering.is_nested {
-        finish_headers(response.headers_mut(), flags, answering, config);
-        response.extensions_mut().get_or_insert_with(|| flags.clone());
-    } else {
-        // What the handler saw may be the answers of a layer inside this one.
-        let seen = response.extensions().get::<Flags>().unwrap_or(flags).clone();
-        finish_headers(response.headers_mut(), &seen, answering, config);
-        if config.is_in_response {
-            response.extensions_mut().insert(seen);
-        }
+        let vary = vary().cloned().collect();
+        response.extensions_mut().insert(Seen { flags: seen, vary });
+    } else if config.is_in_response {
+        response.extensions_mut().insert(seen);
     }
     response.map(|body| ResponseBody::new(body, Some(flags.clone())))
 }
 
-fn finish_headers(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answering, config: &Config) {
-    finish_overrides(headers, seen, answering);
+static COOKIE: HeaderValue = HeaderValue::from_static("cookie");
+static X_FLAG_DECISIONS: HeaderValue = HeaderValue::from_static("x-flag-decisions");
+
+/// What a layer tells the one around it, by the extensions of the response: what the handler saw, and by
+/// which headers callers were told apart.
+#[derive(Clone)]
+struct Seen {
+    flags: Flags,
+    vary: Vec<HeaderValue>,
+}
+
+fn finish_headers<'a>(
+    headers: &mut HeaderMap,
+    seen: &Flags,
+    is_read: bool,
+    vary: impl Iterator<Item = &'a HeaderValue>,
+    answering: &mut Answering,
+    config: &Config,
+) {
+    finish_overrides(headers, seen, answering, config);
     if !answering.is_nested {
         header::write(headers, seen, answering.header, config.header_limit, &config.counters);
     }
-    let is_read = seen.has_read_of_caller();
     if config.is_told_to_caches && (is_read || may_differ(headers, seen, answering, config)) {
-        if answering.is_by_headers {
-            caches::vary(headers, &config.identity.vary);
-        }
-        if seen.context().visitor().is_some() {
-            caches::vary(headers, &HeaderValue::from_static("cookie"));
+        for by in vary {
+            caches::vary(headers, by);
         }
         if is_read {
             caches::make_private(headers, Directives::of(headers));
@@ -213,15 +232,20 @@ fn finish_headers(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answeri
 fn may_differ(headers: &HeaderMap, seen: &Flags, answering: &Answering, config: &Config) -> bool {
     !answering.is_nested
         && config.header_policy.tells_callers_apart()
-        && seen.has_visible_of_caller()
+        && (seen.has_visible_of_caller() || config.accepts_decisions())
         && !Directives::of(headers).is_shared
 }
 
-fn finish_overrides(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answering) {
+fn finish_overrides(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answering, config: &Config) {
     let overrides = seen.overrides();
+    header::write_overrides(headers, &overrides, config.header_limit);
     if answering.is_overridden || !overrides.is_empty() {
-        header::write_overrides(headers, &overrides);
         caches::forbid(headers);
+    }
+    if answering.is_overridden && overrides.is_empty() {
+        tracing::info!(
+            "a valid override token forces nothing: its flags are unknown here, switched off, or not `overridable`"
+        );
     }
     if let Some(cookie) = answering.override_cookie.take() {
         caches::forbid(headers);

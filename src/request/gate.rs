@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use http::{Request, Response, StatusCode};
@@ -50,6 +51,8 @@ use crate::engine::{FlagName, Flags};
 pub struct RequireFlag<F = NotFound> {
     conditions: Arc<[Condition]>,
     fallback: F,
+    /// Whether somebody was told that there is no layer around.
+    has_warned: Arc<AtomicBool>,
 }
 
 /// The answer of a closed gate unless another is given: 404 without a body.
@@ -85,7 +88,7 @@ impl Name {
     }
 
     fn is_on(&self, flags: &Flags) -> bool {
-        flags.is_enabled_or(&self.name, self.default)
+        flags.peek(&self.name, self.default).0
     }
 }
 
@@ -96,14 +99,14 @@ impl Condition {
             Self::All(names) => names.iter().all(is_on),
             Self::Any(names) => names.iter().any(is_on),
             Self::None(names) => !names.iter().any(is_on),
-            Self::Variant(name, variant) => flags.variant(&name.name) == Some(variant),
+            Self::Variant(name, variant) => flags.peek(&name.name, name.default).1 == Some(variant),
         }
     }
 
-    fn name(&self) -> &str {
+    fn names(&self) -> &[Name] {
         match self {
-            Self::All(names) | Self::Any(names) | Self::None(names) => names.first().map_or("", |name| &name.name),
-            Self::Variant(name, _) => &name.name,
+            Self::All(names) | Self::Any(names) | Self::None(names) => names,
+            Self::Variant(name, _) => std::slice::from_ref(name),
         }
     }
 }
@@ -130,15 +133,28 @@ impl RequireFlag {
     }
 
     /// Open while the caller is served this variant.
-    pub fn variant(flag: impl FlagName, variant: impl Into<String>) -> Self {
-        Self::of(Condition::Variant(Name::of(flag), variant.into()))
+    ///
+    /// # Panics
+    ///
+    /// If the flag is [declared](crate::declare_flags) without it: the route would never open.
+    #[track_caller]
+    pub fn variant(flag: impl FlagName, variant: impl AsRef<str>) -> Self {
+        let (variant, known) = (variant.as_ref(), flag.variants());
+        assert!(
+            known.is_empty() || known.contains(&variant),
+            "expected one of the declared variants {known:?} of flag {:?}, found {variant:?}",
+            flag.name()
+        );
+        Self::of(Condition::Variant(Name::of(flag), variant.to_owned()))
     }
 
     fn of(condition: Condition) -> Self {
-        Self { conditions: Arc::new([condition]), fallback: NotFound }
+        Self { conditions: Arc::new([condition]), fallback: NotFound, has_warned: Arc::default() }
     }
 
     /// Answers with this service while it is closed: the application's own page for what does not exist.
+    /// It sees the request as the route does: below `nest` and `nest_service` without the prefix, which axum has
+    /// taken off the path.
     ///
     /// ```
     /// use axum::handler::HandlerWithoutStateExt;
@@ -159,11 +175,29 @@ impl RequireFlag {
     ///     .layer(FlagLayer::new(Memory::new()));
     /// ```
     pub fn fallback<S>(self, service: S) -> RequireFlag<Fallback<S>> {
-        RequireFlag { conditions: self.conditions, fallback: Fallback(service) }
+        RequireFlag { conditions: self.conditions, fallback: Fallback(service), has_warned: self.has_warned }
     }
 }
 
 impl<F> RequireFlag<F> {
+    /// Flags that let somebody in count as read. Those that turn somebody away do not, so that no header
+    /// tells that they were looked at; caches are told that the answer depends on who asks.
+    fn is_open(&self, flags: Option<&Flags>) -> bool {
+        let names = || self.conditions.iter().flat_map(Condition::names).map(|name| &*name.name);
+        let Some(flags) = flags else {
+            let name = names().next().unwrap_or_default();
+            scope::read_out_of_scope_by(&self.has_warned, name, "a gate is closed to everybody");
+            return false;
+        };
+        let is_open = self.conditions.iter().all(|condition| condition.holds(flags));
+        if is_open {
+            flags.mark_each(names());
+        } else {
+            flags.turn_away(names());
+        }
+        is_open
+    }
+
     /// Open while both are. The fallback is this one's.
     pub fn and<G>(mut self, other: RequireFlag<G>) -> Self {
         let RequireFlag { conditions: others, .. } = other;
@@ -249,15 +283,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let flags = request.extensions().get::<Flags>().cloned().or_else(Flags::current);
-        let conditions = &self.gate.conditions;
-        let is_open = match flags {
-            Some(flags) => conditions.iter().all(|condition| condition.holds(&flags)),
-            None => {
-                scope::read_out_of_scope(conditions.first().map_or("", Condition::name));
-                false
-            }
-        };
-        let state = if is_open {
+        let state = if self.gate.is_open(flags.as_ref()) {
             State::Open { future: self.inner.call(request) }
         } else {
             State::Closed { future: self.gate.fallback.answer(request) }

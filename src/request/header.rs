@@ -116,19 +116,28 @@ pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, wanted: Wanted, limi
     }
 }
 
-/// Says which flags a tester has forced, and how.
-pub(super) fn write_overrides(headers: &mut HeaderMap, overrides: &[Entry<'_>]) {
-    let visible = overrides.iter().filter(|entry| !entry.is_hidden);
-    let line: Vec<String> = visible
-        .map(|entry| {
-            let answer = entry.variant.unwrap_or(if entry.enabled { "on" } else { "off" });
-            format!("{}={answer}", entry.name)
-        })
-        .collect();
-    match HeaderValue::try_from(line.join(",")) {
-        Ok(line) if !line.is_empty() => headers.insert(&X_FLAG_OVERRIDES, line),
-        _ => headers.remove(&X_FLAG_OVERRIDES),
-    };
+/// Says which flags a tester has forced, and how, as many as fit; and takes away what others have said of it.
+pub(super) fn write_overrides(headers: &mut HeaderMap, overrides: &[Entry<'_>], limit: usize) {
+    let mut line = String::new();
+    for entry in overrides.iter().filter(|entry| !entry.is_hidden) {
+        let answer = entry.variant.unwrap_or(if entry.enabled { "on" } else { "off" });
+        let separator = if line.is_empty() { "" } else { "," };
+        let said = format!("{separator}{}={answer}", entry.name);
+        if line.len() + said.len() > limit {
+            break;
+        }
+        line.push_str(&said);
+    }
+    match HeaderValue::try_from(line) {
+        Ok(line) if !line.is_empty() => {
+            headers.insert(&X_FLAG_OVERRIDES, line);
+        }
+        // Looking at the few names that are there is cheaper than hashing one.
+        _ if headers.keys().any(|name| *name == X_FLAG_OVERRIDES) => {
+            headers.remove(&X_FLAG_OVERRIDES);
+        }
+        _ => {}
+    }
 }
 
 /// The header's value and how many flags did not fit.

@@ -8,7 +8,7 @@ use http::HeaderName;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::counts::{Counters, RequestCounts};
+use super::counts::{Counters, RequestCounts, count};
 use super::header::HeaderPolicy;
 use super::identity::{Headers, Identity};
 use super::service::FlagService;
@@ -16,7 +16,7 @@ use super::service::FlagService;
 use super::signed::{AcceptDecisions, Overrides};
 #[cfg(feature = "visitors")]
 use super::visitors::Visitors;
-use crate::engine::{Context, Instant};
+use crate::engine::{Context, Flags, Instant};
 use crate::source::Source;
 
 /// Decides every flag once per request; see the [module documentation](crate::request).
@@ -147,8 +147,9 @@ impl FlagLayer {
         self.configured(|config| config.is_in_response = true)
     }
 
-    /// Leaves `Vary` and `Cache-Control` alone: for applications that tell caches themselves what depends
-    /// on whom. See the [module documentation](crate::request).
+    /// Says nothing in `Vary` and `Cache-Control` of flags that were read: for applications that tell caches
+    /// themselves what depends on whom. Responses that set a visitor's cookie are `private` all the same, and
+    /// those to testers `no-store`. See the [module documentation](crate::request).
     pub fn leave_cache_headers(self) -> Self {
         self.configured(|config| config.is_told_to_caches = false)
     }
@@ -233,6 +234,36 @@ impl<S> Layer<S> for FlagLayer {
 impl fmt::Debug for FlagLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.config.fmt(f)
+    }
+}
+
+impl Config {
+    /// Whether answers may depend on what a calling service has decided.
+    pub(super) fn accepts_decisions(&self) -> bool {
+        #[cfg(feature = "overrides")]
+        return self.accepted.is_some();
+        #[cfg(not(feature = "overrides"))]
+        false
+    }
+
+    /// Whether a flag was read that calling services may decide.
+    pub(super) fn has_read_decided(&self, flags: &Flags) -> bool {
+        #[cfg(feature = "overrides")]
+        return self.accepted.as_ref().is_some_and(|accepted| flags.has_read_any(accepted.flags()));
+        #[cfg(not(feature = "overrides"))]
+        {
+            let _ = flags;
+            false
+        }
+    }
+
+    pub(super) fn count_late(&self, consequence: &str) {
+        if count(&self.counters.late_evaluations) {
+            tracing::warn!(
+                deadline = ?self.deadline,
+                "flags were not decided in time; {consequence}. Further times are only counted",
+            );
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
-use super::counts::count;
 use super::layer::Config;
 use super::service::force;
 use crate::engine::Flags;
@@ -26,8 +25,8 @@ impl Flags {
     ///
     /// The same value comes back where no layer has made it, where the layer and all services of it are
     /// gone, and where the source is not ready within the layer's deadline. With our own sources nothing
-    /// is waited for. What a tester or the calling service has forced for the request stays forced,
-    /// as far as the new rules allow it.
+    /// is waited for. What the calling service has decided for the request stays decided, and so does what a
+    /// tester has forced until their token expires, both as far as the new rules allow it.
     ///
     /// ```
     /// # use tower_flags::{Context, Flags};
@@ -48,7 +47,7 @@ impl Flags {
             Evaluation::Pending(evaluation) => match tokio::time::timeout(config.deadline, evaluation).await {
                 Ok(flags) => flags,
                 Err(_) => {
-                    count(&config.counters.late_evaluations);
+                    config.count_late("the answers of before stay");
                     return self.clone();
                 }
             },

@@ -131,8 +131,8 @@ pub struct OutOfScope;
 impl fmt::Display for OutOfScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "no flags in scope: either the route has no FlagLayer around it, or the code runs in a task of its own; \
-             `tower_flags::spawn` and `.in_current_flags()` take the flags along",
+            "no flags in scope: either the route has no FlagLayer around it, or its `skip` leaves the request out, or the \
+             code runs in a task of its own; `tower_flags::spawn` and `.in_current_flags()` take the flags along",
         )
     }
 }
@@ -162,9 +162,19 @@ pub fn reads_out_of_scope() -> u64 {
     OUT_OF_SCOPE.load(Ordering::Relaxed)
 }
 
+/// The same for gates and clients, which have no place in the code: each says once what comes of it.
+#[cold]
+pub(super) fn read_out_of_scope_by(has_warned: &AtomicBool, name: &str, consequence: &str) {
+    OUT_OF_SCOPE.fetch_add(1, Ordering::Relaxed);
+    assert!(!PANICS.load(Ordering::Relaxed) || std::thread::panicking(), "flag {name:?} read: {OutOfScope}");
+    if !has_warned.swap(true, Ordering::Relaxed) {
+        tracing::warn!(flag = name, "{consequence}: {OutOfScope}");
+    }
+}
+
 #[cold]
 #[track_caller]
-pub(super) fn read_out_of_scope(name: &str) {
+fn read_out_of_scope(name: &str) {
     /// Grows by one entry for each call in the program's text, so it is bounded.
     static SEEN: Mutex<Option<HashSet<Location<'static>>>> = Mutex::new(None);
 
@@ -178,6 +188,6 @@ pub(super) fn read_out_of_scope(name: &str) {
         Err(_) => false,
     };
     if is_new {
-        tracing::warn!(flag = name, %place, "flag read as off: {OutOfScope}");
+        tracing::warn!(flag = name, %place, "flag read as its default, which is off unless it is declared otherwise: {OutOfScope}");
     }
 }

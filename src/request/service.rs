@@ -109,11 +109,12 @@ impl Asked {
             visitor_cookie: None,
         };
         let asked = Self { context, now, outer, forced: Vec::new(), answer };
+        let asked = asked.known_outside();
         #[cfg(feature = "visitors")]
         let asked = asked.recognised(parts, config);
         #[cfg(feature = "overrides")]
         let asked = asked.with_forced(parts, config);
-        asked.known_outside()
+        asked
     }
 
     /// An anonymous caller keeps the id that a layer around has given.

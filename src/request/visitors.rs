@@ -84,7 +84,7 @@ impl Visitors {
         if !who.is_anonymous() || who.visitor().is_some() {
             return (who, None);
         }
-        if let Some(id) = cookie::of(request.headers.get_all(COOKIE), &self.cookie).and_then(known) {
+        if let Some(id) = cookie::of(request.headers.get_all(COOKIE), &self.cookie).find_map(known) {
             return (who.with_visitor(id), None);
         }
         let mut bits = [0; 16];

@@ -36,15 +36,18 @@ enum Choice {
 const MAX: usize = 256;
 
 impl Combinations {
-    /// Each of these flags off and on.
+    /// Each of these flags off and on, and those that are declared with variants off and with each of these.
     ///
     /// # Panics
     ///
-    /// With more than 256 combinations, which eight flags have: nobody would wait for them. Test flags
-    /// together that have to do with each other.
+    /// With a flag that stands twice, and with more than 256 combinations, which eight flags have: nobody would
+    /// wait for them. Test flags together that have to do with each other.
     #[track_caller]
     pub fn of(flags: impl IntoIterator<Item: FlagName>) -> Self {
-        flags.into_iter().fold(Self::default(), |all, flag| all.and(flag, vec![Choice::Off, Choice::On]))
+        flags.into_iter().fold(Self::default(), |all, flag| match flag.variants() {
+            [] => all.and(flag, vec![Choice::Off, Choice::On]),
+            variants => all.with_variants(flag, variants.iter().copied()),
+        })
     }
 
     /// And this flag off, and on with each of these variants.
@@ -53,13 +56,15 @@ impl Combinations {
     ///
     /// As [`of`](Self::of).
     #[track_caller]
-    pub fn with_variants(self, flag: impl FlagName, variants: impl IntoIterator<Item: Into<String>>) -> Self {
-        let variants = variants.into_iter().map(|variant| Choice::Variant(variant.into()));
+    pub fn with_variants(self, flag: impl FlagName, variants: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        let variants = variants.into_iter().map(|variant| Choice::Variant(variant.as_ref().to_owned()));
         self.and(flag, [Choice::Off].into_iter().chain(variants).collect())
     }
 
     #[track_caller]
     fn and(mut self, flag: impl FlagName, choices: Vec<Choice>) -> Self {
+        let is_new = self.flags.iter().all(|(name, _)| name != flag.name());
+        assert!(is_new, "expected each flag once, found {:?} twice", flag.name());
         self.flags.push((flag.name().to_owned(), choices));
         let count = self.flags.iter().try_fold(1_usize, |count, (_, choices)| count.checked_mul(choices.len()));
         assert!(
@@ -70,18 +75,20 @@ impl Combinations {
         self
     }
 
-    /// Runs the test with every combination, one after the other, with the flags in scope.
+    /// Runs the test with every combination, one after the other, with the flags in scope. Like a test function
+    /// it returns nothing, or a `Result`.
     ///
     /// # Panics
     ///
-    /// After all of them, if one has panicked: with the flags of each that has, and what it said.
-    pub async fn run<F: Future>(&self, mut test: impl FnMut(TestFlags) -> F) {
+    /// After all of them, if one has panicked or returned an error: with the flags of each that has, and what
+    /// it said.
+    pub async fn run<F: Future<Output: Verdict>>(&self, mut test: impl FnMut(TestFlags) -> F) {
         let mut failures = Vec::new();
         for combination in self.all() {
             let flags = combination.flags();
             let answers = flags.flags();
             let outcome = match caught_sync(|| answers.sync_scope(|| test(flags))) {
-                Ok(future) => caught(answers.scope(future)).await.map(drop),
+                Ok(future) => caught(answers.scope(future)).await.and_then(Verdict::verdict),
                 Err(message) => Err(message),
             };
             failures.extend(outcome.err().map(|message| format!("{combination}: {message}")));
@@ -94,11 +101,11 @@ impl Combinations {
     /// # Panics
     ///
     /// As [`run`](Self::run).
-    pub fn run_sync(&self, mut test: impl FnMut(TestFlags)) {
+    pub fn run_sync<V: Verdict>(&self, mut test: impl FnMut(TestFlags) -> V) {
         let mut failures = Vec::new();
         for combination in self.all() {
             let flags = combination.flags();
-            let outcome = caught_sync(|| flags.flags().sync_scope(|| test(flags.clone())));
+            let outcome = caught_sync(|| flags.flags().sync_scope(|| test(flags.clone()))).and_then(Verdict::verdict);
             failures.extend(outcome.err().map(|message| format!("{combination}: {message}")));
         }
         self.report(&failures);
@@ -132,6 +139,25 @@ impl Combinations {
             chosen.reverse();
             Combination(chosen)
         })
+    }
+}
+
+/// What a test comes to: nothing, or a `Result` whose error is a failure.
+pub trait Verdict {
+    /// The message of a failure.
+    #[doc(hidden)]
+    fn verdict(self) -> Result<(), String>;
+}
+
+impl Verdict for () {
+    fn verdict(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: fmt::Debug> Verdict for Result<(), E> {
+    fn verdict(self) -> Result<(), String> {
+        self.map_err(|error| format!("{error:?}"))
     }
 }
 

@@ -53,7 +53,7 @@ impl TestFlags {
     ///
     /// # Panics
     ///
-    /// As all of these, if no flag can have the name.
+    /// As all of these, if no flag can have the name, or a declared flag has no such variant.
     #[track_caller]
     pub fn on(self, flag: impl FlagName) -> Self {
         self.with(|answers| answers.on(flag))
@@ -75,8 +75,8 @@ impl TestFlags {
     ///
     /// See [`on`](Self::on).
     #[track_caller]
-    pub fn variant(self, flag: impl FlagName, variant: &str) -> Self {
-        self.with(|answers| answers.variant(flag, variant, Value::Null))
+    pub fn variant(self, flag: impl FlagName, variant: impl AsRef<str>) -> Self {
+        self.variant_with_value(flag, variant, Value::Null)
     }
 
     /// The flag is on with this variant, which stands for a value.
@@ -85,7 +85,13 @@ impl TestFlags {
     ///
     /// See [`on`](Self::on).
     #[track_caller]
-    pub fn variant_with_value(self, flag: impl FlagName, variant: &str, value: impl Into<Value>) -> Self {
+    pub fn variant_with_value(self, flag: impl FlagName, variant: impl AsRef<str>, value: impl Into<Value>) -> Self {
+        let (variant, known) = (variant.as_ref(), flag.variants());
+        assert!(
+            known.is_empty() || known.contains(&variant),
+            "expected one of the declared variants {known:?} of flag {:?}, found {variant:?}",
+            flag.name()
+        );
         self.with(|answers| answers.variant(flag, variant, value))
     }
 

@@ -35,6 +35,6 @@ mod combinations;
 mod contract;
 mod flags;
 
-pub use combinations::Combinations;
+pub use combinations::{Combinations, Verdict};
 pub use contract::{Outcome, Report, StoreFixture, check_store};
 pub use flags::{TestFlags, with_flags};

@@ -63,7 +63,7 @@ async fn reads_out_of_scope_are_counted_each_and_logged_once_for_each_place() {
         assert_eq!(get_as(address, path, "alice").await.text(), "false");
     }
     assert_eq!(reads_out_of_scope() - before, 3 + 2 * 2);
-    let lines = log.lines("flag read as off");
+    let lines = log.lines("flag read as its default");
     assert_eq!(lines.len(), 3, "{lines:#?}");
     assert!(lines.iter().all(|line| line.contains("WARN") && line.contains("tests/scope/lost.rs")), "{lines:#?}");
     assert!(lines[0].contains("mine") && lines[0].contains("no FlagLayer around"), "{lines:#?}");

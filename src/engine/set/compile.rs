@@ -148,13 +148,16 @@ impl FlagSet {
 
     /// Like [`evaluate`](Self::evaluate), with some flags forced from outside (step 3 of the order
     /// of deciding). Of several entries for one flag the first counts; unknown names are passed over, and
-    /// so are overrides of flags that are not `overridable`.
+    /// so are overrides of flags that are not `overridable`, what is for another user, and what is void.
     #[must_use]
     pub fn evaluate_forced(self: &Arc<Self>, context: &Context, now: Instant, forced: &[Forced]) -> Flags {
         let mut resolved: Vec<ForcedAt> = Vec::with_capacity(forced.len());
         for entry in forced {
             // What is refused has nothing that could be forced.
+            let is_for_caller = entry.only_for.as_ref().is_none_or(|user| context.user_id() == Some(user))
+                && entry.until.is_none_or(|until| now < until);
             if let Some(flag) = self.number(&entry.flag)
+                && is_for_caller
                 && self.definition(flag).is_some_and(|flag| entry.by != ForcedBy::Override || flag.is_overridable())
                 && resolved.iter().all(|other| other.flag != flag)
             {
@@ -316,7 +319,8 @@ impl Core {
             Index::build(names.iter().zip(0_u32..).map(|(name, flag)| (Place { flag, entry: 0 }, name.as_ref())));
         let (mut killed, mut hidden) = (Bits::zero(names.len()), Bits::zero(names.len()));
         for (definition, number) in definitions.iter().zip(0_u32..) {
-            if definition.is_killed() {
+            let is_given_off = given_reasons.get(number as usize) == Some(&Reason::Disabled);
+            if definition.is_killed() || is_given_off {
                 killed.set(number);
             }
             if definition.is_hidden() {

@@ -23,6 +23,10 @@ pub struct Forced {
     pub variant: Option<String>,
     /// Who says so.
     pub by: ForcedBy,
+    /// The one user whom it is for; `None` for whoever brings it.
+    pub only_for: Option<String>,
+    /// The instant from which on it is void; `None` for as long as the request lives.
+    pub until: Option<Instant>,
 }
 
 /// Who forces an answer.
@@ -230,17 +234,17 @@ pub(crate) fn decide_one(
     forced: &[ForcedAt],
     is_met: impl FnOnce(u32, Option<&str>) -> bool + Copy,
 ) -> Decision {
-    if let Some(reason) = set.given_reason(number) {
+    if set.is_killed(number) {
+        return Decision::new(false, Reason::Disabled);
+    }
+    let forced = forced.iter().find(|entry| entry.flag == number);
+    if let (Some(reason), None) = (set.given_reason(number), forced) {
         let enabled = set.definition(number).is_some_and(|flag| flag.percentage_at(now) == Percentage::HUNDRED);
         let variant = set.variant_slot(number).filter(|_| enabled).map(|_| 0);
         return Decision { variant, ..Decision::new(enabled, reason) };
     }
-    if set.is_killed(number) {
-        return Decision::new(false, Reason::Disabled);
-    }
     let Some(flag) = set.definition(number) else { return Decision::new(false, Reason::Problem) };
     let name = set.name(number);
-    let forced = forced.iter().find(|entry| entry.flag == number);
     let mut decision = if let Some(entry) = forced {
         Decision { variant: entry.variant, ..Decision::new(entry.enabled, entry.reason) }
     } else if !flag.requires().all(|(flag, variant)| set.number(flag).is_some_and(|flag| is_met(flag, variant))) {

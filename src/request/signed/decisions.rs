@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName};
 use super::key::SigningKey;
 use super::token::{Claims, Refusal};
 use crate::engine::{FlagName, Forced, ForcedBy, Instant};
-use crate::request::counts::{Counters, count};
+use crate::request::counts::{Counters, count_reason};
 
 pub(super) static X_FLAG_DECISIONS: HeaderName = HeaderName::from_static("x-flag-decisions");
 pub(super) const DECISIONS: &str = "tower-flags decisions 1";
@@ -57,6 +57,11 @@ impl AcceptDecisions {
         self
     }
 
+    /// The flags whose decisions are taken.
+    pub(in crate::request) fn flags(&self) -> impl Iterator<Item = &String> {
+        self.flags.iter()
+    }
+
     pub(in crate::request) fn find(&self, headers: &HeaderMap, now: Instant, counters: &Counters) -> Vec<Forced> {
         let mut lines = headers.get_all(&X_FLAG_DECISIONS).iter();
         let Some(line) = lines.next() else { return Vec::new() };
@@ -66,11 +71,16 @@ impl AcceptDecisions {
         };
         match claims {
             Ok(claims) => {
+                tracing::debug!(
+                    from = claims.from,
+                    origin = claims.origin,
+                    "decisions of the calling service are taken over"
+                );
                 claims.forced(ForcedBy::Upstream).filter(|forced| self.flags.contains(&forced.flag)).collect()
             }
             Err(refusal) => {
-                if count(&counters.refused_decisions) {
-                    tracing::warn!(%refusal, "decisions of a calling service were refused. Further ones are only counted");
+                if count_reason(&counters.refused_decisions, &counters.told, 16 + refusal.number()) {
+                    tracing::warn!(%refusal, "decisions of a calling service were refused. Further ones for this reason are only counted");
                 }
                 Vec::new()
             }

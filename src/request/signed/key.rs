@@ -39,6 +39,12 @@ impl SigningKey {
         format!("{}.{}", URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(mac))
     }
 
+    /// How long a sealed payload of so many bytes is.
+    pub(super) fn sealed_len(payload: usize) -> usize {
+        // Four characters for three bytes, a point, and a digest of 32 bytes.
+        (payload * 4).div_ceil(3) + 1 + 43
+    }
+
     /// The payload of a text that this key has sealed for this purpose. Compared in constant time.
     pub(super) fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
         let (payload, mac) = sealed.split_once('.')?;

@@ -5,14 +5,16 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 use super::key::SigningKey;
-use super::token::{Claims, OVERRIDE, Refusal};
+use super::token::{Claims, MAX_TOKEN, OVERRIDE, Refusal};
 use crate::engine::{Context, Forced, ForcedBy, Instant};
 use crate::request::cookie;
-use crate::request::counts::{Counters, count};
+use crate::request::counts::{Counters, count_reason};
 
 static X_FLAG_OVERRIDE: HeaderName = HeaderName::from_static("x-flag-override");
 /// The cookie and the parameter.
 const NAME: &str = "flag_override";
+/// Most cookies of that name that are looked at.
+const MOST_COOKIES: usize = 4;
 /// Makes browsers forget the cookie.
 pub(in crate::request) const CLEARED: &str = "flag_override=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax";
 
@@ -25,8 +27,8 @@ pub(in crate::request) const CLEARED: &str = "flag_override=; Path=/; Max-Age=0;
 ///
 /// 1. Only flags whose definition says `"overridable": true` are forced, and a flag that is switched off
 ///    stays off.
-/// 2. A token that is not signed, changed, expired, for another user, or longer than 2 048 bytes is as
-///    good as none, and is counted.
+/// 2. A token that is not signed, changed, expired, for another user, longer than 1 024 bytes, or in a header of two
+///    lines is as good as none, and is counted.
 /// 3. A response to a request with a valid token says `X-Flag-Overrides: name=on,other=variant` and
 ///    `Cache-Control: no-store`. Hidden flags are forced and not named.
 ///
@@ -77,36 +79,39 @@ impl Overrides {
     }
 
     pub(in crate::request) fn find(&self, request: &Parts, who: &Context, now: Instant, counters: &Counters) -> Found {
-        let mut tokens = [
-            request.uri.query().and_then(parameter),
-            request.headers.get(&X_FLAG_OVERRIDE).map(HeaderValue::as_bytes),
-            cookie::of(request.headers.get_all(COOKIE), NAME),
-        ]
-        .into_iter()
-        .zip([true, false, false]);
-        if let Some((Some(b""), _)) = tokens.clone().next() {
+        let link = request.uri.query().and_then(parameter);
+        if link == Some(b"") {
             return Found { set_cookie: Some(HeaderValue::from_static(CLEARED)), ..Found::default() };
         }
-        tokens
-            .find_map(|(token, is_link)| {
-                let token = token?;
-                match self.open(token, who, now) {
-                    Ok(claims) => {
-                        let set_cookie = if is_link { self.cookie(token, &claims, now) } else { None };
-                        Some(Found { forced: claims.forced(ForcedBy::Override).collect(), is_valid: true, set_cookie })
-                    }
-                    Err(refusal) => {
-                        if count(&counters.refused_overrides) {
-                            tracing::warn!(%refusal, "a flag override was refused. Further ones are only counted");
-                        }
-                        None
+        // Of two lines nobody can say which was meant; neither is.
+        let mut lines = request.headers.get_all(&X_FLAG_OVERRIDE).iter();
+        let header = match (lines.next(), lines.next()) {
+            (Some(line), None) => Some(line.as_bytes()),
+            (Some(_), Some(_)) => Some(&b"two lines"[..]),
+            (None, _) => None,
+        };
+        let cookies = cookie::of(request.headers.get_all(COOKIE), NAME).take(MOST_COOKIES);
+        let tokens = link.map(|token| (token, true)).into_iter();
+        for (token, is_link) in tokens.chain(header.into_iter().chain(cookies).map(|token| (token, false))) {
+            match self.open(token, who, now) {
+                Ok(claims) => {
+                    let set_cookie = if is_link { self.cookie(token, &claims, now) } else { None };
+                    return Found { forced: claims.forced(ForcedBy::Override).collect(), is_valid: true, set_cookie };
+                }
+                Err(refusal) => {
+                    if count_reason(&counters.refused_overrides, &counters.told, refusal.number()) {
+                        tracing::warn!(%refusal, "a flag override was refused. Further ones for this reason are only counted");
                     }
                 }
-            })
-            .unwrap_or_default()
+            }
+        }
+        Found::default()
     }
 
     fn open(&self, token: &[u8], who: &Context, now: Instant) -> Result<Claims, Refusal> {
+        if token.len() > MAX_TOKEN {
+            return Err(Refusal::TooLong { most: MAX_TOKEN });
+        }
         let token = std::str::from_utf8(token).map_err(|_| Refusal::Signature)?;
         let claims = Claims::open(OVERRIDE, &self.keys, token, now)?;
         match &claims.user {

@@ -15,6 +15,7 @@ use super::decisions::{DECISIONS, X_FLAG_DECISIONS};
 use super::key::SigningKey;
 use super::token::{Claims, MAX_LEN, Wanted};
 use crate::engine::{FlagName, Flags, Instant};
+use crate::request::scope;
 
 /// A layer around a client that sends the decisions of the current request along, so that the service
 /// behind decides no differently: with [`AcceptDecisions`](super::AcceptDecisions) there.
@@ -22,8 +23,11 @@ use crate::engine::{FlagName, Flags, Instant};
 /// `X-Flag-Decisions` holds the answers about the flags that are named here and that the rules know,
 /// signed by HMAC-SHA256, with this service's name and an expiry, 30 s from now unless set. What does
 /// not fit into 2 048 bytes is left out from the end of the list, with one warning. A header of that
-/// name that is already there is taken away, so that nobody's is passed on by accident; outside of a
-/// request nothing is sent. Sending counts as reading.
+/// name that is already there is taken away, so that nobody's is passed on by accident. Sending counts as
+/// reading. Outside of a request nothing is sent, which counts as a read out of scope and is logged once: a
+/// task of its own takes the flags along by [`spawn`](crate::spawn).
+///
+/// A client that takes other requests than those of `http` comes behind a `map_request` that converts them.
 ///
 /// ```
 /// use tower::ServiceBuilder;
@@ -52,6 +56,8 @@ struct Config {
     clock: Arc<dyn Fn() -> Instant + Send + Sync>,
     /// Whether somebody was told that not all of it fits.
     has_warned: Arc<AtomicBool>,
+    /// Whether somebody was told that a request was made outside of any.
+    is_lost: Arc<AtomicBool>,
 }
 
 impl SendDecisions {
@@ -64,12 +70,13 @@ impl SendDecisions {
             valid_for: Duration::from_secs(30),
             clock: Arc::new(|| Instant::from(SystemTime::now())),
             has_warned: Arc::default(),
+            is_lost: Arc::default(),
         };
         Self { config: Arc::new(config) }
     }
 
-    /// How long the header is good for, in whole seconds; 30 s unless set. It is to cover what the clocks
-    /// of the services differ by.
+    /// How long the header is good for, rounded up to whole seconds; 30 s unless set. It is to cover what the
+    /// clocks of the services differ by.
     pub fn valid_for(mut self, duration: Duration) -> Self {
         Arc::make_mut(&mut self.config).valid_for = duration;
         self
@@ -126,7 +133,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        match Flags::current().and_then(|flags| self.config.header(&flags)) {
+        let flags = Flags::current();
+        if flags.is_none()
+            && let Some(name) = self.config.flags.first()
+        {
+            scope::read_out_of_scope_by(&self.config.is_lost, name, "nothing is sent to the next service");
+        }
+        match flags.and_then(|flags| self.config.header(&flags)) {
             Some(value) => {
                 request.headers_mut().insert(&X_FLAG_DECISIONS, value);
             }
@@ -142,35 +155,36 @@ impl Config {
     fn header(&self, flags: &Flags) -> Option<HeaderValue> {
         let decided: Vec<(&str, Wanted)> =
             self.flags.iter().filter_map(|name| Some((&**name, decided(flags, name)?))).collect();
-        // Base64 takes four bytes for three, so that more than this cannot fit.
-        let mut size = 0;
-        let most = decided.iter().take_while(|(name, _)| {
-            size += name.len() + r#""":true,"#.len();
-            size <= MAX_LEN / 4 * 3
-        });
-        for taken in (1..=most.count()).rev() {
-            let line = self.seal(&decided[..taken]);
-            if line.len() > MAX_LEN {
-                continue;
-            }
-            if taken < decided.len() && !self.has_warned.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    flags = decided.len(),
-                    sent = taken,
-                    "decisions for the next service take more than {MAX_LEN} bytes; the last ones are left out",
-                );
-            }
-            return HeaderValue::try_from(line).ok();
+        if decided.is_empty() {
+            return None;
         }
-        None
-    }
-
-    fn seal(&self, decided: &[(&str, Wanted)]) -> String {
         let now = (self.clock)().unix_millis().div_euclid(1000);
-        let exp = now.saturating_add(i64::try_from(self.valid_for.as_secs()).unwrap_or(i64::MAX));
-        let flags: BTreeMap<String, Wanted> =
-            decided.iter().map(|(name, wanted)| ((*name).to_owned(), wanted.clone())).collect();
-        Claims { exp, user: None, from: Some(self.service.clone()), flags }.seal(DECISIONS, &self.key)
+        let exp = now.saturating_add(i64::try_from(self.valid_for.as_millis().div_ceil(1000)).unwrap_or(i64::MAX));
+        let from = Some(self.service.clone());
+        let origin = Some(flags.origin().to_owned()).filter(|origin| !origin.is_empty());
+        let mut claims = Claims { exp, user: None, from, origin, flags: BTreeMap::new() };
+        let mut size = claims.payload().len();
+        let count = decided.len();
+        // Each adds `"name":answer,` with an answer of `true`, `false` or a name in quotes.
+        let fitting = decided.into_iter().take_while(|(name, wanted)| {
+            let answer = match wanted {
+                Wanted::Switch(true) => 4,
+                Wanted::Switch(false) => 5,
+                Wanted::Variant(variant) => variant.len() + 2,
+            };
+            size += name.len() + r#""":,"#.len() + answer;
+            SigningKey::sealed_len(size) <= MAX_LEN
+        });
+        claims.flags = fitting.map(|(name, wanted)| (name.to_owned(), wanted)).collect();
+        let sent = claims.flags.len();
+        if sent < count && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                flags = count,
+                sent,
+                "decisions for the next service take more than {MAX_LEN} bytes; the last ones are left out",
+            );
+        }
+        if sent == 0 { None } else { HeaderValue::try_from(claims.seal(DECISIONS, &self.key)).ok() }
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) struct Claims {
     /// The service that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) from: Option<String>,
+    /// By which rules: their [origin](crate::Flags::origin).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<String>,
     pub(super) flags: BTreeMap<String, Wanted>,
 }
 
@@ -32,11 +35,16 @@ pub(super) enum Wanted {
 
 /// Longest text that is looked at, in bytes.
 pub(super) const MAX_LEN: usize = 2048;
+/// Longest token of a tester, in bytes. It comes back as a cookie beside `X-Active-Flags` and
+/// `X-Flag-Overrides`, and nginx takes less than 4 000 bytes of headers unless told otherwise.
+pub(super) const MAX_TOKEN: usize = 1024;
 
 /// Why a text is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    TooLong,
+    TooLong {
+        most: usize,
+    },
     /// Not signed by a key that is accepted, or changed since.
     Signature,
     /// Signed, but not what this version writes.
@@ -46,10 +54,24 @@ pub(super) enum Refusal {
     OtherService,
 }
 
+impl Refusal {
+    /// A number below 16.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::TooLong { .. } => 0,
+            Self::Signature => 1,
+            Self::Unreadable => 2,
+            Self::Expired => 3,
+            Self::OtherUser => 4,
+            Self::OtherService => 5,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong => write!(f, "it is longer than {MAX_LEN} bytes"),
+            Self::TooLong { most } => write!(f, "it is longer than {most} bytes"),
             Self::Signature => f.write_str("no accepted key has signed it as it is"),
             Self::Unreadable => f.write_str("it is signed, but says something else than this version writes"),
             Self::Expired => f.write_str("it has expired"),
@@ -61,27 +83,35 @@ impl fmt::Display for Refusal {
 
 impl Claims {
     pub(super) fn seal(&self, purpose: &str, key: &SigningKey) -> String {
-        let payload = serde_json::to_vec(self).expect("texts, numbers and switches are JSON");
-        key.seal(purpose, &payload)
+        key.seal(purpose, &self.payload())
+    }
+
+    pub(super) fn payload(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts, numbers and switches are JSON")
     }
 
     pub(super) fn open(purpose: &str, keys: &[SigningKey], sealed: &str, now: Instant) -> Result<Self, Refusal> {
         if sealed.len() > MAX_LEN {
-            return Err(Refusal::TooLong);
+            return Err(Refusal::TooLong { most: MAX_LEN });
         }
         let payload = keys.iter().find_map(|key| key.open(purpose, sealed)).ok_or(Refusal::Signature)?;
         let claims: Self = serde_json::from_slice(&payload).map_err(|_| Refusal::Unreadable)?;
-        if now >= Instant::from_unix_millis(claims.exp.saturating_mul(1000)) {
-            Err(Refusal::Expired)
-        } else {
-            Ok(claims)
-        }
+        if now >= claims.expiry() { Err(Refusal::Expired) } else { Ok(claims) }
+    }
+
+    fn expiry(&self) -> Instant {
+        Instant::from_unix_millis(self.exp.saturating_mul(1000))
     }
 
     pub(super) fn forced(self, by: ForcedBy) -> impl Iterator<Item = Forced> {
-        self.flags.into_iter().map(move |(flag, wanted)| match wanted {
-            Wanted::Switch(enabled) => Forced { flag, enabled, variant: None, by },
-            Wanted::Variant(variant) => Forced { flag, enabled: true, variant: Some(variant), by },
+        let until = (by == ForcedBy::Override).then(|| self.expiry());
+        let Self { flags, user: only_for, .. } = self;
+        flags.into_iter().map(move |(flag, wanted)| {
+            let (enabled, variant) = match wanted {
+                Wanted::Switch(enabled) => (enabled, None),
+                Wanted::Variant(variant) => (true, Some(variant)),
+            };
+            Forced { flag, enabled, variant, by, only_for: only_for.clone(), until }
         })
     }
 }
@@ -111,7 +141,7 @@ impl OverrideToken {
     /// A token that is void from this instant on, to the second.
     pub fn until(expires_at: Instant) -> Self {
         let exp = expires_at.unix_millis().div_euclid(1000);
-        Self(Claims { exp, user: None, from: None, flags: BTreeMap::new() })
+        Self(Claims { exp, user: None, from: None, origin: None, flags: BTreeMap::new() })
     }
 
     /// For this user alone: nobody else's token of it counts. Without, whoever has the link has the flags.
@@ -131,8 +161,8 @@ impl OverrideToken {
     }
 
     /// The flag is on with this variant; where it has no such variant, the weights choose.
-    pub fn variant(self, flag: impl FlagName, variant: impl Into<String>) -> Self {
-        self.with(flag, Wanted::Variant(variant.into()))
+    pub fn variant(self, flag: impl FlagName, variant: impl AsRef<str>) -> Self {
+        self.with(flag, Wanted::Variant(variant.as_ref().to_owned()))
     }
 
     fn with(mut self, flag: impl FlagName, wanted: Wanted) -> Self {
@@ -144,10 +174,10 @@ impl OverrideToken {
     ///
     /// # Errors
     ///
-    /// More than 2 048 bytes, which no layer would take.
+    /// More than 1 024 bytes, which no layer would take: some thirty flags.
     pub fn sign(&self, key: &SigningKey) -> Result<String, TokenTooLong> {
         let token = self.0.seal(OVERRIDE, key);
-        if token.len() > MAX_LEN { Err(TokenTooLong { len: token.len() }) } else { Ok(token) }
+        if token.len() > MAX_TOKEN { Err(TokenTooLong { len: token.len() }) } else { Ok(token) }
     }
 }
 
@@ -161,7 +191,7 @@ pub struct TokenTooLong {
 
 impl fmt::Display for TokenTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected a token of at most {MAX_LEN} bytes, found {}; name fewer flags", self.len)
+        write!(f, "expected a token of at most {MAX_TOKEN} bytes, found {}; name fewer flags", self.len)
     }
 }
 
@@ -173,7 +203,7 @@ mod tests {
 
     /// Signed claims of that many bytes, give or take three.
     fn sealed(key: &SigningKey, len: usize) -> String {
-        let empty = Claims { exp: 60, user: Some(String::new()), from: None, flags: BTreeMap::new() };
+        let empty = Claims { exp: 60, user: Some(String::new()), from: None, origin: None, flags: BTreeMap::new() };
         let missing = (len - empty.seal(OVERRIDE, key).len()) * 3 / 4;
         Claims { user: Some("x".repeat(missing)), ..empty }.seal(OVERRIDE, key)
     }
@@ -185,7 +215,7 @@ mod tests {
         let (longest, longer) = (sealed(&key, MAX_LEN), sealed(&key, MAX_LEN + 2));
         assert!(longest.len() <= MAX_LEN && longest.len() > MAX_LEN - 4 && longer.len() > MAX_LEN);
         assert!(open(&longest).is_ok());
-        assert_eq!(open(&longer).unwrap_err(), Refusal::TooLong);
+        assert_eq!(open(&longer).unwrap_err(), Refusal::TooLong { most: MAX_LEN });
     }
 
     #[test]
@@ -216,7 +246,7 @@ mod tests {
     #[test]
     fn every_refusal_has_its_words() {
         let texts = [
-            (Refusal::TooLong, "it is longer than 2048 bytes"),
+            (Refusal::TooLong { most: 1024 }, "it is longer than 1024 bytes"),
             (Refusal::Signature, "no accepted key has signed it as it is"),
             (Refusal::Unreadable, "it is signed, but says something else than this version writes"),
             (Refusal::Expired, "it has expired"),

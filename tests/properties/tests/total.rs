@@ -387,7 +387,7 @@ fn forced_answers_come_before_everything_but_a_kill() {
                 let variant =
                     generator.random.chance(60).then(|| generator.random.pick(&["b", "control", "no_such"]).to_owned());
                 let by = if generator.random.chance(50) { ForcedBy::Override } else { ForcedBy::Upstream };
-                Forced { flag, enabled: generator.random.chance(70), variant, by }
+                Forced { flag, enabled: generator.random.chance(70), variant, by, only_for: None, until: None }
             })
             .collect();
         let shown = || format!("{context:?} at {now}, forced {forced:?} in {text}");
@@ -447,7 +447,14 @@ fn assert_forced(set: &FlagSet, flags: &Flags, forced: &[Forced], shown: &dyn Fn
 fn forcing_a_refused_flag_turns_on_neither_it_nor_what_requires_it() {
     let text = r#"{"flags": {"broken": {"percntage": 1}, "child": {"enabled": true, "requires": ["broken"]}}}"#;
     let set = FlagSet::compile(&Document::from_json(text).unwrap(), Instant::MIN);
-    let forced = Forced { flag: "broken".into(), enabled: true, variant: None, by: ForcedBy::Override };
+    let forced = Forced {
+        flag: "broken".into(),
+        enabled: true,
+        variant: None,
+        by: ForcedBy::Override,
+        only_for: None,
+        until: None,
+    };
     let flags = set.evaluate_forced(&Context::anonymous(), Instant::MIN, &[forced]);
     assert_eq!(flags.active().count(), 0, "{:?}", flags.active().collect::<Vec<_>>());
     assert_eq!(flags.evaluation("broken").reason, Reason::Problem);
