@@ -16,7 +16,9 @@ use axum::routing::get;
 use http::{Request, Response};
 use tokio::sync::mpsc::unbounded_channel;
 use tower::{Layer, Service, service_fn};
+use tower_flags::engine::Reason;
 use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisions, SigningKey};
+use tower_flags::source::{Evaluation, Source, Status};
 use tower_flags::{Context, FlagLayer, Flags, Instant};
 
 use support::{Client, Log, Reply, ask, memory, serve};
@@ -289,4 +291,72 @@ async fn a_third_service_gets_what_the_first_decided_through_the_second() {
     let onward = passed_on.recv().await.unwrap().headers()["x-flag-decisions"].to_str().unwrap().to_owned();
     let third = served(layer()).await;
     assert!(answers(third, &onward).await.text().contains(r#""new_checkout":true"#));
+}
+
+#[tokio::test]
+async fn the_longest_header_is_made_at_once_and_as_full_as_it_goes() {
+    let names: Vec<String> = (0..200).map(|number| format!("flag_{number:03}")).collect();
+    let variant = "v".repeat(100);
+    let decided =
+        names.iter().fold(Flags::builder(), |flags, name| flags.variant(name, &variant, 1)).build(Context::anonymous());
+    let request = sent(&sender(names.iter().map(String::as_str)), Some(&decided), Request::new(())).await;
+    let header = request.headers()["x-flag-decisions"].to_str().unwrap();
+    let one_more = (variant.len() + "flag_000".len() + r#""":"","#.len()) * 4 / 3;
+    assert!(header.len() <= 2048 && header.len() + one_more > 2048 - 4, "{}", header.len());
+}
+
+#[tokio::test]
+async fn a_service_name_that_leaves_no_room_is_said_once() {
+    let log = Log::open();
+    let sender = SendDecisions::new(key(), "x".repeat(3000), ["new_checkout"]).clock(now);
+    for _ in 0..2 {
+        assert!(sent(&sender, Some(&decided()), Request::new(())).await.headers().is_empty());
+    }
+    assert_eq!(log.lines("decisions for the next service take more than 2048 bytes").len(), 1, "{log:?}");
+}
+
+#[tokio::test]
+async fn a_life_below_a_second_is_a_second() {
+    let sender = sender(["new_checkout"]).valid_for(Duration::from_millis(900));
+    let request = sent(&sender, Some(&decided()), Request::new(())).await;
+    let header = request.headers()["x-flag-decisions"].to_str().unwrap();
+    assert!(answers(served(layer()).await, header).await.text().contains(r#""new_checkout":true"#));
+}
+
+#[tokio::test]
+async fn a_client_outside_of_a_request_is_counted_and_said_once() {
+    let log = Log::open();
+    let sender = sender(["new_checkout"]);
+    let before = tower_flags::request::reads_out_of_scope();
+    for _ in 0..3 {
+        assert!(sent(&sender, None, Request::new(())).await.headers().is_empty());
+    }
+    assert!(tower_flags::request::reads_out_of_scope() >= before + 3);
+    assert_eq!(log.lines("nothing is sent to the next service").len(), 1, "{log:?}");
+}
+
+#[tokio::test]
+async fn over_a_foreign_engine_a_decision_counts_and_all_reads_agree() {
+    struct Foreign;
+    impl Source for Foreign {
+        fn evaluate(&self, context: &Context, _: Instant) -> Evaluation {
+            let flags = Flags::builder().off("new_checkout").off("killed").reason("killed", Reason::Disabled);
+            Evaluation::Ready(flags.on("private").build(context.clone()))
+        }
+
+        fn status(&self) -> Status {
+            Status::fresh()
+        }
+    }
+    let read = |flags: Flags| async move {
+        for name in ["new_checkout", "killed", "private"] {
+            assert_eq!(flags.is_enabled(name), flags.evaluation(name).enabled, "{name}");
+        }
+        serde_json::to_string(&flags).unwrap()
+    };
+    let accepted = AcceptDecisions::new(key(), ["new_checkout", "killed", "private"]);
+    let layer = FlagLayer::new(Foreign).accept_decisions(accepted).clock(now);
+    let service = serve(Router::new().route("/", get(read)).layer(layer)).await;
+    let reply = answers(service, &header(["new_checkout", "killed"]).await).await;
+    assert_eq!(reply.text(), r#"{"killed":false,"new_checkout":true,"private":true}"#);
 }

@@ -154,3 +154,23 @@ fn code_and_rules_are_compared() {
         document(r#"{"pricing_page": {"enabled": true, "variants": {"control": 50, "higher": 25, "lower-1": 25}}}"#);
     assert!(FlagSet::compile(&agreed, Instant::MIN).differences(&[GROWTH_FLAGS]).is_empty());
 }
+
+#[test]
+fn constants_of_any_type_and_lists_of_them_name_flags_together() {
+    use tower_flags::FlagName;
+
+    let both = [NEW_CHECKOUT.declaration(), PRICING.declaration()];
+    assert_eq!(both.map(|flag| flag.name().to_owned()), ["new_checkout", "pricing_page"]);
+    let gate = tower_flags::RequireFlag::all_of(CHECKOUT_FLAGS.iter().chain(GROWTH_FLAGS));
+    assert!(format!("{gate:?}").contains("pricing_page"));
+    assert_eq!(Pricing::Lower.as_ref(), "lower-1");
+}
+
+#[test]
+fn a_block_holds_more_flags_than_the_compiler_recurses() {
+    mod many {
+        include!("data/many_flags.rs");
+    }
+    assert_eq!(many::MANY.len(), 300);
+    assert_eq!(many::MANY[299].name, "f299");
+}

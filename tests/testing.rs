@@ -158,3 +158,52 @@ fn names_that_no_flag_can_have_panic_where_they_are_written() {
     let panic = message(catch_unwind(|| TestFlags::new().on("new checkout")).unwrap_err());
     assert!(panic.starts_with("flag \"new checkout\": expected a name of 1 to 128 characters"), "{panic}");
 }
+
+#[tokio::test]
+async fn what_asks_for_all_hides_nothing_that_is_asked_for_later() {
+    let flags = TestFlags::new().on("a").off("b");
+    let answers = flags.flags();
+    assert_eq!(answers.active().count(), 1);
+    assert!(answers.is_enabled("a"));
+    assert_eq!(flags.asked(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_test_that_returns_an_error_has_failed() {
+    let all = Combinations::of(["a"]);
+    let run = all.run(|_| async { if flag("a") { Err("no a") } else { Ok(()) } });
+    let expected = "1 of 2 combinations failed\nwith a on: \"no a\"";
+    assert_eq!(message(AssertUnwindSafe(run).catch_unwind().await.unwrap_err()), expected);
+    let run_sync = || all.run_sync(|_| if flag("a") { Err("no a") } else { Ok(()) });
+    assert_eq!(message(catch_unwind(run_sync).unwrap_err()), expected);
+}
+
+#[test]
+fn declared_variants_are_combined_and_no_others_taken() {
+    let mut seen = Vec::new();
+    Combinations::of([PRICING]).run_sync(|_| seen.push(variant(PRICING)));
+    assert_eq!(seen, [None, Some("control".to_owned()), Some("higher".to_owned())]);
+    Combinations::default().with_variants(PRICING, [Pricing::Higher]).run_sync(|_| ());
+    assert_eq!(TestFlags::new().variant(PRICING, Pricing::Higher).flags().get(PRICING), Pricing::Higher);
+
+    let panic = message(catch_unwind(|| TestFlags::new().variant(PRICING, "highr")).unwrap_err());
+    assert_eq!(
+        panic,
+        "expected one of the declared variants [\"control\", \"higher\"] of flag \"pricing_page\", found \"highr\""
+    );
+    let panic = message(catch_unwind(|| Combinations::of(["a", "b", "a"])).unwrap_err());
+    assert_eq!(panic, "expected each flag once, found \"a\" twice");
+}
+
+#[tokio::test]
+async fn a_router_without_a_layer_reads_the_flags_of_the_test() {
+    let extracted = |flags: Flags| async move { flags.is_enabled("a").to_string() };
+    let router = Router::new().route("/", get(extracted));
+    for is_on in [true, false] {
+        let flags = if is_on { TestFlags::new().on("a") } else { TestFlags::new().off("a") };
+        let request = http::Request::get("/").body(axum::body::Body::empty()).unwrap();
+        let response = with_flags(&flags, tower::ServiceExt::oneshot(router.clone(), request)).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+        assert_eq!(body, is_on.to_string());
+    }
+}
