@@ -71,10 +71,10 @@ fn request() -> Request<Body> {
 }
 
 /// Polls a request and its body this often, then drops what there is. `true` when it had come to its end.
-fn is_done_after(polls: usize, router: &mut Router) -> bool {
+fn is_done_after(polls: usize, router: &mut Router, request: Request<Body>) -> bool {
     let mut cx = TaskContext::from_waker(Waker::noop());
     let mut left = polls;
-    let mut future = pin!(router.call(request()));
+    let mut future = pin!(router.call(request));
     let response = loop {
         if left == 0 {
             return false;
@@ -98,11 +98,14 @@ fn is_done_after(polls: usize, router: &mut Router) -> bool {
 }
 
 fn assert_nothing_is_left(rules: &Memory, layer: FlagLayer, at_least: usize) {
+    assert_nothing_is_left_of(rules, router(layer), request, at_least);
+}
+
+fn assert_nothing_is_left_of(rules: &Memory, mut router: Router, request: impl Fn() -> Request<Body>, at_least: usize) {
     let set = set_of(rules);
     let before = Arc::strong_count(&set);
-    let mut router = router(layer);
     let mut polls = 0;
-    while !is_done_after(polls, &mut router) {
+    while !is_done_after(polls, &mut router, request()) {
         assert_eq!(Arc::strong_count(&set), before, "answers are left after {polls} polls");
         polls += 1;
     }
@@ -127,6 +130,31 @@ async fn dropped_while_its_source_is_late_too() {
     assert_nothing_is_left(&rules, FlagLayer::new(Late(rules.clone())), 14);
 }
 
+#[cfg(all(feature = "overrides", feature = "visitors"))]
+#[tokio::test]
+async fn with_tokens_and_visitors_too() {
+    use tower_flags::request::{OverrideToken, Overrides, SigningKey, Visitors};
+
+    let rules = support::memory(r#"{"mine": {"percentage": 0, "overridable": true}}"#);
+    let key = SigningKey::new([7; 32]).unwrap();
+    let token = OverrideToken::until("9999-01-01T00:00:00Z".parse().unwrap()).on("mine").sign(&key).unwrap();
+    let layer = FlagLayer::new(rules.clone()).overrides(Overrides::new(key)).visitors(Visitors::new());
+    let with_token = move || Request::get(format!("/?flag_override={token}")).body(Body::empty()).unwrap();
+    assert_nothing_is_left_of(&rules, router(layer), with_token, 12);
+}
+
+#[tokio::test]
+async fn with_a_gate_that_turns_away_too() {
+    let rules = mine("somebody else");
+    let waiting = tower::service_fn(|_: Request<Body>| async {
+        yield_now().await;
+        Ok::<_, Infallible>(axum::response::Response::new(Body::from("not here")))
+    });
+    let gate = RequireFlag::new("mine").fallback(waiting);
+    let router = Router::new().route("/", get(handler)).route_layer(gate).layer(FlagLayer::new(rules.clone()));
+    assert_nothing_is_left_of(&rules, router, request, 3);
+}
+
 #[tokio::test]
 async fn with_a_layer_inside_a_layer_too() {
     let rules = mine("alice");
@@ -135,7 +163,7 @@ async fn with_a_layer_inside_a_layer_too() {
     let other = support::memory(r#"{"other": true}"#);
     let mut router = router(FlagLayer::new(other)).layer(FlagLayer::new(rules));
     let mut polls = 0;
-    while !is_done_after(polls, &mut router) {
+    while !is_done_after(polls, &mut router, request()) {
         assert_eq!(Arc::strong_count(&set), before, "answers are left after {polls} polls");
         polls += 1;
     }

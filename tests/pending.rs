@@ -6,7 +6,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -359,4 +359,47 @@ async fn a_client_that_goes_away_while_flags_are_waited_for_ends_the_waiting() {
     drop(client);
     drops.recv().await.unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
+
+/// Is late once, and ready from then on.
+struct LateOnce {
+    memory: Memory,
+    has_been: AtomicBool,
+}
+
+impl Source for LateOnce {
+    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
+        if self.has_been.swap(true, Ordering::Relaxed) {
+            self.memory.evaluate(context, now)
+        } else {
+            Evaluation::Pending(Box::pin(std::future::pending()))
+        }
+    }
+
+    fn status(&self) -> Status {
+        self.memory.status()
+    }
+
+    fn id(&self) -> Option<SourceId> {
+        self.memory.id()
+    }
+}
+
+#[tokio::test]
+async fn what_was_decided_without_a_late_source_stays_decided_for_the_request() {
+    async fn between(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+        let before = flag("mine");
+        let mut response = next.run(request).await;
+        response.headers_mut().insert("x-before", before.to_string().parse().unwrap());
+        response
+    }
+    let source = Arc::new(LateOnce { memory: mine("alice"), has_been: AtomicBool::new(false) });
+    let layer = || FlagLayer::new(Arc::clone(&source)).deadline(Duration::ZERO).trust_headers();
+    let handler = |flags: Flags| async move { format!("{} {:?}", flag("mine"), flags.evaluation("mine").reason) };
+    let router = Router::new().route("/", get(handler)).layer(layer());
+    let server = serve(router.layer(axum::middleware::from_fn(between)).layer(layer())).await;
+    let first = get_as(server, "/", "alice").await;
+    assert_eq!((first.text(), first.header("x-before"), first.active()), ("false Unavailable", Some("false"), None));
+    let second = get_as(server, "/", "alice").await;
+    assert_eq!((second.text(), second.header("x-before")), ("true User", Some("true")));
 }

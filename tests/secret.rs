@@ -5,6 +5,7 @@
 mod support;
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -12,9 +13,10 @@ use axum::http::header::CACHE_CONTROL;
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
-use tower::Layer;
-use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SigningKey, Visitors};
-use tower_flags::{FlagLayer, Flags, RequireFlag, flag};
+use http::Request;
+use tower::{Layer, Service, service_fn};
+use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisions, SigningKey, Visitors};
+use tower_flags::{Context, FlagLayer, Flags, RequireFlag, flag};
 
 use support::{Client, memory, serve};
 
@@ -54,8 +56,18 @@ fn app() -> Router {
         .route("/why", get(|flags: Flags| async move { flags.evaluation("open").to_string() }))
         .route("/streamed", get(streamed))
         .route("/kept", get(|| async { ([(CACHE_CONTROL, "public")], flag("secret").to_string()) }))
+        .route("/same", get(|| async { (StatusCode::NOT_MODIFIED, flag("secret_list").to_string()) }))
         .route("/broken", get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, "broken") }))
         .route_service("/gated", gated)
+}
+
+/// The header by which a calling service says what it has decided.
+async fn decisions(key: SigningKey, decided: &Flags) -> String {
+    let sender = SendDecisions::new(key, "shop", ["secret", "secret_list", "open"]);
+    let echo = service_fn(|request: Request<()>| async move { Ok::<_, Infallible>(request.headers().clone()) });
+    let mut client = sender.valid_for(Duration::from_secs(3600)).layer(echo);
+    let headers = decided.sync_scope(|| client.call(Request::new(()))).await.unwrap();
+    headers["x-flag-decisions"].to_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,17 +84,26 @@ async fn of_a_hundred_thousand_responses_none_names_a_hidden_flag() {
     let token = token.sign(&key).unwrap();
     let cookie = format!("flag_override={token}; visitor=0123456789abcdef0123456789abcdef");
 
+    let decided = Flags::builder().on("secret").on("secret_list").off("open").build(Context::anonymous());
+    let decisions = decisions(key, &decided).await;
+
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let mut client = Client::open(server).await;
     let mut statuses = std::collections::BTreeSet::new();
     for _ in 0..100_000 {
         let method = numbers.one(&["GET", "GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "TRACE"]);
-        let paths = ["/", "/flags", "/why", "/streamed", "/kept", "/broken", "/gated", "/missing", "/?flag_override="];
+        let paths =
+            ["/", "/flags", "/why", "/streamed", "/kept", "/broken", "/same", "/gated", "/missing", "/?flag_override="];
         let path = numbers.one(&paths);
         let user = format!("user-{}", numbers.below(1000));
         let groups = numbers.one(&["staff", "staff, friends", "friends", "", ","]);
-        let header = numbers.one(&["X-Flag-Override", "X-Flag-Decisions", "X-Other"]);
-        let candidates = [("X-User-ID", &*user), ("X-User-Groups", groups), ("Cookie", &cookie), (header, &token)];
+        let candidates = [
+            ("X-User-ID", &*user),
+            ("X-User-Groups", groups),
+            ("Cookie", &*cookie),
+            ("X-Flag-Override", &*token),
+            ("X-Flag-Decisions", &*decisions),
+        ];
         let headers: Vec<_> = candidates.iter().filter(|_| numbers.below(2) == 0).collect();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         client.ask(method, path, &headers).await;
@@ -91,5 +112,5 @@ async fn of_a_hundred_thousand_responses_none_names_a_hidden_flag() {
         let everything = format!("{:?} {:?} {}", reply.headers, reply.trailers, String::from_utf8_lossy(&reply.body));
         assert!(!everything.contains("secret"), "{method} {path} {headers:?}: {everything}");
     }
-    assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [200, 404, 405, 500]);
+    assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [200, 304, 404, 405, 500]);
 }

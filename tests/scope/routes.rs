@@ -78,6 +78,17 @@ async fn a_layer_in_a_nested_router_is_around_that_one_alone() {
 }
 
 #[tokio::test]
+async fn a_path_that_a_nested_router_does_not_have_belongs_to_the_outer_one() {
+    let inside = || Router::new().route("/known", get(seen)).layer(layer());
+    let without = serve(Router::new().nest("/api", inside()).fallback(seen)).await;
+    assert_in_scope(&get_as(without, "/api/known", "alice").await);
+    assert_out_of_scope(&get_as(without, "/api/nowhere", "alice").await);
+    // The fix: the layer around the outermost router, last.
+    let with = serve(Router::new().nest("/api", inside()).fallback(seen).layer(layer())).await;
+    assert_in_scope(&get_as(with, "/api/nowhere", "alice").await);
+}
+
+#[tokio::test]
 async fn a_route_layer_is_around_matching_routes_alone() {
     let address = serve(Router::new().route("/known", get(seen)).fallback(seen).route_layer(layer())).await;
     assert_in_scope(&get_as(address, "/known", "alice").await);
