@@ -27,7 +27,7 @@ install_debian() {
 }
 
 missing=()
-command -v cc >/dev/null || missing+=(build-essential)
+command -v c++ >/dev/null || missing+=(build-essential)
 # The independent readings of the document format are in Python; tomllib came with 3.11.
 python3 -c 'import tomllib' 2>/dev/null || missing+=(python3)
 # A cache in front of a server. The tests start their own; the package's service is not wanted.
@@ -59,6 +59,11 @@ for feature in "" $features; do
     say "lints, cargo feature ${feature:-none}"
     cargo clippy --locked --lib --no-default-features --features "$feature" -- -D warnings
 done
+
+# The fuzz targets run by a command of their own, fuzz/run.sh; here it is seen that they go with the crate.
+say "lints, fuzz targets"
+cargo fmt --manifest-path fuzz/Cargo.toml --check
+cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features

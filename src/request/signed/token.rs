@@ -104,9 +104,11 @@ impl Claims {
     }
 
     pub(super) fn forced(self, by: ForcedBy) -> impl Iterator<Item = Forced> {
-        let until = (by == ForcedBy::Override).then(|| self.expiry());
-        let Self { flags, user: only_for, .. } = self;
-        flags.into_iter().map(move |(flag, wanted)| {
+        // A request keeps what its caller has decided; a tester's word ends with the token, also on long sockets.
+        let is_token = by == ForcedBy::Override;
+        let until = is_token.then(|| self.expiry());
+        let only_for = self.user.filter(|_| is_token);
+        self.flags.into_iter().map(move |(flag, wanted)| {
             let (enabled, variant) = match wanted {
                 Wanted::Switch(enabled) => (enabled, None),
                 Wanted::Variant(variant) => (true, Some(variant)),
