@@ -206,3 +206,29 @@ async fn an_interceptor_around_the_layer_names_the_caller() {
     let reply = client.quote("teapot", "bob").await.unwrap();
     assert_eq!((reply.get_ref().as_str(), active(reply.metadata())), ("2700 cents, shipped free", BOTH));
 }
+
+#[tokio::test]
+async fn as_part_of_an_axum_router_it_is_no_different() {
+    let (prices, shop) = shop();
+    let services = tonic::service::Routes::new(PricesServer::new(shop));
+    let layer = FlagLayer::new(rules()).trust_headers().leave_cache_headers();
+    let router = services.into_axum_router().route("/", axum::routing::get(|| async { "a page" })).layer(layer);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = listener.local_addr().unwrap();
+    tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+    let client = Client::open(client).await;
+
+    let reply = client.quote("teapot", "alice").await.unwrap();
+    assert_eq!((reply.get_ref().as_str(), active(reply.metadata())), ("2700 cents, shipped free", BOTH));
+    let mut stream = client.watch("teapot", "alice").await.unwrap().into_inner();
+    assert_eq!(next(&mut stream).await.unwrap().unwrap(), "2700 cents");
+    drop(prices);
+    assert_eq!(next(&mut stream).await.unwrap(), None);
+    assert_eq!(stream.trailers().await.unwrap().unwrap().into_headers(), ok());
+    let status = client.quote("coat", "alice").await.unwrap_err();
+    assert_eq!((status.code(), active(status.metadata())), (Code::NotFound, BOTH));
+    for method in UNKNOWN {
+        let status = client.call(method, "teapot", "alice").await.unwrap_err();
+        assert_eq!((status.code(), active(status.metadata())), (Code::Unimplemented, BOTH), "{method}");
+    }
+}
