@@ -1,6 +1,6 @@
 //! Many definitions, and what was wrong with those that could not be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::flag::Flag;
@@ -172,7 +172,12 @@ impl Document {
     /// # Ok::<(), tower_flags::Problem>(())
     /// ```
     #[must_use]
-    pub fn after(mut self, in_force: &Self, allow_shrink: bool) -> Self {
+    pub fn after(self, in_force: &Self, allow_shrink: bool) -> Self {
+        self.after_removing(in_force, allow_shrink, &BTreeSet::new())
+    }
+
+    /// Like [`after`](Self::after), where some flags are known to be removed on purpose.
+    pub(crate) fn after_removing(mut self, in_force: &Self, allow_shrink: bool, removed: &BTreeSet<Arc<str>>) -> Self {
         for (name, definition) in &mut self.flags {
             if let Definition::Refused { is_killed, is_hidden } = *definition
                 && let Some(Definition::Good(earlier)) = in_force.flags.get(name)
@@ -180,9 +185,11 @@ impl Document {
                 *definition = Definition::Good(kept(earlier, is_killed, is_hidden));
             }
         }
-        let missing: Vec<&Arc<str>> = in_force.flags.keys().filter(|name| !self.flags.contains_key(*name)).collect();
-        if !allow_shrink && missing.len() * 2 > in_force.flags.len() {
-            self.problems.push(shrunken(&missing, in_force.flags.len()));
+        let is_missing = |name: &&Arc<str>| !self.flags.contains_key(*name) && !removed.contains(*name);
+        let missing: Vec<&Arc<str>> = in_force.flags.keys().filter(is_missing).collect();
+        let kept_on_purpose = in_force.flags.keys().filter(|name| !removed.contains(*name)).count();
+        if !allow_shrink && missing.len() * 2 > kept_on_purpose {
+            self.problems.push(shrunken(&missing, kept_on_purpose));
             for name in missing.into_iter().cloned().collect::<Vec<_>>() {
                 let definition = in_force.flags[&name].clone();
                 self.flags.insert(name, definition);

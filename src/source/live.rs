@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::board::{Board, Listener, log_problems, now};
 use super::layered::{Definitions, sealed};
+use super::seen::Seen;
 use super::traits::{Evaluation, Freshness, Source, Status};
 use crate::engine::{Context, Document, Instant, Problem, SourceId};
 use crate::store::{Error, ErrorKind, Feed, Loaded, Notices, random_share};
@@ -29,7 +30,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// 3. A flag that is refused keeps its last good definition; a kill inside it is taken.
 /// 4. A feed that does not answer within 10 s, or panics, counts as failed and is asked again.
 /// 5. An update that lacks more than half of the flags in force removes none of them, unless
-///    [`allow_shrink`](LiveBuilder::allow_shrink).
+///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count.
+/// 6. A store that comes back older, after it was restored from a copy, is reported. A flag that was seen
+///    switched off stays off then until its version rises again, whatever the number.
 ///
 /// Requests never wait for any of it: they read the compiled set.
 #[derive(Clone, Debug)]
@@ -44,6 +47,7 @@ struct Shared {
     name: String,
     board: Board,
     health: Mutex<Health>,
+    seen: Mutex<Seen>,
     allow_shrink: bool,
 }
 
@@ -124,6 +128,7 @@ impl LiveBuilder {
             name: self.feed.name().to_owned(),
             board: Board::new(),
             health: Mutex::default(),
+            seen: Mutex::default(),
             allow_shrink: self.allow_shrink,
         });
         let (stop, stopped) = oneshot::channel();
@@ -257,8 +262,10 @@ impl Shared {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, loaded: Loaded) {
-        self.board.publish(|in_force| Some((loaded.document.after(in_force, self.allow_shrink), loaded.origin)));
+    fn publish(&self, mut loaded: Loaded) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take(&mut loaded);
+        let Loaded { document, origin, removed, .. } = loaded;
+        self.board.publish(|in_force| Some((document.after_removing(in_force, self.allow_shrink, &removed), origin)));
         let set = self.board.set();
         // As a part of `Layered` it may require flags of other parts, which is judged there.
         let document = self.board.document();

@@ -38,6 +38,7 @@ mod file;
 mod layered;
 mod live;
 mod memory;
+mod seen;
 mod traits;
 
 pub use env::Env;

@@ -1,0 +1,141 @@
+//! A store that comes back older: reported, and nothing that was seen switched off is switched on by it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use tower_flags::source::{Evaluation, Live, Source};
+use tower_flags::store::{BoxFuture, Error, Feed, Loaded, Notices};
+use tower_flags::{Context, Document, Instant};
+
+/// A store whose content is set by hand.
+#[derive(Clone)]
+struct Rewound {
+    content: Arc<Mutex<Loaded>>,
+    changed: watch::Sender<()>,
+}
+
+impl Rewound {
+    fn new(content: Loaded) -> Self {
+        Self { content: Arc::new(Mutex::new(content)), changed: watch::Sender::new(()) }
+    }
+
+    fn becomes(&self, content: Loaded) {
+        *self.content.lock().unwrap() = content;
+        self.changed.send_replace(());
+    }
+}
+
+impl Feed for Rewound {
+    fn name(&self) -> &str {
+        "rewound"
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        let content = self.content.lock().unwrap().clone();
+        Box::pin(async move { Ok(Some(content).filter(|content| known != Some(&content.origin))) })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        struct Changed(watch::Receiver<()>);
+        impl Notices for Changed {
+            fn next(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+                Box::pin(async {
+                    self.0.changed().await.unwrap();
+                    Ok(())
+                })
+            }
+        }
+        let changed = Changed(self.changed.subscribe());
+        Box::pin(async { Ok(Box::new(changed) as Box<dyn Notices>) })
+    }
+}
+
+/// Flags with their texts and versions, at a revision.
+fn content(revision: u64, flags: &[(&str, &str, u64)]) -> Loaded {
+    let document = Document::from_texts(flags.iter().map(|(name, text, _)| (*name, text.as_bytes()))).unwrap();
+    let versions = flags.iter().map(|(name, _, version)| (*name, *version));
+    Loaded::new(document, format!("{revision} {flags:?}")).with_versions(versions).at_revision(revision)
+}
+
+fn is_on(source: &Live, name: &str) -> bool {
+    let Evaluation::Ready(flags) = source.evaluate(&Context::user("alice"), Instant::MIN) else { unreachable!() };
+    flags.is_enabled(name)
+}
+
+/// Waits until the content has been taken in.
+async fn becomes(store: &Rewound, source: &Live, content: Loaded) {
+    let origin = content.origin.clone();
+    store.becomes(content);
+    while source.status().origin != origin {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+fn problems(source: &Live) -> Vec<String> {
+    source.status().problems.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_flag_that_was_seen_switched_off_stays_off_until_it_is_edited_again() {
+    let store = Rewound::new(content(9, &[("checkout", "true", 5), ("search", "true", 4)]));
+    let source = Live::connect(store.clone()).await.unwrap();
+    assert!(is_on(&source, "checkout"));
+    becomes(&store, &source, content(12, &[("checkout", "false", 7), ("search", "true", 5)])).await;
+    assert!(!is_on(&source, "checkout"));
+
+    // Restored from a copy of revision 9.
+    becomes(&store, &source, content(9, &[("checkout", "true", 5), ("search", "true", 4)])).await;
+    assert!(!is_on(&source, "checkout") && is_on(&source, "search"));
+    let found = problems(&source);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found.iter().any(|problem| problem.contains("revision 9") && problem.contains("older copy")), "{found:#?}");
+    assert!(
+        found.iter().any(|problem| problem.contains("checkout") && problem.contains("version above 5")),
+        "{found:#?}"
+    );
+
+    // Other edits do not switch it on, and no more does a resync.
+    becomes(&store, &source, content(10, &[("checkout", "true", 5), ("search", "false", 5)])).await;
+    assert!(!is_on(&source, "checkout") && !is_on(&source, "search"));
+    // Its own does, though the number is lower than what was seen.
+    becomes(&store, &source, content(11, &[("checkout", "true", 6), ("search", "false", 5)])).await;
+    assert!(is_on(&source, "checkout"));
+    becomes(&store, &source, content(13, &[("checkout", "true", 6), ("search", "true", 6)])).await;
+    assert!(is_on(&source, "search"), "a restore after it");
+    assert_eq!(problems(&source), [""; 0], "as far as it was before");
+}
+
+#[tokio::test]
+async fn a_store_that_goes_back_twice_is_held_to_the_lower_version() {
+    let store = Rewound::new(content(9, &[("checkout", "false", 7)]));
+    let source = Live::connect(store.clone()).await.unwrap();
+    becomes(&store, &source, content(6, &[("checkout", "true", 5)])).await;
+    becomes(&store, &source, content(3, &[("checkout", "true", 2)])).await;
+    assert!(!is_on(&source, "checkout"));
+    becomes(&store, &source, content(4, &[("checkout", "true", 3)])).await;
+    assert!(is_on(&source, "checkout"), "edited since");
+}
+
+#[tokio::test]
+async fn a_restore_by_somebody_who_knows_no_versions_takes_effect_where_nothing_went_back() {
+    let store = Rewound::new(content(9, &[("checkout", "false", 7)]));
+    let source = Live::connect(store.clone()).await.unwrap();
+    becomes(&store, &source, content(9, &[("checkout", "true", 7)])).await;
+    assert!(is_on(&source, "checkout"), "a foreign writer: reported elsewhere, not undone");
+}
+
+#[tokio::test]
+async fn removals_that_the_store_remembers_are_no_accident() {
+    let flags: Vec<(String, &str, u64)> = (0..10).map(|number| (format!("f{number}"), "true", 1)).collect();
+    let all: Vec<(&str, &str, u64)> = flags.iter().map(|(name, text, version)| (&**name, *text, *version)).collect();
+    let store = Rewound::new(content(10, &all));
+    let source = Live::connect(store.clone()).await.unwrap();
+    let removed =
+        |count: usize| content(10 + count as u64, &all[count..]).with_removed(all[..count].iter().map(|flag| flag.0));
+    becomes(&store, &source, removed(8)).await;
+    assert_eq!((source.status().flags, problems(&source)), (2, vec![]), "eight of ten, on purpose");
+    becomes(&store, &source, content(19, &[]).with_removed(all[..8].iter().map(|flag| flag.0))).await;
+    assert_eq!(source.status().flags, 2, "the last two are missing, and nobody has removed them");
+    assert_eq!(problems(&source).len(), 1);
+}
