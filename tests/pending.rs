@@ -395,7 +395,9 @@ async fn what_was_decided_without_a_late_source_stays_decided_for_the_request() 
     }
     let source = Arc::new(LateOnce { memory: mine("alice"), has_been: AtomicBool::new(false) });
     let layer = || FlagLayer::new(Arc::clone(&source)).deadline(Duration::ZERO).trust_headers();
-    let handler = |flags: Flags| async move { format!("{} {:?}", flag("mine"), flags.evaluation("mine").reason) };
+    let handler = |Extension(flags): Extension<Flags>| async move {
+        format!("{} {:?}", flag("mine"), flags.evaluation("mine").reason)
+    };
     let router = Router::new().route("/", get(handler)).layer(layer());
     let server = serve(router.layer(axum::middleware::from_fn(between)).layer(layer())).await;
     let first = get_as(server, "/", "alice").await;

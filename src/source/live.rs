@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant as Time;
 
+use super::backoff::Backoff;
 use super::board::{Board, Listener, log_problems, now};
 use super::layered::{Definitions, sealed};
 use super::seen::Seen;
@@ -18,8 +20,6 @@ const START: Duration = Duration::from_secs(1);
 const LONGEST_REFRESH: Duration = Duration::from_secs(10);
 /// Wait after a feed has panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
-/// First wait after something failed; it doubles up to the feed's own rhythm.
-const FIRST_RETRY: Duration = Duration::from_millis(250);
 
 /// A source over any [`Feed`]: subscribes, loads, and keeps the rules current until the last clone
 /// is dropped.
@@ -28,7 +28,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 ///    [`resync_every`](Feed::resync_every) ± 10 %, and in full after notices were lost.
 /// 2. What cannot be loaded, or is refused as a whole, changes nothing: the last good rules stay.
 /// 3. A flag that is refused keeps its last good definition; a kill inside it is taken.
-/// 4. A feed that does not answer within 10 s, or panics, counts as failed and is asked again.
+/// 4. A feed that does not answer within 10 s, or panics, counts as failed and is asked again: within 2 s, then
+///    at most 2 s apart for the first 10 s, then twice as far each time, up to 30 s and to its own rhythm; every
+///    wait is between 50 % and 100 % of that. Refused credentials are tried again every 5 minutes.
 /// 5. An update that lacks more than half of the flags in force removes none of them, unless
 ///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count.
 /// 6. A store that comes back older, after it was restored from a copy, is reported. A flag that was seen
@@ -152,8 +154,7 @@ struct Keeper {
     feed: Arc<dyn Feed>,
     shared: Arc<Shared>,
     notices: Option<Box<dyn Notices>>,
-    /// Attempts since the last one that went right.
-    failures: u32,
+    backoff: Backoff,
 }
 
 /// Runs a keeper until the source is dropped. A feed that panics costs one round, not all to come.
@@ -181,7 +182,7 @@ async fn supervise(keeper: Keeper, mut stopped: oneshot::Receiver<()>) {
 
 impl Keeper {
     fn new(feed: Arc<dyn Feed>, shared: Arc<Shared>) -> Self {
-        Self { feed, shared, notices: None, failures: 0 }
+        Self { feed, shared, notices: None, backoff: Backoff::default() }
     }
 
     async fn run(mut self) {
@@ -201,7 +202,7 @@ impl Keeper {
                 let message = format!("{} gave no answer within {LONGEST_REFRESH:?}", self.shared.name);
                 self.shared.failed(&Error::new(ErrorKind::Unavailable, message));
                 self.notices = None;
-                self.failures = self.failures.saturating_add(1);
+                self.backoff.failed(Time::now(), ErrorKind::Unavailable);
             }
         }
     }
@@ -236,17 +237,21 @@ impl Keeper {
             (Ok(()), Some(error)) => self.shared.unheard(&error),
             (Ok(()), None) => self.shared.succeeded(),
         }
-        self.failures = if outcome.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        match &outcome {
+            Ok(()) => self.backoff.succeeded(Time::now()),
+            Err(error) => self.backoff.failed(Time::now(), error.kind()),
+        }
         outcome
     }
 
+    /// A feed that is cheap to ask, a file, is asked in its own rhythm also while it fails.
     fn next_wait(&self) -> Duration {
         let rhythm = self.feed.resync_every();
-        if self.failures == 0 {
-            return rhythm.mul_f64(0.9 + 0.2 * random_share());
+        match self.backoff.wait() {
+            Some(wait) if self.backoff.is_denied() => wait,
+            Some(wait) => wait.min(rhythm),
+            None => rhythm.mul_f64(0.9 + 0.2 * random_share()),
         }
-        let doubled = FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(16));
-        doubled.min(rhythm).mul_f64(0.5 + 0.5 * random_share())
     }
 }
 

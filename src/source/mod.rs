@@ -31,6 +31,7 @@
 //!
 //! A source does not identify callers and knows nothing of HTTP: that is [`request`](crate::request).
 
+mod backoff;
 mod board;
 mod env;
 #[cfg(feature = "file")]

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Configuration,
     /// The store cannot be reached or read now; trying again may help.
     Unavailable,
+    /// The store refuses our credentials; somebody has to give us others, or let these in.
+    Denied,
     /// The answer was lost in the midst of an edit: it may be in force, and the history will tell.
     InDoubt,
     /// What the store holds was refused as a whole: somebody has to mend it there.

@@ -5,6 +5,7 @@ use md5::{Digest as _, Md5};
 
 use super::md5::{INITIAL, Number, Pair, Word, compress};
 use super::message::{BLOCK, Layout, MAX_IN_LANES, Value, words};
+use crate::engine::bucketing::folded;
 
 /// What one lane comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,8 +374,8 @@ pub(super) fn one(layout: Layout, text: &[u8], value: &[u8]) -> Digest {
         Layout::ValueFirst => (value, text),
     };
     let digest: [u8; 16] = Md5::new().chain_update(before).chain_update(after).finalize().into();
-    let state = std::array::from_fn(|at| u32::from_le_bytes(digest.as_chunks().0[at]));
-    Digest { state, whole: (u128::from_be_bytes(digest) % 100) as u32 }
+    let state: [u32; 4] = std::array::from_fn(|at| u32::from_le_bytes(digest.as_chunks().0[at]));
+    Digest { state, whole: (folded(state.map(u32::swap_bytes)) % 100) as u32 }
 }
 
 /// Whether an input of this length needs a second block for its end marker and length.

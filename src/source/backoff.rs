@@ -1,0 +1,155 @@
+//! When to try again.
+
+use std::time::Duration;
+
+use tokio::time::Instant as Time;
+
+use crate::store::{ErrorKind, random_share};
+
+/// The first attempt comes within this time after something failed, so that a fleet does not move as one; and
+/// attempts are this far apart at the beginning of an outage.
+const SOON: Duration = Duration::from_secs(2);
+/// How long an outage counts as short.
+const SHORT: Duration = Duration::from_secs(10);
+/// Longest wait of a long outage.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Wait where credentials are refused: trying them often may lock them.
+const DENIED: Duration = Duration::from_secs(5 * 60);
+/// Health that makes the next failure a new outage.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// The waits of one source between attempts. Attempts never end.
+///
+/// 1. The first comes after a uniform 0 to 2 s.
+/// 2. For the first 10 s of an outage they are at most 2 s apart, then twice as far each time, up to 30 s.
+/// 3. Each wait is between 50 % and 100 % of that, at random.
+/// 4. Refused credentials are tried again every 5 minutes.
+/// 5. An outage is over after 60 s of health: a store that comes and goes is not asked ever faster.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    /// Since when the outage lasts, and how many attempts have failed in it.
+    outage: Option<Outage>,
+    healthy_since: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    since: Time,
+    failures: u32,
+    /// Failures after the short beginning.
+    late_failures: u32,
+    is_denied: bool,
+}
+
+impl Backoff {
+    pub(super) fn succeeded(&mut self, now: Time) {
+        let healthy_since = *self.healthy_since.get_or_insert(now);
+        if now - healthy_since >= HEALTHY {
+            self.outage = None;
+        }
+    }
+
+    pub(super) fn failed(&mut self, now: Time, kind: ErrorKind) {
+        let was_healthy = self.healthy_since.take().is_some_and(|since| now - since >= HEALTHY);
+        let new = Outage { since: now, failures: 0, late_failures: 0, is_denied: false };
+        let outage = self.outage.filter(|_| !was_healthy).unwrap_or(new);
+        let is_late = now - outage.since >= SHORT;
+        self.outage = Some(Outage {
+            failures: outage.failures.saturating_add(1),
+            late_failures: outage.late_failures.saturating_add(u32::from(is_late)),
+            is_denied: kind == ErrorKind::Denied,
+            ..outage
+        });
+    }
+
+    /// Whether it was the credentials.
+    pub(super) fn is_denied(&self) -> bool {
+        self.outage.is_some_and(|outage| outage.is_denied)
+    }
+
+    /// How long to wait for the next attempt; `None` while everything is right.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        let outage = self.outage.filter(|_| self.healthy_since.is_none())?;
+        Some(outage.wait(random_share()))
+    }
+}
+
+impl Outage {
+    /// `chance` is from 0 up to 1.
+    fn wait(self, chance: f64) -> Duration {
+        let full = match self {
+            Self { is_denied: true, .. } => DENIED,
+            Self { failures: ..=1, .. } => return SOON.mul_f64(chance),
+            Self { late_failures, .. } => SOON.saturating_mul(1 << late_failures.min(8)).min(LONGEST),
+        };
+        full.mul_f64(0.5 + 0.5 * chance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn outage(failures: u32, late_failures: u32) -> Outage {
+        Outage { since: Time::now(), failures, late_failures, is_denied: false }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_are_short_at_first_and_double_up_to_half_a_minute() {
+        assert_eq!((outage(1, 0).wait(0.0), outage(1, 0).wait(0.5)), (Duration::ZERO, SOON / 2));
+        let seconds = [(2, 0, 2), (9, 0, 2), (10, 1, 4), (11, 2, 8), (12, 3, 16), (13, 4, 30), (99, 90, 30)];
+        for (failures, late, full) in seconds {
+            let full = Duration::from_secs(full);
+            assert_eq!(outage(failures, late).wait(0.0), full / 2, "{failures} {late}");
+            assert_eq!(outage(failures, late).wait(1.0), full, "{failures} {late}");
+        }
+        assert_eq!(Outage { is_denied: true, ..outage(1, 0) }.wait(0.0), DENIED / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_over_after_a_minute_of_health() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.wait(), None);
+        for _ in 0..20 {
+            backoff.failed(Time::now(), ErrorKind::Unavailable);
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+        assert!(backoff.wait().unwrap() >= LONGEST / 2);
+        backoff.succeeded(Time::now());
+        assert_eq!(backoff.wait(), None);
+        tokio::time::advance(HEALTHY - MILLI).await;
+        backoff.failed(Time::now(), ErrorKind::Unavailable);
+        assert!(backoff.wait().unwrap() >= LONGEST / 2, "it comes and goes");
+
+        backoff.succeeded(Time::now());
+        tokio::time::advance(HEALTHY).await;
+        backoff.failed(Time::now(), ErrorKind::Unavailable);
+        assert!(backoff.wait().unwrap() < SOON, "another outage");
+    }
+
+    /// A thousand processes that lose the store for a minute at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_fleet_that_lost_the_store_comes_back_a_few_at_a_time() {
+        const PROCESSES: usize = 1000;
+        const OUTAGE: f64 = 60.0;
+        let start = Time::now();
+        let mut seconds = vec![0_usize; 200];
+        for _ in 0..PROCESSES {
+            let mut backoff = Backoff::default();
+            let mut elapsed = 0.0;
+            backoff.failed(start, ErrorKind::Unavailable);
+            loop {
+                elapsed += backoff.wait().unwrap().as_secs_f64();
+                if elapsed >= OUTAGE {
+                    break seconds[elapsed as usize] += 1;
+                }
+                backoff.failed(start + Duration::from_secs_f64(elapsed), ErrorKind::Unavailable);
+            }
+        }
+        let most = seconds.iter().max().unwrap();
+        assert!(*most <= PROCESSES / 10, "{most} in one second: {seconds:?}");
+        assert!(seconds[90..].iter().all(|second| *second == 0), "half a minute later all are back: {seconds:?}");
+    }
+}
