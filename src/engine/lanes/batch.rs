@@ -465,6 +465,14 @@ mod tests {
     }
 
     #[test]
+    fn every_length_is_right_in_every_lane() {
+        for len in 0..=MAX_IN_LANES + 1 {
+            let texts: Vec<_> = (0..33).map(|number| (number, text(number, len))).collect();
+            compare(&texts, &[0, 1, 12, 36, 55, 64, 100, 119]);
+        }
+    }
+
+    #[test]
     fn every_number_of_lanes_is_hashed_once() {
         for count in 0..50 {
             let texts: Vec<_> = (0..count).map(|number| (number, text(number, 10 + number as usize % 3))).collect();
