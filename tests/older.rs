@@ -139,3 +139,41 @@ async fn removals_that_the_store_remembers_are_no_accident() {
     assert_eq!(source.status().flags, 2, "the last two are missing, and nobody has removed them");
     assert_eq!(problems(&source).len(), 1);
 }
+
+#[tokio::test]
+async fn whoever_subscribes_hears_of_each_flag_that_changed() {
+    let store = Rewound::new(content(1, &[("a", "true", 1), ("b", "true", 1), ("c", "true", 1)]));
+    let source = Live::connect(store.clone()).await.unwrap();
+    let mut changes = source.subscribe();
+    store.becomes(content(4, &[("a", "true", 1), ("b", "false", 2), ("d", "true", 1)]).with_removed(["c"]));
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let change = changes.next().await.unwrap().unwrap();
+        let is_on = |flag: &Option<Arc<tower_flags::Flag>>| flag.as_ref().map(|flag| flag.is_enabled());
+        heard.push((
+            change.flag.clone(),
+            is_on(&change.before),
+            is_on(&change.after),
+            change.flag_version,
+            change.version,
+        ));
+    }
+    assert_eq!(
+        heard,
+        [
+            ("b".to_owned(), Some(true), Some(false), Some(2), 2),
+            ("c".to_owned(), Some(true), None, None, 2),
+            ("d".to_owned(), None, Some(true), Some(1), 2),
+        ]
+    );
+    let many: Vec<String> = (0..2000).map(|number| format!("f{number}")).collect();
+    let flags: Vec<(&str, &str, u64)> = many.iter().map(|name| (&**name, "true", 1)).collect();
+    becomes(&store, &source, content(5, &flags)).await;
+    let missed = changes.next().await.unwrap().unwrap_err();
+    assert!(missed.0 > 900, "{missed}");
+    assert!(changes.next().await.unwrap().is_ok(), "it goes on behind them");
+    drop(source);
+    while let Some(change) = changes.next().await {
+        assert!(change.is_ok());
+    }
+}

@@ -8,6 +8,7 @@ use tokio::time::Instant as Time;
 
 use super::backoff::Backoff;
 use super::board::{Board, Listener, log_problems, now};
+use super::changes::{Changes, Teller};
 use super::layered::{Definitions, sealed};
 use super::seen::Seen;
 use super::traits::{Evaluation, Freshness, Source, Status};
@@ -50,6 +51,7 @@ struct Shared {
     board: Board,
     health: Mutex<Health>,
     seen: Mutex<Seen>,
+    changes: Teller,
     allow_shrink: bool,
 }
 
@@ -70,6 +72,29 @@ impl Live {
     /// There is no tokio runtime.
     pub async fn connect(feed: impl Feed) -> Result<Self, Error> {
         Self::builder(feed).connect().await
+    }
+
+    /// Hears of every flag that changes from now on, whoever changes it.
+    ///
+    /// ```
+    /// use tower_flags::source::Live;
+    /// use tower_flags::store::{Author, Change, MemoryStore, StoreExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = MemoryStore::new();
+    /// let source = Live::connect(store.clone()).await?;
+    /// let mut changes = source.subscribe();
+    /// store.change("dark_mode", Change::put_text("true"), &Author::new("alice")).await?;
+    /// let change = changes.next().await.expect("the source is there")?;
+    /// assert_eq!((&*change.flag, change.flag_version), ("dark_mode", Some(1)));
+    /// assert!(change.before.is_none() && change.after.is_some_and(|flag| flag.is_enabled()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self) -> Changes {
+        self.shared.changes.subscribe()
     }
 
     /// Settings before connecting.
@@ -131,6 +156,7 @@ impl LiveBuilder {
             board: Board::new(),
             health: Mutex::default(),
             seen: Mutex::default(),
+            changes: Teller::default(),
             allow_shrink: self.allow_shrink,
         });
         let (stop, stopped) = oneshot::channel();
@@ -269,11 +295,13 @@ impl Shared {
 
     fn publish(&self, mut loaded: Loaded) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).take(&mut loaded);
-        let Loaded { document, origin, removed, .. } = loaded;
+        let Loaded { document, origin, removed, versions, .. } = loaded;
+        let before = self.board.document();
         self.board.publish(|in_force| Some((document.after_removing(in_force, self.allow_shrink, &removed), origin)));
         let set = self.board.set();
         // As a part of `Layered` it may require flags of other parts, which is judged there.
         let document = self.board.document();
+        self.changes.tell(&before, &document, &versions, set.version());
         let is_part = self.board.has_listeners();
         if !log_problems(&self.name, if is_part { &document.problems } else { set.problems() }) {
             tracing::info!(source = self.name, version = set.version(), flags = set.len(), "rules loaded");

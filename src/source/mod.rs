@@ -33,6 +33,7 @@
 
 mod backoff;
 mod board;
+mod changes;
 mod env;
 #[cfg(feature = "file")]
 mod file;
@@ -42,6 +43,7 @@ mod memory;
 mod seen;
 mod traits;
 
+pub use changes::{Changes, FlagChange, Missed};
 pub use env::Env;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
