@@ -40,7 +40,7 @@
 //! | name | enables | pulls in | default | needs Rust |
 //! |---|---|---|---|---|
 //! | `axum` | the [`Flags`] extractor for axum handlers | `axum-core` | yes | 1.89 |
-//! | `file` | rules from a JSON or TOML file that can be edited while the service runs | `notify`, `toml` | yes | 1.89 |
+//! | `file` | rules from a JSON or TOML file that can be edited while the service runs, and a backup file for other sources | `notify`, `tempfile`, `toml` | yes | 1.89 |
 //! | `overrides` | testers' overrides and decisions between services, both signed | `base64`, `hmac` | yes | 1.89 |
 //! | `testing` | fixed flags, and runs over every combination of them, for tests |  | no | 1.89 |
 //! | `visitors` | ids in a cookie for anonymous visitors | `getrandom` | no | 1.89 |

@@ -1,76 +1,14 @@
 //! A store that comes back older: reported, and nothing that was seen switched off is switched on by it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::{Arc, Mutex};
+#[path = "support/rewound.rs"]
+mod rewound;
 
-use tokio::sync::watch;
-use tower_flags::source::{Evaluation, Live, Source};
-use tower_flags::store::{BoxFuture, Error, Feed, Loaded, Notices};
-use tower_flags::{Context, Document, Instant};
+use std::sync::Arc;
 
-/// A store whose content is set by hand.
-#[derive(Clone)]
-struct Rewound {
-    content: Arc<Mutex<Loaded>>,
-    changed: watch::Sender<()>,
-}
+use tower_flags::source::{Live, Source};
 
-impl Rewound {
-    fn new(content: Loaded) -> Self {
-        Self { content: Arc::new(Mutex::new(content)), changed: watch::Sender::new(()) }
-    }
-
-    fn becomes(&self, content: Loaded) {
-        *self.content.lock().unwrap() = content;
-        self.changed.send_replace(());
-    }
-}
-
-impl Feed for Rewound {
-    fn name(&self) -> &str {
-        "rewound"
-    }
-
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
-        let content = self.content.lock().unwrap().clone();
-        Box::pin(async move { Ok(Some(content).filter(|content| known != Some(&content.origin))) })
-    }
-
-    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
-        struct Changed(watch::Receiver<()>);
-        impl Notices for Changed {
-            fn next(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-                Box::pin(async {
-                    self.0.changed().await.unwrap();
-                    Ok(())
-                })
-            }
-        }
-        let changed = Changed(self.changed.subscribe());
-        Box::pin(async { Ok(Box::new(changed) as Box<dyn Notices>) })
-    }
-}
-
-/// Flags with their texts and versions, at a revision.
-fn content(revision: u64, flags: &[(&str, &str, u64)]) -> Loaded {
-    let document = Document::from_texts(flags.iter().map(|(name, text, _)| (*name, text.as_bytes()))).unwrap();
-    let versions = flags.iter().map(|(name, _, version)| (*name, *version));
-    Loaded::new(document, format!("{revision} {flags:?}")).with_versions(versions).at_revision(revision)
-}
-
-fn is_on(source: &Live, name: &str) -> bool {
-    let Evaluation::Ready(flags) = source.evaluate(&Context::user("alice"), Instant::MIN) else { unreachable!() };
-    flags.is_enabled(name)
-}
-
-/// Waits until the content has been taken in.
-async fn becomes(store: &Rewound, source: &Live, content: Loaded) {
-    let origin = content.origin.clone();
-    store.becomes(content);
-    while source.status().origin != origin {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
-}
+use rewound::{Rewound, becomes, content, is_on};
 
 fn problems(source: &Live) -> Vec<String> {
     source.status().problems.iter().map(ToString::to_string).collect()

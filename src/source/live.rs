@@ -1,5 +1,7 @@
 //! Any feed, kept current.
 
+#[cfg(feature = "file")]
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant as Time;
 
 use super::backoff::Backoff;
+#[cfg(feature = "file")]
+use super::backup::{Backup, Saved};
 use super::board::{Board, Listener, log_problems, now};
 use super::changes::{Changes, Teller};
 use super::layered::{Definitions, sealed};
@@ -52,6 +56,8 @@ struct Shared {
     health: Mutex<Health>,
     seen: Mutex<Seen>,
     changes: Teller,
+    #[cfg(feature = "file")]
+    backup: Option<Backup>,
     allow_shrink: bool,
 }
 
@@ -99,7 +105,13 @@ impl Live {
 
     /// Settings before connecting.
     pub fn builder(feed: impl Feed) -> LiveBuilder {
-        LiveBuilder { feed: Arc::new(feed), allow_shrink: false, start_within: START }
+        LiveBuilder {
+            feed: Arc::new(feed),
+            allow_shrink: false,
+            start_within: START,
+            #[cfg(feature = "file")]
+            backup: None,
+        }
     }
 }
 
@@ -109,6 +121,8 @@ pub struct LiveBuilder {
     feed: Arc<dyn Feed>,
     allow_shrink: bool,
     start_within: Duration,
+    #[cfg(feature = "file")]
+    backup: Option<Backup>,
 }
 
 impl std::fmt::Debug for LiveBuilder {
@@ -131,6 +145,18 @@ impl LiveBuilder {
     /// How long to wait for the first rules before going on without; 1 s unless set.
     pub fn start_within(mut self, longest: Duration) -> Self {
         self.start_within = longest;
+        self
+    }
+
+    /// Keeps the last rules in a file of this machine, readable for its owner alone, and starts with them where the
+    /// store gives none in time. What was switched off by them stays off, also where the store comes back
+    /// older: see [`Live`].
+    ///
+    /// A file that cannot be read or written is logged, and costs nothing else.
+    #[cfg(feature = "file")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+    pub fn backup(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.backup = Some(Backup::at(path.into()));
         self
     }
 
@@ -157,8 +183,12 @@ impl LiveBuilder {
             health: Mutex::default(),
             seen: Mutex::default(),
             changes: Teller::default(),
+            #[cfg(feature = "file")]
+            backup: self.backup,
             allow_shrink: self.allow_shrink,
         });
+        #[cfg(feature = "file")]
+        let saved = Shared::remember(&shared).await;
         let (stop, stopped) = oneshot::channel();
         let mut keeper = Keeper::new(self.feed, Arc::clone(&shared));
         let first = match tokio::time::timeout(self.start_within, keeper.refresh()).await {
@@ -170,6 +200,10 @@ impl LiveBuilder {
                 Err(error)
             }
         };
+        #[cfg(feature = "file")]
+        if let (Err(_), Some(saved)) = (&first, saved) {
+            shared.start_from(&saved);
+        }
         runtime.spawn(supervise(keeper, stopped));
         Ok((Live { shared, _stop: Arc::new(stop) }, first))
     }
@@ -293,8 +327,58 @@ impl Shared {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the backup file holds; from now on what it has seen counts as seen.
+    #[cfg(feature = "file")]
+    async fn remember(shared: &Arc<Self>) -> Option<Saved> {
+        let backup = shared.backup.clone()?;
+        let read = tokio::task::spawn_blocking(move || backup.read()).await;
+        match read {
+            Ok(Ok(saved)) => {
+                if let Some(saved) = &saved {
+                    *shared.seen() = saved.seen.clone();
+                }
+                saved
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(source = shared.name, "{}", error.chain());
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Puts the rules of the backup file in force, where the store has given none.
+    #[cfg(feature = "file")]
+    fn start_from(&self, saved: &Saved) {
+        match saved.document() {
+            Ok(document) => {
+                self.board.publish(|_| Some((document, saved.origin.clone())));
+                tracing::warn!(
+                    source = self.name,
+                    flags = self.board.set().len(),
+                    "started with the backup file's rules"
+                );
+            }
+            Err(problem) => tracing::warn!(source = self.name, "the backup file: {problem}"),
+        }
+    }
+
+    /// Writes what is in force into the backup file.
+    #[cfg(feature = "file")]
+    fn back_up(&self, document: &Document, origin: &str, removed: BTreeSet<Arc<str>>) {
+        let Some(backup) = &self.backup else { return };
+        let saved = Saved::new(document, origin, self.seen().clone(), removed);
+        if let Err(error) = backup.write(&saved) {
+            tracing::warn!(source = self.name, "{}", error.chain());
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn publish(&self, mut loaded: Loaded) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take(&mut loaded);
+        self.seen().take(&mut loaded);
         let Loaded { document, origin, removed, versions, .. } = loaded;
         let before = self.board.document();
         self.board.publish(|in_force| Some((document.after_removing(in_force, self.allow_shrink, &removed), origin)));
@@ -302,6 +386,8 @@ impl Shared {
         // As a part of `Layered` it may require flags of other parts, which is judged there.
         let document = self.board.document();
         self.changes.tell(&before, &document, &versions, set.version());
+        #[cfg(feature = "file")]
+        self.back_up(&document, set.origin(), removed);
         let is_part = self.board.has_listeners();
         if !log_problems(&self.name, if is_part { &document.problems } else { set.problems() }) {
             tracing::info!(source = self.name, version = set.version(), flags = set.len(), "rules loaded");

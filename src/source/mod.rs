@@ -32,6 +32,8 @@
 //! A source does not identify callers and knows nothing of HTTP: that is [`request`](crate::request).
 
 mod backoff;
+#[cfg(feature = "file")]
+mod backup;
 mod board;
 mod changes;
 mod env;

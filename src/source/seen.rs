@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::{Definition, Problem, kept};
 use crate::store::Loaded;
 
@@ -12,7 +14,8 @@ use crate::store::Loaded;
 /// A store that was restored from an older copy may lack a kill. A flag that was seen switched off then stays
 /// off until its version rises above the one it was found with, whatever the number: that somebody edits it is
 /// the sign that they know.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Seen {
     /// The highest revision of the store.
     revision: Option<u64>,

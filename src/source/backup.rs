@@ -1,0 +1,94 @@
+//! The last rules in a file of this machine, for a start while the store is away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tempfile::NamedTempFile;
+
+use super::seen::Seen;
+use crate::engine::{Definition, Document, Flag, Problem};
+use crate::store::{Error, ErrorKind};
+
+/// A file that holds what was in force last. Written whole beside the old one and renamed over it, readable for
+/// its owner alone.
+#[derive(Clone, Debug)]
+pub(super) struct Backup {
+    path: PathBuf,
+}
+
+/// What the file holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Saved {
+    /// The form of the file.
+    format: u32,
+    pub(super) origin: String,
+    pub(super) seen: Seen,
+    /// The definitions, as stores keep them.
+    flags: BTreeMap<String, Box<RawValue>>,
+    pub(super) removed: BTreeSet<Arc<str>>,
+}
+
+const FORMAT: u32 = 1;
+
+impl Saved {
+    pub(super) fn new(document: &Document, origin: &str, seen: Seen, removed: BTreeSet<Arc<str>>) -> Self {
+        let text = |flag: &Flag| RawValue::from_string(flag.to_stored()).ok();
+        let flags = document.flags.iter().filter_map(|(name, definition)| match definition {
+            Definition::Good(flag) => Some((name.as_ref().to_owned(), text(flag)?)),
+            Definition::Refused { .. } => None,
+        });
+        Self { format: FORMAT, origin: origin.to_owned(), seen, flags: flags.collect(), removed }
+    }
+
+    pub(super) fn document(&self) -> Result<Document, Problem> {
+        Document::from_texts(self.flags.iter().map(|(name, text)| (&**name, text.get().as_bytes())))
+    }
+}
+
+impl Backup {
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// `None` where there is no file yet.
+    pub(super) fn read(&self) -> Result<Option<Saved>, Error> {
+        let bytes = match std::fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.error("cannot be read").caused_by(error)),
+        };
+        let saved: Saved =
+            serde_json::from_slice(&bytes).map_err(|error| self.error("is no backup").caused_by(error))?;
+        if saved.format == FORMAT {
+            Ok(Some(saved))
+        } else {
+            Err(self.error(&format!("is of the form {}, and this version reads {FORMAT}", saved.format)))
+        }
+    }
+
+    pub(super) fn write(&self, saved: &Saved) -> Result<(), Error> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let written = || -> std::io::Result<()> {
+            // For its owner alone from the beginning.
+            let mut file = NamedTempFile::new_in(folder)?;
+            file.write_all(&serde_json::to_vec(saved)?)?;
+            file.as_file().sync_all()?;
+            file.persist(&self.path)?;
+            // Without this the rename itself may be lost with the machine's power.
+            if cfg!(unix) {
+                std::fs::File::open(folder)?.sync_all()?;
+            }
+            Ok(())
+        };
+        written().map_err(|error| self.error("cannot be written").caused_by(error))
+    }
+
+    fn error(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Unavailable, format!("the backup file {} {what}", self.path.display()))
+    }
+}

@@ -1,0 +1,105 @@
+//! A backup file: a start while the store is away, and kills that outlive the process.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![cfg(feature = "file")]
+
+#[path = "support/rewound.rs"]
+mod rewound;
+
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tower_flags::source::{Freshness, Live, Source};
+
+use rewound::{Rewound, becomes, content, is_on};
+
+async fn connect(store: &Rewound, backup: &Path) -> Live {
+    let builder = Live::builder(store.clone()).start_within(Duration::from_millis(200));
+    builder.backup(backup).connect().await.unwrap()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[tokio::test]
+async fn without_the_store_the_last_rules_answer_until_it_is_back() {
+    let (folder, store) = (folder(), Rewound::new(content(3, &[("a", "true", 1), ("b", r#"{"percentage": 0}"#, 2)])));
+    let path = folder.path().join("flags.backup");
+    let first = connect(&store, &path).await;
+    assert_eq!(first.status().freshness, Freshness::Fresh);
+    let origin = first.status().origin;
+    drop(first);
+
+    store.is_down(true);
+    let second = connect(&store, &path).await;
+    assert!(is_on(&second, "a") && !is_on(&second, "b"));
+    let status = second.status();
+    assert!(matches!(status.freshness, Freshness::StaleSince(_)), "{status:?}");
+    assert_eq!((status.origin, status.last_error.as_deref()), (origin, Some("the store is down")));
+
+    store.is_down(false);
+    becomes(&store, &second, content(4, &[("a", "false", 2), ("b", "true", 3)])).await;
+    assert!(!is_on(&second, "a") && is_on(&second, "b"));
+    assert_eq!(second.status().freshness, Freshness::Fresh);
+}
+
+#[tokio::test]
+async fn without_a_backup_every_flag_is_off_until_the_store_is_there() {
+    let store = Rewound::new(content(1, &[("a", "true", 1)]));
+    store.is_down(true);
+    let source = Live::builder(store.clone()).connect().await.unwrap();
+    assert!(!is_on(&source, "a"));
+    assert_eq!(source.status().freshness, Freshness::NeverLoaded);
+    store.is_down(false);
+    becomes(&store, &source, content(2, &[("a", "true", 1)])).await;
+    assert!(is_on(&source, "a"));
+}
+
+#[tokio::test]
+async fn a_kill_that_only_the_backup_has_seen_stands_against_a_store_that_came_back_older() {
+    let (folder, store) = (folder(), Rewound::new(content(9, &[("checkout", "false", 7)])));
+    let path = folder.path().join("flags.backup");
+    drop(connect(&store, &path).await);
+
+    // Restored from a copy while no process was there.
+    store.becomes(content(8, &[("checkout", "true", 6)]));
+    let started = connect(&store, &path).await;
+    assert!(!is_on(&started, "checkout"));
+    drop(started);
+    let again = connect(&store, &path).await;
+    assert!(!is_on(&again, "checkout"), "and after another start");
+    becomes(&store, &again, content(9, &[("checkout", "true", 7)])).await;
+    assert!(is_on(&again, "checkout"), "somebody has switched it on since");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_its_owners_alone_and_never_half_there() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (folder, store) = (folder(), Rewound::new(content(1, &[("a", "true", 1)])));
+    let path = folder.path().join("flags.backup");
+    let source = connect(&store, &path).await;
+    for revision in 2..30 {
+        becomes(&store, &source, content(revision, &[("a", "true", revision)])).await;
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap()).unwrap();
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[tokio::test]
+async fn a_backup_that_cannot_be_read_or_written_costs_nothing_else() {
+    let (folder, store) = (folder(), Rewound::new(content(1, &[("a", "true", 1)])));
+    let path = folder.path().join("flags.backup");
+    for garbage in
+        ["", "{", "[]", r#"{"format": 99}"#, r#"{"format": 2, "origin": "", "seen": {}, "flags": {}, "removed": []}"#]
+    {
+        std::fs::write(&path, garbage).unwrap();
+        let source = connect(&store, &path).await;
+        assert!(is_on(&source, "a"), "{garbage}");
+    }
+    let nowhere = connect(&store, &folder.path().join("no/such/folder")).await;
+    assert!(is_on(&nowhere, "a"));
+}
