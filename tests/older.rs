@@ -56,6 +56,23 @@ async fn a_store_that_goes_back_twice_is_held_to_the_lower_version() {
 }
 
 #[tokio::test]
+async fn where_the_store_counts_no_edits_the_versions_of_its_flags_tell() {
+    let without_revision = |flags: &[(&str, &str, u64)]| {
+        let mut content = content(0, flags);
+        content.revision = None;
+        content
+    };
+    let store = Rewound::new(without_revision(&[("checkout", "false", 7), ("search", "true", 3)]));
+    let source = Live::connect(store.clone()).await.unwrap();
+    becomes(&store, &source, without_revision(&[("checkout", "true", 6), ("search", "true", 3)])).await;
+    assert!(!is_on(&source, "checkout"));
+    // What is held off counts as switched off when the store goes back once more.
+    becomes(&store, &source, without_revision(&[("search", "true", 2)])).await;
+    becomes(&store, &source, without_revision(&[("checkout", "true", 6), ("search", "true", 4)])).await;
+    assert!(is_on(&source, "checkout"), "above the version of the second time, when it was not there at all");
+}
+
+#[tokio::test]
 async fn a_restore_by_somebody_who_knows_no_versions_takes_effect_where_nothing_went_back() {
     let store = Rewound::new(content(9, &[("checkout", "false", 7)]));
     let source = Live::connect(store.clone()).await.unwrap();

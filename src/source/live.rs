@@ -227,10 +227,10 @@ async fn supervise(keeper: Keeper, mut stopped: oneshot::Receiver<()>) {
         tokio::select! {
             _ = &mut stopped => return running.abort(),
             outcome = &mut running => {
-                if let Err(panic) = outcome {
-                    let message = format!("{} panicked while it was read", shared.name);
-                    shared.failed(&Error::new(ErrorKind::Unavailable, message).caused_by(panic));
-                }
+                // Cancelled, where the runtime is ending: nobody asks for rules any more.
+                let Some(panic) = outcome.err().filter(tokio::task::JoinError::is_panic) else { return };
+                let message = format!("{} panicked while it was read", shared.name);
+                shared.failed(&Error::new(ErrorKind::Unavailable, message).caused_by(panic));
             }
         }
         tokio::select! {
