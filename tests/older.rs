@@ -124,6 +124,8 @@ async fn whoever_subscribes_hears_of_each_flag_that_changed() {
     let many: Vec<String> = (0..2000).map(|number| format!("f{number}")).collect();
     let flags: Vec<(&str, &str, u64)> = many.iter().map(|name| (&**name, "true", 1)).collect();
     becomes(&store, &source, content(5, &flags)).await;
+    // One comes after the other, so that with these in force the changes before have been told.
+    becomes(&store, &source, content(6, &flags)).await;
     let missed = changes.next().await.unwrap().unwrap_err();
     assert!(missed.0 > 900, "{missed}");
     assert!(changes.next().await.unwrap().is_ok(), "it goes on behind them");

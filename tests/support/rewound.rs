@@ -81,7 +81,14 @@ pub(crate) fn is_on(source: &Live, name: &str) -> bool {
 pub(crate) async fn becomes(store: &Rewound, source: &Live, content: Loaded) {
     let origin = content.origin.clone();
     store.becomes(content);
-    while source.status().origin != origin {
+    until(|| source.status().origin == origin).await;
+}
+
+/// Waits for what another task brings about.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed().as_secs() < 60, "not in a minute");
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
 }
