@@ -6,10 +6,12 @@
 mod rewound;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tower_flags::source::{Freshness, Live, Source};
+use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, Loaded, Notices};
 
 use rewound::{Rewound, becomes, content, is_on, until};
 
@@ -103,4 +105,37 @@ async fn a_backup_that_cannot_be_read_or_written_costs_nothing_else() {
     }
     let nowhere = connect(&store, &folder.path().join("no/such/folder")).await;
     assert!(is_on(&nowhere, "a"));
+}
+
+/// Never answers its first question.
+struct SlowToStart(AtomicBool);
+
+impl Feed for SlowToStart {
+    fn name(&self) -> &str {
+        "slow to start"
+    }
+
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async {
+            if !self.0.swap(true, Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            Ok(Some(content(1, &[("a", "true", 1)])))
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "nobody can be listened to")) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_too_slow_at_the_start_is_asked_again_within_two_seconds() {
+    let source = Live::connect(SlowToStart(AtomicBool::default())).await.unwrap();
+    assert_eq!(source.status().freshness, Freshness::NeverLoaded);
+    let start = tokio::time::Instant::now();
+    while !is_on(&source, "a") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(start.elapsed() <= Duration::from_millis(2100), "{:?}", start.elapsed());
 }

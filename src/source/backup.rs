@@ -1,9 +1,8 @@
 //! The last rules in a file of this machine, for a start while the store is away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -30,19 +29,18 @@ pub(super) struct Saved {
     pub(super) seen: Seen,
     /// The definitions, as stores keep them.
     flags: BTreeMap<String, Box<RawValue>>,
-    pub(super) removed: BTreeSet<Arc<str>>,
 }
 
 const FORMAT: u32 = 1;
 
 impl Saved {
-    pub(super) fn new(document: &Document, origin: &str, seen: Seen, removed: BTreeSet<Arc<str>>) -> Self {
+    pub(super) fn new(document: &Document, origin: &str, seen: Seen) -> Self {
         let text = |flag: &Flag| RawValue::from_string(flag.to_stored()).ok();
         let flags = document.flags.iter().filter_map(|(name, definition)| match definition {
             Definition::Good(flag) => Some((name.as_ref().to_owned(), text(flag)?)),
             Definition::Refused { .. } => None,
         });
-        Self { format: FORMAT, origin: origin.to_owned(), seen, flags: flags.collect(), removed }
+        Self { format: FORMAT, origin: origin.to_owned(), seen, flags: flags.collect() }
     }
 
     pub(super) fn document(&self) -> Result<Document, Problem> {

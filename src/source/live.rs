@@ -1,7 +1,5 @@
 //! Any feed, kept current.
 
-#[cfg(feature = "file")]
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -191,15 +189,7 @@ impl LiveBuilder {
         let saved = Shared::remember(&shared).await;
         let (stop, stopped) = oneshot::channel();
         let mut keeper = Keeper::new(self.feed, Arc::clone(&shared));
-        let first = match tokio::time::timeout(self.start_within, keeper.refresh()).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let message = format!("{} gave no rules within {:?}", shared.name, self.start_within);
-                let error = Error::new(ErrorKind::Unavailable, message);
-                shared.failed(&error);
-                Err(error)
-            }
-        };
+        let first = keeper.refresh_within(self.start_within, "rules").await;
         #[cfg(feature = "file")]
         if let (Err(_), Some(saved)) = (&first, saved) {
             shared.start_from(&saved);
@@ -258,13 +248,21 @@ impl Keeper {
                 }
             }
             // What goes wrong is in the status.
-            if tokio::time::timeout(LONGEST_REFRESH, self.refresh()).await.is_err() {
-                let message = format!("{} gave no answer within {LONGEST_REFRESH:?}", self.shared.name);
-                self.shared.failed(&Error::new(ErrorKind::Unavailable, message));
-                self.notices = None;
-                self.backoff.failed(Time::now(), ErrorKind::Unavailable);
-            }
+            let _ = self.refresh_within(LONGEST_REFRESH, "answer").await;
         }
+    }
+
+    /// Refreshes, or gives it up after this time as failed.
+    async fn refresh_within(&mut self, longest: Duration, what: &str) -> Result<(), Error> {
+        let outcome = tokio::time::timeout(longest, self.refresh()).await;
+        outcome.unwrap_or_else(|_| {
+            let message = format!("{} gave no {what} within {longest:?}", self.shared.name);
+            let error = Error::new(ErrorKind::Unavailable, message);
+            self.shared.failed(&error);
+            self.notices = None;
+            self.backoff.failed(Time::now(), error.kind());
+            Err(error)
+        })
     }
 
     /// Subscribes where that is due, and loads.
@@ -291,15 +289,19 @@ impl Keeper {
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        match (&outcome, unheard) {
-            (Err(error), _) => self.shared.failed(error),
-            // Rules that are loaded from time to time are current enough, but somebody should know.
-            (Ok(()), Some(error)) => self.shared.unheard(&error),
-            (Ok(()), None) => self.shared.succeeded(),
-        }
         match &outcome {
-            Ok(()) => self.backoff.succeeded(Time::now()),
-            Err(error) => self.backoff.failed(Time::now(), error.kind()),
+            Ok(()) => {
+                self.backoff.succeeded(Time::now());
+                match unheard {
+                    // Rules that are loaded from time to time are current enough, but somebody should know.
+                    Some(error) => self.shared.unheard(&error),
+                    None => self.shared.succeeded(),
+                }
+            }
+            Err(error) => {
+                self.backoff.failed(Time::now(), error.kind());
+                self.shared.failed(error);
+            }
         }
         outcome
     }
@@ -365,9 +367,9 @@ impl Shared {
 
     /// Writes what is in force into the backup file.
     #[cfg(feature = "file")]
-    fn back_up(&self, document: &Document, origin: &str, removed: BTreeSet<Arc<str>>) {
+    fn back_up(&self, document: &Document, origin: &str) {
         let Some(backup) = &self.backup else { return };
-        let saved = Saved::new(document, origin, self.seen().clone(), removed);
+        let saved = Saved::new(document, origin, self.seen().clone());
         if let Err(error) = backup.write(&saved) {
             tracing::warn!(source = self.name, "{}", error.chain());
         }
@@ -387,7 +389,7 @@ impl Shared {
         let document = self.board.document();
         self.changes.tell(&before, &document, &versions, set.version());
         #[cfg(feature = "file")]
-        self.back_up(&document, set.origin(), removed);
+        self.back_up(&document, set.origin());
         let is_part = self.board.has_listeners();
         if !log_problems(&self.name, if is_part { &document.problems } else { set.problems() }) {
             tracing::info!(source = self.name, version = set.version(), flags = set.len(), "rules loaded");
