@@ -18,7 +18,7 @@ use tower::{Layer, Service, service_fn};
 use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisions, SigningKey, Visitors};
 use tower_flags::{Context, FlagLayer, Flags, RequireFlag, flag};
 
-use support::{Client, memory, serve};
+use support::{Client, Random, memory, serve};
 
 const RULES: &str = r#"{
     "secret": {"enabled": true, "hidden": true, "overridable": true},
@@ -27,22 +27,6 @@ const RULES: &str = r#"{
     "open": {"enabled": true, "requires": ["secret"], "overridable": true},
     "split": {"percentage": 50, "variants": {"a": 50, "b": 50}}
 }"#;
-
-/// A small generator of numbers that is the same in every run (xorshift, Marsaglia 2003).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
-    }
-}
 
 fn app() -> Router {
     let all_read = || async { (flag("secret") && flag("secret_split") && flag("secret_list")).to_string() };
@@ -87,16 +71,16 @@ async fn of_a_hundred_thousand_responses_none_names_a_hidden_flag() {
     let decided = Flags::builder().on("secret").on("secret_list").off("open").build(Context::anonymous());
     let decisions = decisions(key, &decided).await;
 
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Random(0x9e37_79b9_7f4a_7c15);
     let mut client = Client::open(server).await;
     let mut statuses = std::collections::BTreeSet::new();
     for _ in 0..100_000 {
-        let method = numbers.one(&["GET", "GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "TRACE"]);
+        let method = numbers.of(&["GET", "GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "TRACE"]);
         let paths =
             ["/", "/flags", "/why", "/streamed", "/kept", "/broken", "/same", "/gated", "/missing", "/?flag_override="];
-        let path = numbers.one(&paths);
+        let path = numbers.of(&paths);
         let user = format!("user-{}", numbers.below(1000));
-        let groups = numbers.one(&["staff", "staff, friends", "friends", "", ","]);
+        let groups = numbers.of(&["staff", "staff, friends", "friends", "", ","]);
         let candidates = [
             ("X-User-ID", &*user),
             ("X-User-Groups", groups),

@@ -187,9 +187,9 @@ impl Document {
         }
         let is_missing = |name: &&Arc<str>| !self.flags.contains_key(*name) && !removed.contains(*name);
         let missing: Vec<&Arc<str>> = in_force.flags.keys().filter(is_missing).collect();
-        let kept_on_purpose = in_force.flags.keys().filter(|name| !removed.contains(*name)).count();
-        if !allow_shrink && missing.len() * 2 > kept_on_purpose {
-            self.problems.push(shrunken(&missing, kept_on_purpose));
+        let expected = in_force.flags.keys().filter(|name| !removed.contains(*name)).count();
+        if !allow_shrink && missing.len() * 2 > expected {
+            self.problems.push(shrunken(&missing, expected));
             for name in missing.into_iter().cloned().collect::<Vec<_>>() {
                 let definition = in_force.flags[&name].clone();
                 self.flags.insert(name, definition);

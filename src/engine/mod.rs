@@ -129,6 +129,7 @@ pub use reason::{Answer, Reason};
 pub use set::{FlagSet, Forced, ForcedBy, SourceId};
 
 pub(crate) use document::kept;
+pub(crate) use name::assert_is_variant;
 pub(crate) use problem::quoted;
 pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name};
 #[cfg(feature = "file")]

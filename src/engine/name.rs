@@ -31,6 +31,19 @@ pub trait FlagName {
     }
 }
 
+/// # Panics
+///
+/// If the flag is declared with variants, and this is none of them.
+#[track_caller]
+pub(crate) fn assert_is_variant(flag: &impl FlagName, variant: &str) {
+    let known = flag.variants();
+    assert!(
+        known.is_empty() || known.contains(&variant),
+        "expected one of the declared variants {known:?} of flag {:?}, found {variant:?}",
+        flag.name()
+    );
+}
+
 impl FlagName for str {
     fn name(&self) -> &str {
         self

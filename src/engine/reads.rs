@@ -65,7 +65,7 @@ impl Flags {
                         outer.turn_away(std::iter::once(name));
                         false
                     }
-                    None => matches!(self.set().absent(), Reason::Unavailable | Reason::NotLoaded),
+                    None => self.has_no_rules(),
                 },
             };
             if is_of_caller {
@@ -105,8 +105,11 @@ impl Flags {
     /// Whether a flag was asked for while there were no rules for this request: others, or the next one, may
     /// get another answer.
     fn has_missed_what_others_get(&self) -> bool {
+        self.has_no_rules() && self.head().looks.has_missed.load(Ordering::Relaxed)
+    }
+
+    fn has_no_rules(&self) -> bool {
         matches!(self.set().absent(), Reason::Unavailable | Reason::NotLoaded)
-            && self.head().looks.has_missed.load(Ordering::Relaxed)
     }
 
     /// Whether the answers about flags that clients may see differ from one caller to another.

@@ -8,6 +8,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
+use super::scope;
 use crate::engine::Flags;
 
 /// The same value that `flag()` reads.
@@ -16,7 +17,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Flags {
     type Rejection = FlagsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, FlagsRejection> {
-        found(parts).ok_or(FlagsRejection)
+        scope::of(&parts.extensions).ok_or(FlagsRejection)
     }
 }
 
@@ -26,13 +27,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Flags {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(found(parts))
+        Ok(scope::of(&parts.extensions))
     }
-}
-
-/// Those of the layer around the route, else those in scope, as in tests without a layer.
-fn found(parts: &Parts) -> Option<Flags> {
-    parts.extensions.get::<Flags>().cloned().or_else(Flags::current)
 }
 
 /// No [`FlagLayer`](crate::FlagLayer) is around the route: a mistake in the application, answered

@@ -176,7 +176,8 @@ fn finish<R>(
         config.accepts_decisions().then_some(&X_FLAG_DECISIONS),
     ];
     let vary = || others.iter().chain(own.into_iter().flatten());
-    let is_read = [flags, &seen].iter().any(|flags| flags.has_read_of_caller() || config.has_read_decided(flags));
+    let is_read_of = |flags: &Flags| flags.has_read_of_caller() || config.has_read_decided(flags);
+    let is_read = is_read_of(flags) || !seen.ptr_eq(flags) && is_read_of(&seen);
     finish_headers(response.headers_mut(), &seen, is_read, vary(), answering, config);
     if answering.is_nested {
         let vary = vary().cloned().collect();
@@ -207,33 +208,33 @@ fn finish_headers<'a>(
     config: &Config,
 ) {
     finish_overrides(headers, seen, answering, config);
+    let may_be_named = !answering.is_nested && config.header_policy.may_name();
+    let is_asked_for = may_be_named || is_read || answering.visitor_cookie.is_some();
+    let directives = if is_asked_for { Directives::of(headers) } else { Directives::default() };
     if !answering.is_nested {
-        header::write(headers, seen, answering.header, config.header_limit, &config.counters);
+        header::write(headers, seen, answering.header, directives, config.header_limit, &config.counters);
     }
-    if config.is_told_to_caches && (is_read || may_differ(headers, seen, answering, config)) {
+    if config.is_told_to_caches && (is_read || may_differ(directives, seen, answering, config)) {
         for by in vary {
             caches::vary(headers, by);
         }
-        if is_read {
-            caches::make_private(headers, Directives::of(headers));
-        }
     }
-    if let Some(cookie) = answering.visitor_cookie.take() {
-        let directives = Directives::of(headers);
-        if !directives.is_shared {
-            caches::make_private(headers, directives);
-            headers.append(SET_COOKIE, cookie);
-        }
+    let cookie = answering.visitor_cookie.take().filter(|_| !directives.is_shared);
+    if config.is_told_to_caches && is_read || cookie.is_some() {
+        caches::make_private(headers, directives);
+    }
+    if let Some(cookie) = cookie {
+        headers.append(SET_COOKIE, cookie);
     }
 }
 
 /// Whether `X-Active-Flags` could be another one for another caller. A response without it counts too:
 /// one that a cache keeps without `Vary` is served to everybody.
-fn may_differ(headers: &HeaderMap, seen: &Flags, answering: &Answering, config: &Config) -> bool {
+fn may_differ(directives: Directives, seen: &Flags, answering: &Answering, config: &Config) -> bool {
     !answering.is_nested
         && config.header_policy.tells_callers_apart()
         && (seen.has_visible_of_caller() || config.accepts_decisions())
-        && !Directives::of(headers).is_shared
+        && !directives.is_shared
 }
 
 fn finish_overrides(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answering, config: &Config) {

@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::scope;
-use crate::engine::{FlagName, Flags};
+use crate::engine::{FlagName, Flags, assert_is_variant};
 
 /// Hides a route from callers whose flags are not as required: they get what a path gets that does
 /// not exist.
@@ -139,12 +139,8 @@ impl RequireFlag {
     /// If the flag is [declared](crate::declare_flags) without it: the route would never open.
     #[track_caller]
     pub fn variant(flag: impl FlagName, variant: impl AsRef<str>) -> Self {
-        let (variant, known) = (variant.as_ref(), flag.variants());
-        assert!(
-            known.is_empty() || known.contains(&variant),
-            "expected one of the declared variants {known:?} of flag {:?}, found {variant:?}",
-            flag.name()
-        );
+        let variant = variant.as_ref();
+        assert_is_variant(&flag, variant);
         Self::of(Condition::Variant(Name::of(flag), variant.to_owned()))
     }
 
@@ -282,7 +278,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let flags = request.extensions().get::<Flags>().cloned().or_else(Flags::current);
+        let flags = scope::of(request.extensions());
         let state = if self.gate.is_open(flags.as_ref()) {
             State::Open { future: self.inner.call(request) }
         } else {

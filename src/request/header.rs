@@ -53,6 +53,11 @@ impl HeaderPolicy {
         Self::When(Arc::new(accepts))
     }
 
+    /// Whether the header can be on a response at all.
+    pub(super) fn may_name(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
     /// Whether the header can differ between callers though no flag was read: it may be on any response,
     /// and leaving it out is an answer too.
     pub(super) fn tells_callers_apart(&self) -> bool {
@@ -90,17 +95,20 @@ pub(super) enum Wanted {
 
 /// Takes away what a handler or a service behind it brought along, and writes the header if it is
 /// wanted and the response is not meant for everybody.
-pub(super) fn write(headers: &mut HeaderMap, flags: &Flags, wanted: Wanted, limit: usize, counters: &Counters) {
+pub(super) fn write(
+    headers: &mut HeaderMap,
+    flags: &Flags,
+    wanted: Wanted,
+    directives: Directives,
+    limit: usize,
+    counters: &Counters,
+) {
     if wanted == Wanted::None {
-        // Looking at the few names that are there is cheaper than hashing two.
-        while let Some(name) = headers.keys().find(|name| *name == X_ACTIVE_FLAGS || *name == X_ACTIVE_FLAGS_OMITTED) {
-            let name = name.clone();
-            headers.remove(name);
-        }
+        take_away(headers, &X_ACTIVE_FLAGS);
+        take_away(headers, &X_ACTIVE_FLAGS_OMITTED);
         return;
     }
-    let is_shared = Directives::of(headers).is_shared;
-    let line = if is_shared { Line::default() } else { Line::of(flags, wanted == Wanted::Read, limit) };
+    let line = if directives.is_shared { Line::default() } else { Line::of(flags, wanted == Wanted::Read, limit) };
     match line.value {
         Some(value) => {
             headers.insert(&X_ACTIVE_FLAGS, value);
@@ -133,11 +141,14 @@ pub(super) fn write_overrides(headers: &mut HeaderMap, overrides: &[Entry<'_>], 
         Ok(line) if !line.is_empty() => {
             headers.insert(&X_FLAG_OVERRIDES, line);
         }
-        // Looking at the few names that are there is cheaper than hashing one.
-        _ if headers.keys().any(|name| *name == X_FLAG_OVERRIDES) => {
-            headers.remove(&X_FLAG_OVERRIDES);
-        }
-        _ => {}
+        _ => take_away(headers, &X_FLAG_OVERRIDES),
+    }
+}
+
+/// Removes a header that is mostly not there: looking at the few names that are is cheaper than hashing it.
+fn take_away(headers: &mut HeaderMap, name: &HeaderName) {
+    if headers.keys().any(|found| found == name) {
+        headers.remove(name);
     }
 }
 

@@ -8,10 +8,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
+use http::Extensions;
+
 use crate::engine::{Declared, FlagName, Flags, Readable};
 
 tokio::task_local! {
     pub(super) static CURRENT: Flags;
+}
+
+/// The answers of a request: those that the layer around has put into it, else those in scope.
+pub(super) fn of(extensions: &Extensions) -> Option<Flags> {
+    extensions.get::<Flags>().cloned().or_else(Flags::current)
 }
 
 /// Runs `work` with these answers in scope.

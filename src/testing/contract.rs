@@ -453,7 +453,6 @@ async fn other_processes<F: StoreFixture>(fixture: &F) {
     assert_eq!(changed(&another, "x", Change::kill().at_version(1)).await, 2);
     assert_eq!(stored(&store, "x").await, stored(&another, "x").await);
     assert_eq!(loaded(&store).await.origin, loaded(&another).await.origin);
-    race(vec![fixture.fresh().await]).await;
     let shared = fixture.fresh().await;
     let other = fixture.another(&shared).await;
     race(vec![shared, other]).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::engine::{Context, FlagName, Flags, FlagsBuilder, Instant, Recorder};
+use crate::engine::{Context, FlagName, Flags, FlagsBuilder, Instant, Recorder, assert_is_variant};
 use crate::request::InFlags;
 use crate::source::{Evaluation, Source, Status};
 
@@ -86,12 +86,8 @@ impl TestFlags {
     /// See [`on`](Self::on).
     #[track_caller]
     pub fn variant_with_value(self, flag: impl FlagName, variant: impl AsRef<str>, value: impl Into<Value>) -> Self {
-        let (variant, known) = (variant.as_ref(), flag.variants());
-        assert!(
-            known.is_empty() || known.contains(&variant),
-            "expected one of the declared variants {known:?} of flag {:?}, found {variant:?}",
-            flag.name()
-        );
+        let variant = variant.as_ref();
+        assert_is_variant(&flag, variant);
         self.with(|answers| answers.variant(flag, variant, value))
     }
 

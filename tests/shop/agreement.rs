@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::program::{Program, json};
+use crate::support::Random;
 
 const DOCUMENTS: usize = 12;
 const FLAGS: usize = 40;
@@ -86,27 +87,6 @@ fn oracle(requests: &[Value]) -> Vec<Value> {
     writer.join().unwrap().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Small numbers, the same at every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        // Xorshift (Marsaglia 2003).
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % end
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
-        choices[self.below(choices.len())]
-    }
 }
 
 const USERS: [&str; 8] = ["alice", "bob", "carol", "dave", "user-42", "名前", "Alice", "a:b"];

@@ -181,6 +181,39 @@ impl Reply {
     }
 }
 
+/// A text with each of its bits flipped once, with the place and the bit; but for those that end the line, or
+/// the request: no parser lets them through.
+pub(crate) fn flips(text: &str) -> impl Iterator<Item = (usize, u32, Vec<u8>)> {
+    let places = (0..text.len()).flat_map(|place| (0..8).map(move |bit| (place, bit)));
+    let flipped = places.map(move |(place, bit)| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes[place] ^= 1 << bit;
+        (place, bit, bytes)
+    });
+    flipped.filter(|(place, _, bytes)| !matches!(bytes[*place], b'\r' | b'\n'))
+}
+
+/// Small numbers, the same at every run.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        // Xorshift (Marsaglia 2003).
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % end
+    }
+
+    pub(crate) fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+
+    pub(crate) fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.below(choices.len())]
+    }
+}
+
 /// Memory with the flags of a JSON object.
 pub(crate) fn memory(flags: &str) -> Memory {
     Memory::from(document(flags))
