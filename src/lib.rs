@@ -40,8 +40,12 @@
 //! | name | enables | pulls in | default | needs Rust |
 //! |---|---|---|---|---|
 //! | `axum` | the [`Flags`] extractor for axum handlers | `axum-core` | yes | 1.89 |
-//! | `file` | rules from a JSON or TOML file that can be edited while the service runs, and a backup file for other sources | `notify`, `tempfile`, `toml` | yes | 1.89 |
+//! | `file` | rules from a JSON or TOML file that can be edited while the service runs, and a backup file for other sources | `notify`, `tempfile`, `toml`, `toml_edit` | yes | 1.89 |
+//! | `http` | rules from any URL that serves them as JSON | `reqwest`, `rustls` | no | 1.89 |
 //! | `overrides` | testers' overrides and decisions between services, both signed | `base64`, `hmac` | yes | 1.89 |
+//! | `postgres` | rules in PostgreSQL | `sqlx` | no | 1.94 |
+//! | `redis` | rules in Redis | `redis`, `rustls` | no | 1.89 |
+//! | `sqlite` | rules in an SQLite file | `sqlx` | no | 1.94 |
 //! | `testing` | fixed flags, and runs over every combination of them, for tests |  | no | 1.89 |
 //! | `visitors` | ids in a cookie for anonymous visitors | `getrandom` | no | 1.89 |
 //!
