@@ -47,6 +47,8 @@ pub struct Change {
     to: To,
     expected: Option<u64>,
     creates_again: bool,
+    /// Is an edit also where the text stays the same.
+    is_always_made: bool,
     within: Duration,
 }
 
@@ -81,8 +83,11 @@ impl Change {
     }
 
     /// Switches the flag on again with the settings it had. A schedule that stands still goes on standing.
+    ///
+    /// An edit also where the store says that the flag is on already: after a store came back older, sources hold
+    /// off what they have seen switched off, and this tells them that somebody means it to be on.
     pub fn restore() -> Self {
-        Self::edit(Edit::new().set("enabled", true))
+        Self { is_always_made: true, ..Self::edit(Edit::new().set("enabled", true)) }
     }
 
     /// Takes the flag away. Its name is remembered: see [`create_again`](Self::create_again).
@@ -91,7 +96,7 @@ impl Change {
     }
 
     fn to(to: To) -> Self {
-        Self { to, expected: None, creates_again: false, within: Duration::from_secs(5) }
+        Self { to, expected: None, creates_again: false, is_always_made: false, within: Duration::from_secs(5) }
     }
 
     /// Only if the flag has this version: 0 for one that never was there. Without, the change goes onto the
@@ -329,18 +334,18 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         // To the millisecond, as every store can hold it.
         let now = Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis());
         let definition = self.change.text(&self.flag, &stored, now)?;
-        if definition == stored.definition {
+        if definition == stored.definition && !self.change.is_always_made {
             return Ok(Some(Changed { version: stored.version, definition, entry: None }));
         }
         let commit = self.commit(stored, definition, now).await?;
-        match self.store.commit(&commit).await {
-            Ok(true) => Ok(Some(changed(commit))),
-            Ok(false) => Ok(None),
-            Err(error) => {
-                self.in_doubt.push(commit);
-                Err(error.into())
-            }
-        }
+        // In doubt until there is an answer, also where waiting for it is given up.
+        self.in_doubt.push(commit);
+        let is_made = match self.in_doubt.last() {
+            Some(commit) => self.store.commit(commit).await?,
+            None => false,
+        };
+        let commit = self.in_doubt.pop();
+        Ok(commit.filter(|_| is_made).map(changed))
     }
 
     async fn commit(&self, expected: Stored, definition: Option<String>, at: Instant) -> Result<Commit, ChangeError> {

@@ -323,6 +323,9 @@ async fn without_effect<F: StoreFixture>(fixture: &F) {
     let again = store.change("x", Change::put_text("false"), &alice()).await.expect("nothing is refused");
     assert_eq!((again.version, again.entry), (1, None));
     assert_eq!(entries(&store, HistoryPage::newest()).await.len(), 1);
+    changed(&store, "x", Change::restore()).await;
+    assert_eq!(changed(&store, "x", Change::restore()).await, 3, "a restore is always one");
+    assert_chain(&store).await;
 }
 
 async fn removed<F: StoreFixture>(fixture: &F) {

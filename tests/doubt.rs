@@ -1,0 +1,186 @@
+//! Edits whose answer is lost: made once or not at all, and whoever asked is told which, or that nobody knows.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tower_flags::engine::Edit;
+use tower_flags::store::{
+    Author, BoxFuture, Capabilities, Change, ChangeError, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage,
+    Loaded, MemoryStore, Notices, Store, StoreExt, Stored,
+};
+
+/// What happens to one commit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// It never reaches the store.
+    Lost,
+    /// It is made, and the answer does not come back.
+    AnswerLost,
+    /// It is made, and nobody ever answers.
+    Silence,
+    /// Somebody else edits right after it was made, and the answer does not come back.
+    AnswerLostAndOvertaken,
+}
+
+/// A store behind a line that breaks.
+struct Doubtful {
+    store: MemoryStore,
+    /// The fates of the next commits, the last one first; later ones go through.
+    fates: Mutex<Vec<Fate>>,
+}
+
+impl Doubtful {
+    fn new(fates: &[Fate]) -> Self {
+        Self { store: MemoryStore::new(), fates: Mutex::new(fates.iter().rev().copied().collect()) }
+    }
+}
+
+fn broken<T>() -> Result<T, Error> {
+    Err(Error::new(ErrorKind::Unavailable, "the line is broken"))
+}
+
+impl Feed for Doubtful {
+    fn name(&self) -> &str {
+        "doubtful"
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        self.store.load(known)
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        self.store.subscribe()
+    }
+}
+
+impl Store for Doubtful {
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        self.store.read(flag)
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let Some(fate) = self.fates.lock().unwrap().pop() else { return self.store.commit(commit).await };
+            if fate == Fate::Lost {
+                return broken();
+            }
+            assert!(self.store.commit(commit).await?);
+            match fate {
+                Fate::Silence => std::future::pending().await,
+                Fate::AnswerLostAndOvertaken => {
+                    for _ in 0..3 {
+                        let edit = Edit::new().set("owner", format!("{:?}", std::time::Instant::now()));
+                        self.store.change("x", Change::edit(edit), &Author::new("bob")).await.unwrap();
+                    }
+                    broken()
+                }
+                _ => broken(),
+            }
+        })
+    }
+
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        self.store.history(page)
+    }
+}
+
+fn alice() -> Author {
+    Author::new("alice")
+}
+
+async fn made_by_alice(store: &Doubtful) -> usize {
+    let entries = store.history(&HistoryPage::newest()).await.unwrap();
+    assert_eq!(store.verify_history().await.unwrap().map(|head| head.number), Ok(entries.len() as u64));
+    entries.iter().filter(|entry| entry.actor.as_deref() == Some("alice")).count()
+}
+
+#[tokio::test]
+async fn an_edit_whose_answer_is_lost_is_made_once() {
+    use Fate::{AnswerLost, AnswerLostAndOvertaken, Lost};
+    for fates in [&[Lost][..], &[AnswerLost], &[Lost, AnswerLost], &[Lost, Lost, Lost], &[AnswerLostAndOvertaken]] {
+        let store = Doubtful::new(fates);
+        let changed = store.change("x", Change::put_text("true"), &alice()).await.unwrap();
+        assert_eq!((changed.version, changed.definition.as_deref()), (1, Some("true")), "{fates:?}");
+        assert_eq!(changed.entry.map(|entry| entry.number), Some(1), "{fates:?}");
+        assert_eq!(made_by_alice(&store).await, 1, "{fates:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_edit_for_a_version_that_was_made_in_doubt_is_no_conflict_with_itself() {
+    let store = Doubtful::new(&[Fate::AnswerLost]);
+    let changed = store.change("x", Change::put_text("true").at_version(0), &alice()).await.unwrap();
+    assert_eq!(changed.version, 1);
+    assert_eq!(made_by_alice(&store).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_answer_comes_in_time_the_edit_is_in_doubt() {
+    let store = Doubtful::new(&[Fate::Silence]);
+    let change = Change::put_text("true").within(Duration::from_secs(2));
+    match store.change("x", change, &alice()).await {
+        Err(ChangeError::Store(error)) => {
+            assert_eq!(error.kind(), ErrorKind::InDoubt, "{error}");
+            assert!(error.to_string().contains("its history will tell"), "{error}");
+        }
+        other => panic!("expected doubt, found {other:?}"),
+    }
+    assert_eq!(made_by_alice(&store).await, 1, "it was made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_store_is_gone_before_anything_was_written_there_is_no_doubt() {
+    let store = Doubtful::new(&[]);
+    store.change("x", Change::put_text("true"), &alice()).await.unwrap();
+    let gone = Gone(store);
+    match gone.change("x", Change::kill(), &alice()).await {
+        Err(ChangeError::Store(error)) => {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert_eq!(
+                std::error::Error::source(&error).map(ToString::to_string).as_deref(),
+                Some("the line is broken")
+            );
+        }
+        other => panic!("expected an error, found {other:?}"),
+    }
+}
+
+/// A store that cannot even be read.
+struct Gone(Doubtful);
+
+impl Feed for Gone {
+    fn name(&self) -> &str {
+        "gone"
+    }
+
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async { broken() })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        Box::pin(async { broken() })
+    }
+}
+
+impl Store for Gone {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn read<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        Box::pin(async { broken() })
+    }
+
+    fn commit<'a>(&'a self, _: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async { broken() })
+    }
+
+    fn history<'a>(&'a self, _: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(async { broken() })
+    }
+}
