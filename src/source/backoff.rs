@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(30);
 /// Wait where credentials are refused: trying them often may lock them.
 const DENIED: Duration = Duration::from_secs(5 * 60);
-/// Health that makes the next failure a new outage.
+/// Health after which the waits start anew.
 const HEALTHY: Duration = Duration::from_secs(60);
 
 /// The waits of one source between attempts. Attempts never end.
@@ -24,7 +24,8 @@ const HEALTHY: Duration = Duration::from_secs(60);
 /// 2. For the first 10 s of an outage they are at most 2 s apart, then twice as far each time, up to 30 s.
 /// 3. Each wait is between 50 % and 100 % of that, at random.
 /// 4. Refused credentials are tried again every 5 minutes.
-/// 5. An outage is over after 60 s of health: a store that comes and goes is not asked ever faster.
+/// 5. The doubling goes on where it was unless 60 s of health lie between: a long outage with a short return in it
+///    is a long one.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     /// Since when the outage lasts, and how many attempts have failed in it.
@@ -50,15 +51,21 @@ impl Backoff {
     }
 
     pub(super) fn failed(&mut self, now: Time, kind: ErrorKind) {
-        let was_healthy = self.healthy_since.take().is_some_and(|since| now - since >= HEALTHY);
-        let new = Outage { since: now, failures: 0, late_failures: 0, is_denied: false };
-        let outage = self.outage.filter(|_| !was_healthy).unwrap_or(new);
-        let is_late = now - outage.since >= SHORT;
-        self.outage = Some(Outage {
-            failures: outage.failures.saturating_add(1),
-            late_failures: outage.late_failures.saturating_add(u32::from(is_late)),
-            is_denied: kind == ErrorKind::Denied,
-            ..outage
+        let is_denied = kind == ErrorKind::Denied;
+        let new = Outage { since: now, failures: 1, late_failures: 0, is_denied };
+        self.outage = Some(match (self.outage, self.healthy_since.take()) {
+            (None, _) => new,
+            (Some(_), Some(healthy_since)) if now - healthy_since >= HEALTHY => new,
+            (Some(last), Some(_)) => Outage { late_failures: last.late_failures, ..new },
+            (Some(outage), None) => {
+                let is_late = now - outage.since >= SHORT;
+                Outage {
+                    failures: outage.failures.saturating_add(1),
+                    late_failures: outage.late_failures.saturating_add(u32::from(is_late)),
+                    is_denied,
+                    ..outage
+                }
+            }
         });
     }
 
@@ -68,19 +75,21 @@ impl Backoff {
     }
 
     /// How long to wait for the next attempt; `None` while everything is right.
-    pub(super) fn wait(&self) -> Option<Duration> {
+    pub(super) fn wait(&self, now: Time) -> Option<Duration> {
         let outage = self.outage.filter(|_| self.healthy_since.is_none())?;
-        Some(outage.wait(random_share()))
+        Some(outage.wait(now, random_share()))
     }
 }
 
 impl Outage {
     /// `chance` is from 0 up to 1.
-    fn wait(self, chance: f64) -> Duration {
+    fn wait(self, now: Time, chance: f64) -> Duration {
+        let is_short = now - self.since < SHORT;
         let full = match self {
             Self { is_denied: true, .. } => DENIED,
             Self { failures: ..=1, .. } => return SOON.mul_f64(chance),
-            Self { late_failures, .. } => SOON.saturating_mul(1 << late_failures.min(8)).min(LONGEST),
+            Self { late_failures, .. } if !is_short => SOON.saturating_mul(1 << late_failures.min(8)).min(LONGEST),
+            _ => SOON,
         };
         full.mul_f64(0.5 + 0.5 * chance)
     }
@@ -92,41 +101,49 @@ mod tests {
 
     const MILLI: Duration = Duration::from_millis(1);
 
-    fn outage(failures: u32, late_failures: u32) -> Outage {
-        Outage { since: Time::now(), failures, late_failures, is_denied: false }
+    /// How long such an outage waits, that is short or not.
+    fn wait(failures: u32, late_failures: u32, chance: f64) -> Duration {
+        let outage = Outage { since: Time::now(), failures, late_failures, is_denied: false };
+        let lasted = if late_failures > 0 { SHORT } else { SHORT - MILLI };
+        outage.wait(outage.since + lasted, chance)
     }
 
     #[tokio::test(start_paused = true)]
     async fn waits_are_short_at_first_and_double_up_to_half_a_minute() {
-        assert_eq!((outage(1, 0).wait(0.0), outage(1, 0).wait(0.5)), (Duration::ZERO, SOON / 2));
+        assert_eq!((wait(1, 0, 0.0), wait(1, 0, 0.5)), (Duration::ZERO, SOON / 2));
         let seconds = [(2, 0, 2), (9, 0, 2), (10, 1, 4), (11, 2, 8), (12, 3, 16), (13, 4, 30), (99, 90, 30)];
         for (failures, late, full) in seconds {
             let full = Duration::from_secs(full);
-            assert_eq!(outage(failures, late).wait(0.0), full / 2, "{failures} {late}");
-            assert_eq!(outage(failures, late).wait(1.0), full, "{failures} {late}");
+            assert_eq!(wait(failures, late, 0.0), full / 2, "{failures} {late}");
+            assert_eq!(wait(failures, late, 1.0), full, "{failures} {late}");
         }
-        assert_eq!(Outage { is_denied: true, ..outage(1, 0) }.wait(0.0), DENIED / 2);
+        let mut backoff = Backoff::default();
+        backoff.failed(Time::now(), ErrorKind::Denied);
+        assert!(backoff.wait(Time::now()).unwrap() >= DENIED / 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_over_after_a_minute_of_health() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.wait(), None);
+        assert_eq!(backoff.wait(Time::now()), None);
         for _ in 0..20 {
             backoff.failed(Time::now(), ErrorKind::Unavailable);
             tokio::time::advance(Duration::from_secs(2)).await;
         }
-        assert!(backoff.wait().unwrap() >= LONGEST / 2);
+        assert!(backoff.wait(Time::now()).unwrap() >= LONGEST / 2);
         backoff.succeeded(Time::now());
-        assert_eq!(backoff.wait(), None);
+        assert_eq!(backoff.wait(Time::now()), None);
         tokio::time::advance(HEALTHY - MILLI).await;
         backoff.failed(Time::now(), ErrorKind::Unavailable);
-        assert!(backoff.wait().unwrap() >= LONGEST / 2, "it comes and goes");
+        assert!(backoff.wait(Time::now()).unwrap() < SOON, "it is asked soon whether it is back");
+        tokio::time::advance(SHORT).await;
+        backoff.failed(Time::now(), ErrorKind::Unavailable);
+        assert!(backoff.wait(Time::now()).unwrap() >= LONGEST / 2, "it comes and goes");
 
         backoff.succeeded(Time::now());
         tokio::time::advance(HEALTHY).await;
         backoff.failed(Time::now(), ErrorKind::Unavailable);
-        assert!(backoff.wait().unwrap() < SOON, "another outage");
+        assert!(backoff.wait(Time::now()).unwrap() < SOON, "another outage");
     }
 
     /// A thousand processes that lose the store for a minute at once.
@@ -138,14 +155,14 @@ mod tests {
         let mut seconds = vec![0_usize; 200];
         for _ in 0..PROCESSES {
             let mut backoff = Backoff::default();
-            let mut elapsed = 0.0;
-            backoff.failed(start, ErrorKind::Unavailable);
+            let mut now = start;
             loop {
-                elapsed += backoff.wait().unwrap().as_secs_f64();
+                backoff.failed(now, ErrorKind::Unavailable);
+                now += backoff.wait(now).unwrap();
+                let elapsed = (now - start).as_secs_f64();
                 if elapsed >= OUTAGE {
                     break seconds[elapsed as usize] += 1;
                 }
-                backoff.failed(start + Duration::from_secs_f64(elapsed), ErrorKind::Unavailable);
             }
         }
         let most = seconds.iter().max().unwrap();

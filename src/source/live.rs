@@ -31,9 +31,9 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 ///    [`resync_every`](Feed::resync_every) ± 10 %, and in full after notices were lost.
 /// 2. What cannot be loaded, or is refused as a whole, changes nothing: the last good rules stay.
 /// 3. A flag that is refused keeps its last good definition; a kill inside it is taken.
-/// 4. A feed that does not answer within 10 s, or panics, counts as failed and is asked again: within 2 s, then
-///    at most 2 s apart for the first 10 s, then twice as far each time, up to 30 s and to its own rhythm; every
-///    wait is between 50 % and 100 % of that. Refused credentials are tried again every 5 minutes.
+/// 4. A feed that does not answer within 10 s, panics, or whose notices end, counts as failed and is asked again:
+///    within 2 s, then at most 2 s apart for the first 10 s, then twice as far each time, up to 30 s and to its own
+///    rhythm; every wait is between 50 % and 100 % of that. Refused credentials are tried again every 5 minutes.
 /// 5. An update that lacks more than half of the flags in force removes none of them, unless
 ///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count.
 /// 6. A store that comes back older, after it was restored from a copy, is reported. A flag that was seen
@@ -242,8 +242,11 @@ impl Keeper {
                 () = wait => {}
                 notice = next_notice(&mut self.notices) => {
                     if let Err(error) = notice {
-                        tracing::warn!(source = self.shared.name, "changes are no longer heard of: {}", error.chain());
+                        // All processes of a fleet lose a store at once, and must not ask for it at once.
                         self.notices = None;
+                        self.backoff.failed(Time::now(), error.kind());
+                        self.shared.unheard_from_now_on(&error);
+                        continue;
                     }
                 }
             }
@@ -309,7 +312,7 @@ impl Keeper {
     /// A feed that is cheap to ask, a file, is asked in its own rhythm also while it fails.
     fn next_wait(&self) -> Duration {
         let rhythm = self.feed.resync_every();
-        match self.backoff.wait() {
+        match self.backoff.wait(Time::now()) {
             Some(wait) if self.backoff.is_denied() => wait,
             Some(wait) => wait.min(rhythm),
             None => rhythm.mul_f64(0.9 + 0.2 * random_share()),
@@ -402,6 +405,15 @@ impl Shared {
             tracing::info!(source = self.name, "rules are current again");
         }
         *health = Health::default();
+    }
+
+    /// Notices have ended: what is in force may be old from now on.
+    fn unheard_from_now_on(&self, error: &Error) {
+        let message = error.chain();
+        tracing::warn!(source = self.name, "changes are no longer heard of: {message}");
+        let mut health = self.health();
+        health.last_error = Some(message);
+        health.stale_since.get_or_insert_with(now);
     }
 
     fn unheard(&self, error: &Error) {
