@@ -142,7 +142,7 @@ impl Document {
     }
 
     /// Says in every problem where the document came from.
-    #[cfg(feature = "file")]
+    #[cfg(any(feature = "file", feature = "http", feature = "postgres", feature = "redis", feature = "sqlite"))]
     pub(crate) fn name_source(&mut self, name: &str) {
         for problem in &mut self.problems {
             problem.source = Some(name.to_owned());
@@ -150,6 +150,22 @@ impl Document {
         for place in self.requires_at.values_mut() {
             place.source = Some(name.to_owned());
         }
+    }
+
+    /// Warns of flags that other programs, which read the same document, may take for on for everybody.
+    pub(crate) fn warn_of_defaults(&mut self) {
+        let unclear = self.flags.iter().filter_map(|(name, definition)| match definition {
+            Definition::Good(flag) if flag.is_enabled() && flag.is_restricted_by_default() => Some(name),
+            _ => None,
+        });
+        let warn = |name: &Arc<str>| {
+            let problem =
+                Problem::new("\"percentage\" beside a list or rules, since others read the same store", "none");
+            let help = "it counts as 0 here; some services that read such flags take them for on for everybody";
+            problem.of_flag(name).at_path("percentage").with_help(help)
+        };
+        let warnings: Vec<Problem> = unclear.map(warn).collect();
+        self.problems.extend(warnings);
     }
 
     /// What is in force when this update follows `in_force`.

@@ -229,8 +229,16 @@ impl Flag {
     }
 
     pub(crate) fn default_percentage(&self) -> Percentage {
-        let names_an_audience = self.allowed_users.is_some() || self.allowed_groups.is_some() || self.rules.is_some();
-        if names_an_audience { Percentage::ZERO } else { Percentage::HUNDRED }
+        if self.names_an_audience() { Percentage::ZERO } else { Percentage::HUNDRED }
+    }
+
+    fn names_an_audience(&self) -> bool {
+        self.allowed_users.is_some() || self.allowed_groups.is_some() || self.rules.is_some()
+    }
+
+    /// Whether the flag is restricted to an audience by nothing but our default, which others do not share.
+    pub(crate) fn is_restricted_by_default(&self) -> bool {
+        self.names_an_audience() && self.percentage.is_none() && self.schedule.is_none()
     }
 
     /// Users for whom the flag is on whatever the percentage.

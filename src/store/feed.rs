@@ -152,6 +152,14 @@ impl Loaded {
         self
     }
 
+    /// Of a store that other programs read too: warns of flags whose audience is named without a percentage, since
+    /// services that compute the same buckets do not agree on what that means.
+    #[must_use]
+    pub fn shared_with_others(mut self) -> Self {
+        self.document.warn_of_defaults();
+        self
+    }
+
     /// With the number that every edit raises.
     #[must_use]
     pub fn at_revision(mut self, revision: u64) -> Self {
