@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tempfile::NamedTempFile;
 
+use super::kills::{Kills, LocalKill};
 use super::seen::Seen;
 use crate::engine::{Definition, Document, Flag, Problem};
 use crate::store::{Error, ErrorKind};
@@ -27,6 +28,9 @@ pub(super) struct Saved {
     format: u32,
     pub(super) origin: String,
     pub(super) seen: Seen,
+    /// What was switched off in this process alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) kills: Vec<LocalKill>,
     /// The definitions, as stores keep them.
     flags: BTreeMap<String, Box<RawValue>>,
 }
@@ -34,13 +38,14 @@ pub(super) struct Saved {
 const FORMAT: u32 = 1;
 
 impl Saved {
-    pub(super) fn new(document: &Document, origin: &str, seen: Seen) -> Self {
+    pub(super) fn new(document: &Document, origin: &str, seen: Seen, kills: &Kills) -> Self {
         let text = |flag: &Flag| RawValue::from_string(flag.to_stored()).ok();
-        let flags = document.flags.iter().filter_map(|(name, definition)| match definition {
-            Definition::Good(flag) => Some((name.as_ref().to_owned(), text(flag)?)),
-            Definition::Refused { .. } => None,
-        });
-        Self { format: FORMAT, origin: origin.to_owned(), seen, flags: flags.collect() }
+        let flags =
+            document.flags.iter().filter_map(|(name, definition)| match kills.instead(name).unwrap_or(definition) {
+                Definition::Good(flag) => Some((name.as_ref().to_owned(), text(flag)?)),
+                Definition::Refused { .. } => None,
+            });
+        Self { format: FORMAT, origin: origin.to_owned(), seen, kills: kills.list(), flags: flags.collect() }
     }
 
     pub(super) fn document(&self) -> Result<Document, Problem> {

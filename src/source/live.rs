@@ -11,11 +11,12 @@ use super::backoff::Backoff;
 use super::backup::{Backup, Saved};
 use super::board::{Board, Listener, log_problems, now};
 use super::changes::{Changes, Teller};
+use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
 use super::seen::Seen;
 use super::traits::{Evaluation, Freshness, Source, Status};
-use crate::engine::{Context, Document, Instant, Problem, SourceId};
-use crate::store::{Error, ErrorKind, Feed, Loaded, Notices, random_share};
+use crate::engine::{Context, Definition, Document, FlagName, Instant, Problem, SourceId};
+use crate::store::{Author, Error, ErrorKind, Feed, Loaded, Notices, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ struct Shared {
     board: Board,
     health: Mutex<Health>,
     seen: Mutex<Seen>,
+    /// Locked after the board, where both are.
+    kills: Mutex<Kills>,
     changes: Teller,
     #[cfg(feature = "file")]
     backup: Option<Backup>,
@@ -99,6 +102,72 @@ impl Live {
     #[must_use]
     pub fn subscribe(&self) -> Changes {
         self.shared.changes.subscribe()
+    }
+
+    /// Switches a flag off for everybody whom this process serves, at once and without the store: for the moment
+    /// in which that cannot be written. Other processes go by the store.
+    ///
+    /// It holds until the store itself says that the flag is off, or until [`forget_kill`](Self::forget_kill); the
+    /// status says so, and the backup file keeps it over a restart. Whoever edits the flag in the store meanwhile
+    /// does not undo it.
+    ///
+    /// ```
+    /// use tower_flags::source::{Live, Source};
+    /// use tower_flags::store::{Author, Change, MemoryStore, StoreExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = MemoryStore::new();
+    /// store.change("new_checkout", Change::put_text("true"), &Author::new("alice")).await?;
+    /// let source = Live::connect(store.clone()).await?;
+    ///
+    /// let kill = source.kill_here("new_checkout", &Author::new("bob").because("INC-17")).await?;
+    /// assert_eq!((kill.version, source.local_kills().len(), source.status().problems.len()), (Some(1), 1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// There is no such flag in force.
+    pub async fn kill_here(&self, flag: impl FlagName, by: &Author) -> Result<LocalKill, Problem> {
+        let flag = flag.name();
+        let kill = LocalKill {
+            flag: flag.to_owned(),
+            version: self.shared.seen().versions().get(flag).copied(),
+            at: now(),
+            by: by.name().to_owned(),
+            reason: by.reason().map(str::to_owned),
+        };
+        let (shared, added) = (Arc::clone(&self.shared), kill.clone());
+        let is_there = blocking(move || {
+            shared.republish(|document, kills| {
+                let is_there = matches!(document.flags.get(&*added.flag), Some(Definition::Good(_)));
+                if is_there {
+                    kills.add(added, document);
+                }
+                is_there
+            })
+        });
+        if is_there.await {
+            tracing::warn!(source = self.shared.name, flag, by = kill.by, "switched off in this process alone");
+            Ok(kill)
+        } else {
+            Err(Problem::new("a flag that is in force", format!("no flag {flag:?}")).of_flag(flag))
+        }
+    }
+
+    /// What is switched off in this process alone, in ascending order of names.
+    #[must_use]
+    pub fn local_kills(&self) -> Vec<LocalKill> {
+        self.shared.kills().list()
+    }
+
+    /// Lets the store decide again on a flag that [`kill_here`](Self::kill_here) has switched off. `false` where it
+    /// has not.
+    pub async fn forget_kill(&self, flag: impl FlagName) -> bool {
+        let (shared, flag) = (Arc::clone(&self.shared), flag.name().to_owned());
+        blocking(move || shared.republish(|document, kills| kills.forget(&flag, document))).await
     }
 
     /// Settings before connecting.
@@ -180,6 +249,7 @@ impl LiveBuilder {
             board: Board::new(),
             health: Mutex::default(),
             seen: Mutex::default(),
+            kills: Mutex::default(),
             changes: Teller::default(),
             #[cfg(feature = "file")]
             backup: self.backup,
@@ -320,6 +390,16 @@ impl Keeper {
     }
 }
 
+/// Compiling, and writing the backup, take a while, and requests are served on this thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is ending, and this task with it.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
 async fn next_notice(notices: &mut Option<Box<dyn Notices>>) -> Result<(), Error> {
     match notices {
         Some(notices) => notices.next().await,
@@ -341,6 +421,7 @@ impl Shared {
             Ok(Ok(saved)) => {
                 if let Some(saved) = &saved {
                     *shared.seen() = saved.seen.clone();
+                    *shared.kills() = Kills::of(saved.kills.clone());
                 }
                 saved
             }
@@ -356,7 +437,8 @@ impl Shared {
     #[cfg(feature = "file")]
     fn start_from(&self, saved: &Saved) {
         match saved.document() {
-            Ok(document) => {
+            Ok(mut document) => {
+                self.kills().hold_off(&mut document, saved.seen.versions());
                 self.board.publish(|_| Some((document, saved.origin.clone())));
                 tracing::warn!(
                     source = self.name,
@@ -372,7 +454,7 @@ impl Shared {
     #[cfg(feature = "file")]
     fn back_up(&self, document: &Document, origin: &str) {
         let Some(backup) = &self.backup else { return };
-        let saved = Saved::new(document, origin, self.seen().clone());
+        let saved = Saved::new(document, origin, self.seen().clone(), &self.kills());
         if let Err(error) = backup.write(&saved) {
             tracing::warn!(source = self.name, "{}", error.chain());
         }
@@ -382,17 +464,44 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, mut loaded: Loaded) {
-        self.seen().take(&mut loaded);
-        let Loaded { document, origin, removed, versions, .. } = loaded;
-        let before = self.board.document();
-        self.board.publish(|in_force| Some((document.after_removing(in_force, self.allow_shrink, &removed), origin)));
-        let set = self.board.set();
-        // As a part of `Layered` it may require flags of other parts, which is judged there.
-        let document = self.board.document();
-        self.changes.tell(&before, &document, &versions, set.version());
+    fn kills(&self) -> MutexGuard<'_, Kills> {
+        self.kills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts other kills in force, over the rules that are.
+    fn republish(&self, change: impl FnOnce(&mut Document, &mut Kills) -> bool) -> bool {
+        let (before, mut is_changed) = (self.board.document(), false);
+        self.board.publish(|in_force| {
+            let mut document = in_force.clone();
+            is_changed = change(&mut document, &mut self.kills());
+            is_changed.then(|| (document, self.board.set().origin().to_owned()))
+        });
+        if is_changed {
+            self.published(&before);
+        }
+        is_changed
+    }
+
+    /// Tells whom it concerns of the rules that are now in force.
+    fn published(&self, before: &Document) -> Arc<Document> {
+        let (set, document) = (self.board.set(), self.board.document());
+        self.changes.tell(before, &document, self.seen().versions(), set.version());
         #[cfg(feature = "file")]
         self.back_up(&document, set.origin());
+        document
+    }
+
+    fn publish(&self, mut loaded: Loaded) {
+        let before = self.board.document();
+        self.board.publish(|in_force| {
+            self.kills().take(&mut loaded.document, &loaded.versions);
+            self.seen().take(&mut loaded);
+            let Loaded { document, origin, removed, .. } = loaded;
+            Some((document.after_removing(in_force, self.allow_shrink, &removed), origin))
+        });
+        let document = self.published(&before);
+        let set = self.board.set();
+        // As a part of `Layered` it may require flags of other parts, which is judged there.
         let is_part = self.board.has_listeners();
         if !log_problems(&self.name, if is_part { &document.problems } else { set.problems() }) {
             tracing::info!(source = self.name, version = set.version(), flags = set.len(), "rules loaded");

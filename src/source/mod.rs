@@ -39,6 +39,7 @@ mod changes;
 mod env;
 #[cfg(feature = "file")]
 mod file;
+mod kills;
 mod layered;
 mod live;
 mod memory;
@@ -50,6 +51,7 @@ pub use env::Env;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::File;
+pub use kills::LocalKill;
 pub use layered::{Definitions, Layered};
 pub use live::{Live, LiveBuilder};
 pub use memory::Memory;

@@ -52,6 +52,11 @@ impl Seen {
         self.killed = loaded.document.flags.iter().filter_map(is_killed).chain(self.held.keys().cloned()).collect();
     }
 
+    /// The versions that the store said last.
+    pub(super) fn versions(&self) -> &BTreeMap<Arc<str>, u64> {
+        &self.versions
+    }
+
     /// Whether the store has gone back behind what was seen of it.
     fn is_older(&self, loaded: &Loaded) -> bool {
         let has_older_flag =

@@ -38,6 +38,18 @@ impl Author {
         self.reason = Some(reason.into());
         self
     }
+
+    /// By what name they are known.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Why, if they said so.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
 }
 
 /// What is to become of one flag.

@@ -1,0 +1,113 @@
+//! Flags that are switched off in this process alone, since the store cannot be written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Definition, Document, Instant, Problem, kept};
+
+/// A flag that somebody has switched off in this process, and not in the store:
+/// [`Live::kill_here`](crate::source::Live::kill_here).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LocalKill {
+    /// The flag's name.
+    pub flag: String,
+    /// The flag's version at that time, where the store counts them: with another one somebody has edited it since.
+    pub version: Option<u64>,
+    /// When.
+    pub at: Instant,
+    /// Who.
+    pub by: String,
+    /// Why, if they said so.
+    pub reason: Option<String>,
+}
+
+impl LocalKill {
+    /// What the status says of it.
+    fn problem(&self, version: Option<u64>) -> Problem {
+        let Self { flag, by, at, .. } = self;
+        let found = format!("a kill by {by} at {at} in this process alone");
+        let problem = Problem::new("a kill that is in the store", found).of_flag(flag);
+        match (self.version, version) {
+            (Some(then), Some(now)) if then != now => problem.with_help(format!(
+                "the flag was edited since, from version {then} to {now}: switch it off in the store, or forget the kill"
+            )),
+            _ => problem.with_help("it stays off here; other processes go by the store"),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Kills(BTreeMap<Arc<str>, Held>);
+
+#[derive(Debug)]
+struct Held {
+    kill: LocalKill,
+    /// What would be in force without it, and the problem that stands for it.
+    instead: Option<(Definition, Problem)>,
+}
+
+impl Kills {
+    pub(super) fn list(&self) -> Vec<LocalKill> {
+        self.0.values().map(|held| held.kill.clone()).collect()
+    }
+
+    #[cfg(feature = "file")]
+    pub(super) fn of(kills: Vec<LocalKill>) -> Self {
+        Self(kills.into_iter().map(|kill| (Arc::from(&*kill.flag), Held { kill, instead: None })).collect())
+    }
+
+    /// What the store says of the flag.
+    #[cfg(feature = "file")]
+    pub(super) fn instead(&self, flag: &str) -> Option<&Definition> {
+        Some(&self.0.get(flag)?.instead.as_ref()?.0)
+    }
+
+    /// Adds one, and switches the flag off.
+    pub(super) fn add(&mut self, kill: LocalKill, document: &mut Document) {
+        let version = kill.version;
+        let name: Arc<str> = Arc::from(&*kill.flag);
+        self.forget(&name, document);
+        let mut held = Held { kill, instead: None };
+        held.hold_off(&name, document, version);
+        self.0.insert(name, held);
+    }
+
+    /// Forgets one, and puts back what the store says. `false` where there is none.
+    pub(super) fn forget(&mut self, flag: &str, document: &mut Document) -> bool {
+        let Some((name, held)) = self.0.remove_entry(flag) else { return false };
+        if let Some((definition, problem)) = held.instead {
+            document.flags.insert(name, definition);
+            document.problems.retain(|other| *other != problem);
+        }
+        true
+    }
+
+    /// Holds off what has just been loaded. What the store itself says to be off needs no other kill.
+    pub(super) fn take(&mut self, document: &mut Document, versions: &BTreeMap<Arc<str>, u64>) {
+        self.0.retain(|name, _| !document.flags.get(name).is_some_and(Definition::is_killed));
+        self.hold_off(document, versions);
+    }
+
+    /// Holds all of them off in a document.
+    pub(super) fn hold_off(&mut self, document: &mut Document, versions: &BTreeMap<Arc<str>, u64>) {
+        for (name, held) in &mut self.0 {
+            held.hold_off(name, document, versions.get(name).copied());
+        }
+    }
+}
+
+impl Held {
+    fn hold_off(&mut self, name: &Arc<str>, document: &mut Document, version: Option<u64>) {
+        let Some(definition) = document.flags.get_mut(name) else { return };
+        // One that is refused keeps its definition in force, which is switched off.
+        let Definition::Good(flag) = &*definition else { return };
+        let off = Definition::Good(kept(flag, true, false));
+        let problem = self.kill.problem(version);
+        self.instead = Some((std::mem::replace(definition, off), problem.clone()));
+        document.problems.push(problem);
+    }
+}
