@@ -1,6 +1,7 @@
 //! A store that goes away and comes back, on a clock that stands still but for the waits.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,11 +17,13 @@ struct Server {
     /// Whether it is up, and its content.
     state: watch::Sender<(bool, u32)>,
     loads: Arc<Mutex<Vec<Instant>>>,
+    /// Whether nobody can listen for changes.
+    is_deaf: Arc<AtomicBool>,
 }
 
 impl Server {
     fn new() -> Self {
-        Self { state: watch::Sender::new((true, 0)), loads: Arc::default() }
+        Self { state: watch::Sender::new((true, 0)), loads: Arc::default(), is_deaf: Arc::default() }
     }
 
     fn is_up(&self, is_up: bool) {
@@ -65,6 +68,9 @@ impl Feed for Server {
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
         let (is_up, content) = *self.state.borrow();
         let connection = Connection { state: self.state.subscribe(), content };
+        if self.is_deaf.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "nobody can listen")) });
+        }
         let refused = || Error::new(ErrorKind::Unavailable, "nobody listens");
         Box::pin(async move { is_up.then(|| Box::new(connection) as Box<dyn Notices>).ok_or_else(refused) })
     }
@@ -163,4 +169,21 @@ async fn a_source_whose_notices_end_says_at_once_that_it_may_be_old() {
     }
     assert!(waited <= Duration::from_millis(2010), "{waited:?} after it is back");
     assert_eq!(source.status().last_error, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_could_load_and_not_listen_tries_to_listen_again_soon() {
+    let server = Server::new();
+    server.is_deaf.store(true, Ordering::Relaxed);
+    let source = Live::connect(server.clone()).await.unwrap();
+    assert!(is_fresh(&source));
+    assert_eq!(source.status().last_error.as_deref(), Some("nobody can listen"));
+    server.is_deaf.store(false, Ordering::Relaxed);
+    sleep(Duration::from_millis(2010)).await;
+    assert_eq!(source.status().last_error, None);
+    // And hears what comes, without the wait for a resync.
+    let before = source.status().origin;
+    server.state.send_replace((true, 7));
+    sleep(Duration::from_millis(100)).await;
+    assert_ne!(source.status().origin, before);
 }

@@ -274,7 +274,10 @@ struct Keeper {
     feed: Arc<dyn Feed>,
     shared: Arc<Shared>,
     notices: Option<Box<dyn Notices>>,
+    /// Of loading.
     backoff: Backoff,
+    /// Of listening, where loading goes well.
+    listening: Backoff,
 }
 
 /// Runs a keeper until the source is dropped. A feed that panics costs one round, not all to come.
@@ -302,7 +305,7 @@ async fn supervise(keeper: Keeper, mut stopped: oneshot::Receiver<()>) {
 
 impl Keeper {
     fn new(feed: Arc<dyn Feed>, shared: Arc<Shared>) -> Self {
-        Self { feed, shared, notices: None, backoff: Backoff::default() }
+        Self { feed, shared, notices: None, backoff: Backoff::default(), listening: Backoff::default() }
     }
 
     async fn run(mut self) {
@@ -362,17 +365,22 @@ impl Keeper {
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        match &outcome {
-            Ok(()) => {
-                self.backoff.succeeded(Time::now());
-                match unheard {
-                    // Rules that are loaded from time to time are current enough, but somebody should know.
-                    Some(error) => self.shared.unheard(&error),
-                    None => self.shared.succeeded(),
-                }
+        let now = Time::now();
+        match (&outcome, unheard) {
+            (Ok(()), None) => {
+                self.backoff.succeeded(now);
+                self.listening.succeeded(now);
+                self.shared.succeeded();
             }
-            Err(error) => {
-                self.backoff.failed(Time::now(), error.kind());
+            // Rules that are loaded from time to time are current enough, but somebody should know.
+            (Ok(()), Some(error)) => {
+                self.backoff.succeeded(now);
+                self.listening.failed(now, error.kind());
+                self.shared.unheard(&error);
+            }
+            (Err(error), _) => {
+                self.backoff.failed(now, error.kind());
+                self.listening = Backoff::default();
                 self.shared.failed(error);
             }
         }
@@ -381,11 +389,14 @@ impl Keeper {
 
     /// A feed that is cheap to ask, a file, is asked in its own rhythm also while it fails.
     fn next_wait(&self) -> Duration {
-        let rhythm = self.feed.resync_every();
-        match self.backoff.wait(Time::now()) {
+        let (rhythm, now) = (self.feed.resync_every(), Time::now());
+        match self.backoff.wait(now) {
             Some(wait) if self.backoff.is_denied() => wait,
             Some(wait) => wait.min(rhythm),
-            None => rhythm.mul_f64(0.9 + 0.2 * random_share()),
+            None => {
+                let resync = rhythm.mul_f64(0.9 + 0.2 * random_share());
+                self.listening.wait(now).map_or(resync, |wait| wait.min(resync))
+            }
         }
     }
 }
