@@ -44,7 +44,7 @@
 //! | `http` | rules from any URL that serves them as JSON | `reqwest`, `rustls` | no | 1.89 |
 //! | `overrides` | testers' overrides and decisions between services, both signed | `base64`, `hmac` | yes | 1.89 |
 //! | `postgres` | rules in PostgreSQL | `sqlx` | no | 1.94 |
-//! | `redis` | rules in Redis | `redis`, `rustls` | no | 1.89 |
+//! | `redis` | rules in Redis | `redis`, `rustls`, `rustls-native-certs`, `tokio-rustls` | no | 1.89 |
 //! | `sqlite` | rules in an SQLite file | `sqlx` | no | 1.94 |
 //! | `testing` | fixed flags, and runs over every combination of them, for tests |  | no | 1.89 |
 //! | `visitors` | ids in a cookie for anonymous visitors | `getrandom` | no | 1.89 |

@@ -41,7 +41,7 @@ const NOT_IN_ENGINE: [&str; 18] = [
 ];
 
 /// Libraries that stay in the file that wraps them.
-const AT_HOME: [(&str, &[&str]); 10] = [
+const AT_HOME: [(&str, &[&str]); 14] = [
     ("notify", &["store/file.rs"]),
     ("toml", &["engine/text/toml.rs"]),
     ("jiff", &["engine/instant.rs"]),
@@ -52,6 +52,20 @@ const AT_HOME: [(&str, &[&str]); 10] = [
     ("hmac", &["request/signed/key.rs"]),
     ("sha2", &["request/signed/key.rs", "store/history.rs"]),
     ("getrandom", &["request/visitors.rs"]),
+    (
+        "redis",
+        &[
+            "store/redis/connection.rs",
+            "store/redis/held.rs",
+            "store/redis/load.rs",
+            "store/redis/notices.rs",
+            "store/redis/server.rs",
+            "store/redis/store.rs",
+        ],
+    ),
+    ("rustls", &["store/redis/server.rs"]),
+    ("rustls_native_certs", &["store/redis/server.rs"]),
+    ("tokio_rustls", &["store/redis/server.rs"]),
 ];
 
 fn root() -> &'static Path {

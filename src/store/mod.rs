@@ -46,6 +46,9 @@ mod file;
 mod history;
 mod memory;
 mod random;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis;
 mod traits;
 
 pub use change::{Author, Change, ChangeError, Changed, StoreExt};
@@ -56,6 +59,9 @@ pub use feed::{BoxFuture, Feed, Loaded, Notices};
 pub use file::FileFeed;
 pub use history::{BrokenBy, BrokenLink, Head, HistoryEntry, verify};
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use redis::RedisStore;
 pub use traits::{Capabilities, Commit, HistoryPage, Store, Stored};
 
 pub(crate) use random::random_share;

@@ -59,9 +59,7 @@ impl Process {
         let _ = Command::new("kill").arg("-KILL").args(&family).stderr(Stdio::null()).status();
         self.child.wait().unwrap();
         // Children of a killed server are nobody's; a new one starts when they are gone.
-        until("the processes of a killed server end", || {
-            family[1..].iter().all(|process| has_ended(process))
-        });
+        until("the processes of a killed server end", || family[1..].iter().all(|process| has_ended(process)));
         if let Some(note) = self.note.take() {
             let _ = std::fs::remove_file(note);
         }
@@ -158,18 +156,26 @@ impl Redis {
     /// One command as somebody types it into `redis-cli`, with the first line of the answer; panics where that is
     /// an error.
     pub(crate) fn command(&self, words: &[&[u8]]) -> String {
-        let mut stream = TcpStream::connect(self.address()).unwrap();
-        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            bytes.extend(format!("${}\r\n", word.len()).bytes());
-            bytes.extend_from_slice(word);
-            bytes.extend_from_slice(b"\r\n");
+        self.command_in("0", words)
+    }
+
+    /// The same in a database of this number.
+    pub(crate) fn command_in(&self, database: &str, words: &[&[u8]]) -> String {
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
+        let mut answer = String::new();
+        for words in [&[b"SELECT", database.as_bytes()], words] {
+            let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+            for word in words {
+                bytes.extend(format!("${}\r\n", word.len()).bytes());
+                bytes.extend_from_slice(word);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            stream.get_mut().write_all(&bytes).unwrap();
+            answer.clear();
+            stream.read_line(&mut answer).unwrap();
+            assert!(!answer.starts_with('-'), "{answer}");
         }
-        stream.write_all(&bytes).unwrap();
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).unwrap();
-        assert!(!line.starts_with('-'), "{line}");
-        line.trim_end().to_owned()
+        answer.trim_end().to_owned()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::engine::problem::{Problem, Severity, quoted, shortened};
 use crate::engine::text::{self, Node, View};
 
 /// Most bytes one flag takes in a document.
-pub(super) const MAX_FLAG: usize = 1024 * 1024;
+pub(crate) const MAX_FLAG: usize = 1024 * 1024;
 
 /// Most problems named about the keys of one flag; a text that is not a flag at all has thousands.
 const MAX_KEY_ERRORS: usize = 16;

@@ -1,0 +1,362 @@
+//! The store: settings, and what a [`Store`] does.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use redis::{Cmd, Script, ServerErrorKind, Value, cmd};
+
+use super::connection::{ANSWER, Idle, Leased, bytes_of, text_of};
+use super::held::{Held, Pair, SwitchTo, a};
+use super::keys::{Keys, Prefixes, entry_of, head_of, head_text, version_of, version_text};
+use super::load::Content;
+use super::notices::Tracking;
+use super::server::Server;
+use crate::engine::{MAX_FLAG, Problem, is_name};
+use crate::store::error::{Error, ErrorKind};
+use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
+use crate::store::history::HistoryEntry;
+use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored};
+
+/// How many entries of the history are read in one go.
+const ENTRIES: usize = 100;
+
+/// Flags in Redis: see the [module](super). Clones are one store.
+#[derive(Clone)]
+pub struct RedisStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    server: Arc<Server>,
+    keys: Keys,
+    idle: Idle,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`RedisStore`].
+#[must_use = "a builder does nothing until it builds"]
+pub struct RedisStoreBuilder {
+    url: String,
+    prefixes: Prefixes,
+    authorities: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL holds the password.
+        f.debug_struct("RedisStoreBuilder").field("prefixes", &self.prefixes).finish_non_exhaustive()
+    }
+}
+
+impl RedisStoreBuilder {
+    /// What the keys of definitions begin with; `ff:` unless set.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefixes.flags = prefix.into();
+        self
+    }
+
+    /// What the keys of plain switches begin with, whose values are `true` and `false`; `feature:` unless set.
+    pub fn switch_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefixes.switches = Some(prefix.into());
+        self
+    }
+
+    /// Reads no plain switches.
+    pub fn without_switches(mut self) -> Self {
+        self.prefixes.switches = None;
+        self
+    }
+
+    /// Certificates of the authorities, in PEM, from one of which the server's has to come; unless set, those that
+    /// this machine trusts.
+    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authorities = Some(pem.into());
+        self
+    }
+
+    /// The store. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// A URL that is none, prefixes that cover each other, or no certificates of authorities for TLS.
+    pub fn build(self) -> Result<RedisStore, Error> {
+        let server = Arc::new(Server::new(&self.url, self.authorities.as_deref())?);
+        let keys = Keys::new(self.prefixes)?;
+        let name = format!("redis {} {}", server.name, keys.prefix());
+        Ok(RedisStore { shared: Arc::new(Shared { name, server, keys, idle: Idle::default() }) })
+    }
+}
+
+impl RedisStore {
+    /// The flags at `ff:{name}`, and the plain switches at `feature:{name}`, of the server with this URL:
+    /// `redis://user:password@host:6379/0`, or `rediss://` for TLS. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// A URL that is none, or no certificates of authorities for TLS on this machine.
+    pub fn new(url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(url).build()
+    }
+
+    /// Settings before that.
+    pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
+        RedisStoreBuilder { url: url.into(), prefixes: Prefixes::default(), authorities: None }
+    }
+}
+
+impl Shared {
+    async fn connection(&self) -> Result<Leased<'_>, Error> {
+        self.idle.lease(&self.server).await
+    }
+
+    /// Both keys of a flag, and what the store knows of it.
+    async fn read(&self, connection: &mut Leased<'_>, name: &str) -> Result<(Pair, Stored), Error> {
+        let mut commands = vec![on("GET", &self.keys.head), on("HGET", &self.keys.versions)];
+        commands[1].arg(name);
+        let keys = [Some(self.keys.flag(name)), self.keys.switch(name)];
+        // Nothing else can be asked of what is no flag's name: the head, by those who want to know only that.
+        for key in keys.iter().flatten().filter(|_| is_name(name)) {
+            let mut range = on("GETRANGE", key);
+            range.arg(0).arg(MAX_FLAG);
+            commands.extend([on("TYPE", key), on("STRLEN", key), range]);
+        }
+        let answers = connection.ask_at_once(commands, ANSWER).await?;
+        let record = |at: usize, key: &str| match answers.get(at) {
+            None | Some(Value::Nil) => Ok(None),
+            Some(answer) => text_of(answer).map(Some).ok_or_else(|| unreadable(key)),
+        };
+        let head = head_of(record(0, &self.keys.head)?).ok_or_else(|| unreadable(&self.keys.head))?;
+        let version = version_of(record(1, &self.keys.versions)?).ok_or_else(|| unreadable(&self.keys.versions))?;
+        let mut held = answers[2..].chunks_exact(3).map(|answers| {
+            Held::of(&answers[0], &answers[1], &answers[2]).ok_or_else(|| connection.odd("TYPE, STRLEN and GETRANGE"))
+        });
+        let pair = Pair {
+            flag: held.next().transpose()?.unwrap_or_default(),
+            switch: held.next().transpose()?.unwrap_or_default(),
+        };
+        for (held, key) in [&pair.flag, &pair.switch].into_iter().zip(keys.iter().flatten()) {
+            if let Held::Other(kind) = held {
+                let problem = Problem::new("a string", a(kind)).of_flag(name).in_source(key);
+                let help = format!("an edit would destroy it: move it away, or DEL {key}");
+                return Err(Error::refused(problem.with_help(help)));
+            }
+        }
+        let stored =
+            Stored { definition: pair.definition(name), version: version.0, content: version.1.to_owned(), head };
+        Ok((pair, stored))
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<bool, Error> {
+        let mut connection = self.connection().await?;
+        // What is there now, byte for byte: the text that is expected may be made of two.
+        let (pair, stored) = self.read(&mut connection, &commit.flag).await?;
+        if stored != commit.expected {
+            connection.done();
+            return Ok(false);
+        }
+        let is_made = self.write(&mut connection, commit, &pair).await?;
+        connection.done();
+        Ok(is_made)
+    }
+
+    async fn write(&self, connection: &mut Leased<'_>, commit: &Commit, pair: &Pair) -> Result<bool, Error> {
+        let (keys, Commit { flag, expected, definition, version, content, entries, head, .. }) = (&self.keys, commit);
+        // Without plain switches there is no such key, and the one that is named in its place is only read.
+        let switch_key = keys.switch(flag);
+        let write = |run: &str, script: &str| {
+            let mut run = cmd(run);
+            run.arg(script).arg(6).arg(keys.flag(flag)).arg(switch_key.as_deref().unwrap_or(&keys.changes));
+            run.arg(&keys.versions).arg(&keys.head).arg(&keys.history).arg(&keys.entries).arg(flag);
+            for held in [&pair.flag, &pair.switch] {
+                match held {
+                    Held::Text { length, bytes } => run.arg(*length).arg(bytes),
+                    _ => run.arg(-1).arg(""),
+                };
+            }
+            run.arg(version_text(expected.version, &expected.content)).arg(head_text(&expected.head));
+            run.arg(version_text(*version, content)).arg(head_text(head));
+            match definition {
+                Some(text) => run.arg("set").arg(text),
+                None => run.arg("del").arg(""),
+            };
+            match pair.switch_beside(flag, definition.as_deref()) {
+                SwitchTo::Becomes(text) => run.arg("set").arg(text),
+                SwitchTo::Goes => run.arg("del").arg(""),
+                SwitchTo::Stays => run.arg("keep").arg(""),
+            };
+            run.arg(&keys.changes).arg(format!("{flag} {version}"));
+            for entry in entries {
+                run.arg(entry.number).arg(serde_json::to_string(entry).expect("texts and numbers are JSON"));
+            }
+            run
+        };
+        let script = script();
+        let mut by_digest = redis::Pipeline::with_capacity(1);
+        by_digest.add_command(write("EVALSHA", script.get_hash()));
+        let mut answer = connection.ask(&by_digest, ANSWER).await?.pop().unwrap_or_default();
+        // The server forgets scripts when it restarts, or is told to.
+        if matches!(&answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript)) {
+            answer = connection.ask_one(write("EVAL", SCRIPT), ANSWER).await?;
+        }
+        match connection.checked(answer)? {
+            Value::Int(1) => Ok(true),
+            Value::Int(0) => Ok(false),
+            _ => Err(connection.odd("the script of an edit")),
+        }
+    }
+
+    /// At most `limit` entries before this number, newest first.
+    async fn entries(
+        &self,
+        connection: &mut Leased<'_>,
+        flag: Option<&str>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, Error> {
+        let found = match flag {
+            None => {
+                let mut range = on("XREVRANGE", &self.keys.history);
+                range.arg(before.map_or("+".to_owned(), |before| format!("({before}-0"))).arg("-");
+                range.arg("COUNT").arg(limit);
+                vec![connection.ask_one(range, ANSWER).await?]
+            }
+            Some(flag) => {
+                let mut range = on("ZREVRANGEBYLEX", &self.keys.entries);
+                let end = before.map_or(format!("({flag}!"), |before| format!("({}", entry_of(flag, before)));
+                range.arg(end).arg(format!("[{flag} ")).arg("LIMIT").arg(0).arg(limit);
+                let numbers = connection.ask_one(range, ANSWER).await?;
+                let Value::Array(numbers) = numbers else { return Err(connection.odd("ZREVRANGEBYLEX")) };
+                let mut ranges = redis::Pipeline::with_capacity(numbers.len());
+                for number in &numbers {
+                    let number = text_of(number).and_then(|member| member.rsplit(' ').next()?.parse::<u64>().ok());
+                    let number = number.ok_or_else(|| unreadable(&self.keys.entries))?;
+                    ranges.add_command(on("XRANGE", &self.keys.history)).arg(number).arg(number);
+                }
+                if numbers.is_empty() { Vec::new() } else { connection.ask(&ranges, ANSWER).await? }
+            }
+        };
+        let mut entries = Vec::new();
+        for answer in found {
+            let Value::Array(found) = connection.checked(answer)? else { return Err(connection.odd("XRANGE")) };
+            for entry in &found {
+                entries.push(self.entry(entry)?);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// One entry of the stream: its id, and its fields with their values.
+    fn entry(&self, entry: &Value) -> Result<HistoryEntry, Error> {
+        let fields = match entry {
+            Value::Array(entry) => entry.get(1),
+            _ => None,
+        };
+        let text = match fields {
+            Some(Value::Array(fields)) => fields.get(1).and_then(bytes_of),
+            Some(Value::Map(fields)) => fields.first().and_then(|(_, text)| bytes_of(text)),
+            _ => None,
+        };
+        let text = text.ok_or_else(|| unreadable(&self.keys.history))?;
+        serde_json::from_slice(text).map_err(|cause| unreadable(&self.keys.history).caused_by(cause))
+    }
+
+    async fn history(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Error> {
+        let mut connection = self.connection().await?;
+        let (mut entries, mut before): (Vec<HistoryEntry>, _) = (Vec::new(), page.before);
+        while entries.len() < page.limit {
+            let limit = ENTRIES.min(page.limit - entries.len());
+            let found = self.entries(&mut connection, page.flag.as_deref(), before, limit).await?;
+            let is_last = found.len() < limit;
+            before = found.last().map(|entry| entry.number);
+            entries.extend(found);
+            if is_last {
+                break;
+            }
+        }
+        connection.done();
+        Ok(entries)
+    }
+}
+
+const SCRIPT: &str = include_str!("script.lua");
+
+/// The script with its digest, which is computed once.
+fn script() -> &'static Script {
+    static ONCE: OnceLock<Script> = OnceLock::new();
+    ONCE.get_or_init(|| Script::new(SCRIPT))
+}
+
+fn on(command: &str, key: &str) -> Cmd {
+    let mut command = cmd(command);
+    command.arg(key);
+    command
+}
+
+/// A record of ours that is not what we write.
+fn unreadable(key: &str) -> Error {
+    let problem = Problem::new("the records of the store", "something else").in_source(key);
+    Error::refused(problem.with_help("restore the key from a copy"))
+}
+
+impl Feed for RedisStore {
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async move {
+            let mut connection = self.shared.connection().await?;
+            let content = Content::read(&mut connection, &self.shared.keys).await?;
+            connection.done();
+            let (shared, known) = (Arc::clone(&self.shared), known.map(str::to_owned));
+            // A large document takes a while, and other requests are served on this thread.
+            let loaded = tokio::task::spawn_blocking(move || {
+                let origin = content.origin();
+                if known.as_ref() == Some(&origin) {
+                    return Ok(None);
+                }
+                content.loaded(origin, &shared.keys).map(Some)
+            });
+            loaded.await.map_err(|cause| {
+                let message = format!("{}: reading was given up", self.shared.name);
+                Error::new(ErrorKind::Unavailable, message).caused_by(cause)
+            })?
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        Box::pin(async {
+            let tracking = Tracking::start(&self.shared.server, &self.shared.keys).await?;
+            Ok(Box::new(tracking) as Box<dyn Notices>)
+        })
+    }
+}
+
+impl Store for RedisStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { is_shared: true, is_durable: true, has_notices: true, has_foreign_writers: true }
+    }
+
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        Box::pin(async move {
+            let mut connection = self.shared.connection().await?;
+            let (_, stored) = self.shared.read(&mut connection, flag).await?;
+            connection.done();
+            Ok(stored)
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.shared.commit(commit))
+    }
+
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(self.shared.history(page))
+    }
+}
