@@ -18,7 +18,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -162,21 +162,33 @@ impl Redis {
     /// The same in a database of this number.
     pub(crate) fn command_in(&self, database: &str, words: &[&[u8]]) -> String {
         let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
-        let mut answer = String::new();
-        for words in [&[b"SELECT", database.as_bytes()], words] {
-            let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-            for word in words {
-                bytes.extend(format!("${}\r\n", word.len()).bytes());
-                bytes.extend_from_slice(word);
-                bytes.extend_from_slice(b"\r\n");
-            }
-            stream.get_mut().write_all(&bytes).unwrap();
-            answer.clear();
-            stream.read_line(&mut answer).unwrap();
-            assert!(!answer.starts_with('-'), "{answer}");
-        }
-        answer.trim_end().to_owned()
+        ask_redis(&mut stream, &[b"SELECT", database.as_bytes()]);
+        ask_redis(&mut stream, words)
     }
+
+    /// The text that a command answers with; `None` where there is none.
+    pub(crate) fn value(&self, words: &[&[u8]]) -> Option<String> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
+        let length = ask_redis(&mut stream, words).strip_prefix('$').unwrap().parse().ok()?;
+        let mut text = vec![0; length];
+        stream.read_exact(&mut text).unwrap();
+        Some(String::from_utf8(text).unwrap())
+    }
+}
+
+/// Sends a command, and reads the first line of the answer.
+fn ask_redis(stream: &mut BufReader<TcpStream>, words: &[&[u8]]) -> String {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend(format!("${}\r\n", word.len()).bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    stream.get_mut().write_all(&bytes).unwrap();
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert!(!line.starts_with('-'), "{line}");
+    line.trim_end().to_owned()
 }
 
 /// A PostgreSQL server of its own; everybody is let in as `postgres`.

@@ -87,16 +87,16 @@ impl Connection {
         }
         pipeline.cmd("EXEC");
         let mut answers = self.ask(&pipeline, within).await?;
-        match answers.pop() {
-            Some(Value::Array(values)) if values.len() == count => Ok(values),
-            // A command was refused before it was queued, for want of permission, say.
-            _ => {
-                for answer in answers {
-                    self.checked(answer)?;
-                }
-                Err(self.odd("a transaction"))
-            }
+        if let Some(Value::Array(values)) =
+            answers.pop_if(|last| matches!(last, Value::Array(values) if values.len() == count))
+        {
+            return Ok(values);
         }
+        // A command was refused before it was queued, for want of permission, say.
+        for answer in answers {
+            self.checked(answer)?;
+        }
+        Err(self.odd("a transaction"))
     }
 
     /// The answer to one command, which may not be an error.
