@@ -103,6 +103,23 @@ fn every_member_counts_against_the_limit() {
     assert!(refusal(&twice).ends_with("found 10001"));
 }
 
+#[test]
+fn of_two_texts_for_one_flag_neither_is_used_but_a_kill_among_them_is_taken() {
+    let texts = [("a", "true"), ("b", "false"), ("a", r#"{"percentage": 5}"#), ("b", "true")];
+    let document = Document::from_texts(texts.map(|(name, text)| (name, text.as_bytes()))).unwrap();
+    let said: Vec<String> = document.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "flag \"a\": expected each flag once, found \"a\" twice",
+            "flag \"b\": expected each flag once, found \"b\" twice"
+        ]
+    );
+    let in_force = document.after(&self::document(r#"{"flags": {"a": true, "b": true}}"#), false);
+    let is_on = |name| in_force.flag(name).unwrap().is_enabled();
+    assert_eq!((is_on("a"), is_on("b")), (true, false));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_as_a_whole_leaves_the_last_good_rules_in_force() {
     let store = Store(Arc::new(Mutex::new(r#"{"flags": {"f00000": {"percentage": 100}, "other": true}}"#.into())));

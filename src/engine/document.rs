@@ -65,7 +65,8 @@ impl Document {
     }
 
     /// Reads flags each of which has a text of its own, as stores keep them: its name, and bytes that should
-    /// be JSON, at most 1 MiB. Lines and columns of problems are those of its text.
+    /// be JSON, at most 1 MiB. Lines and columns of problems are those of its text. A name that comes twice is
+    /// refused: which of the two was meant nobody can say.
     ///
     /// ```
     /// use tower_flags::Document;

@@ -86,8 +86,22 @@ pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, &'a [u8])>
                 DocumentReading { flags, problems: vec![problem.of_flag(name)], requires_at: BTreeMap::new() }
             }
         };
-        reading.flags.extend(flags);
         reading.problems.extend(problems);
+        for (name, definition) in flags {
+            // As in one document: which of the two was meant nobody can say, but a kill among them is taken.
+            let definition = match reading.flags.get(&name) {
+                None => definition,
+                Some(first) => {
+                    let problem = Problem::new("each flag once", format!("{} twice", quoted(&name)));
+                    reading.problems.push(problem.of_flag(&name));
+                    Definition::Refused {
+                        is_killed: definition.is_killed() || first.is_killed(),
+                        is_hidden: definition.is_hidden() || first.is_hidden(),
+                    }
+                }
+            };
+            reading.flags.insert(name, definition);
+        }
         reading.requires_at.extend(requires_at);
     }
     reading.problems.sort_by_key(|problem| problem.severity == Severity::Warning);
