@@ -131,7 +131,7 @@ pub use set::{FlagSet, Forced, ForcedBy, SourceId};
 pub(crate) use document::kept;
 pub(crate) use name::assert_is_variant;
 pub(crate) use problem::quoted;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use read::MAX_FLAG;
 pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name};
 #[cfg(feature = "file")]

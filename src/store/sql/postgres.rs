@@ -1,0 +1,453 @@
+//! Rules in PostgreSQL.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, Row, ValueRef};
+
+use super::hearing::Hearing;
+use super::lease::{ANSWER, Connections, WHOLE, late};
+use super::listen::listen;
+use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
+use super::trouble::{Dialect, Trouble};
+use crate::engine::{MAX_FLAG, MAX_FLAGS};
+use crate::store::{
+    BoxFuture, Capabilities, Commit, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded, Notices, Store,
+    Stored,
+};
+
+/// Where the trigger of our table tells of changes.
+const CHANNEL: &str = "tower_flags";
+
+/// Limits of the transaction itself: the server ends it where we cannot any more, and an edit that was
+/// acknowledged is on its disk.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+     SET LOCAL lock_timeout = '1500ms'; \
+     SET LOCAL idle_in_transaction_session_timeout = '5s'; \
+     SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// A [`Store`] in PostgreSQL; clones are one store. See the [module](super).
+///
+/// ```no_run
+/// use tower_flags::FlagLayer;
+/// use tower_flags::source::Live;
+/// use tower_flags::store::{Author, Change, PostgresStore, StoreExt};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = PostgresStore::new("postgres://shop@db.example.com/shop?sslmode=verify-full")?;
+/// let layer = FlagLayer::new(Live::connect(store.clone()).await?);
+/// store.change("new_checkout", Change::kill(), &Author::new("alice").because("INC-17")).await?;
+/// # let _ = layer;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresStore {
+    server: Server,
+    makes_tables: bool,
+}
+
+impl PostgresStore {
+    /// What makes the tables: statements to run by hand, or by the application's own migrations. To run them again
+    /// changes nothing.
+    pub const MIGRATION: &str = include_str!("postgres.sql");
+
+    /// The store in the database of a URL, `postgres://user:password@host:port/database`. Nobody is connected to
+    /// yet. The variables `PGHOST`, `PGPASSWORD` and so on, and `~/.pgpass`, give what the URL leaves out.
+    ///
+    /// # Errors
+    ///
+    /// This is not such a URL.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        Server::new(url).map(Self::on)
+    }
+
+    /// The store in the database of the application's pool. Notices come through a connection beside the pool.
+    #[must_use]
+    pub fn from_pool(pool: PgPool) -> Self {
+        Self::on(Server::of(pool))
+    }
+
+    /// Makes no tables where they are missing, which then is an error: for roles that may not, and where
+    /// [`MIGRATION`](Self::MIGRATION) is run by somebody else.
+    #[must_use]
+    pub fn without_migration(mut self) -> Self {
+        self.makes_tables = false;
+        self
+    }
+
+    fn on(server: Server) -> Self {
+        Self { server, makes_tables: true }
+    }
+
+    /// Makes the tables where that is what is missing, so that trying again may help.
+    async fn mended(&self, trouble: Trouble) -> Result<(), Trouble> {
+        if !(self.makes_tables && trouble.is_missing_table::<Postgres>()) {
+            return Err(trouble);
+        }
+        let mut lease = self.server.connections.lease().await?;
+        late(WHOLE, sqlx::raw_sql(Self::MIGRATION).execute(lease.connection())).await.map_err(|failed| {
+            // Missing tables are the news where the role may not make them.
+            if failed.has_code(&["42501"]) { trouble } else { failed }
+        })?;
+        lease.give_back();
+        Ok(())
+    }
+
+    async fn rows(&self) -> Result<Rows, Trouble> {
+        match self.try_rows().await {
+            Err(trouble) => {
+                self.mended(trouble).await?;
+                self.try_rows().await
+            }
+            rows => rows,
+        }
+    }
+
+    /// One statement, so that all of it is of one moment.
+    async fn try_rows(&self) -> Result<Rows, Trouble> {
+        let statement = format!(
+            "SELECT NULL AS name, digest AS definition, NULL::bigint AS length, number AS version, false AS removed \
+             FROM tower_flags_head \
+             UNION ALL \
+             SELECT coalesce(f.name, v.name), CASE WHEN octet_length(f.definition) <= {MAX_FLAG} THEN f.definition END, \
+             octet_length(f.definition)::bigint, v.version, v.content = '' \
+             FROM (SELECT name, definition FROM tower_flags LIMIT {}) f \
+             FULL JOIN tower_flags_versions v ON v.name = f.name",
+            MAX_FLAGS + 1
+        );
+        let mut lease = self.server.connections.lease().await?;
+        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(lease.connection())).await?;
+        lease.give_back();
+        let mut rows = Rows { head: Some(Head::default()), ..Rows::default() };
+        rows.flags.reserve(found.len());
+        for row in &found {
+            let (text, version) = (bytes(row, 1)?, row.try_get::<Option<i64>, _>(3)?);
+            let Some(name) = bytes(row, 0)? else {
+                rows.head = Some(Head::new(from_column(version), text_of(text.unwrap_or_default())));
+                continue;
+            };
+            let is_removed = row.try_get::<Option<bool>, _>(4)?.unwrap_or_default();
+            let edited = version.map(|version| (from_column(Some(version)), is_removed));
+            rows.flags.push(FlagRow { name, text: Text::new(text, row.try_get(2)?), edited });
+        }
+        Ok(rows)
+    }
+
+    async fn stored(&self, flag: &str) -> Result<Stored, Trouble> {
+        // No text of the server has this character, so that no flag has it in its name.
+        let flag = if flag.contains('\0') { "" } else { flag };
+        let mut lease = self.server.connections.lease().await?;
+        let statement = "SELECT f.definition, v.version, v.content, h.number, h.digest FROM (SELECT 1) one \
+             LEFT JOIN tower_flags f ON f.name = $1 \
+             LEFT JOIN tower_flags_versions v ON v.name = $1 \
+             LEFT JOIN tower_flags_head h ON true";
+        let row = late(ANSWER, sqlx::query(statement).bind(flag).fetch_one(lease.connection())).await?;
+        lease.give_back();
+        let digest = bytes(&row, 4)?.map(text_of).unwrap_or_default();
+        Ok(Stored {
+            definition: bytes(&row, 0)?.map(text_of),
+            version: from_column(row.try_get(1)?),
+            content: bytes(&row, 2)?.map(text_of).unwrap_or_default(),
+            head: Head::new(from_column(row.try_get(3)?), digest),
+        })
+    }
+
+    async fn write(&self, commit: &Commit) -> Result<bool, Trouble> {
+        let mut lease = self.server.connections.lease().await?;
+        let connection = lease.connection();
+        late(ANSWER, sqlx::raw_sql(BEGIN).execute(&mut *connection)).await?;
+        let is_as_expected = match write_all(connection, commit).await {
+            // Another transaction was first, and the server has undone this one.
+            Err(trouble) if trouble.has_code(&["40001", "40P01"]) => false,
+            outcome => outcome?,
+        };
+        let end = if is_as_expected { "COMMIT" } else { "ROLLBACK" };
+        late(ANSWER, sqlx::raw_sql(end).execute(connection)).await?;
+        lease.give_back();
+        Ok(is_as_expected)
+    }
+
+    async fn entries(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Trouble> {
+        let mut lease = self.server.connections.lease().await?;
+        let (before, limit) = (page.before.map_or(i64::MAX, to_column), page.limit.min(1000) as i64);
+        let query = match &page.flag {
+            Some(flag) => sqlx::query(
+                "SELECT number, version, at, flag, actor, reason, before, after, previous FROM tower_flags_history \
+                 WHERE flag = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
+            )
+            .bind(flag),
+            None => sqlx::query(
+                "SELECT number, version, at, flag, actor, reason, before, after, previous FROM tower_flags_history \
+                 WHERE number < $1 ORDER BY number DESC LIMIT $2",
+            ),
+        };
+        let found = late(WHOLE, query.bind(before).bind(limit).fetch_all(lease.connection())).await?;
+        lease.give_back();
+        let entry = |row: &PgRow| {
+            let mut entry = EntryRow { numbers: [None; 3], texts: Default::default() };
+            for (at, number) in entry.numbers.iter_mut().enumerate() {
+                *number = row.try_get(at)?;
+            }
+            for (at, text) in entry.texts.iter_mut().enumerate() {
+                *text = bytes(row, at + 3)?;
+            }
+            Ok(entry.entry())
+        };
+        found.iter().map(entry).collect()
+    }
+
+    fn error<T>(&self, what: &str) -> impl FnOnce(Trouble) -> Result<T, Error> {
+        move |trouble| Err(trouble.into_error::<Postgres>(self.name(), what))
+    }
+}
+
+/// The head first: whoever edits waits there for whoever edits, and others never do, so that nobody waits in a
+/// circle. `false` where something is not as expected.
+async fn write_all(connection: &mut PgConnection, commit: &Commit) -> Result<bool, Trouble> {
+    let Commit { flag, expected, definition, version, content, entries, head } = commit;
+    macro_rules! changes_a_row {
+        ($statement:literal $(, $value:expr)*) => {
+            late(ANSWER, sqlx::query($statement)$(.bind($value))*.execute(&mut *connection)).await?.rows_affected() > 0
+        };
+    }
+    let number = to_column(head.number);
+    let is_written = if expected.head == Head::default() {
+        changes_a_row!(
+            "INSERT INTO tower_flags_head (number, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            number,
+            &head.digest
+        )
+    } else {
+        changes_a_row!(
+            "UPDATE tower_flags_head SET number = $1, digest = $2 WHERE number = $3 AND digest = $4",
+            number,
+            &head.digest,
+            to_column(expected.head.number),
+            &expected.head.digest
+        )
+    };
+    let is_written = is_written
+        && match (&expected.definition, definition) {
+            (None, Some(text)) => changes_a_row!(
+                "INSERT INTO tower_flags (name, definition) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                flag,
+                text
+            ),
+            (Some(before), Some(text)) => changes_a_row!(
+                "UPDATE tower_flags SET definition = $3 WHERE name = $1 AND definition = $2",
+                flag,
+                before,
+                text
+            ),
+            (Some(before), None) => {
+                changes_a_row!("DELETE FROM tower_flags WHERE name = $1 AND definition = $2", flag, before)
+            }
+            (None, None) => !changes_a_row!("SELECT FROM tower_flags WHERE name = $1", flag),
+        };
+    let is_written = is_written
+        && if (expected.version, &*expected.content) == (0, "") {
+            changes_a_row!(
+                "INSERT INTO tower_flags_versions (name, version, content) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                flag,
+                to_column(*version),
+                content
+            )
+        } else {
+            changes_a_row!(
+                "UPDATE tower_flags_versions SET version = $2, content = $3 \
+                 WHERE name = $1 AND version = $4 AND content = $5",
+                flag,
+                to_column(*version),
+                content,
+                to_column(expected.version),
+                &expected.content
+            )
+        };
+    if !is_written {
+        return Ok(false);
+    }
+    for entry in entries {
+        let is_written = changes_a_row!(
+            "INSERT INTO tower_flags_history (number, flag, version, at, actor, reason, before, after, previous) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            to_column(entry.number),
+            &entry.flag,
+            to_column(entry.version),
+            entry.at.unix_millis(),
+            &entry.actor,
+            &entry.reason,
+            &entry.before,
+            &entry.after,
+            &entry.previous
+        );
+        if !is_written {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Feed for PostgresStore {
+    fn name(&self) -> &str {
+        &self.server.name
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async move {
+            let rows = self.rows().await.or_else(self.error("flags cannot be read"))?;
+            rows::load(self.name(), rows, known).await
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        Box::pin(self.server.listen(CHANNEL))
+    }
+}
+
+impl Store for PostgresStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { is_shared: true, is_durable: true, has_notices: true, has_foreign_writers: true }
+    }
+
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        Box::pin(async move {
+            let stored = match self.stored(flag).await {
+                Err(trouble) => match self.mended(trouble).await {
+                    Ok(()) => self.stored(flag).await,
+                    Err(trouble) => Err(trouble),
+                },
+                stored => stored,
+            };
+            stored.or_else(self.error("a flag cannot be read"))
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { self.write(commit).await.or_else(self.error("an edit cannot be written")) })
+    }
+
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(async move {
+            let entries = match self.entries(page).await {
+                Err(trouble) => match self.mended(trouble).await {
+                    Ok(()) => self.entries(page).await,
+                    Err(trouble) => Err(trouble),
+                },
+                entries => entries,
+            };
+            entries.or_else(self.error("the history cannot be read"))
+        })
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, makes_tables } = self;
+        f.debug_struct("PostgresStore").field("name", &server.name).field("makes_tables", makes_tables).finish()
+    }
+}
+
+/// One database and how to reach it. Never shown: the options hold the password.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) name: Arc<str>,
+    pub(super) connections: Arc<Connections<Postgres>>,
+}
+
+impl Server {
+    pub(super) fn new(url: &str) -> Result<Self, Error> {
+        let wrong = |message: &str| Error::new(ErrorKind::Configuration, message);
+        // A path, or the URL of something else, would connect to wherever the defaults say.
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(wrong("expected a URL that starts with postgres:// for PostgreSQL, found another one"));
+        }
+        let options = PgConnectOptions::from_str(url).map_err(|error| {
+            wrong("expected a URL like postgres://user:password@host:port/database for PostgreSQL").caused_by(error)
+        })?;
+        let name = name_of(&options);
+        Ok(Self { name, connections: Arc::new(Connections::own(options.disable_statement_logging())) })
+    }
+
+    pub(super) fn of(pool: PgPool) -> Self {
+        let name = name_of(&pool.connect_options());
+        Self { name, connections: Arc::new(Connections::Pool(pool)) }
+    }
+
+    /// Hears of what is told on a channel.
+    pub(super) async fn listen(&self, channel: &str) -> Result<Box<dyn Notices>, Error> {
+        let hearing = async {
+            // Says at once whether the server is there, and is what loads next.
+            self.connections.lease().await?.give_back();
+            let options = self.connections.options().disable_statement_logging();
+            let listener = listen(options, channel).await?;
+            let name = Arc::clone(&self.name);
+            Ok(Hearing::start(move |teller| async move {
+                let trouble = listener.run(&teller).await;
+                trouble.into_error::<Postgres>(&name, "changes are no longer heard of")
+            }))
+        };
+        let hearing = hearing
+            .await
+            .map_err(|trouble: Trouble| trouble.into_error::<Postgres>(&self.name, "changes cannot be heard of"))?;
+        Ok(Box::new(hearing))
+    }
+}
+
+/// Says where it is, and never as whom.
+fn name_of(options: &PgConnectOptions) -> Arc<str> {
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    let schema = options.get_options().and_then(|options| options.split("search_path=").nth(1));
+    let schema = schema.and_then(|rest| rest.split_whitespace().next()).map(|schema| format!(" {schema}"));
+    let schema = schema.unwrap_or_default();
+    match options.get_socket() {
+        Some(socket) => format!("postgres {}/{database}{schema}", socket.display()).into(),
+        None => format!("postgres {}:{}/{database}{schema}", options.get_host(), options.get_port()).into(),
+    }
+}
+
+/// A column of text as it came: a database without an encoding may hold what is no UTF-8.
+pub(super) fn bytes(row: &PgRow, column: usize) -> Result<Option<Vec<u8>>, Trouble> {
+    let value = row.try_get_raw(column)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    value.as_bytes().map(|bytes| Some(bytes.to_vec())).map_err(|error| sqlx::Error::Decode(error).into())
+}
+
+impl Dialect for Postgres {
+    /// By <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+    fn kind(error: &dyn DatabaseError) -> ErrorKind {
+        let code = error.code().unwrap_or_default();
+        match &*code {
+            // It cannot be done to what is used now.
+            "42501" => ErrorKind::Denied,
+            _ if code.starts_with("28") => ErrorKind::Denied,
+            // No such database or schema; a statement that is wrong, or about what is not there; texts that
+            // no column can hold.
+            "3D000" | "3F000" => ErrorKind::Configuration,
+            _ if code.starts_with("42") || code.starts_with("22") => ErrorKind::Configuration,
+            _ => ErrorKind::Unavailable,
+        }
+    }
+
+    fn is_missing_table(error: &dyn DatabaseError) -> bool {
+        error.code().is_some_and(|code| code == "42P01")
+    }
+
+    fn help(error: &dyn DatabaseError) -> Option<&'static str> {
+        Some(match &*error.code()? {
+            "42P01" if error.message().contains("\"tower_flags") => {
+                "run PostgresStore::MIGRATION as a role that may make tables"
+            }
+            "42501" => "grant the role what it needs; tower_flags::store::sql has a list",
+            "3F000" => "make the schema that the search path of the URL names",
+            "25006" => "this is a replica; edits need the primary",
+            "55P03" => "somebody's open transaction holds the row",
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! What rows of either database come to.
+
+use std::borrow::Cow;
+
+use crate::engine::{Document, Instant, MAX_FLAG};
+use crate::store::history::digest_of;
+use crate::store::{Error, Head, HistoryEntry, Loaded};
+
+/// The rows of one load, from one moment.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) flags: Vec<FlagRow>,
+    /// `None` for somebody else's table.
+    pub(super) head: Option<Head>,
+}
+
+/// What is known of one name. Names and texts are bytes: what is no text costs that flag alone.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FlagRow {
+    pub(super) name: Vec<u8>,
+    pub(super) text: Option<Text>,
+    /// The version that the last edit left, where there was one, and whether it removed the flag.
+    pub(super) edited: Option<(u64, bool)>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Text {
+    Bytes(Vec<u8>),
+    /// Larger than any flag may be, by its length: it stays where it is.
+    TooLarge(usize),
+}
+
+impl Text {
+    /// A column that holds the text, but where its length is above [`MAX_FLAG`].
+    pub(super) fn new(bytes: Option<Vec<u8>>, length: Option<i64>) -> Option<Self> {
+        let length = usize::try_from(length?).unwrap_or_default();
+        Some(if length > MAX_FLAG { Self::TooLarge(length) } else { Self::Bytes(bytes.unwrap_or_default()) })
+    }
+
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Bytes(bytes) => Cow::Borrowed(bytes),
+            // Refused for its length alone, which is said; the pages of zeroes are never touched.
+            Self::TooLarge(length) => Cow::Owned(vec![0; *length]),
+        }
+    }
+}
+
+impl Rows {
+    /// What they come to, unless the caller knows it. Takes a while where there are many.
+    pub(super) fn load(mut self, known: Option<&str>) -> Result<Option<Loaded>, Error> {
+        // A database gives them in any order.
+        self.flags.sort_unstable();
+        let origin = self.origin();
+        if known == Some(&*origin) {
+            return Ok(None);
+        }
+        let names: Vec<Cow<'_, str>> = self.flags.iter().map(|row| String::from_utf8_lossy(&row.name)).collect();
+        let named = || names.iter().map(AsRef::as_ref).zip(&self.flags);
+        let texts: Vec<(&str, Cow<'_, [u8]>)> =
+            named().filter_map(|(name, row)| Some((name, row.text.as_ref()?.bytes()))).collect();
+        let document = Document::from_texts(texts.iter().map(|(name, text)| (*name, text.as_ref())));
+        let loaded = Loaded::new(document.map_err(Error::refused)?, origin);
+        let Some(head) = &self.head else { return Ok(Some(loaded)) };
+        let is_removed = |row: &FlagRow| row.text.is_none() && matches!(row.edited, Some((_, true)));
+        let loaded = loaded
+            .with_versions(named().filter_map(|(name, row)| Some((name, row.edited?.0))))
+            .with_removed(named().filter(|(_, row)| is_removed(row)).map(|(name, _)| name))
+            .at_revision(head.number);
+        Ok(Some(loaded))
+    }
+
+    /// A digest of all of it: whoever changed anything, also by putting an older copy in place, changes it.
+    fn origin(&self) -> String {
+        let mut all = Vec::new();
+        let mut part = |tag: u8, bytes: &[u8]| {
+            all.push(tag);
+            all.extend_from_slice(&bytes.len().to_le_bytes());
+            all.extend_from_slice(bytes);
+        };
+        if let Some(Head { number, digest }) = &self.head {
+            part(b'h', &number.to_le_bytes());
+            part(b'd', digest.as_bytes());
+        }
+        for FlagRow { name, text, edited } in &self.flags {
+            part(b'n', name);
+            match text {
+                Some(Text::Bytes(bytes)) => part(b't', bytes),
+                Some(Text::TooLarge(length)) => part(b'l', &length.to_le_bytes()),
+                None => {}
+            }
+            if let Some((version, is_removed)) = edited {
+                part(if *is_removed { b'r' } else { b'v' }, &version.to_le_bytes());
+            }
+        }
+        digest_of(&all)
+    }
+}
+
+/// Parses rows where nobody waits for the thread.
+pub(super) async fn load(store: &str, rows: Rows, known: Option<&str>) -> Result<Option<Loaded>, Error> {
+    let known = known.map(str::to_owned);
+    let parsed = tokio::task::spawn_blocking(move || rows.load(known.as_deref())).await;
+    parsed.unwrap_or_else(|error| {
+        let message = format!("{store}: reading was given up");
+        Err(Error::new(crate::store::ErrorKind::Unavailable, message).caused_by(error))
+    })
+}
+
+/// Numbers of ours in a column; the databases have none without sign.
+pub(super) fn to_column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What a column holds, where somebody else may have written it.
+pub(super) fn from_column(number: Option<i64>) -> u64 {
+    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+}
+
+pub(super) fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// The columns of an entry of the history, in the order of the table.
+pub(super) struct EntryRow {
+    pub(super) numbers: [Option<i64>; 3],
+    pub(super) texts: [Option<Vec<u8>>; 6],
+}
+
+impl EntryRow {
+    pub(super) fn entry(self) -> HistoryEntry {
+        let [number, version, at] = self.numbers;
+        let [flag, actor, reason, before, after, previous] = self.texts.map(|text| text.map(text_of));
+        HistoryEntry {
+            number: from_column(number),
+            flag: flag.unwrap_or_default(),
+            version: from_column(version),
+            at: Instant::from_unix_millis(at.unwrap_or_default()),
+            actor,
+            reason,
+            before,
+            after,
+            previous: previous.unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! Rules in an SQLite file.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row, Sqlite, SqlitePool};
+use tokio::time::{Instant as Time, sleep};
+
+use super::hearing::Hearing;
+use super::lease::{ANSWER, Connections, Lease, WHOLE, late};
+use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
+use super::trouble::{Dialect, Trouble};
+use super::watch::{FileId, Watch};
+use crate::engine::{MAX_FLAG, MAX_FLAGS};
+use crate::store::{
+    BoxFuture, Capabilities, Commit, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded, Notices, Store,
+    Stored,
+};
+
+/// How long SQLite itself waits for others who write: a little less than we wait for SQLite, so that it can say so.
+const BUSY: Duration = Duration::from_millis(1800);
+
+/// A [`Store`] in an SQLite file; clones are one store. See the [module](super).
+///
+/// ```
+/// use tower_flags::FlagLayer;
+/// use tower_flags::source::Live;
+/// use tower_flags::store::{Author, Change, SqliteStore, StoreExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("flags.db");
+/// let store = SqliteStore::at(path);
+/// let layer = FlagLayer::new(Live::connect(store.clone()).await?);
+/// store.change("new_checkout", Change::put_text("true"), &Author::new("alice").because("launch")).await?;
+/// # let _ = layer;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore {
+    file: File,
+    makes_tables: bool,
+}
+
+impl SqliteStore {
+    /// What makes the tables: statements to run by hand, or by the application's own migrations. To run them again
+    /// changes nothing.
+    pub const MIGRATION: &str = include_str!("sqlite.sql");
+
+    /// The store in the file of a URL, `sqlite://flags.db` or `sqlite:///var/lib/shop/flags.db`. Nothing is opened
+    /// yet. The file is made where it is missing, but for a URL with `?mode=rw` or `?mode=ro`.
+    ///
+    /// # Errors
+    ///
+    /// This is not such a URL, or one of a database in memory.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        File::new(url, true).map(Self::in_file)
+    }
+
+    /// The store in a file, which is made where it is missing. Nothing is opened yet.
+    #[must_use]
+    pub fn at(path: impl AsRef<Path>) -> Self {
+        Self::in_file(File::at(path.as_ref(), true))
+    }
+
+    /// The store in the file of the application's pool. Changes are noticed through a connection beside the pool.
+    #[must_use]
+    pub fn from_pool(pool: SqlitePool) -> Self {
+        Self::in_file(File::of(pool))
+    }
+
+    /// Makes no tables where they are missing, which then is an error: where [`MIGRATION`](Self::MIGRATION) is run by
+    /// somebody else.
+    #[must_use]
+    pub fn without_migration(mut self) -> Self {
+        self.makes_tables = false;
+        self
+    }
+
+    fn in_file(file: File) -> Self {
+        Self { file, makes_tables: true }
+    }
+
+    /// Makes the tables where that is what is missing, so that trying again may help.
+    async fn mended(&self, trouble: Trouble) -> Result<(), Trouble> {
+        if !(self.makes_tables && trouble.is_missing_table::<Sqlite>()) {
+            return Err(trouble);
+        }
+        let deadline = Time::now() + ANSWER;
+        loop {
+            let mut lease = self.file.lease().await?;
+            match late(WHOLE, sqlx::raw_sql(Self::MIGRATION).execute(lease.connection())).await {
+                Ok(_) => {
+                    lease.give_back();
+                    return Ok(());
+                }
+                // To become a file that is read and written at once it is locked without waiting for others,
+                // who may be doing the same.
+                Err(Trouble::Sql(error)) if is_busy(&error) && Time::now() < deadline => {}
+                Err(trouble) => return Err(trouble),
+            }
+            drop(lease);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn rows(&self) -> Result<Rows, Trouble> {
+        match self.try_rows().await {
+            Err(trouble) => {
+                self.mended(trouble).await?;
+                self.try_rows().await
+            }
+            rows => rows,
+        }
+    }
+
+    /// One statement, so that all of it is of one moment. Columns may hold anything, whatever their type says.
+    async fn try_rows(&self) -> Result<Rows, Trouble> {
+        let statement = format!(
+            "SELECT NULL AS name, CAST(digest AS BLOB) AS definition, NULL AS length, CAST(number AS INTEGER) AS version, \
+             0 AS removed FROM tower_flags_head \
+             UNION ALL \
+             SELECT CAST(CASE typeof(name) WHEN 'blob' THEN quote(name) ELSE name END AS BLOB), \
+             CASE WHEN length(definition) <= {MAX_FLAG} THEN definition END, length(definition), version, removed FROM (\
+             SELECT coalesce(f.name, v.name) AS name, CAST(f.definition AS BLOB) AS definition, \
+             CAST(v.version AS INTEGER) AS version, v.content = '' AS removed \
+             FROM (SELECT name, definition FROM tower_flags LIMIT {}) f \
+             FULL JOIN tower_flags_versions v ON v.name = f.name)",
+            MAX_FLAGS + 1
+        );
+        let mut lease = self.file.lease().await?;
+        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(lease.connection())).await?;
+        lease.give_back();
+        let mut rows = Rows { head: Some(Head::default()), ..Rows::default() };
+        rows.flags.reserve(found.len());
+        for row in &found {
+            let (text, version) = (bytes(row, 1)?, row.try_get_unchecked::<Option<i64>, _>(3)?);
+            let Some(name) = bytes(row, 0)? else {
+                rows.head = Some(Head::new(from_column(version), text_of(text.unwrap_or_default())));
+                continue;
+            };
+            let is_removed = row.try_get_unchecked::<Option<bool>, _>(4)?.unwrap_or_default();
+            let edited = version.map(|version| (from_column(Some(version)), is_removed));
+            rows.flags.push(FlagRow { name, text: Text::new(text, row.try_get_unchecked(2)?), edited });
+        }
+        Ok(rows)
+    }
+
+    async fn stored(&self, flag: &str) -> Result<Stored, Trouble> {
+        let mut lease = self.file.lease().await?;
+        let stored = stored(lease.connection(), flag).await?;
+        lease.give_back();
+        Ok(stored)
+    }
+
+    async fn write(&self, commit: &Commit) -> Result<bool, Trouble> {
+        let mut lease = self.file.lease().await?;
+        let connection = lease.connection();
+        // Nobody else writes from here on, so that what is read is what is replaced.
+        late(ANSWER, sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection)).await?;
+        let is_as_expected = stored(connection, &commit.flag).await? == commit.expected;
+        if is_as_expected {
+            write_all(connection, commit).await?;
+        }
+        let end = if is_as_expected { "COMMIT" } else { "ROLLBACK" };
+        late(ANSWER, sqlx::raw_sql(end).execute(connection)).await?;
+        lease.give_back();
+        Ok(is_as_expected)
+    }
+
+    async fn entries(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Trouble> {
+        let mut lease = self.file.lease().await?;
+        let (before, limit) = (page.before.map_or(i64::MAX, to_column), page.limit.min(1000) as i64);
+        let query = match &page.flag {
+            Some(flag) => sqlx::query(
+                "SELECT number, version, at, flag, actor, reason, before, after, previous FROM tower_flags_history \
+                 WHERE flag = ? AND number < ? ORDER BY number DESC LIMIT ?",
+            )
+            .bind(flag),
+            None => sqlx::query(
+                "SELECT number, version, at, flag, actor, reason, before, after, previous FROM tower_flags_history \
+                 WHERE number < ? ORDER BY number DESC LIMIT ?",
+            ),
+        };
+        let found = late(WHOLE, query.bind(before).bind(limit).fetch_all(lease.connection())).await?;
+        lease.give_back();
+        let entry = |row: &SqliteRow| {
+            let mut entry = EntryRow { numbers: [None; 3], texts: Default::default() };
+            for (at, number) in entry.numbers.iter_mut().enumerate() {
+                *number = row.try_get_unchecked(at)?;
+            }
+            for (at, text) in entry.texts.iter_mut().enumerate() {
+                *text = bytes(row, at + 3)?;
+            }
+            Ok(entry.entry())
+        };
+        found.iter().map(entry).collect()
+    }
+
+    fn error<T>(&self, what: &str) -> impl FnOnce(Trouble) -> Result<T, Error> {
+        move |trouble| Err(trouble.into_error::<Sqlite>(self.name(), what))
+    }
+}
+
+async fn stored(connection: &mut SqliteConnection, flag: &str) -> Result<Stored, Trouble> {
+    let statement = "SELECT CAST(f.definition AS BLOB), CAST(v.version AS INTEGER), CAST(v.content AS BLOB), \
+         CAST(h.number AS INTEGER), CAST(h.digest AS BLOB) FROM (SELECT 1) \
+         LEFT JOIN tower_flags f ON f.name = ?1 \
+         LEFT JOIN tower_flags_versions v ON v.name = ?1 \
+         LEFT JOIN tower_flags_head h ON true";
+    let row = late(ANSWER, sqlx::query(statement).bind(flag).fetch_one(connection)).await?;
+    let digest = bytes(&row, 4)?.map(text_of).unwrap_or_default();
+    Ok(Stored {
+        definition: bytes(&row, 0)?.map(text_of),
+        version: from_column(row.try_get_unchecked(1)?),
+        content: bytes(&row, 2)?.map(text_of).unwrap_or_default(),
+        head: Head::new(from_column(row.try_get_unchecked(3)?), digest),
+    })
+}
+
+async fn write_all(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), Trouble> {
+    let Commit { flag, definition, version, content, entries, head, .. } = commit;
+    macro_rules! run {
+        ($statement:literal $(, $value:expr)*) => {
+            late(ANSWER, sqlx::query($statement)$(.bind($value))*.execute(&mut *connection)).await?
+        };
+    }
+    match definition {
+        Some(text) => run!(
+            "INSERT INTO tower_flags (name, definition) VALUES (?, ?) \
+             ON CONFLICT (name) DO UPDATE SET definition = excluded.definition",
+            flag,
+            text
+        ),
+        None => run!("DELETE FROM tower_flags WHERE name = ?", flag),
+    };
+    run!(
+        "INSERT OR REPLACE INTO tower_flags_versions (name, version, content) VALUES (?, ?, ?)",
+        flag,
+        to_column(*version),
+        content
+    );
+    for entry in entries {
+        run!(
+            "INSERT INTO tower_flags_history (number, flag, version, at, actor, reason, before, after, previous) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            to_column(entry.number),
+            &entry.flag,
+            to_column(entry.version),
+            entry.at.unix_millis(),
+            &entry.actor,
+            &entry.reason,
+            &entry.before,
+            &entry.after,
+            &entry.previous
+        );
+    }
+    run!(
+        "INSERT OR REPLACE INTO tower_flags_head (is_only, number, digest) VALUES (1, ?, ?)",
+        to_column(head.number),
+        &head.digest
+    );
+    Ok(())
+}
+
+impl Feed for SqliteStore {
+    fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async move {
+            let rows = self.rows().await.or_else(self.error("flags cannot be read"))?;
+            rows::load(self.name(), rows, known).await
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        Box::pin(self.file.watch())
+    }
+}
+
+impl Store for SqliteStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { is_shared: true, is_durable: true, has_notices: true, has_foreign_writers: true }
+    }
+
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        Box::pin(async move {
+            let stored = match self.stored(flag).await {
+                Err(trouble) => match self.mended(trouble).await {
+                    Ok(()) => self.stored(flag).await,
+                    Err(trouble) => Err(trouble),
+                },
+                stored => stored,
+            };
+            stored.or_else(self.error("a flag cannot be read"))
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { self.write(commit).await.or_else(self.error("an edit cannot be written")) })
+    }
+
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(async move {
+            let entries = match self.entries(page).await {
+                Err(trouble) => match self.mended(trouble).await {
+                    Ok(()) => self.entries(page).await,
+                    Err(trouble) => Err(trouble),
+                },
+                entries => entries,
+            };
+            entries.or_else(self.error("the history cannot be read"))
+        })
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, makes_tables } = self;
+        f.debug_struct("SqliteStore").field("name", &file.name).field("makes_tables", makes_tables).finish()
+    }
+}
+
+/// One file and how to open it.
+#[derive(Clone)]
+pub(super) struct File {
+    pub(super) name: Arc<str>,
+    path: Arc<Path>,
+    connections: Arc<Connections<Sqlite>>,
+    /// Which file the open connections are to.
+    opened: Arc<Mutex<Option<FileId>>>,
+}
+
+impl File {
+    pub(super) fn new(url: &str, creates: bool) -> Result<Self, Error> {
+        let wrong = |message: &str| Error::new(ErrorKind::Configuration, message);
+        if !url.starts_with("sqlite:") {
+            return Err(wrong("expected a URL that starts with sqlite: for SQLite, found another one"));
+        }
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|error| wrong("expected a URL like sqlite://flags.db for SQLite").caused_by(error))?;
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            return Err(wrong(
+                "expected the file of a database, found one in memory; MemoryStore is a store in memory",
+            ));
+        }
+        let options = if url.contains("mode=") { options } else { options.create_if_missing(creates) };
+        Ok(Self::with(options.get_filename().to_owned(), Connections::own(ours(options))))
+    }
+
+    pub(super) fn at(path: &Path, creates: bool) -> Self {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(creates);
+        Self::with(path.to_owned(), Connections::own(ours(options)))
+    }
+
+    pub(super) fn of(pool: SqlitePool) -> Self {
+        Self::with(pool.connect_options().get_filename().to_owned(), Connections::Pool(pool))
+    }
+
+    fn with(path: PathBuf, connections: Connections<Sqlite>) -> Self {
+        let name = format!("sqlite {}", path.display()).into();
+        Self { name, path: path.into(), connections: Arc::new(connections), opened: Arc::default() }
+    }
+
+    fn opened(&self) -> Option<FileId> {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to the file that is there now: what is open goes on with a file that was removed.
+    pub(super) async fn lease(&self) -> Result<Lease<'_, Sqlite>, Trouble> {
+        let (opened, mut file) = (self.opened(), FileId::of(&self.path).await?);
+        if opened.is_some() && file != opened {
+            let unavailable = |message: &str| Error::new(ErrorKind::Unavailable, format!("{}: {message}", self.name));
+            if file.is_none() {
+                // To make an empty one in its place would lose what somebody may still put back.
+                return Err(unavailable("the file was removed; put it back, or start again without").into());
+            }
+            if matches!(*self.connections, Connections::Pool(_)) {
+                let message = "another file was put in its place; the pool that was handed in goes on with the old one";
+                return Err(unavailable(message).into());
+            }
+            self.connections.forget_open();
+        }
+        let lease = self.connections.lease().await?;
+        if file.is_none() {
+            file = FileId::of(&self.path).await?;
+        }
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(lease)
+    }
+
+    pub(super) async fn watch(&self) -> Result<Box<dyn Notices>, Error> {
+        let watch = async {
+            // Makes the file where it is missing.
+            self.lease().await?.give_back();
+            Watch::start(self.connections.options()).await
+        };
+        let error = |name: &str, what, trouble: Trouble| trouble.into_error::<Sqlite>(name, what);
+        let watch = watch.await.map_err(|trouble| error(&self.name, "changes cannot be noticed", trouble))?;
+        let name = Arc::clone(&self.name);
+        Ok(Box::new(Hearing::start(move |teller| async move {
+            error(&name, "changes are no longer noticed", watch.run(&teller).await)
+        })))
+    }
+}
+
+/// What connections have that are not of the application's pool.
+fn ours(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options.busy_timeout(BUSY).synchronous(SqliteSynchronous::Full).disable_statement_logging()
+}
+
+/// A column as it came; only blobs and texts are asked for.
+pub(super) fn bytes(row: &SqliteRow, column: usize) -> Result<Option<Vec<u8>>, Trouble> {
+    Ok(row.try_get_unchecked(column)?)
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| matches!(primary(error), 5 | 6))
+}
+
+/// The code of an error without its details, by <https://www.sqlite.org/rescode.html>.
+fn primary(error: &dyn DatabaseError) -> u32 {
+    error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default() & 0xff
+}
+
+impl Dialect for Sqlite {
+    fn kind(error: &dyn DatabaseError) -> ErrorKind {
+        match primary(error) {
+            // A statement that is wrong, or about what is not there.
+            1 | 25 => ErrorKind::Configuration,
+            3 | 8 | 23 => ErrorKind::Denied,
+            // Damaged, or no database.
+            11 | 26 => ErrorKind::Refused,
+            _ => ErrorKind::Unavailable,
+        }
+    }
+
+    fn is_missing_table(error: &dyn DatabaseError) -> bool {
+        error.message().contains("no such table: tower_flags")
+    }
+
+    fn help(error: &dyn DatabaseError) -> Option<&'static str> {
+        Some(match primary(error) {
+            _ if Self::is_missing_table(error) => "run SqliteStore::MIGRATION, or let the store do it",
+            5 | 6 => "another process writes it, or has left a transaction open",
+            8 => "the file or its folder may only be read by this process",
+            14 => "its folder has to be there, and this process to be allowed to read and write in it",
+            11 | 26 => "put a good copy in its place",
+            _ => return None,
+        })
+    }
+}
