@@ -1,4 +1,185 @@
-//! Rules in PostgreSQL and SQLite.
+//! Rules in PostgreSQL and SQLite: a [`Store`](super::Store) with tables of its own, or a read-only
+//! [`Feed`](super::Feed) of a table that the application has.
+//!
+//! SQLite is for one process or one machine, PostgreSQL for a fleet. Both take a URL, or the pool that the
+//! application holds: `sqlx` 0.9, which needs Rust 1.94.
+//!
+#![cfg_attr(feature = "sqlite", doc = "```")]
+#![cfg_attr(not(feature = "sqlite"), doc = "```text")]
+//! use tower_flags::source::{Live, Source};
+//! use tower_flags::store::{Author, Change, SqliteStore, StoreExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("flags.db");
+//! let store = SqliteStore::at(path); // or PostgresStore::new("postgres://shop@db.example.com/shop")?
+//! let source = Live::connect(store.clone()).await?; // for `FlagLayer::new`
+//!
+//! let alice = Author::new("alice").because("launch");
+//! store.change("new_checkout", Change::put_text(r#"{"percentage": 10}"#), &alice).await?;
+//! let killed = store.change("new_checkout", Change::kill(), &alice).await?;
+//! assert_eq!(killed.version, 2);
+//! # drop(source);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rules
+//!
+//! 1. The tables are made when they are first needed, by statements that many processes may run at once and that
+//!    change nothing the second time; they are shipped as `PostgresStore::MIGRATION` and `SqliteStore::MIGRATION`.
+//!    After `without_migration()` missing tables are an error.
+//! 2. People may edit `tower_flags` by hand, or by a job, and need to know no versions: every process hears of it,
+//!    and the next edit through this crate puts it into the history as somebody's unknown. The other tables are the
+//!    store's alone.
+//! 3. An edit is one transaction: it locks the head of the history first, and replaces a text only if that is still
+//!    the one it was made for. What was written by hand meanwhile is never lost silently.
+//! 4. One load is one statement, so that all of it is of one moment. Its origin is a digest of everything, so that a
+//!    restored copy is another one, and older versions and numbers tell that it is older.
+//! 5. A connection on which something went wrong, or was not waited for, is closed and never used again.
+//!
+//! # What is stored where
+//!
+//! | table | columns | holds |
+//! |---|---|---|
+//! | `tower_flags` | `name`, `definition` | the flags, one a row, each in JSON |
+//! | `tower_flags_versions` | `name`, `version`, `content` | what the last edit left, also of removed flags: the version, and the SHA-256 of the definition |
+//! | `tower_flags_history` | `number`, `flag`, `version`, `at`, `actor`, `reason`, `before`, `after`, `previous` | every edit; `at` in milliseconds since 1970 |
+//! | `tower_flags_head` | `number`, `digest` | the end of the history |
+//!
+//! `UPDATE tower_flags SET definition = '{"enabled": false}' WHERE name = 'x'` replaces all settings of the flag. To
+//! kill it and keep them, in PostgreSQL and in SQLite:
+//!
+//! ```sql
+//! UPDATE tower_flags SET definition = jsonb_set(definition::jsonb, '{enabled}', 'false')::text WHERE name = 'x';
+//! UPDATE tower_flags SET definition = json_set(definition, '$.enabled', json('false')) WHERE name = 'x';
+//! ```
+//!
+//! # When things happen
+//!
+//! | | PostgreSQL | SQLite |
+//! |---|---|---|
+//! | a change is seen | at once: a trigger notifies, once a statement, nothing per request | within 50 ms, by asking for SQLite's counter of changes 20 times a second |
+//! | a notice is lost | with its connection, which means a full load; else within 30 s | within 30 s |
+//! | server frozen, file locked | [stale](crate::source::Freshness) within 10 s: a silent connection has to answer every 2 s | stale after 2 s, once something is to be loaded |
+//! | start without it | nothing waits: [`Live`](crate::source::Live) serves what it has and goes on trying | the file is made; a folder is not |
+//! | reconnect | subscribe, then load everything | the same, also where another file was put in its place |
+//!
+//! * A row that is no flag (half a JSON, another type, above 1 MiB, no UTF-8) costs that flag alone, and is named as a
+//!   problem with the name it has. More than 10 000 rows refuse the load as a whole.
+//! * Any answer is waited for 2 s, reading everything 5 s.
+//! * The character U+0000 cannot be held by PostgreSQL: authors and reasons with it are refused.
+//!
+//! # PostgreSQL in production
+//!
+//! Version 14 or later. `fsync` has to be on, as it is by default; where the database has switched
+//! `synchronous_commit` off, edits switch it on for themselves. Each store holds at most four connections and one
+//! that listens; a pool that is handed in is used as it is, and the connection that listens stands beside it.
+//!
+//! **Roles.** Making the tables needs `CREATE` on the schema, once. Then a service that only reads needs the first two of
+//! these, one that edits the next three, and whoever edits by hand the last:
+//!
+//! ```sql
+//! GRANT SELECT ON tower_flags, tower_flags_versions, tower_flags_head TO flags_reader;
+//! GRANT USAGE ON SCHEMA public TO flags_reader, flags_editor, flags_by_hand;
+//! GRANT SELECT, INSERT, UPDATE, DELETE ON tower_flags TO flags_editor;
+//! GRANT SELECT, INSERT, UPDATE ON tower_flags_versions, tower_flags_head TO flags_editor;
+//! GRANT SELECT, INSERT ON tower_flags_history TO flags_editor;
+//! GRANT SELECT, INSERT, UPDATE, DELETE ON tower_flags TO flags_by_hand;
+//! ```
+//!
+//! **Environments** in one database are schemas: `?options=-csearch_path%3Dstaging` in the URL. The schema has to be
+//! there. By PostgreSQL's own rule the tables are the first that the path leads to: name one schema alone, so that
+//! staging never finds production's. Notices wake the processes of all of them, which then find nothing new.
+//!
+//! **TLS**: `?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem` encrypts and checks who answers; without `sslmode` TLS is
+//! used where the server offers it, and nobody is checked. Passwords are best in `PGPASSWORD` or `~/.pgpass`; messages
+//! and `Debug` never show them.
+//!
+//! **PgBouncer** that pools transactions drops `LISTEN`, so that changes come by the 30 s alone, and has to be 1.21 or
+//! later, with `max_prepared_statements` set. Give the store a direct URL.
+//!
+//! **Replicas** lag and cannot be listened to: a feed of one reads every 30 s, and its status says why. Edits on one are
+//! refused. After a failover to a server that lacks edits, the flags that were seen killed stay off, as
+//! [`Live`](crate::source::Live) says. Logical replication fires no trigger on the subscriber, unless it is
+//! `ENABLE ALWAYS`.
+//!
+//! # SQLite in production
+//!
+//! The file is on a disk of this machine, never on a network file system, and its folder can be written: beside it stand
+//! `-wal` and `-shm`. It is switched to write-ahead logging when the tables are made, so that readers and the one writer
+//! do not wait for each other; who waits longer than 2 s for another writer gets an error, and
+//! [`StoreExt::change`](super::StoreExt::change) tries again. Asking 20 times a second costs a process well below 1 % of a core.
+//!
+//! Keep copies by `sqlite3 flags.db ".backup copy.db"`, and restore by `".restore copy.db"`: that is a change like any
+//! other. A file that is renamed over it is noticed within a second, but `-wal` of the old one must not be beside it. Where
+//! the file is removed the rules stay in force, the status says so, and no empty one is made in its place. Pools of the
+//! application have to be made anew then. Databases in memory are none that can be shared:
+//! [`MemoryStore`](super::MemoryStore).
+//!
+//! # A table of yours
+//!
+//! `PostgresTable` and `SqliteTable` read what a query gives as `name` and `definition`, and write nothing. Most tables need
+//! an object with [the keys they have](crate::engine); `rollout_percentage`, `enabled_for_users` and `metadata` are read as
+//! they are, and `null` is the same as no key. Mind that an empty list of users restricts a flag to nobody where
+//! there is no percentage: `nullif(allowed_users, '{}')`.
+//!
+//! PostgreSQL, users as an array (`text[]`), which `jsonb_build_object` takes as it is:
+//!
+//! ```sql
+//! SELECT name, jsonb_build_object(
+//!     'enabled', enabled,
+//!     'rollout_percentage', rollout_percentage,
+//!     'allowed_users', allowed_users,
+//!     'metadata', metadata
+//! ) AS definition
+//! FROM feature_flags
+//! ```
+//!
+//! PostgreSQL, users as JSON (`json` or `jsonb`; a `text` column needs `::jsonb`):
+//!
+//! ```sql
+//! SELECT key AS name, json_build_object(
+//!     'enabled', enabled,
+//!     'rollout_percentage', rollout_percentage,
+//!     'enabled_for_users', enabled_for_users,
+//!     'metadata', metadata
+//! ) AS definition
+//! FROM feature_flags
+//! ```
+//!
+//! SQLite, users as JSON; it has neither booleans nor a type for JSON, so that both are said:
+//!
+//! ```sql
+//! SELECT name, json_object(
+//!     'enabled', json(iif(enabled, 'true', 'false')),
+//!     'rollout_percentage', rollout_percentage,
+//!     'allowed_users', json(allowed_users),
+//!     'metadata', json(metadata)
+//! ) AS definition
+//! FROM feature_flags
+//! ```
+//!
+//! In SQLite `json` refuses the whole query for one text that is none; `iif(json_valid(metadata), json(metadata), NULL)`
+//! leaves it out.
+//!
+//! A table in SQLite is watched like the store's own. One in PostgreSQL is read every 5 s, unless the application has
+//! something to `listen` to. Its own trigger can tell of every change:
+//!
+//! ```sql
+//! CREATE FUNCTION feature_flags_notify() RETURNS trigger LANGUAGE plpgsql AS $$
+//! BEGIN
+//!     NOTIFY feature_flags;
+//!     RETURN NULL;
+//! END
+//! $$;
+//! CREATE TRIGGER feature_flags_notify
+//!     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON feature_flags
+//!     FOR EACH STATEMENT EXECUTE FUNCTION feature_flags_notify();
+//! ```
+//!
+//! Such a table has no versions, so that a copy of it that came back older switches on again what that copy has on.
 
 mod hearing;
 mod lease;

@@ -110,13 +110,15 @@ impl PostgresStore {
     /// One statement, so that all of it is of one moment.
     async fn try_rows(&self) -> Result<Rows, Trouble> {
         let statement = format!(
-            "SELECT NULL AS name, digest AS definition, NULL::bigint AS length, number AS version, false AS removed \
-             FROM tower_flags_head \
+            "SELECT NULL AS name, convert_to(digest, 'UTF8') AS definition, NULL::bigint AS length, number AS version, \
+             false AS removed FROM tower_flags_head \
              UNION ALL \
-             SELECT coalesce(f.name, v.name), CASE WHEN octet_length(f.definition) <= {MAX_FLAG} THEN f.definition END, \
+             SELECT {}, CASE WHEN octet_length(f.definition) <= {MAX_FLAG} THEN {} END, \
              octet_length(f.definition)::bigint, v.version, v.content = '' \
              FROM (SELECT name, definition FROM tower_flags LIMIT {}) f \
              FULL JOIN tower_flags_versions v ON v.name = f.name",
+            as_bytes("coalesce(f.name, v.name)"),
+            as_bytes("f.definition"),
             MAX_FLAGS + 1
         );
         let mut lease = self.server.connections.lease().await?;
@@ -409,7 +411,13 @@ fn name_of(options: &PgConnectOptions) -> Arc<str> {
     }
 }
 
-/// A column of text as it came: a database without an encoding may hold what is no UTF-8.
+/// A text as bytes of UTF-8. A database without an encoding may hold anything, and refuses to show all rows where one
+/// is no UTF-8.
+pub(super) fn as_bytes(text: &str) -> String {
+    format!("convert_to({text}, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)")
+}
+
+/// A column as it came, of texts or bytes.
 pub(super) fn bytes(row: &PgRow, column: usize) -> Result<Option<Vec<u8>>, Trouble> {
     let value = row.try_get_raw(column)?;
     if value.is_null() {

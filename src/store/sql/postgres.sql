@@ -33,10 +33,10 @@ CREATE TABLE IF NOT EXISTS tower_flags_history (
     before text COLLATE "C",
     after text COLLATE "C",
     -- SHA-256 of the entry before.
-    previous text COLLATE "C" NOT NULL
+    previous text COLLATE "C" NOT NULL,
+    -- The pages of one flag. An index of its own would lock the table each time this is run.
+    UNIQUE (flag, number)
 );
-
-CREATE INDEX IF NOT EXISTS tower_flags_history_of_flag ON tower_flags_history (flag, number);
 
 -- Number and digest of the last entry: one row, and none before the first edit.
 CREATE TABLE IF NOT EXISTS tower_flags_head (
@@ -53,8 +53,17 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER tower_flags_notify
-    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tower_flags
-    FOR EACH STATEMENT EXECUTE FUNCTION tower_flags_notify();
+-- Made only where it is missing: it locks the table, which others may be editing.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger WHERE tgrelid = 'tower_flags'::regclass AND tgname = 'tower_flags_notify'
+    ) THEN
+        CREATE TRIGGER tower_flags_notify
+            AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tower_flags
+            FOR EACH STATEMENT EXECUTE FUNCTION tower_flags_notify();
+    END IF;
+END
+$$;
 
 COMMIT;

@@ -36,10 +36,9 @@ fn as_table(query: &str) -> String {
     format!("({}\n) AS q LIMIT {}", query.trim_end().trim_end_matches(';'), MAX_FLAGS + 1)
 }
 
-/// The rows as flags: names and texts as they came, and `NULL` as the JSON `null`, which is no flag.
+/// A row as a flag; one without a definition is none, like the JSON `null`.
 fn row(name: Option<Vec<u8>>, text: Option<Vec<u8>>, length: Option<i64>) -> FlagRow {
-    let text = Text::new(text, length).unwrap_or_else(|| Text::Bytes(b"null".to_vec()));
-    FlagRow { name: name.unwrap_or_default(), text: Some(text), edited: None }
+    FlagRow { name: name.unwrap_or_default(), text: Text::new(text, length), edited: None }
 }
 
 /// A [`Feed`] of a table of yours in PostgreSQL, which is only read. See the [module](super#a-table-of-yours).
@@ -112,9 +111,11 @@ impl PostgresTable {
 
     async fn rows(&self) -> Result<Rows, Trouble> {
         let statement = format!(
-            "SELECT name, CASE WHEN octet_length(definition) <= {MAX_FLAG} THEN definition END, \
+            "SELECT {}, CASE WHEN octet_length(definition) <= {MAX_FLAG} THEN {} END, \
              octet_length(definition)::bigint FROM (\
              SELECT q.name::text AS name, q.definition::text AS definition FROM {}) q",
+            postgres::as_bytes("name"),
+            postgres::as_bytes("definition"),
             as_table(&self.query)
         );
         let mut lease = self.server.connections.lease().await?;
