@@ -41,8 +41,9 @@ const NOT_IN_ENGINE: [&str; 18] = [
 ];
 
 /// Libraries that stay in the file, or folder, that wraps them.
-const AT_HOME: [(&str, &[&str]); 15] = [
-    ("notify", &["store/file.rs"]),
+const AT_HOME: [(&str, &[&str]); 16] = [
+    ("notify", &["store/file/watch.rs"]),
+    ("toml_edit", &["store/file/in_toml.rs"]),
     ("toml", &["engine/text/toml.rs"]),
     ("jiff", &["engine/instant.rs"]),
     ("regex", &["engine/clause.rs", "engine/write.rs"]),

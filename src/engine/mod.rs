@@ -139,3 +139,5 @@ pub(crate) use read::{Format, MAX_DOCUMENT, utf_8};
 #[cfg(feature = "testing")]
 pub(crate) use reads::Recorder;
 pub(crate) use set::Identity;
+#[cfg(feature = "file")]
+pub(crate) use text::{Node, View, json as json_node, members, position};

@@ -59,7 +59,7 @@ pub use error::{Error, ErrorKind};
 pub use feed::{BoxFuture, Feed, Loaded, Notices};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
-pub use file::FileFeed;
+pub use file::{FileFeed, FileStore};
 pub use history::{BrokenBy, BrokenLink, Head, HistoryEntry, verify};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]

@@ -5,33 +5,34 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use md5::{Digest, Md5};
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
-
-use super::error::{Error, ErrorKind};
-use super::feed::{BoxFuture, Feed, Loaded, Notices};
+use super::watch::Watch;
 use crate::engine::{Document, Format, MAX_DOCUMENT, Problem, quoted, utf_8};
+use crate::store::error::{Error, ErrorKind};
+use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
+use crate::store::history::digest_of;
 
 /// How far apart the two reads are that have to agree.
-const SETTLING: Duration = Duration::from_millis(50);
+pub(super) const SETTLING: Duration = Duration::from_millis(50);
 /// Reads after which a file that never stays the same is given up for now.
-const MAX_READS: u32 = 20;
+pub(super) const MAX_READS: u32 = 20;
+/// How often to look without a notice: they do not come from network file systems, nor from behind links to
+/// other folders.
+pub(super) const RESYNC: Duration = Duration::from_millis(800);
 /// The last line that a TOML file keeps once it has had it.
 const END_MARKER: &str = "# end";
 
 /// The rules in a JSON or TOML file; [`File`](crate::source::File) is the source over it.
 #[derive(Debug)]
 pub struct FileFeed {
-    shared: Arc<Shared>,
+    shared: Arc<RulesFile>,
 }
 
+/// One file, and what was seen in it.
 #[derive(Debug)]
-struct Shared {
-    path: PathBuf,
-    name: String,
-    format: Format,
+pub(super) struct RulesFile {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) format: Format,
     memory: Mutex<Memory>,
 }
 
@@ -51,18 +52,7 @@ impl FileFeed {
     ///
     /// Another ending, or a path without a file name.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let name = path.display().to_string();
-        let format = match path.extension().and_then(|extension| extension.to_str()) {
-            Some(extension) if extension.eq_ignore_ascii_case("json") => Format::Json,
-            Some(extension) if extension.eq_ignore_ascii_case("toml") => Format::Toml,
-            _ => {
-                let message = format!("{name}: expected a file that ends with .json or .toml");
-                return Err(Error::new(ErrorKind::Configuration, message));
-            }
-        };
-        let shared = Shared { path: path.to_owned(), name, format, memory: Mutex::default() };
-        Ok(Self { shared: Arc::new(shared) })
+        RulesFile::at(path.as_ref()).map(|file| Self { shared: Arc::new(file) })
     }
 }
 
@@ -98,38 +88,53 @@ impl Feed for FileFeed {
     }
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
-        let outcome =
-            Watch::start(&self.shared.path).map(|watch| Box::new(watch) as Box<dyn Notices>).map_err(|cause| {
-                let message = format!("{} cannot be watched", self.shared.name);
-                Error::new(ErrorKind::Unavailable, message).caused_by(cause)
-            });
-        Box::pin(std::future::ready(outcome))
+        Box::pin(std::future::ready(self.shared.watched()))
     }
 
-    /// Notices do not come from network file systems, nor from behind links to other folders, so the
-    /// content is looked at as well.
     fn resync_every(&self) -> Duration {
-        Duration::from_millis(800)
+        RESYNC
     }
 }
 
-struct Content {
-    bytes: Vec<u8>,
-    digest: String,
+/// What a file holds at one moment.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    /// SHA-256.
+    pub(super) digest: String,
 }
 
-impl Shared {
+impl RulesFile {
+    pub(super) fn at(path: &Path) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some(extension) if extension.eq_ignore_ascii_case("json") => Format::Json,
+            Some(extension) if extension.eq_ignore_ascii_case("toml") => Format::Toml,
+            _ => {
+                let message = format!("{name}: expected a file that ends with .json or .toml");
+                return Err(Error::new(ErrorKind::Configuration, message));
+            }
+        };
+        Ok(Self { path: path.to_owned(), name, format, memory: Mutex::default() })
+    }
+
     async fn read(self: &Arc<Self>) -> Result<Content, Error> {
         let shared = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || shared.read_blocking());
         read.await.unwrap_or_else(|error| Err(self.given_up(error)))
     }
 
-    fn given_up(&self, error: tokio::task::JoinError) -> Error {
+    pub(super) fn watched(&self) -> Result<Box<dyn Notices>, Error> {
+        Watch::start(&self.path).map(|watch| Box::new(watch) as Box<dyn Notices>).map_err(|cause| {
+            Error::new(ErrorKind::Unavailable, format!("{} cannot be watched", self.name)).caused_by(cause)
+        })
+    }
+
+    pub(super) fn given_up(&self, error: tokio::task::JoinError) -> Error {
         Error::new(ErrorKind::Unavailable, format!("{}: reading was given up", self.name)).caused_by(error)
     }
 
-    fn read_blocking(&self) -> Result<Content, Error> {
+    pub(super) fn read_blocking(&self) -> Result<Content, Error> {
         let unreadable = |cause: std::io::Error| {
             Error::new(ErrorKind::Unavailable, format!("{} cannot be read", self.name)).caused_by(cause)
         };
@@ -142,20 +147,19 @@ impl Shared {
         let file = std::fs::File::open(&self.path).map_err(unreadable)?;
         // One byte over the limit is enough to refuse it.
         file.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        let digest: [u8; 16] = Md5::digest(&bytes).into();
-        Ok(Content { bytes, digest: digest.iter().map(|byte| format!("{byte:02x}")).collect() })
+        Ok(Content { digest: digest_of(&bytes), bytes })
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refused_before(&self, digest: &str) -> Option<Problem> {
+    pub(super) fn refused_before(&self, digest: &str) -> Option<Problem> {
         let memory = self.memory();
         memory.refused.as_ref().filter(|(refused, _)| refused == digest).map(|(_, problem)| problem.clone())
     }
 
-    fn parse(&self, content: Content) -> Result<Loaded, Problem> {
+    pub(super) fn parse(&self, content: Content) -> Result<Loaded, Problem> {
         let mut memory = self.memory();
         match self.document(&content.bytes, &mut memory.has_end_marker) {
             Ok(document) => {
@@ -170,7 +174,7 @@ impl Shared {
         }
     }
 
-    fn document(&self, bytes: &[u8], has_end_marker: &mut bool) -> Result<Document, Problem> {
+    pub(super) fn document(&self, bytes: &[u8], has_end_marker: &mut bool) -> Result<Document, Problem> {
         let text = utf_8(bytes)?;
         let last_line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let ends_with_marker = last_line.trim_end() == END_MARKER;
@@ -183,66 +187,6 @@ impl Shared {
         *has_end_marker = ends_with_marker;
         document.name_source(&self.name);
         Ok(document)
-    }
-}
-
-/// A watch on the folder of the file: a watch on the file itself is deaf after it was replaced.
-struct Watch {
-    events: mpsc::Receiver<()>,
-    /// Stops watching when dropped.
-    _watcher: notify::RecommendedWatcher,
-}
-
-impl Watch {
-    fn start(path: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        // One waiting notice stands for any number of changes.
-        let (sender, events) = mpsc::channel(1);
-        let target = std::fs::canonicalize(path).ok();
-        let names: Vec<_> = [Some(path), target.as_deref()]
-            .into_iter()
-            .flatten()
-            .filter_map(|path| path.file_name().map(ToOwned::to_owned))
-            .collect();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| concerns(&event, &names)) {
-                // Full means that a notice is waiting already.
-                let _ = sender.try_send(());
-            }
-        })?;
-        let folder = folder_of(path);
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
-        if let Some(target_folder) = target.as_deref().map(folder_of)
-            && std::fs::canonicalize(folder).ok().as_deref() != Some(target_folder)
-        {
-            watcher.watch(target_folder, RecursiveMode::NonRecursive)?;
-        }
-        Ok(Self { events, _watcher: watcher })
-    }
-}
-
-/// Whether an event may be about the file. Kubernetes swaps a link named `..data` beside it.
-fn concerns(event: &notify::Event, names: &[std::ffi::OsString]) -> bool {
-    // Reading the file is an event too and must not lead to reading it.
-    let is_read = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
-    let is_near = |path: &PathBuf| match path.file_name() {
-        Some(name) => names.iter().any(|known| known == name) || name.to_string_lossy().starts_with(".."),
-        None => true,
-    };
-    !is_read && (event.paths.is_empty() || event.paths.iter().any(is_near))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-impl Notices for Watch {
-    fn next(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async {
-            self.events
-                .recv()
-                .await
-                .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the watch on the file's folder has ended"))
-        })
     }
 }
 

@@ -1,0 +1,14 @@
+//! A JSON or TOML file as a feed and as a store.
+
+mod feed;
+mod in_json;
+mod in_toml;
+mod journal;
+mod plain;
+mod replace;
+mod store;
+mod text;
+mod watch;
+
+pub use feed::FileFeed;
+pub use store::FileStore;

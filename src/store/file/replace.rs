@@ -1,0 +1,100 @@
+//! Files that change as a whole, and the lock of those who change them.
+
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::watch::folder_of;
+use crate::store::random::random_share;
+
+/// A file whose name is that of another one and something more, in the same folder.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+/// A new content that waits beside the file it is for. Dropped, it is gone.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    path: PathBuf,
+}
+
+impl Prepared {
+    /// Writes and syncs it, with the owner and permissions of the file it is for. Only the holder of the lock may:
+    /// what is there already was left by one that was killed.
+    pub(super) fn for_file(target: &Path, like: &Metadata, bytes: &[u8]) -> io::Result<Self> {
+        let prepared = Self { path: beside(target, "new") };
+        let _ = std::fs::remove_file(&prepared.path);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&prepared.path)?;
+        file.write_all(bytes)?;
+        keep_owner(&file, like)?;
+        file.set_permissions(like.permissions())?;
+        file.sync_all()?;
+        Ok(prepared)
+    }
+
+    /// Puts it in place of the file, at once and for good.
+    pub(super) fn persist(self, target: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, target)
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Only root may give files away; for others the file becomes theirs, as with every editor.
+#[cfg(unix)]
+fn keep_owner(file: &File, like: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        let _ = fchown(file, Some(like.uid()), Some(like.gid()));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// Without this a rename itself may be lost with the machine's power.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
+}
+
+/// Tries to take the lock of those who edit; it is given back when the file is closed, also by a kill. `None` where
+/// somebody has it for the whole time.
+pub(super) fn lock(path: &Path, like: &Metadata, within: Duration) -> io::Result<Option<File>> {
+    let start = Instant::now();
+    let file = match OpenOptions::new().read(true).append(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+            file.set_permissions(like.permissions())?;
+            file
+        }
+        Err(error) => return Err(error),
+    };
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if start.elapsed() < within => {
+                std::thread::sleep(Duration::from_micros(200).mul_f64(1.0 + 4.0 * random_share()));
+            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
