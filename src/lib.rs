@@ -78,7 +78,7 @@ pub use engine::{Context, Flags};
 #[doc(inline)]
 pub use source::File;
 #[doc(inline)]
-pub use source::{Env, Layered, Memory, Source};
+pub use source::{Env, Layered, Live, Memory, Source};
 
 #[doc(inline)]
 pub use engine::FlagName;

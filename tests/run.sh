@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that has to pass, on a fresh Debian machine with Rust: installs what is missing, checks
 # formatting, lints, cargo features and documentation, runs all tests, and ends with their sum.
-# Leaves no process running: no test starts one that it does not stop.
+# The tests start their own servers, on free ports and in temporary folders; whatever happens, none is left
+# running, and servers that are there already are not touched. tests/faults.sh is for the large doses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # Where Debian has nginx, which only root's PATH names.
@@ -30,11 +31,17 @@ missing=()
 command -v c++ >/dev/null || missing+=(build-essential)
 # The independent readings of the document format are in Python; tomllib came with 3.11.
 python3 -c 'import tomllib' 2>/dev/null || missing+=(python3)
-# A cache in front of a server. The tests start their own; the package's service is not wanted.
-has_nginx=true
-command -v nginx >/dev/null || { missing+=(nginx-light); has_nginx=false; }
+command -v pgrep >/dev/null || missing+=(procps)
+# Programs that the tests start themselves; the services that come with the packages are not wanted.
+services=()
+command -v nginx >/dev/null || { missing+=(nginx-light); services+=(nginx); }
+command -v redis-server >/dev/null || { missing+=(redis-server redis-tools); services+=(redis-server); }
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || { missing+=(postgresql); services+=(postgresql); }
+command -v psql >/dev/null || missing+=(postgresql-client)
 [ ${#missing[@]} = 0 ] || install_debian "${missing[@]}"
-$has_nginx || as_root systemctl disable --quiet --now nginx 2>/dev/null || as_root service nginx stop >/dev/null 2>&1 || true
+for service in ${services[@]+"${services[@]}"}; do
+    as_root systemctl disable --quiet --now "$service" 2>/dev/null || as_root service "$service" stop >/dev/null 2>&1 || true
+done
 python3 -c 'import tomllib' || { echo "the tests need Python 3.11 or newer as python3" >&2; exit 1; }
 
 component() {
@@ -70,8 +77,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 
 # --- tests ------------------------------------------------------------------------------------------
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+. tests/servers.sh
+log=$folder/log
 
 # Adds up what the test runner says of each of its runs; an error ends the script right here.
 run() {
@@ -83,6 +90,8 @@ run() {
 # above.
 run cargo test --locked --workspace --all-features -- --include-ignored
 run cargo test --locked --no-default-features --lib --test bucketing --test plain_tower --test pending --test limits
+
+no_server_is_left
 
 say "all tests"
 awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }

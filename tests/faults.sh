@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The large doses of the faults that are done to real stores: hours, and not minutes as in tests/run.sh, which has to
+# have run once, since it installs the servers. `tests/faults.sh killed` does those alone whose names have it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/servers.sh
+TOWER_FLAGS_DOSE=large cargo test --locked --release --all-features --test faults -- --include-ignored --nocapture "$@"
+no_server_is_left

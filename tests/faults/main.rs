@@ -1,0 +1,34 @@
+//! What happens to real stores, done to them while processes serve requests from their rules: killed, frozen, cut
+//! off, raced, absent, restored from an old copy. No request fails, no edit is lost, and every process has the
+//! newest rules soon after.
+//!
+//! Each of the tests of the first four faults has a twin that runs it against something deliberately broken, and
+//! has to see it fail. `TOWER_FLAGS_DOSE=large` is for the large doses: see `tests/faults.sh`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![cfg(all(feature = "file", feature = "postgres", feature = "redis", feature = "sqlite", feature = "testing"))]
+
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/servers.rs"]
+mod servers;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod absent;
+mod broken;
+mod cut;
+mod fleet;
+mod frozen;
+mod killed;
+mod older;
+mod places;
+mod race;
+
+/// How often each fault is done: as often as in every run of the tests, or the large dose.
+fn dose(small: usize, large: usize) -> usize {
+    match std::env::var("TOWER_FLAGS_DOSE").as_deref() {
+        Ok("large") => large,
+        Err(_) => small,
+        Ok(other) => panic!("TOWER_FLAGS_DOSE: expected \"large\" or nothing, found {other:?}"),
+    }
+}

@@ -1,0 +1,119 @@
+//! The servers that stores are on, behind one face.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tower_flags::store::{PostgresStore, RedisStore, Store};
+
+use crate::servers::{Postgres, Redis};
+
+/// A server with one store on it.
+pub(crate) trait Server: Send {
+    /// The store on it, as another process would open it; over another address where a line is between.
+    fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store>;
+    fn address(&self) -> SocketAddr;
+    /// `kill -9`.
+    fn kill(&mut self);
+    fn start_again(&mut self);
+    /// `SIGSTOP`.
+    fn freeze(&self);
+    /// `SIGCONT`.
+    fn thaw(&self);
+}
+
+impl Server for Redis {
+    fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
+        let address = through.unwrap_or(Redis::address(self));
+        Arc::new(RedisStore::new(format!("redis://{address}")).unwrap())
+    }
+
+    fn address(&self) -> SocketAddr {
+        Redis::address(self)
+    }
+
+    fn kill(&mut self) {
+        Redis::kill(self);
+    }
+
+    fn start_again(&mut self) {
+        Redis::start_again(self);
+    }
+
+    fn freeze(&self) {
+        Redis::freeze(self);
+    }
+
+    fn thaw(&self) {
+        Redis::thaw(self);
+    }
+}
+
+impl Server for Postgres {
+    fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
+        let address = through.unwrap_or(Postgres::address(self));
+        Arc::new(PostgresStore::new(&format!("postgres://postgres@{address}/postgres")).unwrap())
+    }
+
+    fn address(&self) -> SocketAddr {
+        Postgres::address(self)
+    }
+
+    fn kill(&mut self) {
+        Postgres::kill(self);
+    }
+
+    fn start_again(&mut self) {
+        Postgres::start_again(self);
+    }
+
+    fn freeze(&self) {
+        Postgres::freeze(self);
+    }
+
+    fn thaw(&self) {
+        Postgres::thaw(self);
+    }
+}
+
+/// Which servers there are, for tests that do the same to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Redis,
+    Postgres,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Redis, Self::Postgres];
+
+    pub(crate) fn start(self) -> Box<dyn Server> {
+        match self {
+            Self::Redis => Box::new(Redis::start()),
+            Self::Postgres => Box::new(Postgres::start()),
+        }
+    }
+}
+
+/// Does the same to every kind of server, side by side, and names those where it went wrong.
+pub(crate) async fn on_each<F>(test: impl Fn(Kind) -> F) -> Vec<(Kind, Result<(), String>)>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let running: Vec<_> = Kind::ALL.map(|kind| (kind, tokio::spawn(test(kind)))).into_iter().collect();
+    let mut outcomes = Vec::new();
+    for (kind, running) in running {
+        outcomes.push((kind, running.await.unwrap_or_else(|panic| Err(panic.to_string()))));
+    }
+    outcomes
+}
+
+#[track_caller]
+pub(crate) fn assert_good(outcomes: &[(Kind, Result<(), String>)]) {
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:#?}");
+}
+
+/// The control: what is broken on purpose is found.
+#[track_caller]
+pub(crate) fn assert_found(outcomes: &[(Kind, Result<(), String>)]) {
+    println!("found, as it should be: {outcomes:#?}");
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_err()), "{outcomes:#?}");
+}
