@@ -41,7 +41,7 @@ const NOT_IN_ENGINE: [&str; 18] = [
 ];
 
 /// Libraries that stay in the file, or folder, that wraps them.
-const AT_HOME: [(&str, &[&str]); 16] = [
+const AT_HOME: [(&str, &[&str]); 18] = [
     ("notify", &["store/file/watch.rs"]),
     ("toml_edit", &["store/file/in_toml.rs"]),
     ("toml", &["engine/text/toml.rs"]),
@@ -54,10 +54,12 @@ const AT_HOME: [(&str, &[&str]); 16] = [
     ("sha2", &["request/signed/key.rs", "store/history.rs"]),
     ("getrandom", &["request/visitors.rs"]),
     ("redis", &["store/redis/"]),
-    ("rustls", &["store/redis/server.rs"]),
     ("rustls_native_certs", &["store/redis/server.rs"]),
     ("tokio_rustls", &["store/redis/server.rs"]),
     ("sqlx", &["store/sql/"]),
+    ("reqwest", &["store/http/client.rs"]),
+    ("rustls", &["store/http/client.rs", "store/redis/server.rs"]),
+    ("rustls_platform_verifier", &["store/http/client.rs"]),
 ];
 
 fn root() -> &'static Path {

@@ -131,11 +131,13 @@ pub use set::{FlagSet, Forced, ForcedBy, SourceId};
 pub(crate) use document::kept;
 pub(crate) use name::assert_is_variant;
 pub(crate) use problem::quoted;
+#[cfg(feature = "file")]
+pub(crate) use read::Format;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use read::MAX_FLAG;
 pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name};
-#[cfg(feature = "file")]
-pub(crate) use read::{Format, MAX_DOCUMENT, utf_8};
+#[cfg(any(feature = "file", feature = "http"))]
+pub(crate) use read::{MAX_DOCUMENT, utf_8};
 #[cfg(feature = "testing")]
 pub(crate) use reads::Recorder;
 pub(crate) use set::Identity;

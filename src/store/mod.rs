@@ -44,6 +44,8 @@ mod feed;
 #[cfg(feature = "file")]
 mod file;
 mod history;
+#[cfg(feature = "http")]
+mod http;
 mod memory;
 mod random;
 #[cfg(feature = "redis")]
@@ -61,6 +63,9 @@ pub use feed::{BoxFuture, Feed, Loaded, Notices};
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::{FileFeed, FileStore};
 pub use history::{BrokenBy, BrokenLink, Head, HistoryEntry, verify};
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use http::{HttpFeed, HttpFeedBuilder};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

@@ -9,11 +9,9 @@ mod flag;
 mod keys;
 mod parts;
 
-#[cfg(feature = "file")]
-pub(crate) use document::MAX_DOCUMENT;
-#[cfg(feature = "file")]
-pub(crate) use document::utf_8;
 pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document, read_each};
+#[cfg(any(feature = "file", feature = "http"))]
+pub(crate) use document::{MAX_DOCUMENT, utf_8};
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use flag::MAX_FLAG;
 pub(crate) use flag::flag_from_json;

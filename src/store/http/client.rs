@@ -1,0 +1,181 @@
+//! Asking a server, within bounds of time and size.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::{Client, Response, Url};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use tokio::time::timeout;
+
+use super::answer;
+use crate::engine::{MAX_DOCUMENT, Problem};
+use crate::store::error::{Error, ErrorKind};
+
+/// A server on the next continent connects in less.
+const CONNECTED: Duration = Duration::from_secs(2);
+/// How long nothing may come, while an answer is waited for or read.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// Redirects that are followed one after another.
+const MAX_REDIRECTS: usize = 5;
+
+/// What a server has answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// The body of a 200; the problem where it is too large.
+    pub(super) body: Result<Vec<u8>, Problem>,
+}
+
+/// A client for one URL.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) name: String,
+    url: Url,
+    client: Client,
+    /// For the server of the URL alone.
+    headers: HeaderMap,
+    progress: Duration,
+}
+
+impl Asker {
+    pub(super) fn new(url: &str, headers: HeaderMap, roots: &[Vec<u8>], within: Duration) -> Result<Self, Error> {
+        // The text is not repeated: it may have a password in it.
+        let no_url = |message: String| Error::new(ErrorKind::Configuration, message);
+        let url = Url::parse(url).map_err(|error| no_url(format!("expected a URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(no_url(format!("expected a URL of http or https, found one of {}", url.scheme())));
+        }
+        let name = shown(&url);
+        let wrong = |what: String| Error::new(ErrorKind::Configuration, format!("{name}: {what}"));
+        let tls = tls(roots, url.scheme() == "https").map_err(|error| wrong(error.to_string()))?;
+        // Redirects are followed here, since only this knows which headers are meant for which server.
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECTED)
+            .user_agent(concat!("tower-flags/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| wrong("no client can be made for it".to_owned()).caused_by(error.without_url()))?;
+        Ok(Self { name, url, client, headers, progress: PROGRESS.min(within) })
+    }
+
+    fn failed(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Unavailable, format!("{}: {what}", self.name))
+    }
+
+    /// Asks for the document, if it is another one than the server's `validators` say.
+    pub(super) async fn ask(&self, validators: &HeaderMap) -> Result<Answer, Error> {
+        let mut url = self.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(&url, validators).await?;
+            let status = response.status();
+            let target = answer::text(response.headers(), header::LOCATION);
+            let Some(target) = target.filter(|_| matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)) else {
+                return self.read(response).await;
+            };
+            let next = url.join(target).ok().filter(|next| matches!(next.scheme(), "http" | "https"));
+            let next = next.ok_or_else(|| self.failed("the server redirects to what is no URL of http or https"))?;
+            if url.scheme() == "https" && next.scheme() == "http" {
+                return Err(self.failed("the server redirects from https to http, which is not followed"));
+            }
+            url = next;
+        }
+        Err(self.failed(&format!("the server redirects more than {MAX_REDIRECTS} times")))
+    }
+
+    async fn send(&self, url: &Url, validators: &HeaderMap) -> Result<Response, Error> {
+        let mut request = self.client.get(url.clone()).headers(validators.clone());
+        request = request.header(header::ACCEPT, HeaderValue::from_static("application/json"));
+        request = request.header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if url.origin() == self.url.origin() {
+            request = request.headers(self.headers.clone());
+        }
+        match timeout(self.progress, request.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => {
+                let what = if error.is_connect() { "it cannot be connected to" } else { "it gave no answer" };
+                Err(self.failed(what).caused_by(error.without_url()))
+            }
+            Err(_) => Err(self.failed(&format!("it gave no answer within {:?}", self.progress))),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Answer, Error> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status != StatusCode::OK {
+            return Ok(Answer { status, headers, body: Ok(Vec::new()) });
+        }
+        let announced = response.content_length().filter(|length| *length > MAX_DOCUMENT as u64);
+        if let Some(length) = announced {
+            return Ok(Answer { status, headers, body: Err(answer::too_large(&format!("one of {length}"))) });
+        }
+        let mut body = Vec::new();
+        loop {
+            match timeout(self.progress, response.chunk()).await {
+                Ok(Ok(Some(chunk))) if body.len() + chunk.len() <= MAX_DOCUMENT => body.extend_from_slice(&chunk),
+                Ok(Ok(Some(_))) => {
+                    let body = Err(answer::too_large("a larger one"));
+                    return Ok(Answer { status, headers, body });
+                }
+                Ok(Ok(None)) => return Ok(Answer { status, headers, body: Ok(body) }),
+                Ok(Err(error)) => {
+                    let what = format!("the answer broke off after {} bytes", body.len());
+                    return Err(self.failed(&what).caused_by(error.without_url()));
+                }
+                Err(_) => {
+                    let what = format!("nothing came for {:?} after {} bytes", self.progress, body.len());
+                    return Err(self.failed(&what));
+                }
+            }
+        }
+    }
+}
+
+/// A URL without what may be secret: user, password, query, and fragment.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for URLs without a host, which were refused before.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+/// TLS by ring, whatever the process has chosen, trusting whom the machine trusts and `roots`, in PEM.
+fn tls(roots: &[Vec<u8>], is_needed: bool) -> Result<ClientConfig, rustls::Error> {
+    let mut extra = Vec::new();
+    for pem in roots {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        match certificates {
+            Ok(certificates) if !certificates.is_empty() => extra.extend(certificates),
+            _ => return Err(rustls::Error::General("a root certificate is no PEM".to_owned())),
+        }
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(std::sync::Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    match Verifier::new_with_extra_roots(extra, provider) {
+        Ok(verifier) => {
+            Ok(config.dangerous().with_custom_certificate_verifier(std::sync::Arc::new(verifier)).with_no_client_auth())
+        }
+        // Of a machine without certificates plain HTTP can be asked all the same.
+        Err(_) if !is_needed => Ok(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        let url = Url::parse("https://me:secret@cdn.example.com:8443/a/flags.json?sig=secret#secret").unwrap();
+        assert_eq!(shown(&url), "https://cdn.example.com:8443/a/flags.json");
+    }
+}

@@ -1,0 +1,7 @@
+//! A JSON document at a URL as a feed.
+
+mod answer;
+mod client;
+mod feed;
+
+pub use feed::{HttpFeed, HttpFeedBuilder};
