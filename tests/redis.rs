@@ -275,8 +275,9 @@ async fn flags_go_on_where_the_records_of_the_store_are_broken() {
         let loaded = store.load(None).await.unwrap().unwrap();
         assert_eq!(loaded.document.flags().count(), 2, "{what}");
         let before = loaded.origin;
-        let outcome = store.change("x", Change::kill().within(Duration::from_millis(200)), &alice()).await;
-        assert!(matches!(outcome, Err(ChangeError::Store(_))), "{outcome:?}");
+        let outcome = store.change("x", Change::kill(), &alice()).await;
+        let Err(ChangeError::Store(error)) = outcome else { panic!("{what}: {outcome:?}") };
+        assert_eq!(error.kind(), ErrorKind::Refused, "{what}: {error}");
         let after = store.load(None).await.unwrap().unwrap();
         assert_eq!(after.origin, before, "{what}: all of an edit or nothing");
         let told: String = after.document.problems().iter().map(ToString::to_string).collect();
@@ -284,6 +285,48 @@ async fn flags_go_on_where_the_records_of_the_store_are_broken() {
             assert!(told.contains(&key), "{told}");
         }
     }
+    let server = Redis::start();
+    let store = store(&server);
+    put(&store, "x", "true").await;
+    del(&server, "tower-flags:{ff:}:head");
+    let lost = store.change("y", Change::put_text("true"), &alice()).await;
+    assert!(matches!(&lost, Err(ChangeError::Store(error)) if error.kind() == ErrorKind::Refused), "{lost:?}");
+    assert_eq!(store.read("y").await.unwrap().definition, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn a_full_server_refuses_an_edit_as_a_whole() {
+    let server = Redis::start();
+    let store = store(&server);
+    put(&store, "x", "true").await;
+    let before = store.read("x").await.unwrap();
+    server.command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
+    let outcome = store.change("x", Change::kill().within(Duration::from_millis(200)), &alice()).await;
+    let Err(ChangeError::Store(error)) = outcome else { panic!("{outcome:?}") };
+    assert!(std::error::Error::source(&error).is_some(), "{error}");
+    assert_eq!(store.read("x").await.unwrap(), before);
+    assert!(self::store(&server).load(None).await.unwrap().is_some(), "reading goes on");
+    assert_eq!(store.history(&HistoryPage::newest()).await.unwrap().len(), 1);
+    server.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+    assert_eq!(change(&store, "x", Change::kill()).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn an_edit_is_published_and_takes_an_expiry_away() {
+    use std::io::{Read, Write};
+    let server = Redis::start();
+    let store = store(&server);
+    let mut listener = std::net::TcpStream::connect(server.address()).unwrap();
+    listener.write_all(b"SUBSCRIBE tower-flags:{ff:}:changes\r\n").unwrap();
+    let mut heard = [0; 1000];
+    assert!(listener.read(&mut heard).unwrap() > 0);
+    server.command(&[b"SET", b"ff:x", b"true", b"EX", b"100"]);
+    assert_eq!(change(&store, "x", Change::kill()).await, 2);
+    assert_eq!(server.command(&[b"TTL", b"ff:x"]), ":-1");
+    let length = listener.read(&mut heard).unwrap();
+    assert!(heard[..length].ends_with(b"\r\nx 2\r\n"), "{}", String::from_utf8_lossy(&heard[..length]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -541,19 +584,22 @@ async fn many_and_large_definitions_are_all_there() {
     for number in 0..12 {
         set(&server, &format!("ff:large_{number}"), &large);
     }
-    for number in 0..5000 {
-        set(&server, &format!("ff:flag_{number}"), "true");
-        set(&server, &format!("feature:flag_{number}"), "false");
-    }
+    let many = |numbers: std::ops::Range<u32>, prefix: &str, text: &str| {
+        let words = numbers.flat_map(|number| [format!("{prefix}flag_{number}"), text.to_owned()]);
+        run(&server, &["MSET".to_owned()].into_iter().chain(words).collect::<Vec<_>>());
+    };
+    many(0..5000, "ff:", "true");
+    many(0..5000, "feature:", "false");
+    many(0..12_000, "ff:cache:", "true");
     let loaded = store.load(None).await.unwrap().unwrap();
     assert_eq!(loaded.document.flags().count(), 5012);
     assert_eq!(loaded.document.flags().filter(|(_, flag)| flag.is_enabled()).count(), 12);
     assert!(store.load(Some(&loaded.origin)).await.unwrap().is_none());
-    for number in 5000..10_000 {
-        set(&server, &format!("ff:flag_{number}"), "true");
-    }
+    let told = |text: &str| loaded.document.problems().iter().any(|problem| problem.to_string().contains(text));
+    assert!(told("found at least 9990 more"));
+    many(5000..10_000, "ff:", "true");
     let refused = store.load(None).await.unwrap_err();
-    assert_eq!(refused.to_string().split(';').next(), Some("expected at most 10000 flags, found 10012"));
+    assert_eq!(refused.to_string().split(';').next(), Some("expected at most 10000 flags, found more"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

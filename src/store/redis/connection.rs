@@ -72,33 +72,6 @@ impl Connection {
         }
     }
 
-    /// The answers to commands that are carried out at one moment. An answer may be an error where a value has
-    /// another type than the command needs.
-    pub(super) async fn ask_at_once(
-        &mut self,
-        commands: Vec<redis::Cmd>,
-        within: Duration,
-    ) -> Result<Vec<Value>, Error> {
-        let mut pipeline = Pipeline::with_capacity(commands.len() + 2);
-        pipeline.cmd("MULTI");
-        let count = commands.len();
-        for command in commands {
-            pipeline.add_command(command);
-        }
-        pipeline.cmd("EXEC");
-        let mut answers = self.ask(&pipeline, within).await?;
-        if let Some(Value::Array(values)) =
-            answers.pop_if(|last| matches!(last, Value::Array(values) if values.len() == count))
-        {
-            return Ok(values);
-        }
-        // A command was refused before it was queued, for want of permission, say.
-        for answer in answers {
-            self.checked(answer)?;
-        }
-        Err(self.odd("a transaction"))
-    }
-
     /// The answer to one command, which may not be an error.
     pub(super) async fn ask_one(&mut self, command: redis::Cmd, within: Duration) -> Result<Value, Error> {
         let mut pipeline = Pipeline::with_capacity(1);
@@ -249,6 +222,10 @@ pub(super) fn refused(server: &str, cause: RedisError) -> Error {
     if said.contains("DB index is out of range") {
         let message = format!("redis {server}: the server has no database of this number");
         return Error::new(ErrorKind::Configuration, message).caused_by(cause);
+    }
+    if cause.code() == Some("WRONGTYPE") || said.contains("smaller than the target stream top item") {
+        let message = format!("redis {server}: the records of the store are not what was written: {said}");
+        return Error::new(ErrorKind::Refused, message + "; restore them from a copy");
     }
     let problem = if cause.is_io_error() { "cannot be reached" } else { "does not do it now" };
     Error::new(ErrorKind::Unavailable, format!("redis {server} {problem}")).caused_by(cause)

@@ -19,14 +19,18 @@ pub(super) enum Held {
 }
 
 impl Held {
-    /// From the answers to `TYPE`, `STRLEN` and `GETRANGE`.
+    /// From the answers to `TYPE`, `STRLEN` and `GETRANGE` up to one byte more than a flag may have; `None` where
+    /// they do not go together.
     pub(super) fn of(kind: &Value, length: &Value, bytes: &Value) -> Option<Self> {
-        Some(match (text_of(kind)?, length) {
-            ("none", _) => Self::Nothing,
-            ("string", Value::Int(length)) => {
-                Self::Text { length: usize::try_from(*length).ok()?, bytes: bytes_of(bytes)?.to_vec() }
+        Some(match (text_of(kind)?, length, bytes_of(bytes)) {
+            ("none", Value::Int(0), Some(b"")) => Self::Nothing,
+            ("string", Value::Int(length), Some(bytes)) => {
+                let length =
+                    usize::try_from(*length).ok().filter(|length| bytes.len() == (MAX_FLAG + 1).min(*length))?;
+                Self::Text { length, bytes: bytes.to_vec() }
             }
-            (other, _) => Self::Other(other.to_owned()),
+            ("none" | "string", ..) => return None,
+            (other, ..) => Self::Other(other.to_owned()),
         })
     }
 
@@ -180,6 +184,18 @@ mod tests {
             assert_eq!(switch(odd), Switch::Odd, "{odd:?}");
         }
         assert_eq!(Held::Other("hash".to_owned()).switch(), Switch::Odd);
+    }
+
+    #[test]
+    fn answers_of_different_moments_do_not_go_together() {
+        let of = |kind: &str, length: i64, bytes: &str| {
+            Held::of(&Value::SimpleString(kind.to_owned()), &Value::Int(length), &Value::BulkString(bytes.into()))
+        };
+        assert_eq!((of("none", 0, ""), of("string", 2, "ab")), (Some(Held::Nothing), Some(held("ab"))));
+        assert_eq!(of("hash", 0, ""), Some(Held::Other("hash".to_owned())));
+        for (kind, length, bytes) in [("none", 2, ""), ("none", 0, "ab"), ("string", 2, "abc"), ("string", 0, "a")] {
+            assert_eq!(of(kind, length, bytes), None, "{kind} {length} {bytes:?}");
+        }
     }
 
     #[test]

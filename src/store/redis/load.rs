@@ -67,10 +67,6 @@ impl Content {
     /// Reads everything, and says whether it is of one moment.
     async fn attempt(connection: &mut Connection, keys: &Keys) -> Result<(Self, bool), Error> {
         let names = Names::read(connection, keys).await?;
-        if names.flags.len() > MAX_FLAGS {
-            let problem = Problem::new(format!("at most {MAX_FLAGS} flags"), names.flags.len().to_string());
-            return Err(Error::refused(problem.with_help("give other keys another prefix, or another database")));
-        }
         let mut content = Self::default();
         let mut wanted: Vec<Key> = Vec::new();
         for (name, (has_flag, has_switch)) in &names.flags {
@@ -121,27 +117,26 @@ impl Content {
             // The first is less than that.
             let (part, rest) = texts.split_at(texts.iter().copied().take_while(fits).count());
             texts = rest;
-            let mut commands = vec![get(&keys.head), one("HGETALL", &keys.versions)];
-            for keys in part.chunks(TOGETHER) {
-                let mut command = cmd("MGET");
-                keys.iter().for_each(|(key, _)| _ = command.arg(&key.key));
-                commands.push(command);
-            }
-            let mut answers = connection.ask_at_once(commands, LARGE_ANSWER).await?.into_iter();
-            let head = answers.next().unwrap_or_default();
-            let head = self.record(head, &keys.head);
+            // Not a transaction, which a server refuses that is short of memory: one command reads at one moment,
+            // and every edit changes the head.
+            let mut commands = Pipeline::with_capacity(3);
             if is_first {
-                self.head = head;
-                let versions = answers.next().unwrap_or_default();
-                self.take_versions(versions, &keys.versions);
-            } else {
-                is_whole &= self.head == head;
-                answers.next();
+                commands.add_command(one("GET", &keys.head)).add_command(one("HGETALL", &keys.versions));
             }
-            let values = answers.flat_map(|answer| match answer {
-                Value::Array(values) => values,
-                _ => Vec::new(),
-            });
+            let mut texts_at_once = one("MGET", &keys.head);
+            part.iter().for_each(|(key, _)| _ = texts_at_once.arg(&key.key));
+            commands.add_command(texts_at_once);
+            let mut answers = connection.ask(&commands, LARGE_ANSWER).await?.into_iter();
+            if is_first {
+                let (head, versions) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
+                self.head = self.record(connection, &head, &keys.head)?;
+                self.take_versions(connection, &versions, &keys.versions)?;
+            }
+            let Value::Array(values) = connection.checked(answers.next().unwrap_or_default())? else {
+                return Err(connection.odd("MGET"));
+            };
+            let mut values = values.into_iter();
+            is_whole &= values.next().as_ref().and_then(text_of) == self.head.as_deref();
             for ((key, _), value) in part.iter().zip(values) {
                 *self.held(key) = match value {
                     Value::BulkString(bytes) => Held::Text { length: bytes.len(), bytes },
@@ -156,29 +151,34 @@ impl Content {
     }
 
     /// A record of ours that is a text.
-    fn record(&mut self, answer: Value, key: &str) -> Option<String> {
-        match answer {
-            Value::Nil => None,
-            answer => match text_of(&answer) {
-                Some(text) => Some(text.to_owned()),
-                None => {
-                    self.lost(key);
-                    None
-                }
-            },
+    fn record(&mut self, connection: &Connection, answer: &Value, key: &str) -> Result<Option<String>, Error> {
+        if matches!(answer, Value::Nil) {
+            return Ok(None);
         }
+        let text = text_of(sound(connection, answer)?).map(str::to_owned);
+        if text.is_none() {
+            self.lost(key);
+        }
+        Ok(text)
     }
 
-    fn take_versions(&mut self, answer: Value, key: &str) {
-        let Value::Map(pairs) = answer else { return self.lost(key) };
-        for (name, record) in &pairs {
+    fn take_versions(&mut self, connection: &Connection, answer: &Value, key: &str) -> Result<(), Error> {
+        let Value::Map(pairs) = sound(connection, answer)? else {
+            self.lost(key);
+            return Ok(());
+        };
+        for (name, record) in pairs {
             match (text_of(name), text_of(record)) {
                 (Some(name), Some(record)) if is_name(name) && version_of(Some(record)).is_some() => {
                     self.versions.insert(name.to_owned(), record.to_owned());
                 }
-                _ => return self.lost(key),
+                _ => {
+                    self.lost(key);
+                    return Ok(());
+                }
             }
         }
+        Ok(())
     }
 
     fn lost(&mut self, key: &str) {
@@ -193,7 +193,8 @@ impl Content {
         };
         self.problems.extend(others.iter().take(NAMED).map(|key| problem(format!("{key:?}"))));
         if others.len() > NAMED {
-            self.problems.push(problem(format!("{} more", others.len() - NAMED)));
+            let at_least = if others.len() < MAX_FLAGS { "" } else { "at least " };
+            self.problems.push(problem(format!("{at_least}{} more", others.len() - NAMED)));
         }
     }
 
@@ -340,6 +341,10 @@ impl Names {
                 *at = bytes_of(cursor).ok_or_else(|| connection.odd("SCAN"))?.to_vec();
                 found.iter().filter_map(bytes_of).for_each(|key| names.add(key, prefix, *is_switch));
             }
+            if names.flags.len() > MAX_FLAGS {
+                let problem = Problem::new(format!("at most {MAX_FLAGS} flags"), "more");
+                return Err(Error::refused(problem.with_help("give other keys another prefix")));
+            }
             walks.retain(|(_, _, cursor)| cursor != b"0");
         }
         Ok(names)
@@ -352,7 +357,13 @@ impl Names {
                 let (has_flag, has_switch) = self.flags.entry(name.to_owned()).or_default();
                 *(if is_switch { has_switch } else { has_flag }) = true;
             }
-            None => _ = self.others.insert(String::from_utf8_lossy(key).into_owned()),
+            None => {
+                self.others.insert(String::from_utf8_lossy(key).into_owned());
+                // Always the same ones, in whatever order they come, and however often.
+                if self.others.len() > MAX_FLAGS {
+                    self.others.pop_last();
+                }
+            }
         }
     }
 }
@@ -393,8 +404,14 @@ async fn measure(connection: &mut Connection, wanted: &mut [Key], content: &mut 
     Ok(())
 }
 
-fn get(key: &str) -> Cmd {
-    one("GET", key)
+/// An answer that may be an error only where the key holds another type.
+fn sound<'a>(connection: &Connection, answer: &'a Value) -> Result<&'a Value, Error> {
+    match answer {
+        Value::ServerError(error) if error.code() == "WRONGTYPE" => {}
+        Value::ServerError(_) => _ = connection.checked(answer.clone())?,
+        _ => {}
+    }
+    Ok(answer)
 }
 
 fn one(command: &str, key: &str) -> Cmd {

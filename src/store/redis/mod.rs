@@ -61,8 +61,8 @@
 //! - A value that is no flag, of another type or longer than 1 MiB (it is not even fetched) is a problem of that flag
 //!   alone. An edit of a key of another type is refused, since it would destroy what is there. Keys
 //!   below the prefixes that name no flag are left alone, and are a warning.
-//! - All definitions are read at one moment, as long as they are less than 4 MiB together; else in several parts, again
-//!   where an edit came between.
+//! - All definitions are read at one moment, as long as they are less than 4 MiB together; else in several parts. Where
+//!   an edit comes between, they are read again.
 //!
 //! # What the server needs
 //!
@@ -73,8 +73,8 @@
 //!   of the machine. A failover to a replica loses what had not reached it, unless `WAIT` or `min-replicas-to-write`
 //!   guard against it. A store that came back older is reported, and a flag that was seen killed stays off: see
 //!   [`Live`](crate::source::Live).
-//! - **Memory.** With a `maxmemory-policy` of `allkeys-…` a full server evicts flags. It is a warning in the status
-//!   of the source, where the user may ask (`INFO`). The history grows by every edit, by twice the length of its
+//! - **Memory.** With a `maxmemory-policy` of `allkeys-…` a full server evicts flags, which is a warning in the status
+//!   of the source where the user may ask (`INFO`). With `noeviction` it refuses edits, kills too: leave it room. The history grows by every edit, by twice the length of its
 //!   definition; trimming it breaks the chain.
 //! - **A database of its own**, where there are many other keys: each load walks over the names of all keys of the
 //!   database, in steps of about a millisecond.
@@ -83,10 +83,10 @@
 //!   ```text
 //!   # reads flags
 //!   ACL SETUSER app on >secret %R~ff:* %R~feature:* %R~tower-flags:{ff:}:* resetchannels
-//!       +ping +select +info +client|tracking +multi +exec +scan +type +strlen +get +mget +hgetall
+//!       +ping +select +info +client|tracking +scan +type +strlen +get +mget +hgetall
 //!   # edits them too
 //!   ACL SETUSER editor on >secret ~ff:* ~feature:* ~tower-flags:{ff:}:* resetchannels &tower-flags:{ff:}:changes
-//!       +ping +select +info +client|tracking +multi +exec +scan +type +strlen +get +mget +hgetall
+//!       +ping +select +info +client|tracking +scan +type +strlen +get +mget +hgetall
 //!       +getrange +hget +xrange +xrevrange +zrevrangebylex
 //!       +eval +evalsha +set +del +hset +xadd +zadd +publish
 //!   ```

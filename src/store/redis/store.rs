@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use redis::{Cmd, Script, ServerErrorKind, Value, cmd};
+use redis::{Cmd, Pipeline, Script, ServerErrorKind, Value, cmd};
 
 use super::connection::{ANSWER, Idle, Leased, bytes_of, text_of};
 use super::held::{Held, Pair, SwitchTo, a};
@@ -19,6 +19,8 @@ use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored};
 
 /// How many entries of the history are read in one go.
 const ENTRIES: usize = 100;
+/// How often one flag is read again because it was changed meanwhile.
+const ATTEMPTS: usize = 10;
 
 /// Flags in Redis: see the [module](super). Clones are one store.
 #[derive(Clone)]
@@ -117,29 +119,60 @@ impl Shared {
 
     /// Both keys of a flag, and what the store knows of it.
     async fn read(&self, connection: &mut Leased<'_>, name: &str) -> Result<(Pair, Stored), Error> {
-        let mut commands = vec![on("GET", &self.keys.head), on("HGET", &self.keys.versions)];
-        commands[1].arg(name);
+        for _ in 0..ATTEMPTS {
+            if let Some(read) = self.try_to_read(connection, name).await? {
+                return Ok(read);
+            }
+        }
+        let message = format!("{} changes faster than it can be read", self.name);
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// `None` where it was changed meanwhile. No transaction: a server refuses those when it is short of memory.
+    async fn try_to_read(&self, connection: &mut Leased<'_>, name: &str) -> Result<Option<(Pair, Stored)>, Error> {
+        let mut version = on("HGET", &self.keys.versions);
+        version.arg(name);
+        let mut commands = Pipeline::with_capacity(9);
+        commands.add_command(on("GET", &self.keys.head)).add_command(version);
         let keys = [Some(self.keys.flag(name)), self.keys.switch(name)];
         // Nothing else can be asked of what is no flag's name: the head, by those who want to know only that.
         for key in keys.iter().flatten().filter(|_| is_name(name)) {
             let mut range = on("GETRANGE", key);
             range.arg(0).arg(MAX_FLAG);
-            commands.extend([on("TYPE", key), on("STRLEN", key), range]);
+            commands.add_command(on("TYPE", key)).add_command(on("STRLEN", key)).add_command(range);
         }
-        let answers = connection.ask_at_once(commands, ANSWER).await?;
-        let record = |at: usize, key: &str| match answers.get(at) {
-            None | Some(Value::Nil) => Ok(None),
-            Some(answer) => text_of(answer).map(Some).ok_or_else(|| unreadable(key)),
+        commands.add_command(on("GET", &self.keys.head));
+        let mut answers = connection.ask(&commands, ANSWER).await?;
+        let head_after = answers.pop();
+        let [head, version, held @ ..] = &answers[..] else { return Err(connection.odd("GET")) };
+        if head_after.as_ref() != Some(head) {
+            return Ok(None);
+        }
+        let record = |answer: &Value, key: &str| match answer {
+            Value::Nil => Ok(None),
+            answer => {
+                let answer = connection.checked(answer.clone())?;
+                text_of(&answer).map(|text| Some(text.to_owned())).ok_or_else(|| unreadable(key))
+            }
         };
-        let head = head_of(record(0, &self.keys.head)?).ok_or_else(|| unreadable(&self.keys.head))?;
-        let version = version_of(record(1, &self.keys.versions)?).ok_or_else(|| unreadable(&self.keys.versions))?;
-        let mut held = answers[2..].chunks_exact(3).map(|answers| {
-            Held::of(&answers[0], &answers[1], &answers[2]).ok_or_else(|| connection.odd("TYPE, STRLEN and GETRANGE"))
-        });
-        let pair = Pair {
-            flag: held.next().transpose()?.unwrap_or_default(),
-            switch: held.next().transpose()?.unwrap_or_default(),
-        };
+        let head = record(head, &self.keys.head)?;
+        let head = head_of(head.as_deref()).ok_or_else(|| unreadable(&self.keys.head))?;
+        let version = record(version, &self.keys.versions)?;
+        let version = version_of(version.as_deref()).ok_or_else(|| unreadable(&self.keys.versions))?;
+        let mut pair = Pair::default();
+        for (held, answers) in [&mut pair.flag, &mut pair.switch].into_iter().zip(held.chunks_exact(3)) {
+            // Errors are those of another type, which the type tells; or of missing permission.
+            let kind = connection.checked(answers[0].clone())?;
+            match Held::of(&kind, &answers[1], &answers[2]) {
+                Some(found) => *held = found,
+                None => {
+                    for answer in &answers[1..] {
+                        connection.checked(answer.clone())?;
+                    }
+                    return Ok(None);
+                }
+            }
+        }
         for (held, key) in [&pair.flag, &pair.switch].into_iter().zip(keys.iter().flatten()) {
             if let Held::Other(kind) = held {
                 let problem = Problem::new("a string", a(kind)).of_flag(name).in_source(key);
@@ -149,7 +182,7 @@ impl Shared {
         }
         let stored =
             Stored { definition: pair.definition(name), version: version.0, content: version.1.to_owned(), head };
-        Ok((pair, stored))
+        Ok(Some((pair, stored)))
     }
 
     async fn commit(&self, commit: &Commit) -> Result<bool, Error> {
@@ -197,7 +230,7 @@ impl Shared {
             run
         };
         let script = script();
-        let mut by_digest = redis::Pipeline::with_capacity(1);
+        let mut by_digest = Pipeline::with_capacity(1);
         by_digest.add_command(write("EVALSHA", script.get_hash()));
         let mut answer = connection.ask(&by_digest, ANSWER).await?.pop().unwrap_or_default();
         // The server forgets scripts when it restarts, or is told to.
@@ -232,7 +265,7 @@ impl Shared {
                 range.arg(end).arg(format!("[{flag} ")).arg("LIMIT").arg(0).arg(limit);
                 let numbers = connection.ask_one(range, ANSWER).await?;
                 let Value::Array(numbers) = numbers else { return Err(connection.odd("ZREVRANGEBYLEX")) };
-                let mut ranges = redis::Pipeline::with_capacity(numbers.len());
+                let mut ranges = Pipeline::with_capacity(numbers.len());
                 for number in &numbers {
                     let number = text_of(number).and_then(|member| member.rsplit(' ').next()?.parse::<u64>().ok());
                     let number = number.ok_or_else(|| unreadable(&self.keys.entries))?;
