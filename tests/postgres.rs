@@ -170,14 +170,16 @@ async fn what_was_changed_while_nobody_listened_is_found_after_the_cut() {
     put(&store, "x", "false").await;
     let source = Live::connect(PostgresStore::new(&url).unwrap()).await.unwrap();
     let mut changes = source.subscribe();
-    for round in 1..=10 {
+    for round in 1..=5 {
         // One transaction after the cut, so that nobody can have listened to the notice of the change.
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
              WHERE datname = current_database() AND pid <> pg_backend_pid()";
         let text = format!(r#"{{"percentage": {round}}}"#);
         server.sql(&url, &format!("{cut}; UPDATE tower_flags SET definition = '{text}' WHERE name = 'x'"));
+        let cut = Instant::now();
         let change = next(&mut changes).await;
         assert_eq!(*change.after.unwrap(), text.parse().unwrap());
+        assert!(cut.elapsed() < Duration::from_secs(10), "when it is connected again, and not by the resync");
     }
     becomes(&source, "it recovers", is_fresh).await;
 }
@@ -365,6 +367,7 @@ async fn a_pool_of_one_connection_is_enough_for_everything() {
     let asked = Instant::now();
     let error = store.load(None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().ends_with("is the server there, and the pool large enough?"), "{error}");
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     drop(kept);
     store.load(None).await.unwrap();
@@ -387,6 +390,24 @@ async fn a_transaction_that_somebody_leaves_open_holds_up_one_flag_and_not_the_o
     let killed = store.change("held", Change::kill(), &alice()).await.unwrap();
     assert_eq!(killed.definition.as_deref(), Some(r#"{"percentage": 7,"enabled": false}"#), "theirs is not lost");
     assert!(store.verify_history().await.unwrap().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn an_edit_that_is_given_up_leaves_no_lock_and_its_connection_is_not_used_again() {
+    let server = server();
+    let url = server.fresh();
+    let pool = PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
+    for store in [PostgresStore::new(&url).unwrap(), PostgresStore::from_pool(pool)] {
+        put(&store, "x", "true").await;
+        for step in 0..40 {
+            let change = Change::edit(tower_flags::engine::Edit::new().set("percentage", step));
+            // Given up at another moment each time.
+            let _ = timeout(Duration::from_micros(step * 100), store.change("x", change, &alice())).await;
+            put(&store, "x", &format!(r#"{{"percentage": {step}, "enabled": true}}"#)).await;
+        }
+        assert!(store.verify_history().await.unwrap().is_ok());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

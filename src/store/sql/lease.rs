@@ -54,7 +54,11 @@ impl<DB: Database> Connections<DB> {
     pub(super) async fn lease(&self) -> Result<Lease<'_, DB>, Trouble> {
         let held = match self {
             Self::Own(own) => own.held().await?,
-            Self::Pool(pool) => Held::Pooled(late(ANSWER, pool.acquire()).await?),
+            // Its own limit is for requests of the application, mostly 30 s.
+            Self::Pool(pool) => {
+                let acquired = timeout(ANSWER, pool.acquire()).await;
+                Held::Pooled(acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
+            }
         };
         Ok(Lease { held: Some(held) })
     }

@@ -60,7 +60,7 @@
 //!
 //! | | PostgreSQL | SQLite |
 //! |---|---|---|
-//! | a change is seen | at once: a trigger notifies, once a statement, nothing per request | within 50 ms, by asking for SQLite's counter of changes 20 times a second |
+//! | a change is seen | at once: a trigger notifies, once a statement, nothing per request | about 50 ms later, by asking for SQLite's counter of changes 20 times a second |
 //! | a notice is lost | with its connection, which means a full load; else within 30 s | within 30 s |
 //! | server frozen, file locked | [stale](crate::source::Freshness) within 10 s: a silent connection has to answer every 2 s | stale after 2 s, once something is to be loaded |
 //! | start without it | nothing waits: [`Live`](crate::source::Live) serves what it has and goes on trying | the file is made; a folder is not |
