@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Instant, sleep};
 use tower_flags::source::{Evaluation, Freshness, Live, Source};
-use tower_flags::store::{Author, Change, Feed, FileStore, SqliteStore, StoreExt};
+use tower_flags::store::{Author, Change, Feed, FileStore, HttpFeed, SqliteStore, StoreExt};
 use tower_flags::{Context, Flags, Instant as Now};
 
 use crate::places::{Kind, Server};
@@ -86,7 +86,7 @@ impl Place {
             Self::Server(server) => server.open(None),
             Self::Folder { is_sqlite: true, .. } => Arc::new(SqliteStore::new(&self.url()).unwrap()),
             Self::Folder { .. } => Arc::new(FileStore::new(self.path()).unwrap()),
-            Self::Http { .. } => panic!(),
+            Self::Http { address, .. } => Arc::new(HttpFeed::new(&format!("http://{address}/flags.json")).unwrap()),
         }
     }
 
@@ -185,6 +185,7 @@ async fn a_process_starts_without_its_store_and_follows_it_later() {
         ("postgres", tokio::spawn(async { starts_without(Place::on(Kind::Postgres).await).await })),
         ("sqlite", tokio::spawn(async { starts_without(Place::in_folder(true).await).await })),
         ("file", tokio::spawn(async { starts_without(Place::in_folder(false).await).await })),
+        ("http", tokio::spawn(async { starts_without(Place::over_http().await).await })),
     ];
     let mut outcomes = Vec::new();
     for (place, running) in running {

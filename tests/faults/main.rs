@@ -5,7 +5,14 @@
 //! Each of the tests of the first four faults has a twin that runs it against something deliberately broken, and
 //! has to see it fail. `TOWER_FLAGS_DOSE=large` is for the large doses: see `tests/faults.sh`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![cfg(all(feature = "file", feature = "postgres", feature = "redis", feature = "sqlite", feature = "testing"))]
+#![cfg(all(
+    feature = "file",
+    feature = "http",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite",
+    feature = "testing"
+))]
 
 #[path = "../support/proxy.rs"]
 mod proxy;
