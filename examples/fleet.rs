@@ -6,7 +6,7 @@
 //! all of them answered differently.
 
 use std::error::Error;
-use std::process::Stdio;
+use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,13 +23,25 @@ use tower_flags::store::{Author, Change, SqliteStore, Store, StoreExt};
 use tower_flags::{FlagLayer, Live, flag};
 
 const PROCESSES: usize = 3;
-/// The flag that is switched; a real one would be nobody's business here.
+/// The flag that is switched, and removed in the end.
 const FLAG: &str = "fleet_new_checkout";
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprint!("{error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprint!(": {error}");
+        cause = error.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::flag::Flag;
 use super::name::FlagName;
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, Severity};
 use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, is_name, not_a_name};
 
 /// The definitions of a set of flags by name, as far as they could be read.
@@ -163,7 +163,8 @@ impl Document {
             let problem =
                 Problem::new("\"percentage\" beside a list or rules, since others read the same store", "none");
             let help = "it counts as 0 here; some services that read such flags take them for on for everybody";
-            problem.of_flag(name).at_path("percentage").with_help(help)
+            let problem = problem.of_flag(name).at_path("percentage").with_help(help);
+            Problem { severity: Severity::Warning, ..problem }
         };
         let warnings: Vec<Problem> = unclear.map(warn).collect();
         self.problems.extend(warnings);

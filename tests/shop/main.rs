@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agreement;
+#[path = "../support/examples.rs"]
+mod examples;
 mod program;
 mod services;
 #[path = "../support/mod.rs"]
@@ -11,7 +13,8 @@ mod support;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use program::{Program, RULES, command, example, json, output};
+use examples::example;
+use program::{Program, RULES, command, json, output};
 use serde_json::{Value, json};
 use support::Client;
 

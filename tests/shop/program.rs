@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::examples::example;
 use crate::support::{Client, Reply};
 
 /// How long an edit of the rules may take: one second is promised, the rest is for a busy machine.
@@ -16,20 +17,6 @@ const EDIT: Duration = Duration::from_secs(2);
 
 /// The shop's rules. The test has a copy, since users edit the one beside the example.
 pub(crate) const RULES: &str = include_str!("../data/shop.json");
-
-/// The compiled example. Cargo builds examples for `cargo test`, not for `cargo test --test shop`.
-pub(crate) fn example(name: &str) -> PathBuf {
-    let here = std::env::current_exe().unwrap();
-    let path = here.parent().and_then(Path::parent).unwrap().join("examples").join(name);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name).with_extension("rs");
-    let written = |path: &Path| path.metadata().and_then(|found| found.modified()).ok();
-    assert!(
-        written(&path) > written(&source),
-        "{} is missing or older than its source: run `cargo build --examples` first",
-        path.display()
-    );
-    path
-}
 
 /// The example as it starts without flags in the environment.
 pub(crate) fn command(name: &str) -> Command {

@@ -264,7 +264,8 @@ impl Content {
         let removed = versions.iter().filter(|(_, (_, content))| content.is_empty()).map(|(name, _)| *name);
         let mut loaded = Loaded::new(document, origin)
             .with_removed(removed.filter(is_gone))
-            .with_versions(versions.iter().map(|(name, (version, _))| (*name, *version)));
+            .with_versions(versions.iter().map(|(name, (version, _))| (*name, *version)))
+            .shared_with_others();
         if let Some(head) = head {
             loaded = loaded.at_revision(head.number);
         }

@@ -61,7 +61,8 @@ impl Rows {
             named().filter_map(|(name, row)| Some((name, row.text.as_ref()?.bytes()))).collect();
         let document = Document::from_texts(texts.iter().map(|(name, text)| (*name, text.as_ref())));
         let loaded = Loaded::new(document.map_err(Error::refused)?, origin);
-        let Some(head) = &self.head else { return Ok(Some(loaded)) };
+        // A table of the application's, which other programs read too.
+        let Some(head) = &self.head else { return Ok(Some(loaded.shared_with_others())) };
         let is_removed = |row: &FlagRow| row.text.is_none() && matches!(row.edited, Some((_, true)));
         let loaded = loaded
             .with_versions(named().filter_map(|(name, row)| Some((name, row.edited?.0))))
