@@ -241,6 +241,23 @@ async fn processes_that_start_at_once_make_the_file_and_the_tables_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tables_are_made_in_a_file_that_another_process_is_writing_when_it_has_done() {
+    let files = Files::new();
+    let path = files.path();
+    let mut theirs = open(&path).await;
+    sqlx::raw_sql("CREATE TABLE theirs (x); BEGIN IMMEDIATE; INSERT INTO theirs VALUES (1)")
+        .execute(&mut theirs)
+        .await
+        .unwrap();
+    let store = SqliteStore::at(&path);
+    let mut loading = tokio::spawn(async move { store.load(None).await });
+    let waiting = timeout(Duration::from_millis(300), &mut loading).await;
+    assert!(waiting.is_err(), "SQLite refuses at once to change such a file: {waiting:?}");
+    sqlx::raw_sql("COMMIT").execute(&mut theirs).await.unwrap();
+    assert_eq!(loading.await.unwrap().unwrap().unwrap().document.flags().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_that_hold_something_else_cost_their_flag_alone() {
     let files = Files::new();
     let store = SqliteStore::at(files.path());
