@@ -79,7 +79,7 @@ fn value(plain: &Plain) -> Result<Value, Problem> {
             let number = digits.parse().ok().filter(|value| matches!(value, Value::Integer(_) | Value::Float(_)));
             number.ok_or_else(|| Problem::new("a number that TOML can hold", digits.clone()))?
         }
-        Plain::Text(text) => Value::from(text.as_str()),
+        Plain::Text(text) => one_line(text).unwrap_or_else(|| Value::from(text.as_str())),
         Plain::List(items) => Value::Array(items.iter().map(value).collect::<Result<Array, _>>()?),
         Plain::Map(members) => {
             let mut table = InlineTable::new();
@@ -91,6 +91,13 @@ fn value(plain: &Plain) -> Result<Value, Problem> {
             Value::InlineTable(table)
         }
     })
+}
+
+/// A text with line ends, on one line: written over several it would get the ends that the file has.
+fn one_line(text: &str) -> Option<Value> {
+    // The escapes of JSON are escapes of TOML too, which wants one more.
+    let escaped = serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f");
+    text.contains(['\n', '\r']).then(|| escaped.parse().ok()).flatten()
 }
 
 fn table(members: &[(String, Plain)]) -> Result<Table, Problem> {
