@@ -248,6 +248,36 @@ async fn what_somebody_saves_between_reading_and_writing_stays() {
     assert_chain(&file.store).await;
 }
 
+#[tokio::test]
+async fn a_file_that_is_written_in_place_is_not_edited_halfway() {
+    let flags: String = (0..200).map(|number| format!("[flags.flag_{number}]\nenabled = true\n")).collect();
+    let file = Edited::new("flags.toml", &flags);
+    file.change("flag_0", Change::kill()).await;
+    for _ in 0..5 {
+        let by_hand = format!("# by hand\n{}", read(&file.path));
+        let (begun, is_begun) = tokio::sync::oneshot::channel();
+        let writer = {
+            let (path, by_hand) = (file.path.clone(), by_hand.clone());
+            std::thread::spawn(move || {
+                let mut open = std::fs::File::create(path).unwrap();
+                // Each part ends where a table does, so that all of them are files of their own.
+                let parts: Vec<&str> = by_hand.split_inclusive("true\n").collect();
+                open.write_all(parts[..2].concat().as_bytes()).unwrap();
+                begun.send(()).unwrap();
+                // Longer than an edit takes, and less than the two reads are apart.
+                std::thread::sleep(Duration::from_millis(20));
+                open.write_all(parts[2..].concat().as_bytes()).unwrap();
+            })
+        };
+        is_begun.await.unwrap();
+        file.change("flag_1", Change::edit(Edit::new().set("description", by_hand.len().to_string()))).await;
+        writer.join().unwrap();
+        let edited = read(&file.path);
+        assert!(edited.starts_with("# by hand\n") && edited.contains("flag_199"), "{}", edited.len());
+    }
+    assert_chain(&file.store).await;
+}
+
 /// The state of both files after an edit, as a crash between two steps of it leaves them.
 struct Steps {
     before: Vec<u8>,
@@ -383,7 +413,8 @@ async fn a_line_that_was_torn_off_is_left_out_and_set_off_by_the_next_edit() {
         assert_eq!(read(&file.history_path()).len(), before.len() + torn, "readers leave it alone");
         assert_eq!(store.change("a", Change::kill(), &alice()).await.unwrap().version, 3);
         assert_eq!(store.change("a", Change::remove(), &alice()).await.unwrap().version, 4);
-        assert_eq!(version(&file.reopened(), "a").await, 4);
+        let made = history(&file.reopened(), "a").await;
+        assert!(made.len() == 4 && made.iter().all(|entry| entry.actor.is_some()), "{made:?}");
         assert_chain(&file.reopened()).await;
     }
     // The mark alone may be torn as well.
@@ -660,6 +691,8 @@ async fn races_lose_nothing(name: &str, text: &str) {
             definition["description"].as_str().unwrap().to_owned()
         })
         .collect();
+    // The text that was there first is somebody else's; every other one has its entry, whoever was killed.
+    assert_eq!(entries.iter().filter(|entry| entry.actor.is_none()).count(), 1);
     let each: BTreeSet<String> = made.iter().cloned().collect();
     assert_eq!(each.len(), made.len(), "each once");
     assert!(race.done.is_subset(&each), "lost: {:?}", race.done.difference(&each));
