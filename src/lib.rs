@@ -29,8 +29,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`engine`] | deciding: the document format, the order of deciding, buckets; pure and total |
-//! | [`store`] | where rules are read from: feeds, files |
-//! | [`source`] | what answers requests: memory, environment, files, several of them as one |
+//! | [`store`] | where rules are kept and edited: files, Redis, PostgreSQL, SQLite, URLs |
+//! | [`source`] | what answers requests: memory, environment, files, any store kept current, several of them as one |
 //! | [`request`] | one request: layer, identity, scope, response header |
 //! | `tower_flags::testing` | tests of applications: fixed flags, both branches |
 //! | [`docs`] | limitations with their workarounds, performance |

@@ -34,7 +34,7 @@ async fn a_kill_without_the_store_holds_until_the_store_says_the_same() {
     assert_eq!(layered.status().version, 2, "who is built on it has heard");
     let change = changes.next().await.unwrap().unwrap();
     assert_eq!((&*change.flag, change.after.unwrap().is_enabled()), ("checkout", false));
-    assert_eq!(source.local_kills(), [kill.clone()]);
+    assert_eq!(source.local_kills(), std::slice::from_ref(&kill));
     assert_eq!(problems(&source).len(), 1);
     assert!(problems(&source)[0].contains("flag \"checkout\"") && problems(&source)[0].contains("by bob"));
 

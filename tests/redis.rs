@@ -31,7 +31,7 @@ fn database(store: &RedisStore) -> String {
 
 impl OnRedis {
     fn store(&self, database: &str) -> RedisStore {
-        RedisStore::new(format!("{}/{database}", self.server.lock().unwrap().url())).unwrap()
+        RedisStore::new(&format!("{}/{database}", self.server.lock().unwrap().url())).unwrap()
     }
 }
 
@@ -87,7 +87,7 @@ async fn soon(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn store(server: &Redis) -> RedisStore {
-    RedisStore::new(server.url()).unwrap()
+    RedisStore::new(&server.url()).unwrap()
 }
 
 fn alice() -> Author {
@@ -421,7 +421,7 @@ fn run(server: &Redis, words: &[String]) {
 
 /// A store as this user, in database 1.
 fn store_of(server: &Redis, user: &str, password: &str) -> RedisStore {
-    RedisStore::new(format!("redis://{user}:{password}@{}/1", server.address())).unwrap()
+    RedisStore::new(&format!("redis://{user}:{password}@{}/1", server.address())).unwrap()
 }
 
 /// Everything that a reader does: hear of a change, load, with a value of another type.
@@ -528,7 +528,7 @@ async fn tls_trusts_the_authorities_that_it_is_given() {
     ]);
     run(&server, &documented_rules("editor"));
     let connect = |host: &str, authorities: Option<&str>| {
-        let builder = RedisStore::builder(format!("rediss://editor:secret@{host}:{port}/0"));
+        let builder = RedisStore::builder(&format!("rediss://editor:secret@{host}:{port}/0"));
         match authorities {
             Some(file) => builder.authorities(std::fs::read(tls_file(file)).unwrap()).build().unwrap(),
             None => builder.build().unwrap(),
@@ -551,7 +551,7 @@ async fn tls_trusts_the_authorities_that_it_is_given() {
 async fn prefixes_can_be_others() {
     let server = Redis::start();
     let theirs = store(&server);
-    let build = |prefix: &str| RedisStore::builder(server.url()).prefix(prefix);
+    let build = |prefix: &str| RedisStore::builder(&server.url()).prefix(prefix);
     let odd = build("shop*[1]:").switch_prefix("shop?:").build().unwrap();
     let alone = build("alone:").without_switches().build().unwrap();
     assert_eq!(odd.name(), format!("redis {}/0 shop*[1]:", server.address()));
@@ -648,7 +648,7 @@ async fn what_cannot_work_is_said_at_once() {
         let _ = stream.read(&mut [0; 1000]).unwrap();
         stream.write_all(b"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n").unwrap();
     });
-    let error = RedisStore::new(format!("redis://{address}")).unwrap().load(None).await.unwrap_err();
+    let error = RedisStore::new(&format!("redis://{address}")).unwrap().load(None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
     assert!(error.to_string().contains("Redis 6 or newer"), "{error}");
     old.join().unwrap();

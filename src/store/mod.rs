@@ -28,6 +28,15 @@
 //! # }
 //! ```
 //!
+//! | store | rules in | needs |
+//! |---|---|---|
+//! | `RedisStore` | one JSON value for each flag, beside services that read and write the same keys | cargo feature `redis` |
+//! | `PostgresStore`, `SqliteStore` | tables of their own, which people may edit by hand | cargo features `postgres`, `sqlite` |
+//! | `FileStore` | the JSON or TOML file of [`File`](crate::source), with a history beside it | cargo feature `file` |
+//! | [`MemoryStore`] | this process | |
+//! | `PostgresTable`, `SqliteTable` | a table that the application has; read only | cargo features `postgres`, `sqlite` |
+//! | `HttpFeed` | a document at any URL; read only | cargo feature `http` |
+//!
 //! # Rules of editing
 //!
 //! 1. Every edit of a flag raises its version by one. An edit is made for a version, or for whatever is newest.

@@ -32,11 +32,11 @@ async fn restored_from_an_older_dump() {
     let mut redis = block_in_place(|| Redis::start_with(&["--save", "", "--appendonly", "no"]));
     let (folder, by) = (TempDir::new().unwrap(), Author::new("alice"));
     let (backup, its_backup) = (folder.path().join("backup"), folder.path().join("its_backup"));
-    let store = RedisStore::new(redis.url()).unwrap();
+    let store = RedisStore::new(&redis.url()).unwrap();
     for name in ["checkout", "search", "mail"] {
         store.change(name, Change::put_text("true"), &by).await.unwrap();
     }
-    let source = Live::builder(RedisStore::new(redis.url()).unwrap()).backup(&backup).connect().await.unwrap();
+    let source = Live::builder(RedisStore::new(&redis.url()).unwrap()).backup(&backup).connect().await.unwrap();
     assert!(is_on(&source, "checkout"));
     block_in_place(|| redis.command(&[b"SAVE"]));
     let dump = std::fs::read(redis.folder().join("dump.rdb")).unwrap();
@@ -54,7 +54,7 @@ async fn restored_from_an_older_dump() {
     block_in_place(|| redis.kill());
     until("it is noticed", || source.status().freshness != Freshness::Fresh).await;
     std::fs::copy(&backup, &its_backup).unwrap();
-    let other = Live::builder(RedisStore::new(redis.url()).unwrap()).backup(&its_backup).connect().await.unwrap();
+    let other = Live::builder(RedisStore::new(&redis.url()).unwrap()).backup(&its_backup).connect().await.unwrap();
     assert!(!is_on(&other, "checkout") && is_on(&other, "search"), "as its backup says");
     std::fs::write(redis.folder().join("dump.rdb"), dump).unwrap();
     block_in_place(|| redis.start_again());

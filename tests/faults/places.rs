@@ -24,7 +24,7 @@ pub(crate) trait Server: Send {
 impl Server for Redis {
     fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
         let address = through.unwrap_or(Redis::address(self));
-        Arc::new(RedisStore::new(format!("redis://{address}")).unwrap())
+        Arc::new(RedisStore::new(&format!("redis://{address}")).unwrap())
     }
 
     fn address(&self) -> SocketAddr {

@@ -102,13 +102,13 @@ impl RedisStore {
     /// # Errors
     ///
     /// A URL that is none, or no certificates of authorities for TLS on this machine.
-    pub fn new(url: impl Into<String>) -> Result<Self, Error> {
+    pub fn new(url: &str) -> Result<Self, Error> {
         Self::builder(url).build()
     }
 
     /// Settings before that.
-    pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
-        RedisStoreBuilder { url: url.into(), prefixes: Prefixes::default(), authorities: None }
+    pub fn builder(url: &str) -> RedisStoreBuilder {
+        RedisStoreBuilder { url: url.to_owned(), prefixes: Prefixes::default(), authorities: None }
     }
 }
 
