@@ -143,7 +143,7 @@ impl Document {
     }
 
     /// Says in every problem where the document came from.
-    #[cfg(any(feature = "file", feature = "http", feature = "postgres", feature = "redis", feature = "sqlite"))]
+    #[cfg(any(feature = "file", feature = "http"))]
     pub(crate) fn name_source(&mut self, name: &str) {
         for problem in &mut self.problems {
             problem.source = Some(name.to_owned());
