@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
@@ -48,6 +48,37 @@ impl Instant {
     #[must_use]
     pub fn unix_millis(self) -> i64 {
         i64::try_from(self.since_epoch.as_millis()).expect("the years 0 to 9999 fit 64 bits of milliseconds")
+    }
+
+    /// The instant that much later; `None` beyond [`MAX`](Self::MAX).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_flags::Instant;
+    ///
+    /// let start: Instant = "2028-02-28T09:00:00Z".parse()?;
+    /// let later = start.checked_add(Duration::from_secs(36 * 60 * 60)).unwrap();
+    /// assert_eq!(later.to_string(), "2028-02-29T21:00:00Z");
+    /// assert_eq!(later.saturating_duration_since(start).as_secs(), 36 * 60 * 60);
+    /// # Ok::<(), tower_flags::engine::NotAnInstant>(())
+    /// ```
+    #[must_use]
+    pub fn checked_add(self, duration: Duration) -> Option<Self> {
+        let since_epoch = self.since_epoch.checked_add(SignedDuration::try_from(duration).ok()?)?;
+        Some(Self { since_epoch }).filter(|instant| *instant <= Self::MAX)
+    }
+
+    /// The instant that much earlier; `None` before [`MIN`](Self::MIN).
+    #[must_use]
+    pub fn checked_sub(self, duration: Duration) -> Option<Self> {
+        let since_epoch = self.since_epoch.checked_sub(SignedDuration::try_from(duration).ok()?)?;
+        Some(Self { since_epoch }).filter(|instant| *instant >= Self::MIN)
+    }
+
+    /// How much later this instant is than another one; nothing where it is not.
+    #[must_use]
+    pub fn saturating_duration_since(self, earlier: Self) -> Duration {
+        Duration::try_from(self.since_epoch - earlier.since_epoch).unwrap_or_default()
     }
 
     fn held(since_epoch: SignedDuration) -> Self {
@@ -243,6 +274,23 @@ mod tests {
         assert_eq!("9999-12-31T23:59:59.999999999Z".parse(), Ok(Instant::MAX));
         assert_eq!(Instant::from_unix_millis(i64::MAX), Instant::MAX);
         assert_eq!(Instant::from_unix_millis(-1).unix_millis(), -1);
+    }
+
+    #[test]
+    fn instants_are_added_up_to_the_nanosecond_and_not_beyond_their_ends() {
+        let nanosecond = Duration::from_nanos(1);
+        let whole = Instant::MAX.saturating_duration_since(Instant::MIN);
+        assert_eq!(Instant::MIN.checked_add(whole), Some(Instant::MAX));
+        assert_eq!(Instant::MAX.checked_sub(whole), Some(Instant::MIN));
+        for beyond in [nanosecond, whole, Duration::MAX] {
+            assert_eq!(Instant::MAX.checked_add(beyond), None, "{beyond:?}");
+            assert_eq!(Instant::MIN.checked_sub(beyond), None, "{beyond:?}");
+        }
+        assert_eq!(Instant::MIN.saturating_duration_since(Instant::MAX), Duration::ZERO);
+        let epoch = Instant::from_unix_millis(0);
+        let before = epoch.checked_sub(nanosecond).unwrap();
+        assert_eq!(before.to_string(), "1969-12-31T23:59:59.999999999Z");
+        assert_eq!(epoch.saturating_duration_since(before), nanosecond);
     }
 
     #[test]
