@@ -32,6 +32,7 @@
 //! | [`store`] | where rules are kept and edited: files, Redis, PostgreSQL, SQLite, URLs |
 //! | [`source`] | what answers requests: memory, environment, files, any store kept current, several of them as one |
 //! | [`request`] | one request: layer, identity, scope, response header |
+//! | [`operate`] | flags over time: rollouts by plans |
 //! | `tower_flags::testing` | tests of applications: fixed flags, both branches |
 //! | [`docs`] | limitations with their workarounds, performance |
 //!
@@ -58,6 +59,7 @@
 mod declare;
 pub mod docs;
 pub mod engine;
+pub mod operate;
 pub mod request;
 pub mod source;
 pub mod store;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tower_flags::engine::Edit;
+use tower_flags::operate::rollout::{self, Rollout};
 use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, ChangeError, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage,
     Loaded, MemoryStore, Notices, Store, StoreExt, Stored,
@@ -109,6 +110,22 @@ async fn an_edit_whose_answer_is_lost_is_made_once() {
         assert_eq!(changed.entry.map(|entry| entry.number), Some(1), "{fates:?}");
         assert_eq!(made_by_alice(&store).await, 1, "{fates:?}");
     }
+}
+
+#[tokio::test]
+async fn a_step_of_a_rollout_whose_answer_is_lost_is_made_once() {
+    let planned = r#"{"schedule": [
+        {"at": "2026-01-01T00:00:00Z", "percentage": 1}, {"at": "9000-01-01T00:00:00Z", "percentage": 2},
+        {"at": "9100-01-01T00:00:00Z", "percentage": 3}
+    ]}"#;
+    let store = Doubtful::new(&[]);
+    store.change("x", Change::put_text(planned), &Author::new("bob")).await.unwrap();
+    store.fates.lock().unwrap().push(Fate::AnswerLost);
+    let changed = store.change("x", rollout::advance(), &alice()).await.unwrap();
+    let at = changed.entry.unwrap().at;
+    let rollout = Rollout::of(&changed.definition.unwrap().parse().unwrap(), at).unwrap();
+    assert_eq!((changed.version, rollout.current), (2, Some(1)));
+    assert_eq!(made_by_alice(&store).await, 1);
 }
 
 #[tokio::test]

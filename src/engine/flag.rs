@@ -117,8 +117,7 @@ impl Schedule {
     /// The percentage in force at `now`, and the span around `now` in which it stays: from the
     /// first instant on, up to and without the second. `None` means since ever, or for ever.
     pub(crate) fn at(&self, now: Instant) -> (Percentage, Option<Instant>, Option<Instant>) {
-        let read_at = self.paused_at.map_or(now, |paused_at| paused_at.min(now));
-        let passed = self.steps.partition_point(|step| step.at <= read_at);
+        let passed = self.passed_at(now);
         let (percentage, since) = match passed.checked_sub(1) {
             Some(last) => (self.steps[last].percentage, Some(self.steps[last].at)),
             None => (Percentage::ZERO, None),
@@ -126,6 +125,17 @@ impl Schedule {
         let next = self.steps.get(passed).map(|step| step.at);
         let until = next.filter(|&at| self.paused_at.is_none_or(|paused_at| at <= paused_at));
         (percentage, since, until)
+    }
+
+    /// How many steps have come into force by `now`.
+    pub(crate) fn passed_at(&self, now: Instant) -> usize {
+        let read_at = self.paused_at.map_or(now, |paused_at| paused_at.min(now));
+        self.steps.partition_point(|step| step.at <= read_at)
+    }
+
+    /// Since when the plan stands still at `now`, if it does.
+    pub(crate) fn stands_since(&self, now: Instant) -> Option<Instant> {
+        self.paused_at.filter(|paused_at| *paused_at <= now)
     }
 }
 

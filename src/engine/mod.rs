@@ -129,17 +129,19 @@ pub use reason::{Answer, Reason};
 pub use set::{FlagSet, Forced, ForcedBy, SourceId};
 
 pub(crate) use document::kept;
+pub(crate) use flag::{Schedule, Step};
 pub(crate) use name::assert_is_variant;
 pub(crate) use problem::quoted;
 #[cfg(feature = "file")]
 pub(crate) use read::Format;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use read::MAX_FLAG;
-pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name};
+pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name, parts};
 #[cfg(any(feature = "file", feature = "http"))]
 pub(crate) use read::{MAX_DOCUMENT, utf_8};
 #[cfg(feature = "testing")]
 pub(crate) use reads::Recorder;
 pub(crate) use set::Identity;
+pub(crate) use text::{Node, json};
 #[cfg(feature = "file")]
-pub(crate) use text::{Node, View, json as json_node, members, position};
+pub(crate) use text::{View, members, position};

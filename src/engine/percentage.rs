@@ -54,7 +54,7 @@ impl FromStr for Percentage {
 }
 
 /// The number times 1000, if that is a whole number from 0 to `u32::MAX`.
-fn thousandths(text: &str) -> Option<u32> {
+pub(super) fn thousandths(text: &str) -> Option<u32> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

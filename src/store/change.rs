@@ -1,6 +1,7 @@
 //! Edits, from what somebody wants to what a store is asked to write.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant as Time, sleep, timeout_at};
@@ -67,8 +68,21 @@ pub struct Change {
 #[derive(Clone, Debug)]
 enum To {
     Edited(Edit),
+    Computed(Computed),
     Definition(String),
     Removed,
+}
+
+/// Works an edit out from the definition as it is read, or cannot be, and the instant of the edit.
+type Compute = dyn Fn(Result<Flag, Problem>, Instant) -> Result<Edit, Problem> + Send + Sync;
+
+#[derive(Clone)]
+struct Computed(Arc<Compute>);
+
+impl fmt::Debug for Computed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
 }
 
 impl Change {
@@ -76,6 +90,14 @@ impl Change {
     /// made of the keys alone.
     pub fn edit(edit: Edit) -> Self {
         Self::to(To::Edited(edit))
+    }
+
+    /// An edit that follows from what is stored, worked out anew whenever somebody else was faster. The flag has
+    /// to be there.
+    pub(crate) fn computed(
+        edit: impl Fn(Result<Flag, Problem>, Instant) -> Result<Edit, Problem> + Send + Sync + 'static,
+    ) -> Self {
+        Self::to(To::Computed(Computed(Arc::new(edit))))
     }
 
     /// Puts a whole definition in place of what is there.
@@ -135,6 +157,11 @@ impl Change {
     fn text(&self, flag: &str, stored: &Stored, now: Instant) -> Result<Option<String>, Problem> {
         match &self.to {
             To::Edited(edit) => edit.apply(flag, stored.definition.as_deref(), now).map(Some),
+            To::Computed(Computed(edit)) => {
+                let text = stored.definition.as_deref();
+                let edit = edit(flag_from_json(Some(flag), text.unwrap_or_default()), now);
+                edit.map_err(|problem| problem.of_flag(flag))?.apply(flag, text, now).map(Some)
+            }
             To::Definition(text) => flag_from_json(Some(flag), text).map(|_| Some(text.clone())),
             To::Removed => Ok(None),
         }
@@ -163,7 +190,7 @@ pub enum ChangeError {
     Refused(Box<Problem>),
     /// The flag was removed, and the change does not say that it is meant to be there again.
     Removed(Box<Stored>),
-    /// There is no such flag to remove.
+    /// There is no such flag to remove, or to act on.
     Missing,
     /// The store does not answer, or others were always faster.
     Store(Box<Error>),
@@ -337,7 +364,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if self.change.expected.is_some_and(|expected| expected != stored.version) {
             return Err(ChangeError::Conflict(Box::new(stored)));
         }
-        if !is_there && matches!(self.change.to, To::Removed) {
+        if !is_there && matches!(self.change.to, To::Removed | To::Computed(_)) {
             return Err(ChangeError::Missing);
         }
         if !is_there && stored.version > 0 && !self.change.creates_again {

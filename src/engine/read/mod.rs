@@ -7,7 +7,7 @@
 mod document;
 mod flag;
 mod keys;
-mod parts;
+pub(crate) mod parts;
 
 pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document, read_each};
 #[cfg(any(feature = "file", feature = "http"))]

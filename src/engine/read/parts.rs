@@ -7,14 +7,14 @@ use crate::engine::clause::{Clause, Operator, Test};
 use crate::engine::flag::{Requirement, Rule, Serve, Step, Variant};
 use crate::engine::instant::{Day, Instant};
 use crate::engine::lists::Texts;
-use crate::engine::percentage::Percentage;
+use crate::engine::percentage::{self, Percentage};
 use crate::engine::problem::{Problem, quoted};
 use crate::engine::text::{Node, View};
 
 /// Most variants of a flag; their numbers fit one byte beside "none".
 const MAX_VARIANTS: usize = 255;
 /// Most steps of a schedule.
-const MAX_STEPS: usize = 100;
+pub(crate) const MAX_STEPS: usize = 100;
 
 /// A problem and where the value it is about starts in the document.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) fn located(node: &Node<'_>, problem: Problem) -> Located {
 }
 
 /// Puts a key or position before the path of a problem.
-fn under(step: impl std::fmt::Display) -> impl FnOnce(Located) -> Located {
+pub(crate) fn under(step: impl std::fmt::Display) -> impl FnOnce(Located) -> Located {
     move |mut located| {
         located.problem.path = match located.problem.path.as_str() {
             "" => step.to_string(),
@@ -75,6 +75,12 @@ pub(crate) fn percentage(node: &Node<'_>) -> Reading<Percentage> {
     }
 }
 
+/// A number in thousandths, if it is exact in them and not above `most`.
+pub(crate) fn thousandths(node: &Node<'_>, most: u32, expected: &str) -> Reading<u32> {
+    let View::Number(digits) = node.view() else { return wrong(node, expected) };
+    percentage::thousandths(&digits).filter(|&number| number <= most).map_or_else(|| wrong(node, expected), Ok)
+}
+
 pub(crate) fn instant(node: &Node<'_>) -> Reading<Instant> {
     match node.view() {
         View::Text(text) => text.parse().or_else(|_| wrong(node, Instant::EXPECTED)),
@@ -97,7 +103,7 @@ pub(crate) fn list<'a>(node: &Node<'a>, expected: &str) -> Reading<Vec<Node<'a>>
 }
 
 /// The members of an object, none of them twice.
-fn members<'a>(node: &Node<'a>, expected: &str) -> Reading<BTreeMap<String, Node<'a>>> {
+pub(crate) fn members<'a>(node: &Node<'a>, expected: &str) -> Reading<BTreeMap<String, Node<'a>>> {
     let View::Map(list) = node.view() else { return wrong(node, expected) };
     let mut members = BTreeMap::new();
     for (key, value) in list {
@@ -186,11 +192,11 @@ fn step(node: &Node<'_>) -> Reading<Step> {
     no_more_keys(&members, ["at", "percentage"]).map(|()| step)
 }
 
-fn missing<T>(node: &Node<'_>, key: &str) -> Reading<T> {
+pub(crate) fn missing<T>(node: &Node<'_>, key: &str) -> Reading<T> {
     Err(under(key)(located(node, Problem::new(format!("the key {key:?}"), "none"))))
 }
 
-fn no_more_keys<const N: usize>(members: &BTreeMap<String, Node<'_>>, known: [&str; N]) -> Reading<()> {
+pub(crate) fn no_more_keys<const N: usize>(members: &BTreeMap<String, Node<'_>>, known: [&str; N]) -> Reading<()> {
     match members.first_key_value() {
         None => Ok(()),
         Some((key, node)) => {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::engine::{Problem, json_node, members, position};
+use crate::engine::{Problem, json, members, position};
 
 /// The object of all flags, and where its members stand in the document.
 struct Flags<'a> {
@@ -24,7 +24,7 @@ struct Member<'a> {
 impl<'a> Flags<'a> {
     fn of(text: &'a str) -> Result<Self, Problem> {
         // Says with line and column what is wrong with text that is no JSON.
-        json_node(text)?;
+        json(text)?;
         let expected = |found: &str| Problem::new("an object with the object \"flags\"", found);
         let root = text.trim();
         let outer = spans(text, root).ok_or_else(|| expected("another value"))?;

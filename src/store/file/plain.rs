@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::engine::{Problem, View, json_node};
+use crate::engine::{Problem, View, json};
 
 /// Deepest nesting of a flag that is carried from one format to the other.
 const MAX_DEPTH: usize = 128;
@@ -22,7 +22,7 @@ pub(super) enum Plain {
 impl Plain {
     /// Reads a JSON text. Keys of the outermost object that are null are left out, since null equals absent.
     pub(super) fn of_json(text: &str) -> Result<Self, Problem> {
-        let mut plain = Self::of(&json_node(text)?.view(), MAX_DEPTH)?;
+        let mut plain = Self::of(&json(text)?.view(), MAX_DEPTH)?;
         if let Self::Map(members) = &mut plain {
             members.retain(|(_, value)| !matches!(value, Self::Null));
         }

@@ -1,0 +1,3 @@
+//! Flags over time: [`rollout`]s by plans.
+
+pub mod rollout;
