@@ -319,6 +319,7 @@ async fn an_edit_is_published_and_takes_an_expiry_away() {
     let server = Redis::start();
     let store = store(&server);
     let mut listener = std::net::TcpStream::connect(server.address()).unwrap();
+    listener.set_read_timeout(Some(SOON)).unwrap();
     listener.write_all(b"SUBSCRIBE tower-flags:{ff:}:changes\r\n").unwrap();
     let mut heard = [0; 1000];
     assert!(listener.read(&mut heard).unwrap() > 0);
@@ -327,6 +328,29 @@ async fn an_edit_is_published_and_takes_an_expiry_away() {
     assert_eq!(server.command(&[b"TTL", b"ff:x"]), ":-1");
     let length = listener.read(&mut heard).unwrap();
     assert!(heard[..length].ends_with(b"\r\nx 2\r\n"), "{}", String::from_utf8_lossy(&heard[..length]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn edits_of_different_flags_at_once_are_one_chain() {
+    let server = Redis::start();
+    let racers: Vec<_> = (0..4)
+        .map(|racer| {
+            let store = store(&server);
+            tokio::spawn(async move {
+                for percentage in 0..50 {
+                    let text = format!(r#"{{"percentage": {percentage}}}"#);
+                    let change = Change::put_text(text).within(SOON);
+                    store.change(format!("flag_{racer}"), change, &alice()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for racer in racers {
+        racer.await.unwrap();
+    }
+    let head = store(&server).verify_history().await.unwrap().unwrap();
+    assert_eq!(head.number, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -358,6 +382,36 @@ async fn a_frozen_server_shows_within_ten_seconds_and_costs_nothing_else() {
     change(&store, "x", Change::kill()).await;
     soon("the server's return", || !is_on(&source, "x")).await;
     soon("freshness", || source.status().freshness == Freshness::Fresh).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn connections_that_are_half_open_are_waited_for_once() {
+    let server = Redis::start();
+    let (address, line) = (server.address(), tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let store = RedisStore::new(&format!("redis://{}", line.local_addr().unwrap())).unwrap();
+    let silence = tokio::sync::watch::Sender::new(());
+    let silent = silence.clone();
+    let line = tokio::spawn(async move {
+        while let Ok((mut client, _)) = line.accept().await {
+            let mut silent = silent.subscribe();
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(address).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    _ = silent.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let (one, other) = tokio::join!(store.read("x"), store.read("x"));
+    assert!(one.is_ok() && other.is_ok(), "two connections are there");
+    silence.send_replace(());
+    assert_eq!(store.read("x").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let start = Clock::now();
+    assert!(store.read("x").await.is_ok());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    line.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
