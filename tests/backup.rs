@@ -6,12 +6,14 @@
 mod rewound;
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tower_flags::source::{Freshness, Live, Source};
+use tower_flags::source::{Evaluation, Freshness, Live, Source};
 use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, Loaded, Notices};
+use tower_flags::{Context, Instant};
 
 use rewound::{Rewound, becomes, content, is_on, until};
 
@@ -138,4 +140,73 @@ async fn a_store_that_was_too_slow_at_the_start_is_asked_again_within_two_second
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(start.elapsed() <= Duration::from_millis(2100), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_kill_in_a_flag_that_was_refused_is_in_the_backup_too() {
+    let (folder, texts) = (folder(), [("x", r#"{"enabled": false, "percentge": 1}"#, 1), ("b", "true", 1)]);
+    let path = folder.path().join("flags.backup");
+    let store = Rewound::new(content(2, &texts));
+    let is_off = |source: &Live| match source.evaluate(&Context::user("alice"), Instant::MIN) {
+        Evaluation::Ready(flags) => !flags.is_enabled_or("x", true),
+        _ => panic!("this source is ready"),
+    };
+    let first = connect(&store, &path).await;
+    assert!(is_off(&first));
+    drop(first);
+    store.is_down(true);
+    let second = connect(&store, &path).await;
+    assert!(is_off(&second), "also where code says that it is on by default");
+    // The same content as before: what is wrong with it is known again.
+    store.is_down(false);
+    until(|| second.status().freshness == Freshness::Fresh).await;
+    assert!(is_off(&second));
+    assert_eq!(second.status().problems.len(), 1);
+}
+
+/// Gives its rules once, and then nothing more.
+struct Once(Mutex<Option<Loaded>>);
+
+impl Feed for Once {
+    fn name(&self) -> &str {
+        "once"
+    }
+
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        let loaded = self.0.lock().unwrap().take();
+        Box::pin(async move {
+            match loaded {
+                Some(loaded) => Ok(Some(loaded)),
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Denied, "nobody listens")) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_come_too_late_for_the_start_are_not_replaced_by_the_backup() {
+    let (folder, filler) = (folder(), format!(r#"{{"percentage": 5, "description": "{}"}}"#, "d".repeat(200)));
+    let path = folder.path().join("flags.backup");
+    let names: Vec<String> = (0..5000).map(|number| format!("f{number}")).collect();
+    let rules = |version: u64, x: &'static str| {
+        let mut all: Vec<(&str, &str, u64)> = names.iter().map(|name| (&**name, &*filler, 1)).collect();
+        all.push(("x", x, version));
+        content(version, &all)
+    };
+    let feed = |loaded| Once(Mutex::new(Some(loaded)));
+    let first = Live::builder(feed(rules(1, "true"))).backup(&path).start_within(Duration::from_secs(30));
+    drop(first.connect().await.unwrap());
+    let old = std::fs::read(&path).unwrap();
+    // Bounds around the time that compiling takes, which goes on behind them.
+    for bound in (2..120).step_by(6) {
+        std::fs::write(&path, &old).unwrap();
+        let source = Live::builder(feed(rules(2, "false"))).backup(&path).start_within(Duration::from_millis(bound));
+        let source = source.connect().await.unwrap();
+        until(|| !is_on(&source, "x")).await;
+        assert!(source.status().origin.starts_with("2 "), "with {bound} ms");
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tower_flags::engine::Edit;
@@ -29,11 +30,17 @@ struct Doubtful {
     store: MemoryStore,
     /// The fates of the next commits, the last one first; later ones go through.
     fates: Mutex<Vec<Fate>>,
+    /// Refuses us once an answer was lost.
+    locks_out: AtomicBool,
 }
 
 impl Doubtful {
     fn new(fates: &[Fate]) -> Self {
-        Self { store: MemoryStore::new(), fates: Mutex::new(fates.iter().rev().copied().collect()) }
+        Self {
+            store: MemoryStore::new(),
+            fates: Mutex::new(fates.iter().rev().copied().collect()),
+            locks_out: AtomicBool::new(false),
+        }
     }
 }
 
@@ -61,7 +68,12 @@ impl Store for Doubtful {
     }
 
     fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
-        self.store.read(flag)
+        Box::pin(async move {
+            if self.locks_out.load(Ordering::Relaxed) && self.fates.lock().unwrap().is_empty() {
+                return Err(Error::new(ErrorKind::Denied, "locked out"));
+            }
+            self.store.read(flag).await
+        })
     }
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
@@ -199,5 +211,29 @@ impl Store for Gone {
 
     fn history<'a>(&'a self, _: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
         Box::pin(async { broken() })
+    }
+}
+
+#[tokio::test]
+async fn what_goes_wrong_after_a_doubt_does_not_end_it() {
+    let store = Doubtful::new(&[Fate::AnswerLost]);
+    store.locks_out.store(true, Ordering::Relaxed);
+    match store.change("x", Change::put_text("true"), &alice()).await {
+        Err(ChangeError::Store(error)) => {
+            assert_eq!(error.kind(), ErrorKind::InDoubt, "{error}");
+            assert_eq!(std::error::Error::source(&error).map(ToString::to_string).as_deref(), Some("locked out"));
+        }
+        other => panic!("expected doubt, found {other:?}"),
+    }
+    store.locks_out.store(false, Ordering::Relaxed);
+    assert_eq!(made_by_alice(&store).await, 1);
+}
+
+#[tokio::test]
+async fn what_never_was_there_can_be_neither_killed_nor_restored() {
+    let store = MemoryStore::new();
+    for change in [Change::kill(), Change::restore()] {
+        let missing = store.change("mistyped", change, &alice()).await;
+        assert!(matches!(missing, Err(ChangeError::Missing)), "{missing:?}");
     }
 }

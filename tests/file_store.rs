@@ -240,7 +240,11 @@ async fn what_somebody_saves_between_reading_and_writing_stays() {
             &file.path,
             by_hand_in_json(&read(&file.path), "hand", Some(format!("{{\"percentage\": {number}}}"))).as_bytes(),
         );
-        file.change("a", Change::put_text(format!(r#"{{"percentage": {number}}}"#)).at_version(before.version)).await;
+        file.change(
+            "a",
+            Change::put_text(format!(r#"{{"percentage": {number}}}"#)).at_version(before.current_version()),
+        )
+        .await;
         let hand = file.store.read("hand").await.unwrap().definition.unwrap();
         assert_eq!(hand, format!("{{\"percentage\": {number}}}"));
     }

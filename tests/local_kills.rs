@@ -112,3 +112,15 @@ async fn a_kill_without_the_store_outlives_the_process() {
     let fourth = connect().await.unwrap();
     assert!(is_on(&fourth, "checkout"), "what was forgotten is forgotten");
 }
+
+#[tokio::test]
+async fn forgetting_a_kill_switches_nothing_on_that_is_held_off_for_another_reason() {
+    let store = Rewound::new(content(2, &[("x", "false", 2), ("b", "true", 1)]));
+    let source = Live::connect(store.clone()).await.unwrap();
+    source.kill_here("x", &bob()).await.unwrap();
+    // An older copy, in which the store's own kill is missing.
+    becomes(&store, &source, content(1, &[("x", "true", 1), ("b", "true", 1)])).await;
+    assert!(!is_on(&source, "x"));
+    source.forget_kill("x").await;
+    assert!(!is_on(&source, "x"));
+}

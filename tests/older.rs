@@ -134,3 +134,31 @@ async fn whoever_subscribes_hears_of_each_flag_that_changed() {
         assert!(change.is_ok());
     }
 }
+
+#[tokio::test]
+async fn edits_made_after_a_store_came_back_older_are_edits_like_any() {
+    let store = Rewound::new(content(10, &[("a", "true", 5), ("y", "true", 1)]));
+    let source = Live::connect(store.clone()).await.unwrap();
+    becomes(&store, &source, content(5, &[("a", "true", 2), ("y", "true", 1)])).await;
+    becomes(&store, &source, content(6, &[("a", "true", 2), ("y", "false", 2)])).await;
+    assert!(!is_on(&source, "y"));
+    becomes(&store, &source, content(7, &[("a", "true", 2), ("y", "true", 3)])).await;
+    assert!(is_on(&source, "y"), "killed and restored while the store still has fewer edits than it had");
+    assert_eq!(problems(&source).len(), 1, "which is still reported");
+}
+
+#[tokio::test]
+async fn a_flag_that_was_switched_off_and_then_removed_is_not_switched_on_by_an_older_copy() {
+    let all = |x: &'static str, version| content(version, &[("x", x, version), ("b", "true", 1), ("c", "true", 1)]);
+    let store = Rewound::new(all("true", 1));
+    let source = Live::connect(store.clone()).await.unwrap();
+    becomes(&store, &source, all("false", 2)).await;
+    let removed = content(3, &[("b", "true", 1), ("c", "true", 1)]);
+    let removed = removed.with_versions([("x", 3), ("b", 1), ("c", 1)]).with_removed(["x"]);
+    becomes(&store, &source, removed).await;
+    becomes(&store, &source, all("true", 1)).await;
+    assert!(!is_on(&source, "x"));
+    // Made again on purpose, without an older copy in between, it is on.
+    becomes(&store, &source, all("true", 2)).await;
+    assert!(is_on(&source, "x"));
+}

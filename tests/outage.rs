@@ -1,7 +1,7 @@
 //! A store that goes away and comes back, on a clock that stands still but for the waits.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -186,4 +186,43 @@ async fn a_source_that_could_load_and_not_listen_tries_to_listen_again_soon() {
     server.state.send_replace((true, 7));
     sleep(Duration::from_millis(100)).await;
     assert_ne!(source.status().origin, before);
+}
+
+/// Panics the second time that it is read.
+#[derive(Clone)]
+struct Panics(Server, Arc<AtomicU32>);
+
+impl Feed for Panics {
+    fn name(&self) -> &str {
+        "panics"
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async move {
+            assert!(self.1.fetch_add(1, Ordering::Relaxed) != 1, "a defect of the feed");
+            self.0.load(known).await
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        self.0.subscribe()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_panics_is_asked_again_within_two_seconds() {
+    let server = Server::new();
+    let source = Live::connect(Panics(server.clone(), Arc::default())).await.unwrap();
+    server.state.send_replace((true, 1));
+    let start = Instant::now();
+    while source.status().origin != "1" {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(start.elapsed() <= Duration::from_millis(2020), "{:?}", start.elapsed());
+    // At the start as well, which goes on without it.
+    let source = Live::connect(Panics(server.clone(), Arc::new(AtomicU32::new(1)))).await.unwrap();
+    assert_eq!(source.status().freshness, Freshness::NeverLoaded);
+    assert!(source.status().last_error.unwrap().contains("panicked"));
+    sleep(Duration::from_millis(2010)).await;
+    assert!(is_fresh(&source));
 }

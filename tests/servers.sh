@@ -12,6 +12,8 @@ end_servers() {
     for note in "$folder"/servers/*.pid; do
         [ -e "$note" ] || continue
         process=$(cat "$note")
+        # Its number may be somebody else's by now.
+        tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null | grep -q 'redis-server\|postgres' || continue
         # With those of its connections.
         kill -KILL $(pgrep -P "$process") "$process" 2>/dev/null || true
     done

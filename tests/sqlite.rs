@@ -396,3 +396,18 @@ async fn a_table_of_the_application_is_read_by_the_documented_query_and_watched(
     assert!(next(&mut changes).await.after.unwrap().is_enabled());
     assert!(changed.elapsed() < Duration::from_secs(2), "a notice, and no resync");
 }
+
+#[tokio::test]
+async fn more_rows_than_there_may_be_flags_are_refused_and_not_taken_in_part() {
+    let files = Files::new();
+    let path = files.path();
+    let store = SqliteStore::at(&path);
+    store.change("x", Change::put_text("true"), &Author::new("alice")).await.unwrap();
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+                INSERT INTO tower_flags (name, definition) SELECT 'f' || i, 'true' FROM n; \
+                INSERT INTO tower_flags (name, definition) VALUES ('0 is no name', 'true')";
+    sql(&path, many).await;
+    let refused = store.load(None).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.to_string().contains("at most 10000 rows"), "{refused}");
+}

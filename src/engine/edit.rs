@@ -3,11 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::document::Document;
 use super::flag::Flag;
 use super::instant::Instant;
 use super::name::FlagName;
 use super::problem::{Problem, quoted};
-use super::read::{Key, Known, flag_from_json, lookup, spelling_of};
+use super::read::{Definition, Key, Known, flag_from_json, lookup, spelling_of};
 use super::text::{members, position};
 
 /// A change of some keys of a stored flag, as JSON text.
@@ -101,6 +102,20 @@ impl Edit {
         flag_from_json(Some(name), &edited)?;
         Ok(edited)
     }
+}
+
+/// The text of a flag with `enabled` off, where it is no accepted flag: the rest stays for whoever mends it. What
+/// holds nothing that could be kept becomes `false`.
+pub(crate) fn killed(name: &str, stored: &str) -> String {
+    let off = Text::of(Some(stored)).map(|mut text| {
+        text.put(Key::Enabled, Some(&false));
+        text.joined()
+    });
+    let is_off = |text: &String| {
+        Document::from_texts([(name, text.as_bytes())])
+            .is_ok_and(|document| document.flags.get(name).is_some_and(Definition::is_killed))
+    };
+    off.ok().filter(is_off).unwrap_or_else(|| "false".to_owned())
 }
 
 /// A JSON object in pieces: joined they are the text again.

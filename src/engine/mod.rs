@@ -129,6 +129,7 @@ pub use reason::{Answer, Reason};
 pub use set::{FlagSet, Forced, ForcedBy, SourceId};
 
 pub(crate) use document::kept;
+pub(crate) use edit::killed;
 pub(crate) use flag::{Schedule, Step};
 pub(crate) use name::assert_is_variant;
 pub(crate) use problem::quoted;

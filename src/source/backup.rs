@@ -43,6 +43,10 @@ impl Saved {
         let flags =
             document.flags.iter().filter_map(|(name, definition)| match kills.instead(name).unwrap_or(definition) {
                 Definition::Good(flag) => Some((name.as_ref().to_owned(), text(flag)?)),
+                // All that is legible of it.
+                Definition::Refused { is_killed: true, .. } => {
+                    Some((name.as_ref().to_owned(), RawValue::from_string("false".to_owned()).ok()?))
+                }
                 Definition::Refused { .. } => None,
             });
         Self { format: FORMAT, origin: origin.to_owned(), seen, kills: kills.list(), flags: flags.collect() }

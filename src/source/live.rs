@@ -22,8 +22,6 @@ use crate::store::{Author, Error, ErrorKind, Feed, Loaded, Notices, random_share
 const START: Duration = Duration::from_secs(1);
 /// How long a feed may take to answer before it counts as failed.
 const LONGEST_REFRESH: Duration = Duration::from_secs(10);
-/// Wait after a feed has panicked.
-const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// A source over any [`Feed`]: subscribes, loads, and keeps the rules current until the last clone
 /// is dropped.
@@ -59,6 +57,9 @@ struct Shared {
     changes: Teller,
     #[cfg(feature = "file")]
     backup: Option<Backup>,
+    /// The version in force that the backup file holds; locked while it is written.
+    #[cfg(feature = "file")]
+    saved: Mutex<u64>,
     allow_shrink: bool,
 }
 
@@ -253,17 +254,28 @@ impl LiveBuilder {
             changes: Teller::default(),
             #[cfg(feature = "file")]
             backup: self.backup,
+            #[cfg(feature = "file")]
+            saved: Mutex::default(),
             allow_shrink: self.allow_shrink,
         });
         #[cfg(feature = "file")]
         let saved = Shared::remember(&shared).await;
         let (stop, stopped) = oneshot::channel();
-        let mut keeper = Keeper::new(self.feed, Arc::clone(&shared));
-        let first = keeper.refresh_within(self.start_within, "rules").await;
+        let (feed, within) = (self.feed, self.start_within);
+        let mut keeper = Keeper::new(Arc::clone(&feed), Arc::clone(&shared));
+        // In a task of its own, so that a feed that panics costs this attempt alone.
+        let first = runtime.spawn(async move { (keeper.refresh_within(within, "rules").await, keeper) });
+        let (first, keeper) = match first.await {
+            Ok(first) => first,
+            Err(panic) => (Err(shared.panicked(panic)), Keeper::after_panic(&feed, &shared)),
+        };
         #[cfg(feature = "file")]
         if let (Err(_), Some(saved)) = (&first, saved) {
             shared.start_from(&saved);
         }
+        #[cfg(feature = "file")]
+        // A disk that hangs holds up no start.
+        let _ = tokio::time::timeout(within, shared.save()).await;
         runtime.spawn(supervise(keeper, stopped));
         Ok((Live { shared, _stop: Arc::new(stop) }, first))
     }
@@ -274,6 +286,8 @@ struct Keeper {
     feed: Arc<dyn Feed>,
     shared: Arc<Shared>,
     notices: Option<Box<dyn Notices>>,
+    /// Whether what is in force came from the feed, and not from the backup file.
+    has_loaded: bool,
     /// Of loading.
     backoff: Backoff,
     /// Of listening, where loading goes well.
@@ -283,29 +297,32 @@ struct Keeper {
 /// Runs a keeper until the source is dropped. A feed that panics costs one round, not all to come.
 async fn supervise(keeper: Keeper, mut stopped: oneshot::Receiver<()>) {
     let (feed, shared) = (Arc::clone(&keeper.feed), Arc::clone(&keeper.shared));
-    let mut keeper = Some(keeper);
+    let mut keeper = keeper;
     loop {
-        let round = keeper.take().unwrap_or_else(|| Keeper::new(Arc::clone(&feed), Arc::clone(&shared)));
-        let mut running = tokio::spawn(round.run());
+        let mut running = tokio::spawn(keeper.run());
         tokio::select! {
             _ = &mut stopped => return running.abort(),
             outcome = &mut running => {
                 // Cancelled, where the runtime is ending: nobody asks for rules any more.
                 let Some(panic) = outcome.err().filter(tokio::task::JoinError::is_panic) else { return };
-                let message = format!("{} panicked while it was read", shared.name);
-                shared.failed(&Error::new(ErrorKind::Unavailable, message).caused_by(panic));
+                shared.panicked(panic);
+                keeper = Keeper::after_panic(&feed, &shared);
             }
-        }
-        tokio::select! {
-            _ = &mut stopped => return,
-            () = tokio::time::sleep(AFTER_PANIC) => {}
         }
     }
 }
 
 impl Keeper {
     fn new(feed: Arc<dyn Feed>, shared: Arc<Shared>) -> Self {
-        Self { feed, shared, notices: None, backoff: Backoff::default(), listening: Backoff::default() }
+        let (backoff, listening) = (Backoff::default(), Backoff::default());
+        Self { feed, shared, notices: None, has_loaded: false, backoff, listening }
+    }
+
+    /// One that waits before its first attempt.
+    fn after_panic(feed: &Arc<dyn Feed>, shared: &Arc<Shared>) -> Self {
+        let mut keeper = Self::new(Arc::clone(feed), Arc::clone(shared));
+        keeper.backoff.failed(Time::now(), ErrorKind::Unavailable);
+        keeper
     }
 
     async fn run(mut self) {
@@ -325,6 +342,8 @@ impl Keeper {
             }
             // What goes wrong is in the status.
             let _ = self.refresh_within(LONGEST_REFRESH, "answer").await;
+            #[cfg(feature = "file")]
+            self.shared.save().await;
         }
     }
 
@@ -351,12 +370,14 @@ impl Keeper {
             }
         }
         let known = self.shared.board.set();
-        let known = (known.version() > 0).then(|| known.origin());
+        // Of what the backup file held, problems are not known.
+        let known = self.has_loaded.then(|| known.origin());
         let outcome = match self.feed.load(known).await {
             Ok(Some(loaded)) => {
                 // Compiling a large set takes a while, and requests are served on this thread.
                 let shared = Arc::clone(&self.shared);
                 let published = tokio::task::spawn_blocking(move || shared.publish(loaded)).await;
+                self.has_loaded |= published.is_ok();
                 published.map_err(|error| {
                     Error::new(ErrorKind::Unavailable, format!("{}: compiling was given up", self.shared.name))
                         .caused_by(error)
@@ -450,7 +471,9 @@ impl Shared {
         match saved.document() {
             Ok(mut document) => {
                 self.kills().hold_off(&mut document, saved.seen.versions());
-                self.board.publish(|_| Some((document, saved.origin.clone())));
+                // What the store gave too late for the start is newer.
+                let is_first = || self.board.set().version() == 0;
+                self.board.publish(|_| is_first().then(|| (document, saved.origin.clone())));
                 tracing::warn!(
                     source = self.name,
                     flags = self.board.set().len(),
@@ -461,14 +484,36 @@ impl Shared {
         }
     }
 
-    /// Writes what is in force into the backup file.
+    /// Writes what is in force into the backup file, where that does not hold it yet.
     #[cfg(feature = "file")]
-    fn back_up(&self, document: &Document, origin: &str) {
+    fn back_up(&self) {
         let Some(backup) = &self.backup else { return };
-        let saved = Saved::new(document, origin, self.seen().clone(), &self.kills());
-        if let Err(error) = backup.write(&saved) {
-            tracing::warn!(source = self.name, "{}", error.chain());
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = self.board.set();
+        if *saved == set.version() {
+            return;
         }
+        let content = Saved::new(&self.board.document(), set.origin(), self.seen().clone(), &self.kills());
+        match backup.write(&content) {
+            Ok(()) => *saved = set.version(),
+            Err(error) => tracing::warn!(source = self.name, "{}", error.chain()),
+        }
+    }
+
+    /// Like that, from a task.
+    #[cfg(feature = "file")]
+    async fn save(self: &Arc<Self>) {
+        if self.backup.is_some() {
+            let shared = Arc::clone(self);
+            blocking(move || shared.back_up()).await;
+        }
+    }
+
+    fn panicked(&self, panic: tokio::task::JoinError) -> Error {
+        let error = Error::new(ErrorKind::Unavailable, format!("{} panicked while it was read", self.name));
+        let error = error.caused_by(panic);
+        self.failed(&error);
+        error
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -485,10 +530,14 @@ impl Shared {
         self.board.publish(|in_force| {
             let mut document = in_force.clone();
             is_changed = change(&mut document, &mut self.kills());
+            // What is held off for another reason stays off without the kill.
+            self.seen().hold_off(&mut document);
             is_changed.then(|| (document, self.board.set().origin().to_owned()))
         });
         if is_changed {
             self.published(&before);
+            #[cfg(feature = "file")]
+            self.back_up();
         }
         is_changed
     }
@@ -497,8 +546,6 @@ impl Shared {
     fn published(&self, before: &Document) -> Arc<Document> {
         let (set, document) = (self.board.set(), self.board.document());
         self.changes.tell(before, &document, self.seen().versions(), set.version());
-        #[cfg(feature = "file")]
-        self.back_up(&document, set.origin());
         document
     }
 

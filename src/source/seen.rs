@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Definition, Problem, kept};
+use crate::engine::{Definition, Document, Problem, kept};
 use crate::store::Loaded;
 
 /// Versions and kills of everything that was loaded so far.
@@ -18,9 +18,11 @@ use crate::store::Loaded;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Seen {
     /// The highest revision of the store.
+    highest: Option<u64>,
+    /// The revision that it had last.
     revision: Option<u64>,
     versions: BTreeMap<Arc<str>, u64>,
-    /// Flags that are switched off by what is in force.
+    /// Flags that were switched off when they were there last.
     killed: BTreeSet<Arc<str>>,
     /// Flags that are held off, with the version they were found with when the store came back older.
     held: BTreeMap<Arc<str>, u64>,
@@ -37,19 +39,27 @@ impl Seen {
         }
         self.report_age(loaded);
         self.held.retain(|name, held| loaded.versions.get(name).is_none_or(|version| version <= held));
+        self.hold_off(&mut loaded.document);
+        self.highest = self.highest.max(loaded.revision);
+        self.revision = loaded.revision;
+        self.versions.clone_from(&loaded.versions);
+        let flags = &loaded.document.flags;
+        self.killed.retain(|name| !flags.contains_key(name));
+        let killed = flags.iter().filter(|(_, definition)| definition.is_killed()).map(|(name, _)| Arc::clone(name));
+        self.killed.extend(killed.chain(self.held.keys().cloned()));
+    }
+
+    /// Switches off in a document what is held off.
+    pub(super) fn hold_off(&self, document: &mut Document) {
         for (name, held) in &self.held {
-            let Some(Definition::Good(flag)) = loaded.document.flags.get_mut(name) else { continue };
+            let Some(Definition::Good(flag)) = document.flags.get_mut(name) else { continue };
             if flag.is_enabled() {
                 *flag = kept(flag, true, false);
                 let expected = format!("a version above {held}, since the store came back older and the flag was off");
                 let problem = Problem::new(expected, format!("version {held}")).of_flag(name);
-                loaded.document.problems.push(problem.with_help("it stays off until somebody edits it"));
+                document.problems.push(problem.with_help("it stays off until somebody edits it"));
             }
         }
-        self.revision = self.revision.max(loaded.revision);
-        self.versions.clone_from(&loaded.versions);
-        let is_killed = |(name, definition): (&Arc<str>, &Definition)| definition.is_killed().then(|| Arc::clone(name));
-        self.killed = loaded.document.flags.iter().filter_map(is_killed).chain(self.held.keys().cloned()).collect();
     }
 
     /// The versions that the store said last.
@@ -66,7 +76,7 @@ impl Seen {
 
     /// Says that the store lacks edits that were seen, until it has as many again.
     fn report_age(&self, loaded: &mut Loaded) {
-        if let (Some(now), Some(seen)) = (loaded.revision, self.revision)
+        if let (Some(now), Some(seen)) = (loaded.revision, self.highest)
             && now < seen
         {
             let problem =

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant as Time, sleep, timeout_at};
 
 use super::error::{Error, ErrorKind};
-use super::history::{BrokenLink, Chain, Head, HistoryEntry, digest_of};
+use super::history::{BrokenLink, Chain, Head, HistoryEntry, content_of};
 use super::random::random_share;
 use super::traits::{Commit, HistoryPage, Store, Stored};
-use crate::engine::{Edit, Flag, FlagName, Instant, Problem, flag_from_json, is_name, not_a_name};
+use crate::engine::{Edit, Flag, FlagName, Instant, Problem, flag_from_json, is_name, killed, not_a_name};
 
 /// Who edits, and why.
 ///
@@ -60,14 +60,14 @@ pub struct Change {
     to: To,
     expected: Option<u64>,
     creates_again: bool,
-    /// Is an edit also where the text stays the same.
-    is_always_made: bool,
     within: Duration,
 }
 
 #[derive(Clone, Debug)]
 enum To {
     Edited(Edit),
+    Killed,
+    Restored,
     Computed(Computed),
     Definition(String),
     Removed,
@@ -111,17 +111,19 @@ impl Change {
         Self::to(To::Definition(definition.into()))
     }
 
-    /// Switches the flag off for everybody and keeps its settings; a schedule stands still.
+    /// Switches the flag off for everybody and keeps its settings; a schedule stands still. The flag has to be
+    /// there. Where what is stored is no accepted flag, it is switched off in it all the same.
     pub fn kill() -> Self {
-        Self::edit(Edit::new().set("enabled", false))
+        Self::to(To::Killed)
     }
 
-    /// Switches the flag on again with the settings it had. A schedule that stands still goes on standing.
+    /// Switches the flag on again with the settings it had. A schedule that stands still goes on standing. The flag
+    /// has to be there.
     ///
     /// An edit also where the store says that the flag is on already: after a store came back older, sources hold
     /// off what they have seen switched off, and this tells them that somebody means it to be on.
     pub fn restore() -> Self {
-        Self { is_always_made: true, ..Self::edit(Edit::new().set("enabled", true)) }
+        Self::to(To::Restored)
     }
 
     /// Takes the flag away. Its name is remembered: see [`create_again`](Self::create_again).
@@ -130,11 +132,11 @@ impl Change {
     }
 
     fn to(to: To) -> Self {
-        Self { to, expected: None, creates_again: false, is_always_made: false, within: Duration::from_secs(5) }
+        Self { to, expected: None, creates_again: false, within: Duration::from_secs(5) }
     }
 
-    /// Only if the flag has this version: 0 for one that never was there. Without, the change goes onto the
-    /// newest.
+    /// Only if the flag has this version: 0 for one that never was there. What somebody changed past us counts as a
+    /// version: [`Stored::current_version`]. Without, the change goes onto the newest.
     pub fn at_version(mut self, version: u64) -> Self {
         self.expected = Some(version);
         self
@@ -157,6 +159,13 @@ impl Change {
     fn text(&self, flag: &str, stored: &Stored, now: Instant) -> Result<Option<String>, Problem> {
         match &self.to {
             To::Edited(edit) => edit.apply(flag, stored.definition.as_deref(), now).map(Some),
+            To::Killed => {
+                let text = stored.definition.as_deref();
+                let off = Edit::new().set("enabled", false).apply(flag, text, now);
+                // Nothing that is wrong with a flag holds up a kill.
+                Ok(Some(off.unwrap_or_else(|_| killed(flag, text.unwrap_or_default()))))
+            }
+            To::Restored => Edit::new().set("enabled", true).apply(flag, stored.definition.as_deref(), now).map(Some),
             To::Computed(Computed(edit)) => {
                 let text = stored.definition.as_deref();
                 let edit = edit(flag_from_json(Some(flag), text.unwrap_or_default()), now);
@@ -199,7 +208,9 @@ pub enum ChangeError {
 impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Conflict(stored) => write!(f, "the flag was changed meanwhile: it has version {}", stored.version),
+            Self::Conflict(stored) => {
+                write!(f, "the flag was changed meanwhile: it has version {}", stored.current_version())
+            }
             Self::Refused(problem) => problem.fmt(f),
             Self::Removed(stored) => write!(
                 f,
@@ -324,6 +335,10 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
                 Ok(Err(ChangeError::Store(error))) if error.kind() == ErrorKind::Unavailable => {
                     last_error = Some(*error);
                 }
+                Ok(Err(ChangeError::Store(error))) if !self.in_doubt.is_empty() => {
+                    last_error = Some(*error);
+                    break;
+                }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => break,
             }
@@ -360,11 +375,17 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if let Some(changed) = self.made_in_doubt(&stored.head).await? {
             return Ok(Some(changed));
         }
-        let is_there = stored.definition.is_some();
-        if self.change.expected.is_some_and(|expected| expected != stored.version) {
+        let (is_there, is_foreign) = (stored.definition.is_some(), stored.is_foreign());
+        if self.change.expected.is_some_and(|expected| expected != stored.current_version()) {
             return Err(ChangeError::Conflict(Box::new(stored)));
         }
-        if !is_there && matches!(self.change.to, To::Removed | To::Computed(_)) {
+        let needs_it = match self.change.to {
+            To::Removed | To::Computed(_) => true,
+            // One that was removed is told as such.
+            To::Killed | To::Restored => stored.version == 0,
+            To::Edited(_) | To::Definition(_) => false,
+        };
+        if !is_there && needs_it {
             return Err(ChangeError::Missing);
         }
         if !is_there && stored.version > 0 && !self.change.creates_again {
@@ -373,23 +394,29 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         // To the millisecond, as every store can hold it.
         let now = Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis());
         let definition = self.change.text(&self.flag, &stored, now)?;
-        if definition == stored.definition && !self.change.is_always_made {
+        // What somebody else wrote becomes an entry also where nothing is to be done beside it.
+        let is_edit = definition != stored.definition || is_foreign || matches!(self.change.to, To::Restored);
+        if !is_edit {
             return Ok(Some(Changed { version: stored.version, definition, entry: None }));
         }
         let commit = self.commit(stored, definition, now).await?;
         // In doubt until there is an answer, also where waiting for it is given up.
         self.in_doubt.push(commit);
-        let is_made = match self.in_doubt.last() {
-            Some(commit) => self.store.commit(commit).await?,
-            None => false,
+        let outcome = match self.in_doubt.last() {
+            Some(commit) => self.store.commit(commit).await,
+            None => Ok(false),
         };
-        let commit = self.in_doubt.pop();
+        let is_answered = match &outcome {
+            Ok(_) => true,
+            Err(error) => !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::InDoubt),
+        };
+        let commit = if is_answered { self.in_doubt.pop() } else { None };
+        let is_made = outcome?;
         Ok(commit.filter(|_| is_made).map(changed))
     }
 
     async fn commit(&self, expected: Stored, definition: Option<String>, at: Instant) -> Result<Commit, ChangeError> {
-        let is_foreign = content_of(expected.definition.as_deref()) != expected.content;
-        let foreign_before = if is_foreign { Some(self.last_recorded().await?) } else { None };
+        let foreign_before = if expected.is_foreign() { Some(self.last_recorded().await?) } else { None };
         Ok(Commit::new(&self.flag, expected, foreign_before, definition, self.by, at))
     }
 
@@ -402,7 +429,9 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
     /// Whether one of the commits whose answer was lost was made.
     async fn made_in_doubt(&mut self, head: &Head) -> Result<Option<Changed>, Error> {
         let Some(first) = self.in_doubt.iter().map(|commit| commit.head.number).min() else { return Ok(None) };
-        let mut page = HistoryPage::newest().of(&self.flag).limit(1000).before(head.number.saturating_add(1));
+        // Of the entries since then, a few are the flag's.
+        let since = usize::try_from(head.number.saturating_sub(first) + 1).unwrap_or(usize::MAX).min(100);
+        let mut page = HistoryPage::newest().of(&self.flag).limit(since).before(head.number.saturating_add(1));
         while page.before.is_some_and(|before| before > first) {
             let entries = self.store.history(&page).await?;
             let Some(last) = entries.last() else { break };
@@ -416,11 +445,6 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         }
         Ok(None)
     }
-}
-
-/// The digest that a store keeps beside a text; empty for none.
-fn content_of(text: Option<&str>) -> String {
-    text.map(|text| digest_of(text.as_bytes())).unwrap_or_default()
 }
 
 impl Commit {

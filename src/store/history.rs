@@ -52,6 +52,11 @@ pub(super) fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The digest that a store keeps beside a text; empty for none.
+pub(super) fn content_of(text: Option<&str>) -> String {
+    text.map(|text| digest_of(text.as_bytes())).unwrap_or_default()
+}
+
 /// The end of a history: the number and digest of its last entry. Number 0 and no digest where nothing was
 /// edited yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::feed::{BoxFuture, Feed};
-use super::history::{Head, HistoryEntry};
+use super::history::{Head, HistoryEntry, content_of};
 
 /// A feed that can be edited, and remembers who changed what.
 ///
@@ -76,6 +76,20 @@ pub struct Stored {
     pub content: String,
     /// The end of the history.
     pub head: Head,
+}
+
+impl Stored {
+    /// The version of what is there: one above [`version`](Self::version) where somebody changed it past us since,
+    /// as that is an edit too. It is what [`Change::at_version`](super::Change::at_version) compares.
+    #[must_use]
+    pub fn current_version(&self) -> u64 {
+        self.version + u64::from(self.is_foreign())
+    }
+
+    /// Whether the text is another one than the last edit left.
+    pub(super) fn is_foreign(&self) -> bool {
+        content_of(self.definition.as_deref()) != self.content
+    }
 }
 
 /// An edit that is ready to be written.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::caught::caught;
-use crate::engine::{Edit, Flag};
+use crate::engine::{Definition, Edit, Flag};
 use crate::store::{
     Author, Capabilities, Change, ChangeError, Commit, Feed, HistoryEntry, HistoryPage, Loaded, Store, StoreExt, Stored,
 };
@@ -373,6 +373,8 @@ async fn history<F: StoreFixture>(fixture: &F) {
     assert_eq!(numbers, [11, 10, 8, 7, 5, 4, 2, 1]);
     assert_eq!(entries(&store, HistoryPage::newest().of("nothing")).await, []);
     assert_eq!(entries(&store, HistoryPage::newest().limit(0)).await, []);
+    assert_eq!(entries(&store, HistoryPage::newest().before(0)).await, []);
+    assert_eq!(entries(&store, HistoryPage::newest().of("other").before(1)).await, []);
 }
 
 async fn chain<F: StoreFixture>(fixture: &F) {
@@ -486,7 +488,13 @@ async fn foreign_writers<F: StoreFixture>(fixture: &F) {
     assert_eq!(after.document.flag("theirs"), Some(&flag("true")));
     assert_eq!(after.versions.get("x"), Some(&1), "versions outlive it");
 
-    assert_eq!(changed(&store, "x", Change::kill()).await, 3, "theirs is an edit too");
+    // What an editor has open is another version than what they left.
+    assert_eq!((stored(&store, "x").await.current_version(), stored(&store, "theirs").await.current_version()), (2, 1));
+    for (name, stale) in [("x", 1), ("theirs", 0)] {
+        let conflict = store.change(name, Change::put_text("true").at_version(stale), &alice()).await;
+        assert!(matches!(conflict, Err(ChangeError::Conflict(_))), "{name}: {conflict:?}");
+    }
+    assert_eq!(changed(&store, "x", Change::kill().at_version(2)).await, 3, "theirs is an edit too");
     assert_eq!(changed(&store, "theirs", Change::kill()).await, 2);
     let all = entries(&store, HistoryPage::newest().of("x")).await;
     let actors: Vec<Option<&str>> = all.iter().map(|entry| entry.actor.as_deref()).collect();
@@ -494,6 +502,12 @@ async fn foreign_writers<F: StoreFixture>(fixture: &F) {
     assert_eq!(all[1].before, all[2].after);
     assert_eq!(all[1].after.as_deref(), Some(r#"{"enabled": true, "percentage": 50}"#));
     assert_eq!(all[0].before, all[1].after);
+
+    // A kill over a kill by others is one all the same: it is what stands in the history.
+    fixture.write_past(&store, "theirs", Some(br#"{"enabled": false, "percentage": 7}"#)).await;
+    assert_eq!(changed(&store, "theirs", Change::kill()).await, 4);
+    let newest = entries(&store, HistoryPage::newest().of("theirs").limit(2)).await;
+    assert_eq!((newest[0].actor.as_deref(), newest[1].actor.as_deref()), (Some("alice"), None));
 
     fixture.write_past(&store, "x", None).await;
     assert!(loaded(&store).await.document.flag("x").is_none());
@@ -520,6 +534,15 @@ async fn garbage<F: StoreFixture>(fixture: &F) {
     let named: BTreeSet<&str> =
         found.document.problems().iter().filter_map(|problem| problem.flag.as_deref()).collect();
     assert_eq!(named, broken.iter().map(|(name, _)| *name).collect::<BTreeSet<_>>());
+    let is_off = |name: &str| found.document.flags.get(name).is_some_and(Definition::is_killed);
+    assert!(is_off("killed") && !is_off("half"), "a kill that can be read is taken");
+    // Nothing that is wrong with a flag holds up a kill, and what can be kept is.
+    changed(&store, "key", Change::kill()).await;
+    changed(&store, "list", Change::kill()).await;
+    let key = text_of(&store, "key").await.expect("it is there");
+    assert!(key.contains("percentge") && text_of(&store, "list").await.as_deref() == Some("false"), "{key}");
+    let killed = loaded(&store).await.document;
+    assert!(["key", "list"].iter().all(|name| killed.flags.get(*name).is_some_and(Definition::is_killed)));
     // A good definition mends it.
     assert_eq!(changed(&store, "half", Change::put_text("true")).await, 2);
     assert!(loaded(&store).await.document.flag("half").is_some());

@@ -237,5 +237,7 @@ async fn racing_processes_lose_no_edit_and_make_none_twice() {
 async fn stores_of_plain_get_and_set_are_found_by_a_race() {
     let outcomes = races(50, true).await;
     println!("found, as it should be: {outcomes:#?}");
-    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_err()), "{outcomes:#?}");
+    // Edits that are lost, or there more than once, whichever is seen first.
+    let is_found = |said: &String| said.contains(" edits and ") || said.contains(" times") || said.contains("entry");
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.as_ref().is_err_and(is_found)), "{outcomes:#?}");
 }

@@ -33,6 +33,8 @@ pub(super) struct Content {
     head: Option<String>,
     /// What is wrong with more than one flag.
     problems: Vec<Problem>,
+    /// What is wrong with the server, as far as this user may ask: no part of the origin, which all users share.
+    of_server: Option<Problem>,
 }
 
 /// The names that are there, of flags and of others.
@@ -54,11 +56,16 @@ struct Key {
 
 impl Content {
     pub(super) async fn read(connection: &mut Connection, keys: &Keys) -> Result<Self, Error> {
+        let mut last_head = None;
         for _ in 1..ATTEMPTS {
-            let (content, is_whole) = Self::attempt(connection, keys).await?;
-            if is_whole {
+            let (content, is_of_one_moment) = Self::attempt(connection, keys).await?;
+            // A flag that an edit has made while names were collected has a version, and a text that was not asked for.
+            // So has one that somebody has taken away past us; that is so again the next time.
+            let is_settled = content.has_all_edited() || last_head.as_ref() == Some(&content.head);
+            if is_of_one_moment && is_settled {
                 return Ok(content);
             }
+            last_head = Some(content.head);
         }
         // Each flag is one that was there; what was edited meanwhile is noticed and read again.
         Ok(Self::attempt(connection, keys).await?.0)
@@ -79,19 +86,19 @@ impl Content {
             }
         }
         measure(connection, &mut wanted, &mut content).await?;
-        let mut is_whole = content.read_texts(connection, keys, &wanted).await?;
-        // A flag that an edit has made while names were collected has a version, and a text that was not asked for.
-        is_whole &=
-            content.versions.iter().all(|(name, record)| record.ends_with(' ') || names.flags.contains_key(name));
+        let is_whole = content.read_texts(connection, keys, &wanted).await?;
         content.name_others(&names.others);
         if let Some(policy) = &connection.evicts {
             let problem = Problem::new("a server that evicts no flags", format!("maxmemory-policy {policy}"));
-            content.problems.push(Problem {
-                severity: Severity::Warning,
-                ..problem.with_help("set noeviction, or a volatile policy: flags have no expiry")
-            });
+            let help = "set noeviction, or a volatile policy: flags have no expiry";
+            content.of_server = Some(Problem { severity: Severity::Warning, ..problem.with_help(help) });
         }
         Ok((content, is_whole))
+    }
+
+    /// Whether every flag that an edit has left there is there.
+    fn has_all_edited(&self) -> bool {
+        self.versions.iter().all(|(name, record)| record.ends_with(' ') || self.flags.contains_key(name))
     }
 
     fn held(&mut self, key: &Key) -> &mut Held {
@@ -248,6 +255,7 @@ impl Content {
             settle(&mut document, name, pair, keys);
         }
         let mut problems = self.problems;
+        problems.extend(self.of_server);
         let head = head_of(self.head.as_deref());
         if head.is_none() {
             let problem = Problem::new(format!("the records of the store at {}", keys.head), "something else");

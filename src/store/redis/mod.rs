@@ -69,8 +69,9 @@
 //! - **Redis 6.0 or newer**, or what is compatible with it, as one server with its replicas: Redis Cluster is not
 //!   supported, as an edit writes keys of several slots. Reading works on a replica; edits have to go to the primary.
 //! - **Persistence.** With Redis's default (snapshots now and then) a crash takes back acknowledged edits. With
-//!   `appendonly yes` and `appendfsync everysec` they survive the death of the process; `appendfsync always` also that
-//!   of the machine. A failover to a replica loses what had not reached it, unless `WAIT` or `min-replicas-to-write`
+//!   `appendonly yes` and `appendfsync everysec` they survive the death of the process, unless the disk is so slow that
+//!   a sync of the second before is still under way: then Redis holds back up to 2 s of them. `appendfsync always`
+//!   holds back none, and they survive the death of the machine too. A failover to a replica loses what had not reached it, unless `WAIT` or `min-replicas-to-write`
 //!   guard against it. A store that came back older is reported, and a flag that was seen killed stays off: see
 //!   [`Live`](crate::source::Live).
 //! - **Memory.** With a `maxmemory-policy` of `allkeys-…` a full server evicts flags, which is a warning in the status

@@ -300,6 +300,10 @@ impl Shared {
     }
 
     async fn history(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Error> {
+        if page.before == Some(0) {
+            // For which the server has no word.
+            return Ok(Vec::new());
+        }
         let mut connection = self.connection().await?;
         let (mut entries, mut before): (Vec<HistoryEntry>, _) = (Vec::new(), page.before);
         while entries.len() < page.limit {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::engine::{Document, Instant, MAX_FLAG};
+use crate::engine::{Document, Instant, MAX_FLAG, MAX_FLAGS, Problem};
 use crate::store::history::digest_of;
 use crate::store::{Error, Head, HistoryEntry, Loaded};
 
@@ -49,6 +49,12 @@ impl Text {
 impl Rows {
     /// What they come to, unless the caller knows it. Takes a while where there are many.
     pub(super) fn load(mut self, known: Option<&str>) -> Result<Option<Loaded>, Error> {
+        // One row above the limit is asked for; of a table of the application's whatever it holds.
+        let count = self.flags.iter().filter(|row| row.text.is_some() || self.head.is_none()).count();
+        if count > MAX_FLAGS {
+            let problem = Problem::new(format!("at most {MAX_FLAGS} rows with flags"), "more");
+            return Err(Error::refused(problem.with_help("the last good rules stay in force")));
+        }
         // A database gives them in any order.
         self.flags.sort_unstable();
         let origin = self.origin();
