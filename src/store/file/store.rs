@@ -402,7 +402,11 @@ impl Shared {
         let is_same = self.file.read_blocking().is_ok_and(|now| now.digest == content.digest);
         let is_replaced = if is_same { prepared.persist(&target).map(|()| true) } else { Ok(false) };
         if matches!(is_replaced, Ok(true)) {
-            sync_folder(&target).map_err(|error| self.not_editable("its folder cannot be synced", error))?;
+            // The edit is made, and whoever asks again finds it.
+            sync_folder(&target).map_err(|cause| {
+                let message = format!("{}: its folder cannot be synced after an edit", self.file.name);
+                Error::new(ErrorKind::Unavailable, message).caused_by(cause)
+            })?;
         }
         let decided = match is_replaced {
             Ok(true) => Line::Applied(commit.head.clone()),
