@@ -8,8 +8,8 @@ use std::time::Duration;
 use tower_flags::engine::Edit;
 use tower_flags::operate::rollout::{self, Rollout};
 use tower_flags::store::{
-    Author, BoxFuture, Capabilities, Change, ChangeError, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage,
-    Loaded, MemoryStore, Notices, Store, StoreExt, Stored,
+    Author, BoxFuture, BrokenBy, Capabilities, Change, ChangeError, Commit, Error, ErrorKind, Feed, Head, HistoryEntry,
+    HistoryPage, Loaded, MemoryStore, Notices, Store, StoreExt, Stored,
 };
 
 /// What happens to one commit.
@@ -32,6 +32,8 @@ struct Doubtful {
     fates: Mutex<Vec<Fate>>,
     /// Refuses us once an answer was lost.
     locks_out: AtomicBool,
+    /// The end of the history that it speaks of, where it is not the real one.
+    head: Mutex<Option<Head>>,
 }
 
 impl Doubtful {
@@ -40,6 +42,7 @@ impl Doubtful {
             store: MemoryStore::new(),
             fates: Mutex::new(fates.iter().rev().copied().collect()),
             locks_out: AtomicBool::new(false),
+            head: Mutex::default(),
         }
     }
 }
@@ -72,7 +75,11 @@ impl Store for Doubtful {
             if self.locks_out.load(Ordering::Relaxed) && self.fates.lock().unwrap().is_empty() {
                 return Err(Error::new(ErrorKind::Denied, "locked out"));
             }
-            self.store.read(flag).await
+            let mut stored = self.store.read(flag).await?;
+            if let Some(head) = self.head.lock().unwrap().clone() {
+                stored.head = head;
+            }
+            Ok(stored)
         })
     }
 
@@ -235,5 +242,27 @@ async fn what_never_was_there_can_be_neither_killed_nor_restored() {
     for change in [Change::kill(), Change::restore()] {
         let missing = store.change("mistyped", change, &alice()).await;
         assert!(matches!(missing, Err(ChangeError::Missing)), "{missing:?}");
+    }
+    // Of what was removed nothing is left that they could be made of.
+    store.change("gone", Change::put_text(r#"{"percentage": 5}"#), &alice()).await.unwrap();
+    store.change("gone", Change::remove().within(Duration::MAX), &alice()).await.unwrap();
+    for change in [Change::kill(), Change::restore(), Change::restore().create_again()] {
+        let removed = store.change("gone", change, &alice()).await;
+        assert!(matches!(removed, Err(ChangeError::Removed(_))), "{removed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_was_put_back_breaks_the_chain() {
+    let store = Doubtful::new(&[]);
+    for percentage in 1..=4 {
+        let text = format!(r#"{{"percentage": {percentage}}}"#);
+        store.change("x", Change::put_text(text), &alice()).await.unwrap();
+    }
+    let entries = store.history(&HistoryPage::newest()).await.unwrap();
+    for head in [Head::of(&entries[2]), Head::default()] {
+        *store.head.lock().unwrap() = Some(head.clone());
+        let broken = store.verify_history().await.unwrap().unwrap_err();
+        assert_eq!((broken.number, broken.problem), (head.number, BrokenBy::Head));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant as Time, sleep, timeout_at};
 
 use super::error::{Error, ErrorKind};
-use super::history::{BrokenLink, Chain, Head, HistoryEntry, content_of};
+use super::history::{BrokenBy, BrokenLink, Chain, Head, HistoryEntry, content_of};
 use super::random::random_share;
 use super::traits::{Commit, HistoryPage, Store, Stored};
 use crate::engine::{Edit, Flag, FlagName, Instant, Problem, flag_from_json, is_name, killed, not_a_name};
@@ -149,7 +149,8 @@ impl Change {
         self
     }
 
-    /// How long to go on trying while others are faster or the store does not answer; 5 s unless set.
+    /// How long to go on trying while others are faster or the store does not answer; 5 s unless set, a day at
+    /// most.
     pub fn within(mut self, longest: Duration) -> Self {
         self.within = longest;
         self
@@ -214,8 +215,8 @@ impl fmt::Display for ChangeError {
             Self::Refused(problem) => problem.fmt(f),
             Self::Removed(stored) => write!(
                 f,
-                "a flag of this name was removed (version {}); choose another name, or say that it is meant to be \
-                 there again",
+                "a flag of this name was removed (version {}); choose another name, or put a definition \
+                 with `create_again`",
                 stored.version
             ),
             Self::Missing => f.write_str("there is no flag of this name"),
@@ -244,6 +245,9 @@ impl From<Problem> for ChangeError {
         Self::Refused(Box::new(problem))
     }
 }
+
+/// More than anybody waits, and less than clocks can hold.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Editing of every [`Store`].
 pub trait StoreExt: Store {
@@ -291,13 +295,20 @@ pub trait StoreExt: Store {
         async move {
             let head = self.read("").await?.head;
             let mut entries = Vec::new();
-            let mut page = HistoryPage::newest().limit(1000).before(head.number.saturating_add(1));
+            let mut page = HistoryPage::newest().limit(1000);
             loop {
                 let found = self.history(&page).await?;
                 let Some(last) = found.last() else { break };
                 page = page.before(last.number);
                 entries.extend(found);
             }
+            // Edits that were made meanwhile have moved the head; entries above it have no other reason.
+            let newest = entries.first().map_or(0, |entry: &HistoryEntry| entry.number);
+            let head_now = self.read("").await?.head;
+            if newest > head_now.number {
+                return Ok(Err(BrokenLink { number: head_now.number, problem: BrokenBy::Head }));
+            }
+            entries.retain(|entry| entry.number <= head.number);
             let mut chain = Chain::default();
             let checked = entries.iter().rev().try_for_each(|entry| chain.add(entry)).and_then(|()| chain.end(&head));
             Ok(checked.map(|()| head))
@@ -326,7 +337,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if !is_name(&self.flag) {
             return Err(not_a_name(&self.flag).into());
         }
-        let deadline = Time::now() + self.change.within;
+        let deadline = Time::now() + self.change.within.min(LONGEST);
         let mut last_error = None;
         for attempt in 0_u32.. {
             match timeout_at(deadline, self.attempt()).await {
@@ -388,7 +399,9 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if !is_there && needs_it {
             return Err(ChangeError::Missing);
         }
-        if !is_there && stored.version > 0 && !self.change.creates_again {
+        // There is nothing left that could be switched on or off again.
+        let creates_again = self.change.creates_again && !matches!(self.change.to, To::Killed | To::Restored);
+        if !is_there && stored.version > 0 && !creates_again {
             return Err(ChangeError::Removed(Box::new(stored)));
         }
         // To the millisecond, as every store can hold it.
