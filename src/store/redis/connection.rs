@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind as Kind, Pipeline, PushInfo, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind as Kind, Pipeline, PushInfo, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -73,7 +73,7 @@ impl Connection {
     }
 
     /// The answer to one command, which may not be an error.
-    pub(super) async fn ask_one(&mut self, command: redis::Cmd, within: Duration) -> Result<Value, Error> {
+    pub(super) async fn ask_one(&mut self, command: Cmd, within: Duration) -> Result<Value, Error> {
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.add_command(command);
         let answer = self.ask(&pipeline, within).await?.pop();
@@ -175,6 +175,13 @@ async fn eviction(connection: &mut Connection) -> Result<Option<String>, Error> 
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let has_limit = field("maxmemory").is_some_and(|limit| limit != "0");
     Ok(field("maxmemory_policy").filter(|policy| has_limit && policy.starts_with("allkeys")).map(str::to_owned))
+}
+
+/// A command on one key.
+pub(super) fn on(command: &str, key: &str) -> Cmd {
+    let mut command = redis::cmd(command);
+    command.arg(key);
+    command
 }
 
 /// The bytes of a text, `None` for anything else.

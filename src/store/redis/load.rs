@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::{Pipeline, Value};
 
-use super::connection::{ANSWER, Connection, LARGE_ANSWER, bytes_of, text_of};
+use super::connection::{ANSWER, Connection, LARGE_ANSWER, bytes_of, on, text_of};
 use super::held::{Held, Pair, Switch, a};
 use super::keys::{Keys, head_of, pattern, version_of};
 use crate::engine::{Definition, Document, MAX_FLAG, MAX_FLAGS, Problem, Severity, is_name, kept};
@@ -128,9 +128,9 @@ impl Content {
             // and every edit changes the head.
             let mut commands = Pipeline::with_capacity(3);
             if is_first {
-                commands.add_command(one("GET", &keys.head)).add_command(one("HGETALL", &keys.versions));
+                commands.add_command(on("GET", &keys.head)).add_command(on("HGETALL", &keys.versions));
             }
-            let mut texts_at_once = one("MGET", &keys.head);
+            let mut texts_at_once = on("MGET", &keys.head);
             part.iter().for_each(|(key, _)| _ = texts_at_once.arg(&key.key));
             commands.add_command(texts_at_once);
             let mut answers = connection.ask(&commands, LARGE_ANSWER).await?.into_iter();
@@ -381,7 +381,7 @@ impl Names {
 async fn measure(connection: &mut Connection, wanted: &mut [Key], content: &mut Content) -> Result<(), Error> {
     for keys in wanted.chunks_mut(TOGETHER) {
         let mut commands = Pipeline::with_capacity(keys.len());
-        keys.iter().for_each(|key| _ = commands.add_command(one("STRLEN", &key.key)));
+        keys.iter().for_each(|key| _ = commands.add_command(on("STRLEN", &key.key)));
         let answers = connection.ask(&commands, ANSWER).await?;
         let mut others = Vec::new();
         for (key, answer) in keys.iter_mut().zip(answers) {
@@ -398,7 +398,7 @@ async fn measure(connection: &mut Connection, wanted: &mut [Key], content: &mut 
             }
         }
         let mut types = Pipeline::with_capacity(others.len());
-        others.iter().for_each(|key| _ = types.add_command(one("TYPE", &key.key)));
+        others.iter().for_each(|key| _ = types.add_command(on("TYPE", &key.key)));
         if others.is_empty() {
             continue;
         }
@@ -421,10 +421,4 @@ fn sound<'a>(connection: &Connection, answer: &'a Value) -> Result<&'a Value, Er
         _ => {}
     }
     Ok(answer)
-}
-
-fn one(command: &str, key: &str) -> Cmd {
-    let mut command = cmd(command);
-    command.arg(key);
-    command
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use redis::{Cmd, Pipeline, Script, ServerErrorKind, Value, cmd};
+use redis::{Pipeline, Script, ServerErrorKind, Value, cmd};
 
-use super::connection::{ANSWER, Idle, Leased, bytes_of, text_of};
+use super::connection::{ANSWER, Idle, Leased, bytes_of, on, text_of};
 use super::held::{Held, Pair, SwitchTo, a};
 use super::keys::{Keys, Prefixes, entry_of, head_of, head_text, version_of, version_text};
 use super::load::Content;
@@ -327,12 +327,6 @@ const SCRIPT: &str = include_str!("script.lua");
 fn script() -> &'static Script {
     static ONCE: OnceLock<Script> = OnceLock::new();
     ONCE.get_or_init(|| Script::new(SCRIPT))
-}
-
-fn on(command: &str, key: &str) -> Cmd {
-    let mut command = cmd(command);
-    command.arg(key);
-    command
 }
 
 /// A record of ours that is not what we write.

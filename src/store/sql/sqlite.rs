@@ -14,7 +14,7 @@ use tokio::time::{Instant as Time, sleep};
 use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, Lease, WHOLE, late};
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
-use super::trouble::{Dialect, Trouble};
+use super::trouble::{Dialect, Trouble, mending};
 use super::watch::{FileId, Watch};
 use crate::engine::{MAX_FLAG, MAX_FLAGS};
 use crate::store::{
@@ -111,18 +111,8 @@ impl SqliteStore {
         }
     }
 
-    async fn rows(&self) -> Result<Rows, Trouble> {
-        match self.try_rows().await {
-            Err(trouble) => {
-                self.mended(trouble).await?;
-                self.try_rows().await
-            }
-            rows => rows,
-        }
-    }
-
     /// One statement, so that all of it is of one moment. Columns may hold anything, whatever their type says.
-    async fn try_rows(&self) -> Result<Rows, Trouble> {
+    async fn rows(&self) -> Result<Rows, Trouble> {
         let statement = format!(
             "SELECT NULL AS name, CAST(digest AS BLOB) AS definition, NULL AS length, CAST(number AS INTEGER) AS version, \
              0 AS removed FROM tower_flags_head \
@@ -277,7 +267,8 @@ impl Feed for SqliteStore {
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
-            let rows = self.rows().await.or_else(self.error("flags cannot be read"))?;
+            let rows = mending(|| self.rows(), |trouble| self.mended(trouble)).await;
+            let rows = rows.or_else(self.error("flags cannot be read"))?;
             rows::load(self.name(), rows, known).await
         })
     }
@@ -294,13 +285,7 @@ impl Store for SqliteStore {
 
     fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
         Box::pin(async move {
-            let stored = match self.stored(flag).await {
-                Err(trouble) => match self.mended(trouble).await {
-                    Ok(()) => self.stored(flag).await,
-                    Err(trouble) => Err(trouble),
-                },
-                stored => stored,
-            };
+            let stored = mending(|| self.stored(flag), |trouble| self.mended(trouble)).await;
             stored.or_else(self.error("a flag cannot be read"))
         })
     }
@@ -311,13 +296,7 @@ impl Store for SqliteStore {
 
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
         Box::pin(async move {
-            let entries = match self.entries(page).await {
-                Err(trouble) => match self.mended(trouble).await {
-                    Ok(()) => self.entries(page).await,
-                    Err(trouble) => Err(trouble),
-                },
-                entries => entries,
-            };
+            let entries = mending(|| self.entries(page), |trouble| self.mended(trouble)).await;
             entries.or_else(self.error("the history cannot be read"))
         })
     }

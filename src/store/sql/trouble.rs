@@ -16,6 +16,21 @@ pub(super) enum Trouble {
     Ours(Error),
 }
 
+/// Runs something, and once more where `mend` has mended what it failed for.
+pub(super) async fn mending<T, F, M>(run: impl Fn() -> F, mend: impl FnOnce(Trouble) -> M) -> Result<T, Trouble>
+where
+    F: Future<Output = Result<T, Trouble>>,
+    M: Future<Output = Result<(), Trouble>>,
+{
+    match run().await {
+        Err(trouble) => {
+            mend(trouble).await?;
+            run().await
+        }
+        done => done,
+    }
+}
+
 impl From<sqlx::Error> for Trouble {
     fn from(error: sqlx::Error) -> Self {
         Self::Sql(error)
