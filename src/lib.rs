@@ -33,6 +33,7 @@
 //! | [`source`] | what answers requests: memory, environment, files, any store kept current, several of them as one |
 //! | [`request`] | one request: layer, identity, scope, response header |
 //! | [`operate`] | flags over time: rollouts by plans |
+//! | `tower_flags::admin` | watching and editing flags over HTTP |
 //! | `tower_flags::testing` | tests of applications: fixed flags, both branches |
 //! | [`docs`] | limitations with their workarounds, performance |
 //!
@@ -40,6 +41,7 @@
 //!
 //! | name | enables | pulls in | default | needs Rust |
 //! |---|---|---|---|---|
+//! | `admin` | an HTTP API to watch and edit flags, and a dashboard over it | `axum`, `hmac` | no | 1.89 |
 //! | `axum` | the [`Flags`] extractor for axum handlers | `axum-core` | yes | 1.89 |
 //! | `file` | rules from a JSON or TOML file that can be edited while the service runs, and a backup file for other sources | `notify`, `tempfile`, `toml`, `toml_edit` | yes | 1.89 |
 //! | `http` | rules from any URL that serves them as JSON | `reqwest`, `rustls`, `rustls-platform-verifier` | no | 1.89 |
@@ -56,6 +58,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(feature = "admin")]
+#[cfg_attr(docsrs, doc(cfg(feature = "admin")))]
+pub mod admin;
 mod declare;
 pub mod docs;
 pub mod engine;

@@ -140,9 +140,13 @@ pub(crate) use read::MAX_FLAG;
 pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name, parts};
 #[cfg(any(feature = "file", feature = "http"))]
 pub(crate) use read::{MAX_DOCUMENT, utf_8};
+#[cfg(feature = "admin")]
+pub(crate) use read::{canonical_key, is_foreign_key};
 #[cfg(feature = "testing")]
 pub(crate) use reads::Recorder;
 pub(crate) use set::Identity;
+#[cfg(any(feature = "admin", feature = "file"))]
+pub(crate) use text::members;
 pub(crate) use text::{Node, json};
 #[cfg(feature = "file")]
-pub(crate) use text::{View, members, position};
+pub(crate) use text::{View, position};

@@ -98,6 +98,12 @@ impl Layered {
         Self { merged }
     }
 
+    /// The rules in force.
+    #[cfg(feature = "admin")]
+    pub(crate) fn set(&self) -> Arc<crate::engine::FlagSet> {
+        self.merged.board.set()
+    }
+
     /// The name of the part that a flag's definition comes from.
     #[must_use]
     pub fn part_of(&self, flag: impl FlagName) -> Option<String> {

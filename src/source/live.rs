@@ -15,6 +15,8 @@ use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
 use super::seen::Seen;
 use super::traits::{Evaluation, Freshness, Source, Status};
+#[cfg(feature = "admin")]
+use crate::engine::FlagSet;
 use crate::engine::{Context, Definition, Document, FlagName, Instant, Problem, SourceId};
 use crate::store::{Author, Error, ErrorKind, Feed, Loaded, Notices, random_share};
 
@@ -169,6 +171,18 @@ impl Live {
     pub async fn forget_kill(&self, flag: impl FlagName) -> bool {
         let (shared, flag) = (Arc::clone(&self.shared), flag.name().to_owned());
         blocking(move || shared.republish(|document, kills| kills.forget(&flag, document))).await
+    }
+
+    /// The rules in force.
+    #[cfg(feature = "admin")]
+    pub(crate) fn set(&self) -> Arc<FlagSet> {
+        self.shared.board.set()
+    }
+
+    /// The version that the store said last, where it knows the flag.
+    #[cfg(feature = "admin")]
+    pub(crate) fn version_of(&self, flag: &str) -> Option<u64> {
+        self.shared.seen().versions().get(flag).copied()
     }
 
     /// Settings before connecting.

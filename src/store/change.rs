@@ -59,6 +59,8 @@ impl Author {
 pub struct Change {
     to: To,
     expected: Option<u64>,
+    /// What the change was worked out from.
+    found: Option<Box<Stored>>,
     creates_again: bool,
     within: Duration,
 }
@@ -132,7 +134,7 @@ impl Change {
     }
 
     fn to(to: To) -> Self {
-        Self { to, expected: None, creates_again: false, within: Duration::from_secs(5) }
+        Self { to, expected: None, found: None, creates_again: false, within: Duration::from_secs(5) }
     }
 
     /// Only if the flag has this version: 0 for one that never was there. What somebody changed past us counts as a
@@ -140,6 +142,22 @@ impl Change {
     pub fn at_version(mut self, version: u64) -> Self {
         self.expected = Some(version);
         self
+    }
+
+    /// Only onto this text and version, since the change was worked out from them. A foreign writer changes the
+    /// text and not the version.
+    #[cfg(feature = "admin")]
+    pub(crate) fn over(mut self, found: &Stored) -> Self {
+        self.found = Some(Box::new(found.clone()));
+        self
+    }
+
+    fn is_for(&self, stored: &Stored) -> bool {
+        self.expected.is_none_or(|version| version == stored.current_version())
+            && self
+                .found
+                .as_ref()
+                .is_none_or(|found| (found.version, &found.definition) == (stored.version, &stored.definition))
     }
 
     /// Says that a flag which was removed is meant to be there again. Without it such a change is refused: code
@@ -387,7 +405,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
             return Ok(Some(changed));
         }
         let (is_there, is_foreign) = (stored.definition.is_some(), stored.is_foreign());
-        if self.change.expected.is_some_and(|expected| expected != stored.current_version()) {
+        if !self.change.is_for(&stored) {
             return Err(ChangeError::Conflict(Box::new(stored)));
         }
         let needs_it = match self.change.to {

@@ -48,7 +48,7 @@ impl HistoryEntry {
 }
 
 /// SHA-256 in hexadecimal digits.
-pub(super) fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -87,4 +87,6 @@ pub use sql::{PostgresStore, PostgresTable};
 pub use sql::{SqliteStore, SqliteTable};
 pub use traits::{Capabilities, Commit, HistoryPage, Store, Stored};
 
+#[cfg(feature = "admin")]
+pub(crate) use history::digest_of;
 pub(crate) use random::random_share;

@@ -89,6 +89,21 @@ pub(crate) fn spelling_of(key: Key) -> &'static str {
     SPELLINGS.iter().find(|(_, known)| *known == key).map_or("", |(spelling, _)| spelling)
 }
 
+/// The canonical spelling of a key that is read, in any spelling.
+#[cfg(feature = "admin")]
+pub(crate) fn canonical_key(spelling: &str) -> Option<&'static str> {
+    match lookup(spelling) {
+        Known::Key(key) => Some(spelling_of(key)),
+        _ => None,
+    }
+}
+
+/// Whether it is one of the keys that are carried along and never interpreted.
+#[cfg(feature = "admin")]
+pub(crate) fn is_foreign_key(spelling: &str) -> bool {
+    matches!(lookup(spelling), Known::Foreign)
+}
+
 /// The candidate with the fewest edits to `word`, if at most a third of it has to change.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {

@@ -16,3 +16,5 @@ pub(crate) use document::{MAX_DOCUMENT, utf_8};
 pub(crate) use flag::MAX_FLAG;
 pub(crate) use flag::flag_from_json;
 pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, not_a_name, spelling_of};
+#[cfg(feature = "admin")]
+pub(crate) use keys::{canonical_key, is_foreign_key};

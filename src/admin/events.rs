@@ -1,0 +1,131 @@
+//! Changes as they land, as server-sent events.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use futures_core::Stream;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant as Time, interval};
+
+use super::call::{Answer, Call};
+use super::problem::{Failure, Kind};
+use super::router::known;
+use super::shown;
+use super::state::State;
+use crate::source::{FlagChange, Missed};
+
+/// How often the status is looked at, and whether whoever listens still may.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often something is sent at least, so that a connection that is gone shows.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+/// Events that wait for somebody who reads slowly; behind that, changes wait at the source and are counted.
+const WAITING: usize = 16;
+
+pub(super) async fn events(call: Call) -> Answer {
+    let Call { state, parts, .. } = call;
+    let Ok(permit) = Arc::clone(&state.streams).try_acquire_owned() else {
+        return Err(Failure::new(Kind::TooManyStreams, "look at the flags from time to time instead"));
+    };
+    let (sender, receiver) = mpsc::channel(WAITING);
+    if parts.method != http::Method::HEAD {
+        tokio::spawn(async move {
+            // Nobody reads any more, or may: either way it is over.
+            let _ = tell(&state, &parts, &sender).await;
+            drop(permit);
+        });
+    }
+    let mut response = Response::new(Body::from_stream(Receiver(receiver)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // Proxies that collect answers would hold events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+type Sender = mpsc::Sender<Result<Bytes, std::convert::Infallible>>;
+
+async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc::error::SendError<()>> {
+    let mut changes = state.source.subscribe();
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut last_status, mut last_sent) = (Value::Null, Time::now());
+    loop {
+        let event = tokio::select! {
+            () = sender.closed() => return Ok(()),
+            change = changes.next() => match change {
+                None => return Ok(()),
+                Some(Ok(change)) => event("change", &change_of(&change)),
+                Some(Err(Missed(count))) => event("missed", &json!({ "count": count })),
+            },
+            _ = look.tick() => {
+                let status = status_of(state);
+                if status != last_status {
+                    last_status = status;
+                    event("status", &last_status)
+                } else if last_sent.elapsed() >= HEARTBEAT_EVERY {
+                    ": still here\n\n".to_owned()
+                } else {
+                    String::new()
+                }
+            }
+        };
+        // A session ends, and a login of the application's may be withdrawn.
+        if known(state.authorizer.authorize(parts)).is_err() {
+            return Ok(());
+        }
+        if !event.is_empty() {
+            send(sender, event).await?;
+            last_sent = Time::now();
+        }
+    }
+}
+
+async fn send(sender: &Sender, event: String) -> Result<(), mpsc::error::SendError<()>> {
+    sender.send(Ok(event.into())).await.map_err(|_| mpsc::error::SendError(()))
+}
+
+/// One event; JSON has no line breaks.
+fn event(name: &str, data: &Value) -> String {
+    format!("event: {name}\ndata: {data}\n\n")
+}
+
+fn change_of(change: &FlagChange) -> Value {
+    json!({
+        "flag": change.flag,
+        "version": change.flag_version,
+        "rules": change.version,
+        "before": change.before,
+        "after": change.after,
+    })
+}
+
+/// What a page shows at its top. Without the number of the rules, which every change has told.
+fn status_of(state: &State) -> Value {
+    let kills: Vec<Value> = state.source.local_kills().iter().map(|kill| shown::local_kill(state, kill)).collect();
+    let status = state.answers().status();
+    json!({
+        "freshness": status.freshness,
+        "last_error": status.last_error,
+        "problems": status.problems,
+        "local_kills": kills,
+    })
+}
+
+/// What a task sends, as a body.
+pub(super) struct Receiver<T>(pub(super) mpsc::Receiver<T>);
+
+impl<T> Stream for Receiver<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.0.poll_recv(cx)
+    }
+}

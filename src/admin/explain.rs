@@ -1,0 +1,71 @@
+//! What would this user get?
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::call::{self, Answer, Call};
+use super::problem::{Failure, Kind};
+use super::state::now;
+use crate::engine::{Context, Instant};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    user_id: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, Value>,
+    visitor: Option<String>,
+    /// Now, unless said.
+    at: Option<Instant>,
+}
+
+pub(super) async fn explain(call: Call) -> Answer {
+    let (_, question) = call.json()?;
+    let question: Question = serde_json::from_value(question)
+        .map_err(|error| Failure::new(Kind::Malformed, format!("the context: {error}")))?;
+    let Question { user_id, groups, attributes, visitor, at } = question;
+    let mut context = match user_id {
+        Some(user) => Context::user(user),
+        None => Context::anonymous(),
+    };
+    context = context.in_groups(groups);
+    for (name, value) in attributes {
+        if matches!(name.as_str(), "user_id" | "groups") {
+            return Err(Failure::new(Kind::Malformed, format!("{name} stands beside attributes and not in them")));
+        }
+        context = context.with_attribute(name, value);
+    }
+    if let Some(visitor) = visitor {
+        context = context.with_visitor(visitor);
+    }
+    let at = at.unwrap_or_else(now);
+    // Not through the source: it would resolve schedules for that instant, for everybody.
+    let flags = call.state.in_force().evaluate(&context, at);
+    let names: Vec<String> = flags.iter().map(|entry| entry.name.to_owned()).collect();
+    let answers: Vec<Value> = names
+        .iter()
+        .map(|name| {
+            let answer = flags.evaluation(name);
+            json!({
+                "name": name,
+                "enabled": answer.enabled,
+                "variant": answer.variant,
+                "value": answer.value,
+                "reason": answer.reason,
+                "words": answer.to_string(),
+                "bucket": answer.bucket.map(|bucket| f64::from(bucket) / 1000.0),
+                "percentage": answer.percentage,
+                "shadowed_by": call.state.shadowed_by(name),
+            })
+        })
+        .collect();
+    Ok(call::json(
+        StatusCode::OK,
+        &json!({ "at": at, "version": flags.version(), "origin": flags.origin(), "flags": answers }),
+    ))
+}

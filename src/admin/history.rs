@@ -1,0 +1,105 @@
+//! What was changed by whom, and going back.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::call::{self, Answer, Call};
+use super::edits::{self, EDIT_WITHIN};
+use super::flags::{accepted, edited};
+use super::problem::{Failure, Kind};
+use super::shown;
+use super::state::now;
+use crate::engine::{is_name, not_a_name};
+use crate::store::{Change, HistoryEntry, HistoryPage};
+
+/// Entries of a page that does not say how many.
+const PAGE: usize = 50;
+
+pub(super) async fn of_all(call: Call) -> Answer {
+    page(&call, HistoryPage::newest()).await
+}
+
+pub(super) async fn of_flag(call: Call) -> Answer {
+    if !is_name(&call.name) {
+        return Err(Failure::new(Kind::NoSuchFlag, not_a_name(&call.name).to_string()));
+    }
+    page(&call, HistoryPage::newest().of(&call.name)).await
+}
+
+async fn page(call: &Call, page: HistoryPage) -> Answer {
+    let limit = match call.query.number("limit")? {
+        None => PAGE,
+        Some(limit @ 1..=1000) => usize::try_from(limit).unwrap_or(PAGE),
+        Some(_) => return Err(Failure::new(Kind::Malformed, "limit: expected a number from 1 to 1000")),
+    };
+    let mut page = page.limit(limit);
+    if let Some(before) = call.query.number("before")? {
+        // No store counts further than 63 bits.
+        page = page.before(before.min(i64::MAX as u64));
+    }
+    let entries = call.state.history(&page).await?;
+    let next = entries.last().filter(|last| entries.len() == limit && last.number > 1).map(|last| last.number);
+    let entries: Vec<Value> = entries.iter().map(entry).collect();
+    Ok(call::json(StatusCode::OK, &json!({ "entries": entries, "next": next })))
+}
+
+/// An entry with what it changed.
+fn entry(entry: &HistoryEntry) -> Value {
+    let mut shown = json!(entry);
+    shown["digest"] = entry.digest().into();
+    shown["changes"] = shown::difference(&entry.flag, entry.before.as_deref(), entry.after.as_deref()).into();
+    shown
+}
+
+/// Puts back what the flag was at a version. A flag that is off stays off.
+pub(super) async fn revert(call: Call) -> Answer {
+    let precondition = call.precondition()?;
+    let creates_again = call.query.is_set("create_again")?;
+    let (_, body) = call.json()?;
+    let version = body.as_object().filter(|body| body.len() == 1).and_then(|body| body.get("to")?.as_u64());
+    let Some(version) = version else {
+        return Err(Failure::new(Kind::Malformed, "expected {\"to\": version}"));
+    };
+    if !is_name(&call.name) {
+        return Err(Failure::new(Kind::NoSuchFlag, not_a_name(&call.name).to_string()));
+    }
+    let (target, last) = entry_at(&call, version).await?;
+    let Some(target) = target.after else {
+        let detail = format!("version {version} is where the flag was removed; DELETE removes it again");
+        return Err(Failure::new(Kind::Refused, detail));
+    };
+    accepted(&call, &target).await?;
+    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored| {
+        if stored.definition.is_none() && !creates_again {
+            return Err(Failure::removed(stored.version));
+        }
+        // What was off when it was removed comes back off.
+        let before = stored.definition.as_deref().or(last.before.as_deref());
+        let text = edits::definition(&call.name, &target, before, true, now())?;
+        let change = Change::put_text(text);
+        Ok(if creates_again { change.create_again() } else { change })
+    });
+    let changed = changed.await?;
+    edited(&call, StatusCode::OK, &changed).await
+}
+
+/// The entry that made this version, and the newest one.
+async fn entry_at(call: &Call, version: u64) -> Result<(HistoryEntry, HistoryEntry), Failure> {
+    let missing =
+        || Failure::new(Kind::NoSuchVersion, format!("the history of flag {:?} has no version {version}", call.name));
+    let mut page = HistoryPage::newest().of(&call.name).limit(200);
+    let mut newest = None;
+    loop {
+        let entries = call.state.history(&page).await?;
+        let last = entries.last().ok_or_else(missing)?;
+        page = page.before(last.number);
+        let is_past = last.version < version;
+        let newest = newest.get_or_insert_with(|| entries[0].clone());
+        if let Some(found) = entries.into_iter().find(|entry| entry.version == version) {
+            return Ok((found, newest.clone()));
+        }
+        if is_past {
+            return Err(missing());
+        }
+    }
+}

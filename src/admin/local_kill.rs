@@ -1,0 +1,151 @@
+//! Switching a flag off while the store cannot be written.
+//!
+//! 1. The store is asked first. Where it has not answered within 200 ms the flag is switched off in this process,
+//!    and the store may take 2 s in all.
+//! 2. What it has not taken by then is in force here alone, is written once the store is back, and becomes a
+//!    question where somebody has edited the flag meanwhile.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{sleep, timeout};
+
+use super::call::{self, Answer, Call, Precondition};
+use super::edits;
+use super::flags::edited;
+use super::problem::{Failure, Kind};
+use super::shown;
+use super::state::{STORE_WITHIN, State};
+use crate::source::LocalKill;
+use crate::store::{Author, Change, ChangeError, StoreExt, Stored};
+
+/// How long requests may go on seeing the flag while the store makes up its mind.
+const AT_ONCE: Duration = Duration::from_millis(200);
+/// How often to look whether the store is back.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Makes a change that switches a flag off: in the store, else in this process. `lost` are keys that the request
+/// names beside it, which only the store could keep.
+pub(super) async fn kill(
+    call: &Call,
+    precondition: &Precondition,
+    lost: &[&str],
+    make: impl Fn(&Stored) -> Result<Change, Failure> + Send + Sync,
+) -> Answer {
+    let source = &call.state.source;
+    let (name, author) = (&call.name, call.author());
+    let had_one = source.local_kills().iter().any(|kill| kill.flag == *name);
+    let mut writing = pin!(edits::apply(call, STORE_WITHIN, precondition, make));
+    let (outcome, held) = match timeout(AT_ONCE, &mut writing).await {
+        Ok(outcome) => (outcome, None),
+        Err(_) => {
+            let held = source.kill_here(name, &author).await.ok();
+            let outcome = timeout(STORE_WITHIN, &mut writing).await;
+            (outcome.unwrap_or_else(|_| Err(no_answer())), held)
+        }
+    };
+    match outcome {
+        Ok(changed) => {
+            call.state.settle(name, changed.version).await;
+            // The store has it, and this process goes by the store.
+            if source.version_of(name).is_some_and(|version| version >= changed.version) {
+                source.forget_kill(name).await;
+            }
+            edited(call, StatusCode::OK, &changed).await
+        }
+        Err(failure) if failure.is_of_store() => {
+            let held = match held {
+                Some(held) => Some(held),
+                None => source.kill_here(name, &author).await.ok(),
+            };
+            match held {
+                Some(held) => Ok(here_alone(call, &held, &failure, lost)),
+                None => Err(failure),
+            }
+        }
+        Err(failure) => {
+            if held.is_some() && !had_one {
+                source.forget_kill(name).await;
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn no_answer() -> Failure {
+    Failure::new(Kind::InDoubt, format!("no answer of the store within {STORE_WITHIN:?}"))
+}
+
+fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -> axum::response::Response {
+    let mut shown = shown::in_force_alone(&call.state, &call.name).unwrap_or_default();
+    shown["stored"] = false.into();
+    shown["changed"] = true.into();
+    shown["scope"] = "this process".into();
+    shown["in_doubt"] = (failure.kind == Kind::InDoubt).into();
+    shown["error"] = failure.detail().into();
+    shown["not_taken"] = serde_json::json!(lost);
+    shown["local_kill"] = shown::local_kill(&call.state, held);
+    call::json(StatusCode::ACCEPTED, &shown)
+}
+
+/// Lets the store decide again.
+pub(super) async fn forget(call: Call) -> Answer {
+    call.no_body()?;
+    if !call.state.source.forget_kill(&call.name).await {
+        return Err(Failure::new(Kind::NoLocalKill, "the flag is not switched off in this process alone"));
+    }
+    tracing::warn!(flag = call.name, by = call.who.name, "a kill that the store has not taken was forgotten");
+    super::flags::get(call).await
+}
+
+/// Starts to write kills into the store once it is back, once per router, where there is a runtime. It ends with
+/// the router.
+pub(super) fn watch(state: &Arc<State>) {
+    // One receiver is the task's.
+    if state.end.receiver_count() > 0 {
+        return;
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let mut end = state.end.subscribe();
+    let state = Arc::downgrade(state);
+    runtime.spawn(async move {
+        let mut asked = BTreeSet::new();
+        loop {
+            tokio::select! {
+                _ = end.changed() => return,
+                () = sleep(TRY_EVERY) => {}
+            }
+            if write_kills(&state, &mut asked).await.is_none() {
+                return;
+            }
+        }
+    });
+}
+
+/// `None` where the router is gone.
+async fn write_kills(state: &Weak<State>, asked: &mut BTreeSet<String>) -> Option<()> {
+    let kills = state.upgrade()?.source.local_kills();
+    asked.retain(|flag| kills.iter().any(|kill| kill.flag == *flag));
+    for kill in kills {
+        let state = state.upgrade()?;
+        let mut author = Author::new(&kill.by);
+        if let Some(reason) = &kill.reason {
+            author = author.because(reason);
+        }
+        let change = Change::kill().at_version(kill.version.unwrap_or_default()).within(STORE_WITHIN);
+        match state.store.change(&kill.flag, change, &author).await {
+            Ok(_) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
+            Err(ChangeError::Store(error)) => tracing::debug!(flag = kill.flag, "the kill waits: {}", error.chain()),
+            // Nobody but a person can say what is meant, and the status asks.
+            Err(error) => {
+                if asked.insert(kill.flag.clone()) {
+                    tracing::warn!(flag = kill.flag, by = kill.by, "a kill is in this process alone: {error}");
+                }
+            }
+        }
+    }
+    Some(())
+}

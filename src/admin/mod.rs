@@ -1,0 +1,155 @@
+//! Watching and editing flags over HTTP: a router over any [`Store`](crate::store::Store), and a page for people
+//! who do not deploy.
+//!
+//! ```
+//! use axum::Router;
+//! use tower_flags::admin::{Admin, Tokens};
+//! use tower_flags::source::{Env, Layered, Live};
+//! use tower_flags::store::MemoryStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::new();
+//! let live = Live::connect(store.clone()).await?;
+//! let source = Layered::over(live.clone()).with(Env::process()); // for `FlagLayer::new`
+//!
+//! // From a secret of the deployment: `Tokens::from_env("FLAGS_ADMIN_TOKENS")?`.
+//! let tokens: Tokens = "alice:editor:9b1c1e63a54f4c5c8a0d2b7e6f3a1c94".parse()?;
+//! let admin = Admin::new(store, live, tokens).effective_in(source.clone());
+//! let app: Router = Router::new().nest_service("/admin", admin.router());
+//! # let _ = (app, source);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `curl -X PATCH https://…/admin/flags/new-checkout -H "Authorization: Bearer $TOKEN" -d '{"enabled": false}'` is
+//! then the rollback.
+//!
+//! # Rules
+//!
+//! 1. Nobody gets in whom the [authorizer](Authorize) does not know: without credentials every path and method is
+//!    401, with too small a role 403; but for the page's own files, which hold no data, and `POST login`.
+//! 2. A token comes as `Authorization: Bearer`; then bodies are read as JSON whatever their type. With anything else
+//!    that a browser sends along by itself (the page's cookie, a login of the application's) every request that is
+//!    not `GET`, `HEAD` or `OPTIONS` needs `content-type: application/json` and to come from the same origin.
+//! 3. An edit is made onto what it was made for: `If-Match` with the flag's `ETag`, else 412 with the current flag.
+//!    `PUT` and `DELETE` need it; `PATCH` and the actions may go without, and go onto the newest.
+//! 4. `PATCH` is a JSON merge patch over the canonical object. Keys that it does not name stay as they are and as
+//!    they are spelt, those of other services too. It makes no flag, and `enabled` cannot be taken away.
+//! 5. Reverting and importing never switch on what is off. `PUT`, `PATCH` and `restore` do: they say so.
+//! 6. The reason of an edit stands in the URL, as `?reason=`, up to 1 000 characters. A parameter that is not known
+//!    is refused, so that a misspelt `dry_run` is no edit.
+//! 7. A kill (`kill`, and a `PATCH` with `"enabled": false`) is in force in this process within 200 ms whatever the
+//!    store does. What the store has not taken after 2 s is 202 with `"stored": false`; it is written when the store
+//!    is back, under the name of whoever asked and with their reason, as long as nobody has edited the flag; else it
+//!    is a question, which `kill` or `forget-kill` answers.
+//! 8. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
+//!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
+//! 9. Bodies are at most 1 MiB and 127 levels deep, each key once.
+//!
+//! # Routes
+//!
+//! All are relative to where the router is nested. `GET` also answers `HEAD`, and every path `OPTIONS`.
+//! `openapi.json` describes them in full.
+//!
+//! | | role | |
+//! |---|---|---|
+//! | `GET` (the root), `app.js`, `style.css` | | the page |
+//! | `POST login` | | `{"token": …}` for a cookie that lasts 10 hours: 200 `{"expires_in": seconds}`, 401 |
+//! | `POST logout` | viewer | 204; ends the session, in this process |
+//! | `GET flags` | viewer | `{from, store, origin, flags: [flag, …], problems, error}` |
+//! | `GET flags/{name}` | viewer | a flag |
+//! | `PUT flags/{name}` | editor | the body is the definition, kept byte for byte; `If-Match`, or `If-None-Match: *` for a new one (201); `?create_again=true` for a name that was removed (409 without) |
+//! | `PATCH flags/{name}` | editor | merge patch |
+//! | `DELETE flags/{name}` | editor | `If-Match` |
+//! | `POST flags/{name}/kill`, `…/restore` | editor | no body |
+//! | `POST flags/{name}/forget-kill` | editor | lets the store decide again; 404 `no-local-kill` |
+//! | `GET flags/{name}/history`, `GET history` | viewer | `?before=number&limit=1..1000` (50): `{entries, next}` |
+//! | `POST flags/{name}/revert` | editor | `{"to": version}`; `?create_again=true` for a removed flag |
+//! | `POST explain` | viewer | a context: what it gets of every flag, and why |
+//! | `GET status` | viewer | who asks, the rules, the store, kills that wait |
+//! | `GET events` | viewer | server-sent events |
+//! | `POST import` | editor | a document; `?dry_run=true`, `?remove=true`, `?create_again=true` |
+//! | `GET export` | viewer | the document |
+//! | `GET history/export` | viewer | `?format=csv` or `jsonl`, newest first |
+//! | `GET openapi.json` | viewer | this, for programs |
+//!
+//! **A flag** in answers:
+//!
+//! ```json
+//! {
+//!   "name": "search", "version": 3,
+//!   "flag": {"enabled": true, "percentage": 12.5},
+//!   "problems": [],
+//!   "percentage": 12.5, "expired": false,
+//!   "in_force": {"version": 3, "enabled": true, "percentage": 12.5},
+//!   "effective": true, "shadowed_by": null, "local_kill": null,
+//!   "from": "store", "text": "{\"on\": true, \"rollout_percentage\": 12.5}", "etag": "\"3-1f0c…\"",
+//!   "changed_outside": false
+//! }
+//! ```
+//!
+//! `flag` is the canonical object, `null` where the stored text is refused (`problems` say why) or the flag was
+//! removed. `percentage` is its share now, by its plan. `in_force` is what requests of this process get, from whichever layer; `null`
+//! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `local_kill` is
+//! `{flag, version, at, by, reason, question}`. The last four are not in lists; `from` is `"this process"` where the
+//! store cannot be read, and `text` and `etag` are `null` then. `changed_outside`: somebody wrote it past the history.
+//! Answers to edits add `"stored": true` and `changed` (`false` where there was nothing to change); a kill that is
+//! in force here alone (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error` and `not_taken`:
+//! other keys of the patch, which are lost.
+//!
+//! **An entry** of the history: `{number, flag, version, at, actor, reason, before, after, previous, digest, changes}`;
+//! `before` and `after` are texts, `changes` is `[{key, before, after}, …]` over the canonical objects; under the
+//! empty key where a text is no flag. `next` is the `before` of the next page, `null` at the end.
+//!
+//! **explain** takes `{"user_id": "u", "groups": ["g"], "attributes": {"plan": "pro"}, "visitor": "v",
+//! "at": "2026-12-01T09:00:00Z"}`, all optional, and answers `{at, version, origin, flags: [{name, enabled, variant,
+//! value, reason, words, bucket, percentage, shadowed_by}, …]}`; `bucket` in percent with three decimals.
+//!
+//! **status**: `{now, you: {name, role}, library, rules, source, store: {name, is_shared, is_durable, has_notices,
+//! has_foreign_writers, head: {number, digest}, error}, local_kills}`; `rules` and `source` are
+//! [`Status`](crate::source::Status), of all layers and of the store's alone.
+//!
+//! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, local_kills}`; `change` with
+//! `{flag, version, rules, before, after}` (canonical objects or `null`); `missed` with `{count}`: load everything
+//! anew. A comment every 15 s. 64 may listen, others get 503; the stream ends when whoever listens may no longer.
+//!
+//! **import** answers `{dry_run, complete, flags: [{name, action, version, kept_off, changes}, …]}`; `action` is
+//! `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All of a document is refused (422) where
+//! one flag is. An import that got stuck is 503 `incomplete`, with the same `flags`.
+//!
+//! # What it does not do
+//!
+//! It has no accounts and counts no attempts: a token is 32 bytes or more that nobody guesses. It keeps no session;
+//! the cookie is signed with the token's digest and good in every process that has the same tokens, but logging out
+//! is known to the process that was asked.
+//!
+//! # Deployment
+//!
+//! Nest it by `nest_service`, which also answers below `/admin/`; at the root let it be the whole service, or the
+//! `fallback_service`. Serve it with TLS: the cookie is `Secure` unless [`Admin::insecure_cookie`]. A proxy that changes
+//! paths has to change the cookie's too (`proxy_cookie_path`). The page finds its files, and everything it asks
+//! for, from where it is.
+
+mod auth;
+mod call;
+mod edits;
+mod events;
+mod exchange;
+mod explain;
+mod flags;
+mod history;
+mod local_kill;
+mod merge;
+mod neutral;
+mod page;
+mod problem;
+mod rollout;
+mod router;
+mod session;
+mod shown;
+mod state;
+mod status;
+
+pub use auth::{Access, Authorize, BadTokens, Tokens};
+pub use router::{Admin, router};

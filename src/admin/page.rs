@@ -1,0 +1,100 @@
+//! The page, its form, and the description of the API.
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use super::call::{self, Answer, Call};
+use super::problem::{Failure, Kind};
+use super::router::nested_at;
+use super::session::COOKIE_NAME;
+use super::state::State;
+
+const INDEX: &str = include_str!("page/index.html");
+const SCRIPT: &str = include_str!("page/app.js");
+const STYLE: &str = include_str!("page/style.css");
+const DESCRIPTION: &str = include_str!("openapi.json");
+
+/// Where a token is traded for a cookie.
+pub(super) const LOGIN: &str = "login";
+
+/// The public files, which hold no data: path below the nesting, content type, content.
+const FILES: [(&str, &str, &str); 3] = [
+    ("", "text/html; charset=utf-8", INDEX),
+    ("app.js", "text/javascript; charset=utf-8", SCRIPT),
+    ("style.css", "text/css; charset=utf-8", STYLE),
+];
+
+pub(super) fn is_file(path: &str) -> bool {
+    FILES.iter().any(|(name, ..)| *name == path)
+}
+
+pub(super) fn file(path: &str, parts: &Parts) -> Option<Response> {
+    let (name, kind, content) = FILES.iter().find(|(name, ..)| *name == path)?;
+    let body = if name.is_empty() { Body::from(index_at(parts)) } else { Body::from(*content) };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    Some(response)
+}
+
+/// The page with its files found from where it was asked for: below `/admin` as well as `/admin/`.
+fn index_at(parts: &Parts) -> String {
+    let original = parts.extensions.get::<axum::extract::OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
+    let last = original.path().rsplit('/').next().unwrap_or_default();
+    // Segments of a path have none of these as they are, but nothing is left to that.
+    if last.is_empty() || last.contains(['"', '<', '>', '&', '\'']) {
+        return INDEX.to_owned();
+    }
+    let mut page = INDEX.to_owned();
+    for (name, ..) in FILES.iter().filter(|(name, ..)| !name.is_empty()) {
+        page = page.replace(&format!("\"{name}\""), &format!("\"./{last}/{name}\""));
+    }
+    page
+}
+
+pub(super) async fn description(_: Call) -> Answer {
+    let mut response = Response::new(Body::from(DESCRIPTION));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// `{"token": "…"}` for a cookie.
+pub(super) fn log_in(state: &State, parts: &Parts, body: &Bytes) -> Answer {
+    let Some(tokens) = state.authorizer.tokens() else {
+        return Err(Failure::new(Kind::NoLogin, "this page takes no token"));
+    };
+    let given: Option<Value> = serde_json::from_slice(body).ok();
+    let Some(token) = given.as_ref().and_then(|given| given.get("token")?.as_str()) else {
+        return Err(Failure::new(Kind::Malformed, "expected {\"token\": \"…\"}"));
+    };
+    let Some((value, seconds)) = tokens.log_in(token) else {
+        return Err(Failure::new(Kind::Unauthorized, "nobody has this token"));
+    };
+    let mut response = call::json(StatusCode::OK, &json!({ "expires_in": seconds }));
+    set_cookie(state, parts, &mut response, &value, seconds);
+    Ok(response)
+}
+
+pub(super) async fn log_out(call: Call) -> Answer {
+    if let Some(tokens) = call.state.authorizer.tokens() {
+        tokens.log_out(&call.parts);
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    set_cookie(&call.state, &call.parts, &mut response, "", 0);
+    Ok(response)
+}
+
+fn set_cookie(state: &State, parts: &Parts, response: &mut Response, value: &str, seconds: u64) {
+    let nested = nested_at(parts);
+    let path = if nested.is_empty() { "/" } else { &nested };
+    let secure = if state.has_insecure_cookie { "" } else { "; Secure" };
+    let cookie = format!("{COOKIE_NAME}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    // A path that a header cannot carry is no path of this router.
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+}

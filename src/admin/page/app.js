@@ -1,0 +1,2 @@
+// Everything is found from where this file is.
+export const base = new URL(".", import.meta.url);

@@ -1,0 +1,213 @@
+//! What a request is refused with: problem documents of RFC 9457.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::engine::Problem;
+use crate::store::{ChangeError, Error, ErrorKind};
+
+/// The kinds of problems: what a client tells them apart by never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Malformed,
+    Unauthorized,
+    Forbidden,
+    CrossOrigin,
+    NoSuchRoute,
+    NoSuchFlag,
+    NoSuchVersion,
+    NoLocalKill,
+    NoLogin,
+    WrongMethod,
+    SlowBody,
+    Removed,
+    Stale,
+    TooLarge,
+    MediaType,
+    Refused,
+    PreconditionRequired,
+    TooManyStreams,
+    StoreUnavailable,
+    InDoubt,
+    Incomplete,
+}
+
+impl Kind {
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 21] = [
+        Self::Malformed,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::CrossOrigin,
+        Self::NoSuchRoute,
+        Self::NoSuchFlag,
+        Self::NoSuchVersion,
+        Self::NoLocalKill,
+        Self::NoLogin,
+        Self::WrongMethod,
+        Self::SlowBody,
+        Self::Removed,
+        Self::Stale,
+        Self::TooLarge,
+        Self::MediaType,
+        Self::Refused,
+        Self::PreconditionRequired,
+        Self::TooManyStreams,
+        Self::StoreUnavailable,
+        Self::InDoubt,
+        Self::Incomplete,
+    ];
+
+    /// Status, the end of the type, and title.
+    pub(super) fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Who asks is not known"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Who asks may not do this"),
+            Self::CrossOrigin => (StatusCode::FORBIDDEN, "cross-origin", "The request comes from another site"),
+            Self::NoSuchRoute => (StatusCode::NOT_FOUND, "no-such-route", "Nothing is here"),
+            Self::NoSuchFlag => (StatusCode::NOT_FOUND, "no-such-flag", "There is no flag of this name"),
+            Self::NoSuchVersion => (StatusCode::NOT_FOUND, "no-such-version", "The flag never had this version"),
+            Self::NoLocalKill => (StatusCode::NOT_FOUND, "no-local-kill", "The flag is not switched off here alone"),
+            Self::NoLogin => (StatusCode::NOT_FOUND, "no-login", "The application has a login of its own"),
+            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "This cannot be done here"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The request did not arrive in time"),
+            Self::Removed => (StatusCode::CONFLICT, "removed", "A flag of this name was removed"),
+            Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "The flag is another than the edit was made for"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The request is no JSON"),
+            Self::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused", "What would come out is not accepted"),
+            Self::PreconditionRequired => {
+                (StatusCode::PRECONDITION_REQUIRED, "precondition-required", "The edit has to say what it is made for")
+            }
+            Self::TooManyStreams => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "Too many are listening already")
+            }
+            Self::StoreUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The store cannot be used now")
+            }
+            Self::InDoubt => (StatusCode::SERVICE_UNAVAILABLE, "in-doubt", "Nobody knows whether the edit was made"),
+            Self::Incomplete => (StatusCode::SERVICE_UNAVAILABLE, "incomplete", "Only a part of it was done"),
+        }
+    }
+
+    pub(super) fn uri(self) -> String {
+        format!("urn:tower-flags:{}", self.parts().1)
+    }
+}
+
+/// An answer that refuses.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) kind: Kind,
+    detail: String,
+    /// Members beside those of the standard.
+    more: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let headers = match kind {
+            Kind::Unauthorized => vec![(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"flags\""))],
+            Kind::StoreUnavailable | Kind::TooManyStreams => vec![(RETRY_AFTER, HeaderValue::from_static("2"))],
+            _ => Vec::new(),
+        };
+        Self { kind, detail: detail.into(), more: Map::new(), headers }
+    }
+
+    pub(super) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(member.to_owned(), value.into());
+        self
+    }
+
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// A document that is not accepted, with everything that is wrong with it.
+    pub(super) fn refused(problems: &[Problem]) -> Self {
+        let detail = problems.first().map_or_else(String::new, ToString::to_string);
+        Self::new(Kind::Refused, detail).with("problems", json!(problems))
+    }
+
+    /// An edit for a flag that is another one by now.
+    pub(super) fn stale(detail: impl Into<String>, current: Value) -> Self {
+        let etag = current["etag"].as_str().and_then(|etag| HeaderValue::from_str(etag).ok());
+        let failure = Self::new(Kind::Stale, detail).with("current", current);
+        match etag {
+            Some(etag) => failure.with_header(ETAG, etag),
+            None => failure,
+        }
+    }
+
+    /// Whether the store, and not the request, is the reason.
+    pub(super) fn is_of_store(&self) -> bool {
+        matches!(self.kind, Kind::StoreUnavailable | Kind::InDoubt)
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(super) fn to_value(&self) -> Value {
+        let (status, _, title) = self.kind.parts();
+        let mut body = self.more.clone();
+        body.insert("type".into(), self.kind.uri().into());
+        body.insert("title".into(), title.into());
+        body.insert("status".into(), status.as_u16().into());
+        body.insert("detail".into(), self.detail.clone().into());
+        Value::Object(body)
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.to_value().to_string()));
+        *response.status_mut() = self.kind.parts().0;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.headers);
+        response
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::InDoubt => Self::new(
+                Kind::InDoubt,
+                format!("{}; look at the flag and its history before trying again", error.chain()),
+            ),
+            _ => Self::new(Kind::StoreUnavailable, error.chain()),
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::refused(&[problem])
+    }
+}
+
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Refused(problem) => (*problem).into(),
+            ChangeError::Store(error) => (*error).into(),
+            ChangeError::Missing => Self::new(Kind::NoSuchFlag, "there is no flag of this name"),
+            ChangeError::Removed(stored) => Self::removed(stored.version),
+            conflict @ ChangeError::Conflict(_) => Self::new(Kind::StoreUnavailable, conflict.to_string()),
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn removed(version: u64) -> Self {
+        let detail = "a flag of this name was removed, and code that still asks for it would wake up with the new one; \
+                      ?create_again=true says that this is meant";
+        Self::new(Kind::Removed, detail).with("version", version)
+    }
+}

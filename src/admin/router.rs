@@ -1,0 +1,309 @@
+//! From a request to its handler: who may ask what, how, and with which headers the answer goes out.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{OriginalUri, Request};
+use axum::response::Response;
+use axum::routing::any;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY};
+use http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use tokio::sync::{Semaphore, watch};
+
+use super::auth::{Access, Authorize, Role, bearer};
+use super::call::{Answer, Call, Query, Who, decoded, read_body};
+use super::problem::{Failure, Kind};
+use super::state::State;
+use super::{events, exchange, explain, flags, history, local_kill, page, rollout, status};
+use crate::source::{Layered, Live};
+use crate::store::{BoxFuture, Store};
+
+/// How many may listen to events at a time.
+const MAX_STREAMS: usize = 64;
+
+/// Nothing but what comes from here, and nothing inline.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                              img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// The API and the page over a store, to be nested in an application: see the [module](crate::admin).
+#[must_use = "it does nothing until its router serves"]
+pub struct Admin {
+    state: State,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("store", &self.state.store.name())
+            .field("effective_in", &self.state.effective)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// Over a store, and the source that this process keeps current from it. Nobody gets in whom the authorizer
+    /// does not know: [`Tokens`](super::Tokens), or a closure over the head of a request.
+    pub fn new(store: impl Store, source: Live, authorizer: impl Authorize) -> Self {
+        let state = State {
+            store: Arc::new(store),
+            source,
+            effective: None,
+            authorizer: Box::new(authorizer),
+            has_insecure_cookie: false,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            loaded: Mutex::default(),
+            end: watch::Sender::new(()),
+        };
+        Self { state }
+    }
+
+    /// Says that requests are answered by these layers, of which the source is one: answers to edits then tell
+    /// where another part hides the flag, and [`explain`](super) goes by all of them.
+    pub fn effective_in(mut self, layered: Layered) -> Self {
+        self.state.effective = Some(layered);
+        self
+    }
+
+    /// Lets the cookie go over plain HTTP too, for development on a machine of one's own.
+    pub fn insecure_cookie(mut self) -> Self {
+        self.state.has_insecure_cookie = true;
+        self
+    }
+
+    /// The router, to be nested: `Router::nest_service("/admin", router)`.
+    #[must_use]
+    pub fn router(self) -> Router {
+        let state = Arc::new(self.state);
+        local_kill::watch(&state);
+        let answer = {
+            let state = Arc::clone(&state);
+            any(move |request: Request| async move { serve(state, request).await })
+        };
+        // In here there is one path only: the routes are a table, which tests enumerate.
+        Router::new().route("/", answer.clone()).route("/{*path}", answer.clone()).fallback(answer)
+    }
+}
+
+/// [`Admin::new`] with everything at its default, as a router.
+pub fn router(store: impl Store, source: Live, authorizer: impl Authorize) -> Router {
+    Admin::new(store, source, authorizer).router()
+}
+
+/// One thing that can be asked.
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    /// Below where the router is nested; `{name}` stands for a flag's name.
+    pub(super) path: &'static str,
+    pub(super) needs: Role,
+    /// Parameters of the URL.
+    pub(super) query: &'static [&'static str],
+    pub(super) handler: fn(Call) -> BoxFuture<'static, Answer>,
+}
+
+/// A row of a table of routes.
+macro_rules! route {
+    ($method:literal, $path:literal, $needs:ident, [$($query:literal),*], $handler:path) => {
+        $crate::admin::router::Route {
+            method: $method,
+            path: $path,
+            needs: $crate::admin::auth::Role::$needs,
+            query: &[$($query),*],
+            handler: |call| Box::pin($handler(call)),
+        }
+    };
+}
+#[allow(unused_imports, reason = "the actions on plans are rows too")]
+pub(super) use route;
+
+/// What asks for credentials. The rest is the page, and logging in.
+pub(super) const ROUTES: &[Route] = &[
+    route!("GET", "flags", Viewer, [], flags::list),
+    route!("GET", "flags/{name}", Viewer, [], flags::get),
+    route!("PUT", "flags/{name}", Editor, ["reason", "create_again"], flags::put),
+    route!("PATCH", "flags/{name}", Editor, ["reason"], flags::patch),
+    route!("DELETE", "flags/{name}", Editor, ["reason"], flags::delete),
+    route!("POST", "flags/{name}/kill", Editor, ["reason"], flags::kill),
+    route!("POST", "flags/{name}/restore", Editor, ["reason"], flags::restore),
+    route!("POST", "flags/{name}/forget-kill", Editor, [], local_kill::forget),
+    route!("GET", "flags/{name}/history", Viewer, ["before", "limit"], history::of_flag),
+    route!("POST", "flags/{name}/revert", Editor, ["reason", "create_again"], history::revert),
+    route!("GET", "history", Viewer, ["before", "limit"], history::of_all),
+    route!("GET", "history/export", Viewer, ["format"], exchange::history),
+    route!("POST", "explain", Viewer, [], explain::explain),
+    route!("GET", "status", Viewer, [], status::status),
+    route!("GET", "events", Viewer, [], events::events),
+    route!("POST", "import", Editor, ["reason", "dry_run", "remove", "create_again"], exchange::import),
+    route!("GET", "export", Viewer, [], exchange::export),
+    route!("GET", "openapi.json", Viewer, [], page::description),
+    route!("POST", "logout", Viewer, [], page::log_out),
+];
+
+pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(rollout::ROUTES)
+}
+
+async fn serve(state: Arc<State>, request: Request) -> Response {
+    local_kill::watch(&state);
+    let (parts, body) = request.into_parts();
+    let mut response = answer(state, parts, body).await.unwrap_or_else(Failure::into_response);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answer {
+    let path = parts.uri.path().trim_start_matches('/').to_owned();
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+    if is_read && let Some(file) = page::file(&path, &parts) {
+        return Ok(file);
+    }
+    if parts.method == Method::POST && path == page::LOGIN {
+        check_origin(&parts)?;
+        check_type(&parts)?;
+        let body = read_body(&parts, body).await?;
+        return page::log_in(&state, &parts, &body);
+    }
+    let who = known(state.authorizer.authorize(&parts))?;
+    let is_safe = is_read || parts.method == Method::OPTIONS;
+    if !is_safe && bearer(&parts).is_none() {
+        // Whatever else tells who asks, a browser may send it along with a request of another site.
+        check_origin(&parts)?;
+        check_type(&parts)?;
+    }
+    let path = path.strip_suffix('/').unwrap_or(&path);
+    let found: Vec<(&Route, &str)> = routes().filter_map(|route| Some((route, matched(route.path, path)?))).collect();
+    let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
+    let route = found.iter().find(|(route, _)| route.method == method);
+    let needs = route.map_or(if is_safe { Role::Viewer } else { Role::Editor }, |(route, _)| route.needs);
+    if who.role < needs {
+        return Err(Failure::new(Kind::Forbidden, format!("{} is a viewer, and this takes an editor", who.name)));
+    }
+    let Some((route, name)) = route else { return no_route(&found, path, &parts.method) };
+    let query = Query::parse(parts.uri.query().unwrap_or_default(), route.query)?;
+    let Some(name) = decoded(name) else {
+        return Err(Failure::new(Kind::NoSuchFlag, "the name is not UTF-8 in %-escapes"));
+    };
+    let body = read_body(&parts, body).await?;
+    (route.handler)(Call { state, who, parts, name, query, body }).await
+}
+
+/// Who asks, or why they may not.
+pub(super) fn known(access: Access) -> Result<Who, Failure> {
+    match access {
+        Access::None => {
+            Err(Failure::new(Kind::Unauthorized, "expected a token, as `Authorization: Bearer` or from the page"))
+        }
+        Access::Denied => Err(Failure::new(Kind::Forbidden, "who asks may not see flags")),
+        Access::Viewer(name) => Ok(Who { name, role: Role::Viewer }),
+        Access::Editor(name) => Ok(Who { name, role: Role::Editor }),
+    }
+}
+
+fn no_route(found: &[(&Route, &str)], path: &str, method: &Method) -> Answer {
+    let mut methods: Vec<&str> = found.iter().map(|(route, _)| route.method).collect();
+    if page::is_file(path) {
+        methods.push("GET");
+    }
+    if path == page::LOGIN {
+        methods.push("POST");
+    }
+    if methods.is_empty() {
+        return Err(Failure::new(Kind::NoSuchRoute, "openapi.json says what there is"));
+    }
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    let allow = HeaderValue::from_str(&methods.join(", ")).unwrap_or(HeaderValue::from_static(""));
+    if method == Method::OPTIONS {
+        let mut response = Response::new(axum::body::Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(ALLOW, allow);
+        return Ok(response);
+    }
+    let detail = format!("expected one of {}", methods.join(", "));
+    Err(Failure::new(Kind::WrongMethod, detail).with_header(ALLOW, allow))
+}
+
+/// What stands for `{name}`, empty where nothing does; `None` where the path is another.
+fn matched<'a>(template: &str, path: &'a str) -> Option<&'a str> {
+    let mut name = "";
+    let (mut expected, mut found) = (template.split('/'), path.split('/'));
+    loop {
+        match (expected.next(), found.next()) {
+            (None, None) => return Some(name),
+            (Some("{name}"), Some(segment)) if !segment.is_empty() => name = segment,
+            (Some(expected), Some(segment)) if expected == segment => {}
+            _ => return None,
+        }
+    }
+}
+
+/// As tower-http's `csrf` and Go's `CrossOriginProtection`: browsers say where a request comes from in
+/// `Sec-Fetch-Site`, older ones in `Origin`. A request with neither comes from no page.
+fn check_origin(parts: &Parts) -> Result<(), Failure> {
+    let refuse = |detail: &str| Err(Failure::new(Kind::CrossOrigin, detail));
+    let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    match text("sec-fetch-site") {
+        Some("same-origin") => return Ok(()),
+        Some(_) => return refuse("the page that sent it is not this one"),
+        None => {}
+    }
+    let Some(origin) = text(ORIGIN.as_str()) else {
+        return refuse(
+            "expected Origin or Sec-Fetch-Site beside a cookie; programs send a token as Authorization: Bearer",
+        );
+    };
+    let host = text(HOST.as_str()).or(parts.uri.host());
+    let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    match (authority, host) {
+        (Some(authority), Some(host)) if !host.is_empty() && authority.eq_ignore_ascii_case(host) => Ok(()),
+        _ => refuse("its Origin is not this host"),
+    }
+}
+
+/// A form of another site can send any content type but this one without asking first.
+fn check_type(parts: &Parts) -> Result<(), Failure> {
+    let value = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::MediaType, "expected content-type: application/json beside a cookie"))
+}
+
+/// The path at which the router is nested, without a slash at its end; empty at the root.
+pub(super) fn nested_at(parts: &Parts) -> String {
+    let original = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri): &OriginalUri| uri);
+    prefix_of(original, &parts.uri).trim_end_matches('/').to_owned()
+}
+
+fn prefix_of<'a>(original: &'a Uri, inner: &Uri) -> &'a str {
+    let inner = inner.path().trim_start_matches('/');
+    original.path().strip_suffix(inner).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_templates_segment_by_segment() {
+        assert_eq!(matched("flags/{name}/kill", "flags/a.b/kill"), Some("a.b"));
+        assert_eq!(matched("flags", "flags"), Some(""));
+        for other in ["flags//kill", "flags/a/kill/x", "flags/a", "flag/a/kill"] {
+            assert_eq!(matched("flags/{name}/kill", other), None, "{other}");
+        }
+    }
+}

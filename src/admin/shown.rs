@@ -1,0 +1,161 @@
+//! How a flag looks in an answer.
+
+use http::header::ETAG;
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::call;
+use super::state::{State, now};
+use crate::engine::{Document, Flag, Instant, Problem, flag_from_json, json};
+use crate::source::{LocalKill, Source};
+use crate::store::{Stored, digest_of};
+
+/// What an edit is made for: the version, and the text, which foreign writers change alone.
+pub(super) fn etag(stored: &Stored) -> Option<String> {
+    let digest = digest_of(stored.definition.as_ref()?.as_bytes());
+    Some(format!("\"{}-{}\"", stored.version, &digest[..16]))
+}
+
+/// Everything about one flag, as the store has it.
+pub(super) fn stored(state: &State, name: &str, stored: &Stored) -> Value {
+    let text = stored.definition.as_deref();
+    let (flag, problems) = match text {
+        Some(text) => read(name, text),
+        None => (None, Vec::new()),
+    };
+    let mut shown = common(state, name, stored.version, flag.as_ref(), &problems, now());
+    let is_foreign = text.map(|text| digest_of(text.as_bytes())).unwrap_or_default() != stored.content;
+    let more = [
+        ("from", json!("store")),
+        ("text", json!(text)),
+        ("etag", json!(etag(stored))),
+        ("changed_outside", is_foreign.into()),
+    ];
+    shown.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    Value::Object(shown)
+}
+
+/// A flag as this process has it, while the store cannot be read; `None` where it has none.
+pub(super) fn in_force_alone(state: &State, name: &str) -> Option<Value> {
+    let set = state.source.set();
+    let flag = set.flag(name)?;
+    let version = state.source.version_of(name).unwrap_or_default();
+    let mut shown = common(state, name, version, Some(flag), &[], now());
+    let more = [
+        ("from", json!("this process")),
+        ("text", Value::Null),
+        ("etag", Value::Null),
+        ("changed_outside", json!(false)),
+    ];
+    shown.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    Some(Value::Object(shown))
+}
+
+/// What a list has of a flag.
+pub(super) fn common(
+    state: &State,
+    name: &str,
+    version: u64,
+    flag: Option<&Flag>,
+    problems: &[Problem],
+    now: Instant,
+) -> Map<String, Value> {
+    let shadowed_by = state.shadowed_by(name);
+    let set = state.in_force();
+    let in_force = set.flag(name).map(|flag| {
+        json!({
+            "version": state.source.version_of(name),
+            "enabled": flag.is_enabled(),
+            "percentage": flag.percentage_at(now),
+        })
+    });
+    let kill = state.source.local_kills().into_iter().find(|kill| kill.flag == name);
+    let is_expired = |flag: &Flag| flag.bookkeeping().expires_at.is_some_and(|day| day.is_over_at(now));
+    let shown = json!({
+        "name": name,
+        "version": version,
+        "flag": flag,
+        "problems": problems,
+        "percentage": flag.map(|flag| flag.percentage_at(now)),
+        "expired": flag.is_some_and(is_expired),
+        "in_force": in_force,
+        "effective": shadowed_by.is_none(),
+        "shadowed_by": shadowed_by,
+        "local_kill": kill.map(|kill| local_kill(state, &kill)),
+    });
+    match shown {
+        Value::Object(shown) => shown,
+        _ => Map::new(),
+    }
+}
+
+/// A kill that is not in the store yet.
+pub(super) fn local_kill(state: &State, kill: &LocalKill) -> Value {
+    json!({
+        "flag": kill.flag,
+        "version": kill.version,
+        "at": kill.at,
+        "by": kill.by,
+        "reason": kill.reason,
+        "question": is_question(state, kill),
+    })
+}
+
+/// Whether somebody has edited the flag since: then nobody but a person can say what is meant.
+pub(super) fn is_question(state: &State, kill: &LocalKill) -> bool {
+    state.source.version_of(&kill.flag).unwrap_or_default() != kill.version.unwrap_or_default()
+}
+
+/// A stored text, and what is wrong with it.
+pub(super) fn read(name: &str, text: &str) -> (Option<Flag>, Vec<Problem>) {
+    match Document::from_texts([(name, text.as_bytes())]) {
+        Ok(document) => (document.flag(name).cloned(), document.problems().to_vec()),
+        Err(problem) => (None, vec![problem]),
+    }
+}
+
+/// The canonical object of a stored text, with the keys that are only carried along; `None` for what is no flag.
+pub(super) fn object(name: &str, text: &str) -> Option<Map<String, Value>> {
+    let flag = flag_from_json(Some(name), text).ok()?;
+    let Ok(Value::Object(mut object)) = serde_json::to_value(&flag) else { return None };
+    if let Some(Value::Object(written)) = json(text).ok()?.to_value() {
+        let foreign = written.into_iter().filter(|(key, _)| crate::engine::is_foreign_key(key));
+        object.extend(foreign);
+    }
+    Some(object)
+}
+
+/// What is different between two stored texts, key by key of their canonical objects. A text that is no flag is
+/// compared whole, under the empty key.
+pub(super) fn difference(name: &str, before: Option<&str>, after: Option<&str>) -> Vec<Value> {
+    if before == after {
+        return Vec::new();
+    }
+    let side = |text: Option<&str>| match text {
+        None => Some(Map::new()),
+        Some(text) => object(name, text),
+    };
+    let (Some(old), Some(new)) = (side(before), side(after)) else {
+        return vec![json!({ "key": "", "before": before, "after": after })];
+    };
+    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let is_changed = |key: &&String| old.get(*key) != new.get(*key);
+    let changed = keys.into_iter().filter(is_changed);
+    changed.map(|key| json!({ "key": key, "before": old.get(key), "after": new.get(key) })).collect()
+}
+
+/// An answer about one flag, with its ETag.
+pub(super) fn answer(status: StatusCode, shown: &Value) -> axum::response::Response {
+    let mut response = call::json(status, shown);
+    if let Some(etag) = shown["etag"].as_str().and_then(|etag| HeaderValue::from_str(etag).ok()) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response
+}
+
+/// How the source is doing, in the same words as everywhere.
+pub(super) fn source_status(source: &dyn Source) -> Value {
+    json!(source.status())
+}

@@ -1,0 +1,108 @@
+//! What all requests share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant as Time, sleep, timeout};
+
+use super::auth::Authorize;
+use super::problem::{Failure, Kind};
+use crate::engine::{FlagSet, Instant};
+use crate::source::{Definitions, Layered, Live, Source};
+use crate::store::{Error, Feed, HistoryEntry, HistoryPage, Loaded, Store, Stored};
+
+/// How long the store may take to answer.
+pub(super) const STORE_WITHIN: Duration = Duration::from_secs(2);
+/// How long an answer to an edit waits until this process goes by it.
+const IN_FORCE_WITHIN: Duration = Duration::from_millis(500);
+
+pub(super) struct State {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) source: Live,
+    pub(super) effective: Option<Layered>,
+    pub(super) authorizer: Box<dyn Authorize>,
+    pub(super) has_insecure_cookie: bool,
+    /// One for each of those who listen to events.
+    pub(super) streams: Arc<Semaphore>,
+    /// What the store held last.
+    pub(super) loaded: Mutex<Option<Arc<Loaded>>>,
+    /// Tells the task that writes kills that the router is gone.
+    pub(super) end: watch::Sender<()>,
+}
+
+impl State {
+    /// One flag as the store has it.
+    pub(super) async fn read(&self, flag: &str) -> Result<Stored, Failure> {
+        self.in_time(self.store.read(flag)).await
+    }
+
+    pub(super) async fn history(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Failure> {
+        self.in_time(self.store.history(page)).await
+    }
+
+    /// Everything that the store holds; not again where it is what was there last.
+    pub(super) async fn load(&self) -> Result<Arc<Loaded>, Failure> {
+        let last = self.last().clone();
+        let found = self.in_time(self.store.load(last.as_ref().map(|loaded| &*loaded.origin))).await?;
+        match (found, last) {
+            (Some(loaded), _) => {
+                let loaded = Arc::new(loaded);
+                *self.last() = Some(Arc::clone(&loaded));
+                Ok(loaded)
+            }
+            (None, Some(last)) => Ok(last),
+            (None, None) => Err(Failure::new(Kind::StoreUnavailable, "the store gave nothing to load")),
+        }
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<Arc<Loaded>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        match timeout(STORE_WITHIN, asked).await {
+            Ok(answer) => answer.map_err(Failure::from),
+            Err(_) => {
+                let detail = format!("{} gave no answer within {STORE_WITHIN:?}", Feed::name(&self.store));
+                Err(Failure::new(Kind::StoreUnavailable, detail))
+            }
+        }
+    }
+
+    /// The rules that this process goes by.
+    pub(super) fn in_force(&self) -> Arc<FlagSet> {
+        self.effective.as_ref().map_or_else(|| self.source.set(), Layered::set)
+    }
+
+    /// The source whose answers requests get.
+    pub(super) fn answers(&self) -> &dyn Source {
+        match &self.effective {
+            Some(layered) => layered,
+            None => &self.source,
+        }
+    }
+
+    /// The part whose definition is used in place of the store's.
+    pub(super) fn shadowed_by(&self, flag: &str) -> Option<String> {
+        let part = self.effective.as_ref()?.part_of(flag)?;
+        (part != Definitions::name(&self.source)).then_some(part)
+    }
+
+    /// Waits a moment until this process goes by an edit. It may be longer in coming: what is in force stands in
+    /// the answer.
+    pub(super) async fn settle(&self, flag: &str, version: u64) {
+        if !self.store.capabilities().has_notices {
+            return;
+        }
+        let deadline = Time::now() + IN_FORCE_WITHIN;
+        while self.source.version_of(flag).is_none_or(|known| known < version) && Time::now() < deadline {
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// The present instant by the system's clock.
+pub(super) fn now() -> Instant {
+    Instant::from(SystemTime::now())
+}

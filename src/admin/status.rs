@@ -1,0 +1,38 @@
+//! How everything is doing.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::call::{self, Answer, Call};
+use super::shown;
+use super::state::now;
+use crate::store::Feed;
+
+pub(super) async fn status(call: Call) -> Answer {
+    let state = &call.state;
+    let capabilities = state.store.capabilities();
+    let (head, error) = match state.read("").await {
+        Ok(stored) => (Some(stored.head), None),
+        Err(failure) => (None, Some(failure.detail().to_owned())),
+    };
+    let kills: Vec<Value> = state.source.local_kills().iter().map(|kill| shown::local_kill(state, kill)).collect();
+    let body = json!({
+        "now": now(),
+        "you": { "name": call.who.name, "role": call.who.role.name() },
+        "library": env!("CARGO_PKG_VERSION"),
+        // What requests get, of all layers; and what comes from the store alone.
+        "rules": shown::source_status(state.answers()),
+        "source": shown::source_status(&state.source),
+        "store": {
+            "name": Feed::name(&state.store),
+            "is_shared": capabilities.is_shared,
+            "is_durable": capabilities.is_durable,
+            "has_notices": capabilities.has_notices,
+            "has_foreign_writers": capabilities.has_foreign_writers,
+            "head": head,
+            "error": error,
+        },
+        "local_kills": kills,
+    });
+    Ok(call::json(StatusCode::OK, &body))
+}

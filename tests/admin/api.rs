@@ -1,0 +1,115 @@
+//! A server with the admin API, and somebody who asks it.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use serde_json::Value;
+use tower_flags::admin::{Admin, Tokens};
+use tower_flags::source::Live;
+use tower_flags::store::{Author, Change, MemoryStore, Store, StoreExt};
+
+use super::support::{Client, Reply, serve};
+
+pub(crate) const EDITOR: &str = "editor-0123456789abcdef0123456789";
+pub(crate) const VIEWER: &str = "viewer-0123456789abcdef0123456789";
+
+pub(crate) fn tokens() -> Tokens {
+    Tokens::new().editor("alice", EDITOR).unwrap().viewer("bob", VIEWER).unwrap()
+}
+
+/// A store in memory with these flags, each in its version 1.
+pub(crate) async fn store(flags: &[(&str, &str)]) -> MemoryStore {
+    let store = MemoryStore::new();
+    for (name, text) in flags {
+        store.change(*name, Change::put_text(*text), &Author::new("setup")).await.unwrap();
+    }
+    store
+}
+
+/// A server and who asks it.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) address: SocketAddr,
+    pub(crate) source: Live,
+    base: String,
+    token: &'static str,
+}
+
+impl Api {
+    /// At the root, over this store.
+    pub(crate) async fn over(store: impl Store + Clone) -> Self {
+        let source = Live::connect(store.clone()).await.unwrap();
+        let router = Admin::new(store, source.clone(), tokens()).router();
+        Self::at("", router, source).await
+    }
+
+    pub(crate) async fn with(flags: &[(&str, &str)]) -> (Self, MemoryStore) {
+        let store = store(flags).await;
+        (Self::over(store.clone()).await, store)
+    }
+
+    pub(crate) async fn at(base: &str, router: Router, source: Live) -> Self {
+        Self { address: serve(router).await, source, base: base.to_owned(), token: EDITOR }
+    }
+
+    pub(crate) fn as_viewer(&self) -> Self {
+        Self { token: VIEWER, ..self.clone() }
+    }
+
+    /// Asks with a token, and without a content type.
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let bearer = format!("Bearer {}", self.token);
+        let mut all = vec![("authorization", bearer.as_str())];
+        all.extend_from_slice(headers);
+        self.ask_as(method, path, &all, body.as_bytes()).await
+    }
+
+    /// Asks with exactly these headers.
+    pub(crate) async fn ask_as(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        request(self.address, method, &format!("{}/{path}", self.base), &headers, body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let reply = self.ask("GET", path, &[], "").await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        json(&reply)
+    }
+
+    pub(crate) async fn etag(&self, flag: &str) -> String {
+        let reply = self.ask("GET", &format!("flags/{flag}"), &[], "").await;
+        reply.header("etag").unwrap_or_else(|| panic!("{}", reply.text())).to_owned()
+    }
+}
+
+pub(crate) async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &[u8])],
+    body: &[u8],
+) -> Reply {
+    let mut client = Client::open(address).await;
+    let length = body.len().to_string();
+    let mut all: Vec<(&str, &[u8])> = headers.to_vec();
+    if !body.is_empty() {
+        all.push(("content-length", length.as_bytes()));
+    }
+    client.ask(method, path, &all).await;
+    if !body.is_empty() {
+        client.send(body).await;
+    }
+    if method == "HEAD" { client.head().await } else { client.reply().await }
+}
+
+pub(crate) fn json(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("no JSON: {reply:?}"))
+}
+
+/// The end of a problem's type.
+pub(crate) fn problem(reply: &Reply) -> String {
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{reply:?}");
+    let body = json(reply);
+    assert_eq!(body["status"], reply.status, "{body}");
+    body["type"].as_str().unwrap().strip_prefix("urn:tower-flags:").unwrap().to_owned()
+}

@@ -1,0 +1,11 @@
+//! The admin API over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod access;
+mod api;
+mod editing;
+mod exchange;
+mod outage;
+mod reading;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,247 @@
+//! Switching off while the store is away.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tower_flags::admin::Admin;
+use tower_flags::source::{Live, Source};
+use tower_flags::store::{
+    Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage, Loaded,
+    MemoryStore, Notices, Store, StoreExt, Stored,
+};
+use tower_flags::{Context, Document, Instant};
+
+use super::api::{Api, json, problem, tokens};
+
+/// A store that can be down, silent, or forgetful of its answers, and that others write past us.
+#[derive(Clone, Default)]
+pub(crate) struct Shaky {
+    pub(crate) store: MemoryStore,
+    fate: Arc<AtomicU8>,
+    /// Texts that were written past the store's own counting.
+    past: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+pub(crate) const UP: u8 = 0;
+/// Nothing can be read or written.
+pub(crate) const DOWN: u8 = 1;
+/// Nothing is answered.
+pub(crate) const SILENT: u8 = 2;
+/// Commits are made and not answered; the rest works.
+pub(crate) const MUTE: u8 = 3;
+
+impl Shaky {
+    pub(crate) fn is(&self, fate: u8) {
+        self.fate.store(fate, Ordering::SeqCst);
+    }
+
+    pub(crate) fn write_past(&self, flag: &str, text: &str) {
+        self.past.lock().unwrap().push((flag.to_owned(), text.to_owned()));
+    }
+
+    async fn gate(&self) -> Result<(), Error> {
+        match self.fate.load(Ordering::SeqCst) {
+            DOWN => Err(Error::new(ErrorKind::Unavailable, "the store is down")),
+            SILENT => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Feed for Shaky {
+    fn name(&self) -> &str {
+        "shaky"
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async move {
+            self.gate().await?;
+            self.store.load(known).await
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        Box::pin(async move {
+            self.gate().await?;
+            self.store.subscribe().await
+        })
+    }
+
+    fn resync_every(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+}
+
+impl Store for Shaky {
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        Box::pin(async move {
+            self.gate().await?;
+            let mut stored = self.store.read(flag).await?;
+            let past = self.past.lock().unwrap();
+            if let Some((_, text)) = past.iter().rfind(|(name, _)| name == flag) {
+                stored.definition = Some(text.clone());
+            }
+            Ok(stored)
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            self.gate().await?;
+            let mut commit = commit.clone();
+            let is_past = self.past.lock().unwrap().iter().any(|(name, _)| *name == commit.flag);
+            if is_past {
+                commit.expected.definition = self.store.read(&commit.flag).await?.definition;
+            }
+            let is_made = self.store.commit(&commit).await?;
+            self.past.lock().unwrap().retain(|(name, _)| !is_made || *name != commit.flag);
+            if self.fate.load(Ordering::SeqCst) == MUTE {
+                std::future::pending::<()>().await;
+            }
+            Ok(is_made)
+        })
+    }
+
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(async move {
+            self.gate().await?;
+            self.store.history(page).await
+        })
+    }
+}
+
+pub(crate) fn is_on(source: &Live, name: &str) -> bool {
+    let tower_flags::source::Evaluation::Ready(flags) = source.evaluate(&Context::user("u"), Instant::MIN) else {
+        unreachable!()
+    };
+    flags.is_enabled(name)
+}
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition().await {
+        assert!(start.elapsed().as_secs() < 30, "not in 30 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn shaky(flags: &[(&str, &str)]) -> (Api, Shaky) {
+    let store = Shaky::default();
+    for (name, text) in flags {
+        store.store.change(*name, Change::put_text(*text), &Author::new("setup")).await.unwrap();
+    }
+    (Api::over(store.clone()).await, store)
+}
+
+#[tokio::test]
+async fn a_kill_is_in_force_here_and_written_when_the_store_is_back() {
+    for fate in [DOWN, SILENT] {
+        let (api, store) = shaky(&[("a", "true"), ("b", "true")]).await;
+        store.is(fate);
+        let patch = api.ask("PATCH", "flags/a?reason=INC-17", &[], r#"{"enabled": false, "owner": "x"}"#).await;
+        let body = json(&patch);
+        assert_eq!(patch.status, 202, "{body}");
+        assert_eq!((&body["stored"], &body["scope"]), (&json!(false), &json!("this process")));
+        assert_eq!((&body["in_doubt"], &body["not_taken"]), (&json!(false), &json!(["owner"])));
+        assert_eq!((&body["local_kill"]["by"], &body["local_kill"]["question"]), (&json!("alice"), &json!(false)));
+        assert!(!is_on(&api.source, "a") && is_on(&api.source, "b"));
+        assert_eq!(api.ask("POST", "flags/b/kill", &[], "").await.status, 202);
+        assert!(!is_on(&api.source, "b"));
+        let shown = api.get("flags/a").await;
+        assert_eq!((&shown["from"], &shown["in_force"]["enabled"]), (&json!("this process"), &json!(false)));
+        assert_eq!(api.get("flags").await["from"], "this process");
+        assert_eq!(api.get("status").await["local_kills"].as_array().unwrap().len(), 2);
+        // What is no kill is not taken.
+        let reply = api.ask("PATCH", "flags/a", &[], r#"{"percentage": 5}"#).await;
+        assert_eq!((reply.status, problem(&reply).as_str()), (503, "store-unavailable"));
+
+        store.is(UP);
+        until(async || api.source.local_kills().is_empty()).await;
+        assert!(!is_on(&api.source, "a") && !is_on(&api.source, "b"));
+        let entry = store.history(&HistoryPage::newest().of("a")).await.unwrap().remove(0);
+        assert_eq!((entry.actor.as_deref(), entry.reason.as_deref()), (Some("alice"), Some("INC-17")));
+        assert_eq!(entry.version, 2, "once");
+    }
+}
+
+#[tokio::test]
+async fn a_kill_of_a_flag_that_was_edited_meanwhile_is_a_question() {
+    let (api, store) = shaky(&[("a", "true"), ("b", "true")]).await;
+    store.is(DOWN);
+    for flag in ["a", "b"] {
+        assert_eq!(api.ask("POST", &format!("flags/{flag}/kill"), &[], "").await.status, 202);
+        // Somebody else still reaches it.
+        store.store.change(flag, Change::put_text(r#"{"percentage":7}"#), &Author::new("carol")).await.unwrap();
+    }
+    store.is(UP);
+    until(async || api.source.status().origin == store.store.read("").await.unwrap().head.number.to_string()).await;
+    until(async || api.get("flags/a").await["local_kill"]["question"] == true).await;
+    assert!(!is_on(&api.source, "a"), "and off until somebody says");
+    // Longer than it takes to write what is no question.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(store.read("a").await.unwrap().version, 2, "nothing is written");
+    let kills = api.get("status").await["local_kills"].clone();
+    assert!(kills.as_array().unwrap().iter().all(|kill| kill["question"] == true), "{kills}");
+
+    let reply = api.ask("POST", "flags/a/kill", &[], "").await;
+    assert_eq!((reply.status, &json(&reply)["flag"]["enabled"]), (200, &json!(false)));
+    assert_eq!(api.ask("POST", "flags/b/forget-kill", &[], "").await.status, 200);
+    until(async || api.source.local_kills().is_empty()).await;
+    assert!(!is_on(&api.source, "a"));
+    assert_eq!(api.get("flags/b").await["in_force"]["percentage"], 7);
+    assert_eq!(api.get("flags/b").await["in_force"]["enabled"], true);
+    assert_eq!(problem(&api.ask("POST", "flags/b/forget-kill", &[], "").await), "no-local-kill");
+}
+
+#[tokio::test]
+async fn what_nobody_knows_is_said_to_be_in_doubt() {
+    let (api, store) = shaky(&[("a", "true"), ("b", "true")]).await;
+    store.is(MUTE);
+    let kill = api.ask("POST", "flags/a/kill", &[], "").await;
+    assert_eq!((kill.status, &json(&kill)["in_doubt"]), (202, &json!(true)), "{}", kill.text());
+    assert!(!is_on(&api.source, "a"));
+    let reply = api.ask("PATCH", "flags/b", &[], r#"{"percentage": 5}"#).await;
+    assert_eq!((reply.status, problem(&reply).as_str()), (503, "in-doubt"));
+    assert!(json(&reply)["detail"].as_str().unwrap().contains("history"), "{}", reply.text());
+    store.is(UP);
+    until(async || api.source.local_kills().is_empty()).await;
+    assert_eq!(store.read("a").await.unwrap().version, 2, "it was made once");
+    assert!(store.verify_history().await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_slow_store_does_not_hold_up_a_kill() {
+    let (api, store) = shaky(&[("a", "true")]).await;
+    store.is(SILENT);
+    let asking = tokio::spawn({
+        let api = api.clone();
+        async move { api.ask("POST", "flags/a/kill", &[], "").await.status }
+    });
+    let start = std::time::Instant::now();
+    until(async || !is_on(&api.source, "a")).await;
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    // It answers after all, before the time is over.
+    assert!(!asking.is_finished());
+    assert_eq!(asking.await.unwrap(), 202);
+}
+
+#[tokio::test]
+async fn the_task_that_writes_kills_ends_with_the_router() {
+    let store = Shaky::default();
+    store.store.change("a", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    let source = Live::connect(store.clone()).await.unwrap();
+    let held = Arc::new(store.clone());
+    let shared: Arc<dyn Store> = held.clone();
+    let router = Admin::new(shared, source, tokens()).router();
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&held), 2);
+    drop(router);
+    until(async || Arc::strong_count(&held) == 1).await;
+    drop(Document::new());
+}
