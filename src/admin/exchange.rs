@@ -66,28 +66,45 @@ pub(super) async fn import(call: Call) -> Answer {
         let missing: Vec<String> = missing.map(|name| name.as_ref().to_owned()).collect();
         plan.extend(missing.into_iter().map(|name| (name, To::Remove)));
     }
-    let (mut results, mut is_complete) = (Vec::new(), true);
-    for (name, to) in plan {
-        let outcome = one(&call, &name, &to, creates_again, is_dry).await;
-        match outcome {
-            Ok(result) => results.push(result),
+    // Looked at wholly before anything is changed.
+    let mut looked = Vec::new();
+    let mut refused = None;
+    for (name, to) in &plan {
+        match one(&call, name, to, creates_again, true).await {
+            Ok(result) => looked.push(result),
+            Err(failure) if failure.is_of_store() => return Err(failure),
             Err(failure) => {
-                is_complete = false;
-                let is_over = failure.is_of_store();
-                results.push(json!({ "name": name, "action": "refused", "error": failure.to_value() }));
-                // Each of the others would wait as long.
-                if is_over {
-                    break;
-                }
+                looked.push(json!({ "name": name, "action": "refused", "error": failure.to_value() }));
+                refused.get_or_insert(failure);
             }
         }
     }
-    let body = json!({ "dry_run": is_dry, "complete": is_complete, "flags": results });
-    if is_complete || is_dry {
-        return Ok(call::json(StatusCode::OK, &body));
+    match refused {
+        _ if is_dry => {}
+        Some(failure) => return Err(failure.with("flags", looked)),
+        None => return apply(&call, &plan, looked, creates_again).await,
     }
-    let detail = "the flags before the first that was refused, or between, are changed; the others are not";
-    Err(Failure::new(Kind::Incomplete, detail).with("flags", body["flags"].clone()))
+    Ok(call::json(StatusCode::OK, &json!({ "dry_run": true, "complete": refused.is_none(), "flags": looked })))
+}
+
+/// Makes what was looked at, flag by flag, until the store or somebody else is in the way.
+async fn apply(call: &Call, plan: &BTreeMap<String, To>, looked: Vec<Value>, creates_again: bool) -> Answer {
+    let mut results = Vec::new();
+    for ((name, to), looked) in plan.iter().zip(looked) {
+        if looked["action"] == "none" {
+            results.push(looked);
+            continue;
+        }
+        match one(call, name, to, creates_again, false).await {
+            Ok(result) => results.push(result),
+            Err(failure) => {
+                results.push(json!({ "name": name, "action": "refused", "error": failure.to_value() }));
+                let detail = "the flags before the one that was refused are changed, those behind it are not";
+                return Err(Failure::new(Kind::Incomplete, detail).with("flags", results));
+            }
+        }
+    }
+    Ok(call::json(StatusCode::OK, &json!({ "dry_run": false, "complete": true, "flags": results })))
 }
 
 /// The flags of a document, each with its text; all of it is refused where one is.

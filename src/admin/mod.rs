@@ -115,8 +115,8 @@
 //! anew. A comment every 15 s. 64 may listen, others get 503; the stream ends when whoever listens may no longer.
 //!
 //! **import** answers `{dry_run, complete, flags: [{name, action, version, kept_off, changes}, …]}`; `action` is
-//! `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All of a document is refused (422) where
-//! one flag is. An import that got stuck is 503 `incomplete`, with the same `flags`.
+//! `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All of a document is refused (422, or 409
+//! for a removed name) where one flag is. An import that got stuck is 503 `incomplete`, with the same `flags`.
 //!
 //! # What it does not do
 //!

@@ -16,7 +16,7 @@ use super::state::State;
 const INDEX: &str = include_str!("page/index.html");
 const SCRIPT: &str = include_str!("page/app.js");
 const STYLE: &str = include_str!("page/style.css");
-const DESCRIPTION: &str = include_str!("openapi.json");
+pub(super) const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// Where a token is traded for a cookie.
 pub(super) const LOGIN: &str = "login";

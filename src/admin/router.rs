@@ -299,6 +299,55 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let description: serde_json::Value = serde_json::from_str(page::DESCRIPTION).unwrap();
+        let mut described = Vec::new();
+        for (path, methods) in description["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+                let mut query: Vec<String> = Vec::new();
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    let key = parameter["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+                    let parameter = &description["components"]["parameters"][key];
+                    if parameter["in"] == "query" {
+                        query.push(parameter["name"].as_str().unwrap().to_owned());
+                    }
+                }
+                query.sort();
+                let says_editor = operation["summary"].as_str().unwrap().ends_with("Takes an editor.");
+                let is_public = operation["security"] == serde_json::json!([]);
+                let needs = if is_public {
+                    "nobody"
+                } else if says_editor {
+                    "editor"
+                } else {
+                    "viewer"
+                };
+                described.push((path[1..].to_owned(), method.to_uppercase(), needs.to_owned(), query));
+            }
+        }
+        let mut table: Vec<_> = routes()
+            .map(|route| {
+                let mut query: Vec<String> = route.query.iter().map(|name| (*name).to_owned()).collect();
+                query.sort();
+                (route.path.to_owned(), route.method.to_owned(), route.needs.name().to_owned(), query)
+            })
+            .collect();
+        table.extend(["", "app.js", "style.css"].map(|file| (file.into(), "GET".into(), "nobody".into(), Vec::new())));
+        table.push((page::LOGIN.into(), "POST".into(), "nobody".into(), Vec::new()));
+        described.sort();
+        table.sort();
+        assert_eq!(described, table);
+    }
+
+    #[test]
+    fn the_description_has_every_kind_of_problem() {
+        let description: serde_json::Value = serde_json::from_str(page::DESCRIPTION).unwrap();
+        let kinds = &description["components"]["schemas"]["Problem"]["properties"]["type"]["enum"];
+        let kinds: Vec<&str> = kinds.as_array().unwrap().iter().map(|kind| kind.as_str().unwrap()).collect();
+        assert_eq!(kinds, Kind::ALL.map(Kind::uri));
+    }
+
+    #[test]
     fn paths_match_templates_segment_by_segment() {
         assert_eq!(matched("flags/{name}/kill", "flags/a.b/kill"), Some("a.b"));
         assert_eq!(matched("flags", "flags"), Some(""));

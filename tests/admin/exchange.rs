@@ -1,1 +1,108 @@
+//! All flags at once, in and out.
 
+use serde_json::{Value, json};
+use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
+
+use super::api::{Api, json, problem};
+
+#[tokio::test]
+async fn an_import_says_first_what_it_would_do_and_then_does_just_that() {
+    let flags = [
+        ("kept", r#"{"enabled":true,"percentage":5}"#),
+        ("more", r#"{"on": true, "rollout_percentage": 5, "rollout_stages": [1], "owner": "me"}"#),
+        ("killed", r#"{"enabled":false,"percentage":50}"#),
+        ("gone", "true"),
+    ];
+    let (api, store) = Api::with(&flags).await;
+    let document = json!({"flags": {
+        "kept": {"percentage": 5},
+        "more": {"enabled": true, "percentage": 10},
+        "killed": {"enabled": true, "percentage": 60},
+        "new": true,
+    }})
+    .to_string();
+    let dry = json(&api.ask("POST", "import?dry_run=true&remove=true", &[], &document).await);
+    let actions: Vec<(&str, &str)> = dry["flags"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|flag| (flag["name"].as_str().unwrap(), flag["action"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        actions,
+        [("gone", "remove"), ("kept", "none"), ("killed", "change"), ("more", "change"), ("new", "create")]
+    );
+    assert_eq!(dry["flags"][2]["changes"], json!([{"key": "percentage", "before": 50, "after": 60}]));
+    assert_eq!(dry["flags"][2]["kept_off"], true);
+    assert_eq!(
+        dry["flags"][3]["changes"],
+        json!([{"key": "owner", "before": "me", "after": null}, {"key": "percentage", "before": 5, "after": 10}])
+    );
+    assert_eq!(store.history(&HistoryPage::newest()).await.unwrap().len(), 4, "nothing was done");
+
+    let done = json(&api.ask("POST", "import?reason=move", &[], &document).await);
+    assert_eq!((&done["complete"], &done["dry_run"]), (&json!(true), &json!(false)), "{done}");
+    assert_eq!(done["flags"].as_array().unwrap().len(), 4, "nothing is removed unless asked");
+    assert!(store.read("gone").await.unwrap().definition.is_some());
+    let more = store.read("more").await.unwrap().definition.unwrap();
+    assert_eq!(more, r#"{"on": true, "rollout_percentage": 10, "rollout_stages": [1]}"#);
+    let killed = api.get("flags/killed").await;
+    assert_eq!((&killed["flag"]["enabled"], &killed["flag"]["percentage"]), (&json!(false), &json!(60)));
+    let entry = store.history(&HistoryPage::newest()).await.unwrap().remove(0);
+    assert_eq!((entry.actor.as_deref(), entry.reason.as_deref()), (Some("alice"), Some("move")));
+    let again = json(&api.ask("POST", "import?remove=true", &[], &document).await);
+    let actions: Vec<&Value> = again["flags"].as_array().unwrap().iter().map(|flag| &flag["action"]).collect();
+    assert_eq!(actions, ["remove", "none", "none", "none", "none"]);
+    assert!(store.verify_history().await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_document_with_an_error_changes_nothing() {
+    let (api, store) = Api::with(&[("a", "true")]).await;
+    for (document, kind) in [
+        (r#"{"flags": {"a": false, "b": {"percentage": 101}}}"#, "refused"),
+        (r#"{"flags": {"a": false, "b": {"enabled": true, "requires": ["c"]}}}"#, "refused"),
+        (r#"{"flags": {"a": false, "-b": true}}"#, "refused"),
+        (r#"{"flags": {"a": false, "a": true}}"#, "malformed"),
+        (r#"{"a": false}"#, "refused"),
+        (r#"{"flags": {"a": fal"#, "malformed"),
+    ] {
+        let reply = api.ask("POST", "import", &[], document).await;
+        assert_eq!(problem(&reply), kind, "{document}");
+        assert!(json(&reply)["problems"].as_array().is_some_and(|problems| !problems.is_empty()), "{}", reply.text());
+    }
+    let typo = api.ask("POST", "import?dryrun=true", &[], r#"{"flags": {"a": false}}"#).await;
+    assert_eq!(problem(&typo), "malformed");
+    assert_eq!(store.read("a").await.unwrap().version, 1);
+}
+
+#[tokio::test]
+async fn a_name_that_was_removed_comes_back_on_purpose_alone() {
+    let (api, store) = Api::with(&[("a", "true")]).await;
+    store.change("a", Change::remove(), &Author::new("x")).await.unwrap();
+    let document = r#"{"flags": {"a": true, "b": true}}"#;
+    let dry = json(&api.ask("POST", "import?dry_run=true", &[], document).await);
+    assert_eq!((&dry["complete"], &dry["flags"][0]["action"]), (&json!(false), &json!("refused")));
+    let reply = api.ask("POST", "import", &[], document).await;
+    assert_eq!((reply.status, problem(&reply).as_str()), (409, "removed"));
+    assert!(store.read("b").await.unwrap().definition.is_none(), "all or nothing");
+    assert_eq!(json(&reply)["flags"][0]["error"]["type"], "urn:tower-flags:removed");
+    let reply = api.ask("POST", "import?create_again=true", &[], document).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(store.read("a").await.unwrap().definition.is_some());
+}
+
+#[tokio::test]
+async fn what_is_exported_can_be_imported() {
+    let (api, _store) = Api::with(&[("a", r#"{"users":["u"]}"#), ("b", "false")]).await;
+    let reply = api.ask("GET", "export", &[], "").await;
+    assert_eq!(reply.header("content-disposition"), Some("attachment; filename=\"flags.json\""));
+    let (other, _store) = Api::with(&[]).await;
+    assert_eq!(other.ask("POST", "import", &[], reply.text()).await.status, 200);
+    assert_eq!(other.get("export").await, {
+        // Whoever else reads the store sees the percentage that was meant.
+        json!({"flags": {"a": {"enabled": true, "allowed_users": ["u"], "percentage": 0}, "b": {"enabled": false, "percentage": 100}}})
+    });
+    let again = json(&api.ask("POST", "import?dry_run=true", &[], reply.text()).await);
+    assert!(again["flags"].as_array().unwrap().iter().all(|flag| flag["action"] != "create"), "{again}");
+}

@@ -1,1 +1,214 @@
+//! What can be seen: flags, answers, history, status, events.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tower_flags::admin::Admin;
+use tower_flags::source::{Env, Layered, Live};
+use tower_flags::store::{Author, Change, StoreExt};
+
+use super::api::{Api, EDITOR, json, problem, store, tokens};
+use super::support::Client;
+
+#[tokio::test]
+async fn an_edit_that_another_layer_hides_says_so() {
+    let store = store(&[("a", "true"), ("b", "true")]).await;
+    let live = Live::connect(store.clone()).await.unwrap();
+    let layered = Layered::over(live.clone()).with(Env::from_pairs([("FF_A", "on")]));
+    let router = Admin::new(store, live.clone(), tokens()).effective_in(layered).router();
+    let api = Api::at("", router, live).await;
+    let killed = json(&api.ask("POST", "flags/a/kill", &[], "").await);
+    assert_eq!((&killed["effective"], &killed["shadowed_by"]), (&json!(false), &json!("env")));
+    assert_eq!((&killed["flag"]["enabled"], &killed["in_force"]["enabled"]), (&json!(false), &json!(true)));
+    let killed = json(&api.ask("POST", "flags/b/kill", &[], "").await);
+    assert_eq!((&killed["effective"], &killed["shadowed_by"]), (&json!(true), &Value::Null));
+    let listed = api.get("flags").await;
+    assert_eq!((&listed["flags"][0]["shadowed_by"], &listed["flags"][1]["shadowed_by"]), (&json!("env"), &Value::Null));
+    let answers = json(&api.ask("POST", "explain", &[], "{}").await);
+    assert_eq!((&answers["flags"][0]["enabled"], &answers["flags"][0]["shadowed_by"]), (&json!(true), &json!("env")));
+}
+
+#[tokio::test]
+async fn what_would_this_user_get() {
+    let flags = [
+        ("beta", r#"{"enabled":true,"allowed_groups":["staff"]}"#),
+        ("half", r#"{"enabled":true,"percentage":50,"variants":{"x":100}}"#),
+        ("later", r#"{"enabled":true,"schedule":[{"at":"2099-01-01T00:00:00Z","percentage":100}]}"#),
+        ("off", "false"),
+        ("pro", r#"{"rules":[{"when":[{"attribute":"plan","op":"equals","values":["pro"]}],"serve":true}]}"#),
+    ];
+    let (api, _store) = Api::with(&flags).await;
+    let explain = async |context: Value| json(&api.ask("POST", "explain", &[], &context.to_string()).await);
+    let answers = explain(json!({"user_id": "u", "groups": ["staff"], "attributes": {"plan": "pro"}})).await;
+    let of = |answers: &Value, number: usize| answers["flags"][number].clone();
+    assert_eq!((of(&answers, 0)["reason"].clone(), of(&answers, 0)["enabled"].clone()), (json!("Group"), json!(true)));
+    assert_eq!(of(&answers, 0)["words"], "on: a group of the caller is in allowed_groups");
+    let half = of(&answers, 1);
+    assert_eq!((&half["reason"], &half["percentage"]), (&json!("Rollout"), &json!(50)));
+    assert_eq!(half["enabled"], half["bucket"].as_f64().unwrap() < 50.0);
+    assert_eq!(of(&answers, 2)["enabled"], false);
+    assert_eq!(of(&answers, 3)["reason"], "Disabled");
+    assert_eq!(of(&answers, 4)["reason"], "Rule(0)");
+    let later = explain(json!({"at": "2099-01-02T00:00:00+01:00"})).await;
+    assert_eq!((of(&later, 2)["enabled"].clone(), of(&later, 1)["reason"].clone()), (json!(true), json!("Anonymous")));
+    let visitor = explain(json!({"visitor": "v"})).await;
+    assert_eq!(of(&visitor, 1)["reason"], "Rollout");
+    assert_eq!(of(&explain(json!({})).await, 2)["enabled"], false, "looking ahead changed nothing");
+    for bad in
+        ["", "[]", r#"{"user": "u"}"#, r#"{"groups": "g"}"#, r#"{"attributes": {"user_id": "u"}}"#, r#"{"at": "soon"}"#]
+    {
+        assert_eq!(problem(&api.ask("POST", "explain", &[], bad).await), "malformed", "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn the_history_comes_in_pages_with_what_each_change_was() {
+    let (api, store) = Api::with(&[("a", r#"{"percentage": 1}"#), ("b", "true")]).await;
+    for percentage in 2..=5 {
+        let patch = format!(r#"{{"percentage": {percentage}}}"#);
+        assert_eq!(api.ask("PATCH", "flags/a?reason=more", &[], &patch).await.status, 200);
+    }
+    let first = api.get("flags/a/history?limit=2").await;
+    assert_eq!((&first["entries"][0]["version"], &first["next"]), (&json!(5), &json!(5)));
+    assert_eq!(first["entries"][0]["changes"], json!([{"key": "percentage", "before": 4, "after": 5}]));
+    assert_eq!((&first["entries"][0]["actor"], &first["entries"][0]["reason"]), (&json!("alice"), &json!("more")));
+    let second = api.get("flags/a/history?limit=1000&before=5").await;
+    let versions: Vec<&Value> = second["entries"].as_array().unwrap().iter().map(|entry| &entry["version"]).collect();
+    assert_eq!((versions, &second["next"]), (vec![&json!(3), &json!(2), &json!(1)], &Value::Null));
+    assert_eq!(api.get("history").await["entries"].as_array().unwrap().len(), 6);
+    assert_eq!(api.get("history?before=18446744073709551615").await["entries"].as_array().unwrap().len(), 6);
+    for bad in ["limit=0", "limit=1001", "limit=x", "before=-1", "offset=3"] {
+        assert_eq!(problem(&api.ask("GET", &format!("history?{bad}"), &[], "").await), "malformed", "{bad}");
+    }
+    store.change("b", Change::remove(), &Author::new("x")).await.unwrap();
+    let removed = api.get("flags/b/history").await["entries"][0].clone();
+    assert_eq!((&removed["after"], &removed["changes"][0]["after"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn the_status_says_who_asks_and_how_the_store_is() {
+    let (api, _store) = Api::with(&[("a", "true")]).await;
+    let status = api.as_viewer().get("status").await;
+    assert_eq!(status["you"], json!({"name": "bob", "role": "viewer"}));
+    assert_eq!((&status["store"]["name"], &status["store"]["head"]["number"]), (&json!("memory"), &json!(1)));
+    assert_eq!((&status["rules"]["freshness"], &status["rules"]["flags"]), (&json!("fresh"), &json!(1)));
+}
+
+/// The next event that is not a comment: its name and data.
+async fn next(client: &mut Client) -> Option<(String, Value)> {
+    loop {
+        let frame = String::from_utf8(client.frame().await?).unwrap();
+        if let Some((name, data)) = frame.strip_prefix("event: ").and_then(|rest| rest.split_once("\ndata: ")) {
+            return Some((name.to_owned(), serde_json::from_str(data.trim_end()).unwrap()));
+        }
+    }
+}
+
+async fn listen(api: &Api, header: (&str, &str)) -> Client {
+    let mut client = Client::open(api.address).await;
+    client.ask("GET", "/events", &[(header.0, header.1.as_bytes())]).await;
+    let head = client.head().await;
+    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+    client
+}
+
+#[tokio::test]
+async fn changes_are_told_as_they_land() {
+    let (api, store) = Api::with(&[("a", "true")]).await;
+    let mut client = listen(&api, ("authorization", &format!("Bearer {EDITOR}"))).await;
+    let (name, status) = next(&mut client).await.unwrap();
+    assert_eq!((name.as_str(), &status["freshness"]), ("status", &json!("fresh")));
+    store.change("a", Change::kill(), &Author::new("carol")).await.unwrap();
+    let (name, change) = next(&mut client).await.unwrap();
+    assert_eq!((name.as_str(), &change["flag"], &change["version"]), ("change", &json!("a"), &json!(2)));
+    assert_eq!((&change["before"]["enabled"], &change["after"]["enabled"]), (&json!(true), &json!(false)));
+    api.source.kill_here("a", &Author::new("x")).await.unwrap();
+    let (name, status) = next(&mut client).await.unwrap();
+    assert_eq!((name.as_str(), &status["local_kills"][0]["by"]), ("status", &json!("x")));
+}
+
+#[tokio::test]
+async fn whoever_may_no_longer_listen_hears_no_more() {
+    let (api, store) = Api::with(&[("a", "true")]).await;
+    let page = [("content-type", "application/json"), ("sec-fetch-site", "same-origin")];
+    let token = json!({ "token": EDITOR }).to_string();
+    let reply = api.ask_as("POST", "login", &page, token.as_bytes()).await;
+    let cookie = reply.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let mut client = listen(&api, ("cookie", &cookie)).await;
+    next(&mut client).await.unwrap();
+    let out = [page[0], page[1], ("cookie", &cookie)];
+    assert_eq!(api.ask_as("POST", "logout", &out, b"").await.status, 204);
+    store.change("a", Change::kill(), &Author::new("carol")).await.unwrap();
+    assert_eq!(next(&mut client).await, None);
+}
+
+#[tokio::test]
+async fn so_many_may_listen_and_a_place_is_free_again() {
+    let (api, _store) = Api::with(&[]).await;
+    let bearer = format!("Bearer {EDITOR}");
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        clients.push(listen(&api, ("authorization", &bearer)).await);
+    }
+    let reply = api.ask("GET", "events", &[], "").await;
+    assert_eq!((reply.status, problem(&reply).as_str()), (503, "too-many-streams"));
+    clients.pop();
+    let start = std::time::Instant::now();
+    loop {
+        let mut client = Client::open(api.address).await;
+        client.ask("GET", "/events", &[("authorization", bearer.as_bytes())]).await;
+        if client.head().await.status == 200 {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn hostile_texts_stay_texts() {
+    let hostile = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "\u{1b}[2J\u{202e}",
+        "data: x\n\nevent: change\ndata: {}",
+        "=cmd|' /C calc'!A0",
+        "\u{0}\u{7f}\u{9b}",
+        "\r\nset-cookie: a=b",
+    ];
+    let (api, store) = Api::with(&[("a", "true")]).await;
+    let mut client = listen(&api, ("authorization", &format!("Bearer {EDITOR}"))).await;
+    next(&mut client).await.unwrap();
+    for text in hostile {
+        let patch = json!({"description": text, "owner": text, "metadata": {"x": text}}).to_string();
+        let reply = api.ask("PATCH", "flags/a", &[], &patch).await;
+        assert_eq!(json(&reply)["flag"]["metadata"]["x"], *text, "{}", reply.text());
+        let (name, change) = next(&mut client).await.unwrap();
+        assert_eq!((name.as_str(), &change["after"]["description"]), ("change", &json!(text)));
+        let author = Author::new(text).because(text);
+        store
+            .change("b", Change::put_text(json!({"enabled": true, "owner": text}).to_string()), &author)
+            .await
+            .unwrap();
+        next(&mut client).await.unwrap();
+    }
+    let reply = api.ask("GET", "flags/%3Cscript%3E", &[], "").await;
+    assert_eq!(
+        (problem(&reply).as_str(), reply.header("content-type")),
+        ("no-such-flag", Some("application/problem+json"))
+    );
+    for format in ["csv", "jsonl"] {
+        let reply = api.ask("GET", &format!("history/export?format={format}"), &[], "").await;
+        let text = reply.text();
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n' && c != '\r'), "{format}");
+        assert!(!text.contains(['\u{202e}', '\u{9b}', '\u{7f}']), "{format}");
+        if format == "csv" {
+            assert!(text.contains("\"'=cmd|' /C calc'!A0\""), "{text}");
+            assert!(text.split("\r\n").skip(1).all(|row| row.is_empty() || row.as_bytes()[0].is_ascii_digit()));
+        } else {
+            let entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(entries.len(), 1 + 2 * hostile.len());
+            assert_eq!(entries[0]["actor"], *hostile.last().unwrap(), "it means the same");
+        }
+    }
+}
