@@ -31,10 +31,8 @@ pub(super) async fn export(call: Call) -> Answer {
         loaded.document.flags.iter().filter(|(_, definition)| matches!(definition, Definition::Refused { .. }));
     let names: Vec<&str> = refused.map(|(name, _)| &**name).take(MAX_NAMED).collect();
     let headers = response.headers_mut();
-    if let Some(names) = Some(names.join(", ")).filter(|names| !names.is_empty()) {
-        if let Ok(names) = HeaderValue::from_str(&names) {
-            headers.insert("x-left-out", names);
-        }
+    if let Some(names) = HeaderValue::from_str(&names.join(", ")).ok().filter(|names| !names.is_empty()) {
+        headers.insert("x-left-out", names);
     }
     headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"flags.json\""));
     Ok(response)

@@ -74,7 +74,6 @@ impl Admin {
     }
 
     /// The router, to be nested: `Router::nest_service("/admin", router)`.
-    #[must_use]
     pub fn router(self) -> Router {
         let state = Arc::new(self.state);
         local_kill::watch(&state);

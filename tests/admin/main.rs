@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod described;
 mod editing;
 mod exchange;
 mod outage;
