@@ -1,5 +1,7 @@
 //! Flags: listed, read, edited, switched.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use super::local_kill;
 use super::merge;
 use super::problem::{Failure, Kind};
 use super::shown;
-use super::state::now;
+use super::state::{State, now};
 use crate::engine::{
     Definition, Document, Edit, FlagSet, Problem, Severity, flag_from_json, is_name, kept, not_a_name,
 };
@@ -123,7 +125,11 @@ pub(super) async fn patch(call: Call) -> Answer {
             .collect();
         return local_kill::kill(&call, &precondition, &lost, |stored| {
             let text = edits::text(stored)?;
-            if patch.len() == 1 { kill_of(&call, text) } else { Ok(Change::edit(edit_of(stored)?)) }
+            if patch.len() == 1 {
+                Ok(kill_of(&call.state, &call.name, text)?)
+            } else {
+                Ok(Change::edit(edit_of(stored)?))
+            }
         })
         .await;
     }
@@ -149,19 +155,20 @@ pub(super) async fn delete(call: Call) -> Answer {
 pub(super) async fn kill(call: Call) -> Answer {
     call.no_body()?;
     let precondition = call.precondition()?;
-    local_kill::kill(&call, &precondition, &[], |stored| kill_of(&call, edits::text(stored)?)).await
+    local_kill::kill(&call, &precondition, &[], |stored| Ok(kill_of(&call.state, &call.name, edits::text(stored)?)?))
+        .await
 }
 
 /// Switches a flag off. Of a text that is refused nothing can be kept: what is in force takes its place.
-fn kill_of(call: &Call, text: &str) -> Result<Change, Failure> {
-    if flag_from_json(Some(&call.name), text).is_ok() {
+pub(super) fn kill_of(state: &State, name: &str, text: &str) -> Result<Change, Problem> {
+    if flag_from_json(Some(name), text).is_ok() {
         return Ok(Change::kill());
     }
-    let off = match call.state.source.set().flag(&call.name) {
-        Some(flag) => kept(&std::sync::Arc::new(flag.clone()), true, false).to_stored(),
-        None => "{\"enabled\":false}".to_owned(),
+    let off = match state.source.set().flag(name) {
+        Some(flag) => kept(&Arc::new(flag.clone()), true, false).to_stored(),
+        None => "false".to_owned(),
     };
-    Ok(Change::put_text(Edit::new().set("enabled", false).apply(&call.name, Some(&off), now())?))
+    Edit::new().set("enabled", false).apply(name, Some(&off), now()).map(Change::put_text)
 }
 
 pub(super) async fn restore(call: Call) -> Answer {

@@ -15,12 +15,12 @@ use tokio::time::{sleep, timeout};
 
 use super::call::{self, Answer, Call, Precondition};
 use super::edits;
-use super::flags::edited;
+use super::flags::{edited, kill_of};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{STORE_WITHIN, State};
 use crate::source::LocalKill;
-use crate::store::{Author, Change, ChangeError, StoreExt, Stored};
+use crate::store::{Author, Change, ChangeError, Error, ErrorKind, StoreExt, Stored};
 
 /// How long requests may go on seeing the flag while the store makes up its mind.
 const AT_ONCE: Duration = Duration::from_millis(200);
@@ -51,7 +51,7 @@ pub(super) async fn kill(
         Ok(changed) => {
             call.state.settle(name, changed.version).await;
             // The store has it, and this process goes by the store.
-            if source.version_of(name).is_some_and(|version| version >= changed.version) {
+            if source.has_reached(name, changed.version) {
                 source.forget_kill(name).await;
             }
             edited(call, StatusCode::OK, &changed).await
@@ -135,9 +135,8 @@ async fn write_kills(state: &Weak<State>, asked: &mut BTreeSet<String>) -> Optio
         if let Some(reason) = &kill.reason {
             author = author.because(reason);
         }
-        let change = Change::kill().at_version(kill.version.unwrap_or_default()).within(STORE_WITHIN);
-        match state.store.change(&kill.flag, change, &author).await {
-            Ok(_) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
+        match write(&state, &kill, &author).await {
+            Ok(()) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
             Err(ChangeError::Store(error)) => tracing::debug!(flag = kill.flag, "the kill waits: {}", error.chain()),
             // Nobody but a person can say what is meant, and the status asks.
             Err(error) => {
@@ -148,4 +147,16 @@ async fn write_kills(state: &Weak<State>, asked: &mut BTreeSet<String>) -> Optio
         }
     }
     Some(())
+}
+
+/// Onto what the kill was made for, or not at all.
+async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<(), ChangeError> {
+    let stored = match timeout(STORE_WITHIN, state.store.read(&kill.flag)).await {
+        Ok(stored) => stored?,
+        Err(_) => return Err(Error::new(ErrorKind::Unavailable, "no answer in time").into()),
+    };
+    let text = stored.definition.as_deref().filter(|_| stored.version == kill.version.unwrap_or_default());
+    let Some(text) = text else { return Err(ChangeError::Conflict(Box::new(stored))) };
+    let change = kill_of(state, &kill.flag, text)?.over(&stored).within(STORE_WITHIN);
+    state.store.change(&kill.flag, change, author).await.map(drop)
 }

@@ -265,7 +265,8 @@ fn check_origin(parts: &Parts) -> Result<(), Failure> {
             "expected Origin or Sec-Fetch-Site beside a cookie; programs send a token as Authorization: Bearer",
         );
     };
-    let host = text(HOST.as_str()).or(parts.uri.host());
+    // HTTP/2 has it in the target.
+    let host = text(HOST.as_str()).or(parts.uri.authority().map(http::uri::Authority::as_str));
     let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
     match (authority, host) {
         (Some(authority), Some(host)) if !host.is_empty() && authority.eq_ignore_ascii_case(host) => Ok(()),

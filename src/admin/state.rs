@@ -96,9 +96,14 @@ impl State {
             return;
         }
         let deadline = Time::now() + IN_FORCE_WITHIN;
-        while self.source.version_of(flag).is_none_or(|known| known < version) && Time::now() < deadline {
+        while !self.has_reached(flag, version) && Time::now() < deadline {
             sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    fn has_reached(&self, flag: &str, version: u64) -> bool {
+        self.source.has_reached(flag, version)
+            && (self.shadowed_by(flag).is_some() || self.in_force().flag(flag) == self.source.set().flag(flag))
     }
 }
 

@@ -185,6 +185,17 @@ impl Live {
         self.shared.seen().versions().get(flag).copied()
     }
 
+    /// Whether requests go by this version of a flag, or a later one.
+    #[cfg(feature = "admin")]
+    pub(crate) fn has_reached(&self, flag: &str, version: u64) -> bool {
+        let is_known = self.version_of(flag).is_some_and(|known| known >= version);
+        if is_known {
+            // The version is known before the swap, which goes on under this lock.
+            drop(self.shared.board.document());
+        }
+        is_known
+    }
+
     /// Settings before connecting.
     pub fn builder(feed: impl Feed) -> LiveBuilder {
         LiveBuilder {

@@ -11,7 +11,7 @@ use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage, Loaded,
     MemoryStore, Notices, Store, StoreExt, Stored,
 };
-use tower_flags::{Context, Document, Instant};
+use tower_flags::{Context, Instant};
 
 use super::api::{Api, json, problem, tokens};
 
@@ -231,6 +231,28 @@ async fn a_slow_store_does_not_hold_up_a_kill() {
     assert_eq!(asking.await.unwrap(), 202);
 }
 
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn a_kill_that_waits_outlives_a_restart() {
+    let store = Shaky::default();
+    store.store.change("a", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let start = async || {
+        let source = Live::builder(store.clone()).backup(folder.path().join("backup")).connect().await.unwrap();
+        Api::at("", Admin::new(store.clone(), source.clone(), tokens()).router(), source).await
+    };
+    let first = start().await;
+    store.is(DOWN);
+    assert_eq!(first.ask("POST", "flags/a/kill?reason=INC-17", &[], "").await.status, 202);
+    let second = start().await;
+    assert!(!is_on(&second.source, "a"));
+    assert_eq!(second.get("flags/a").await["local_kill"]["reason"], "INC-17");
+    store.is(UP);
+    until(async || second.source.local_kills().is_empty() && first.source.local_kills().is_empty()).await;
+    let entries = store.history(&HistoryPage::newest()).await.unwrap();
+    assert_eq!((entries.len(), entries[0].reason.as_deref()), (2, Some("INC-17")), "written once by one of them");
+}
+
 #[tokio::test]
 async fn the_task_that_writes_kills_ends_with_the_router() {
     let store = Shaky::default();
@@ -243,5 +265,4 @@ async fn the_task_that_writes_kills_ends_with_the_router() {
     assert_eq!(Arc::strong_count(&held), 2);
     drop(router);
     until(async || Arc::strong_count(&held) == 1).await;
-    drop(Document::new());
 }
