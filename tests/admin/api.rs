@@ -108,7 +108,7 @@ pub(crate) fn json(reply: &Reply) -> Value {
 
 /// The end of a problem's type.
 pub(crate) fn problem(reply: &Reply) -> String {
-    assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{reply:?}");
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{} {}", reply.status, reply.text());
     let body = json(reply);
     assert_eq!(body["status"], reply.status, "{body}");
     body["type"].as_str().unwrap().strip_prefix("urn:tower-flags:").unwrap().to_owned()

@@ -156,6 +156,8 @@ async fn kill_and_restore_keep_the_settings_and_let_a_plan_stand() {
     let killed = json(&api.ask("POST", "flags/a/kill", &[], "").await);
     assert_eq!(killed["flag"]["enabled"], false);
     assert!(killed["flag"]["paused_at"].is_string(), "{killed}");
+    let taken_away = api.ask("PATCH", "flags/a", &[], r#"{"enabled": null}"#).await;
+    assert_eq!(problem(&taken_away), "refused", "it would be on without the key");
     let restored = json(&api.ask("POST", "flags/a/restore", &[], "{}").await);
     assert_eq!((&restored["flag"]["enabled"], &restored["version"]), (&json!(true), &json!(3)));
     assert_eq!(restored["flag"]["paused_at"], killed["flag"]["paused_at"]);

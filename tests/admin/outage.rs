@@ -200,6 +200,19 @@ async fn a_kill_of_a_flag_that_was_edited_meanwhile_is_a_question() {
 }
 
 #[tokio::test]
+async fn a_restore_answers_the_question_too() {
+    let (api, store) = shaky(&[("a", "true")]).await;
+    store.is(DOWN);
+    assert_eq!(api.ask("POST", "flags/a/kill", &[], "").await.status, 202);
+    store.store.change("a", Change::put_text(r#"{"percentage":100}"#), &Author::new("carol")).await.unwrap();
+    store.is(UP);
+    until(async || api.get("flags/a").await["local_kill"]["question"] == true).await;
+    let reply = json(&api.ask("POST", "flags/a/restore", &[], "").await);
+    assert_eq!((&reply["in_force"]["enabled"], &reply["local_kill"]), (&json!(true), &json!(null)), "{reply}");
+    assert!(is_on(&api.source, "a"));
+}
+
+#[tokio::test]
 async fn what_nobody_knows_is_said_to_be_in_doubt() {
     let (api, store) = shaky(&[("a", "true"), ("b", "true")]).await;
     store.is(MUTE);
