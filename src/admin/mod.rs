@@ -64,6 +64,8 @@
 //! | `DELETE flags/{name}` | editor | `If-Match` |
 //! | `POST flags/{name}/kill`, `…/restore` | editor | no body |
 //! | `POST flags/{name}/forget-kill` | editor | lets the store decide again; 404 `no-local-kill` |
+//! | `POST flags/{name}/rollout/start` | editor | a [plan](crate::operate::rollout#plans) |
+//! | `POST flags/{name}/rollout/pause`, `…/resume`, `…/advance`, `…/back`, `…/roll-back` | editor | no body |
 //! | `GET flags/{name}/history`, `GET history` | viewer | `?before=number&limit=1..1000` (50): `{entries, next}` |
 //! | `POST flags/{name}/revert` | editor | `{"to": version}`; `?create_again=true` for a removed flag |
 //! | `POST explain` | viewer | a context: what it gets of every flag, and why |
@@ -81,7 +83,7 @@
 //!   "name": "search", "version": 3,
 //!   "flag": {"enabled": true, "percentage": 12.5},
 //!   "problems": [],
-//!   "percentage": 12.5, "expired": false,
+//!   "percentage": 12.5, "rollout": null, "expired": false,
 //!   "in_force": {"version": 3, "enabled": true, "percentage": 12.5},
 //!   "effective": true, "shadowed_by": null, "local_kill": null,
 //!   "from": "store", "text": "{\"on\": true, \"rollout_percentage\": 12.5}", "etag": "\"3-1f0c…\"",
@@ -90,7 +92,8 @@
 //! ```
 //!
 //! `flag` is the canonical object, `null` where the stored text is refused (`problems` say why) or the flag was
-//! removed. `percentage` is its share now, by its plan. `in_force` is what requests of this process get, from whichever layer; `null`
+//! removed. `percentage` is its share now, by its plan; `rollout` is the plan, as [`Rollout`](crate::operate::rollout::Rollout).
+//! `in_force` is what requests of this process get, from whichever layer; `null`
 //! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `local_kill` is
 //! `{flag, version, at, by, reason, question}`. The last four are not in lists; `from` is `"this process"` where the
 //! store cannot be read, and `text` and `etag` are `null` then. `changed_outside`: somebody wrote it past the history.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::call;
 use super::state::{State, now};
 use crate::engine::{Document, Flag, Instant, Problem, flag_from_json, json};
+use crate::operate::rollout::Rollout;
 use crate::source::{LocalKill, Source};
 use crate::store::{Stored, digest_of};
 
@@ -77,6 +78,7 @@ pub(super) fn common(
         "flag": flag,
         "problems": problems,
         "percentage": flag.map(|flag| flag.percentage_at(now)),
+        "rollout": flag.and_then(|flag| Rollout::of(flag, now)),
         "expired": flag.is_some_and(is_expired),
         "in_force": in_force,
         "effective": shadowed_by.is_none(),
