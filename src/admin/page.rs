@@ -14,18 +14,48 @@ use super::session::COOKIE_NAME;
 use super::state::State;
 
 const INDEX: &str = include_str!("page/index.html");
-const SCRIPT: &str = include_str!("page/app.js");
-const STYLE: &str = include_str!("page/style.css");
 pub(super) const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// Where a token is traded for a cookie.
 pub(super) const LOGIN: &str = "login";
 
-/// The public files, which hold no data: path below the nesting, content type, content.
-const FILES: [(&str, &str, &str); 3] = [
+/// A file of the page: path below the nesting, content type, content.
+type File = (&'static str, &'static str, &'static str);
+
+/// A module of the page's script.
+macro_rules! module {
+    ($name:literal) => {
+        ($name, "text/javascript; charset=utf-8", include_str!(concat!("page/", $name)))
+    };
+}
+
+/// The public files, which hold no data.
+const FILES: [File; 25] = [
     ("", "text/html; charset=utf-8", INDEX),
-    ("app.js", "text/javascript; charset=utf-8", SCRIPT),
-    ("style.css", "text/css; charset=utf-8", STYLE),
+    ("style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
+    module!("about.js"),
+    module!("api.js"),
+    module!("app.js"),
+    module!("audience.js"),
+    module!("banners.js"),
+    module!("changes.js"),
+    module!("chart.js"),
+    module!("create.js"),
+    module!("dialog.js"),
+    module!("diff.js"),
+    module!("dom.js"),
+    module!("edit.js"),
+    module!("explain.js"),
+    module!("flag.js"),
+    module!("history.js"),
+    module!("list.js"),
+    module!("live.js"),
+    module!("plan.js"),
+    module!("power.js"),
+    module!("share.js"),
+    module!("transfer.js"),
+    module!("variants.js"),
+    module!("words.js"),
 ];
 
 pub(super) fn is_file(path: &str) -> bool {

@@ -1,2 +1,154 @@
-// Everything is found from where this file is.
-export const base = new URL(".", import.meta.url);
+// The page: logging in, the frame around everything, and which view is shown.
+
+import * as api from "./api.js";
+import { showBanners } from "./banners.js";
+import { button, clearNotices, field, fill, h, notice, svg, theirs } from "./dom.js";
+import { connect, disconnect, hear, look, session } from "./live.js";
+import { allChanges } from "./changes.js";
+import { create } from "./create.js";
+import { explainAll } from "./explain.js";
+import { flagView } from "./flag.js";
+import { listView } from "./list.js";
+import { transfer } from "./transfer.js";
+
+const main = document.getElementById("main");
+const header = document.getElementById("top");
+
+/** By the first part of what stands behind `#/`. A view is `{ title, element, leave }`, or a promise of one. */
+const VIEWS = { "": listView, flags: flagView, new: create, changes: allChanges, explain: explainAll, transfer };
+const NAVIGATION = [["", "Flags"], ["explain", "Who gets what"], ["changes", "Changes"], ["transfer", "Import & export"]];
+
+let shown = null;
+let turn = 0;
+
+async function show() {
+  const mine = (turn += 1);
+  const [, first = "", ...rest] = location.hash.split("/");
+  const view = Object.hasOwn(VIEWS, first) ? VIEWS[first] : listView;
+  const named = rest.map((part) => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return part;
+    }
+  });
+  let next;
+  try {
+    next = await view(...named);
+  } catch (refused) {
+    if (!(refused instanceof api.Refused)) throw refused;
+    if (refused.status === 401) return signedOut();
+    next = missing(refused);
+  }
+  if (mine !== turn) return next.leave?.();
+  shown?.leave?.();
+  const isFirst = shown === null;
+  shown = next;
+  document.title = next.title === "Flags" ? "Flags" : `${next.title} · Flags`;
+  fill(main, next.element);
+  frame(first);
+  if (isFirst) return;
+  scrollTo(0, 0);
+  const heading = main.querySelector("h1");
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus({ preventScroll: true });
+}
+
+function missing(refused) {
+  const element = h("div", { class: "empty" }, h("h1", {}, refused.problem.title ?? "It cannot be shown"), h("p", {}, theirs(refused.message)), h("p", {}, h("a", { href: "#/" }, "Back to all flags")));
+  return { title: "Not found", element };
+}
+
+function mark() {
+  return svg("svg", { class: "mark", viewBox: "0 0 28 18", "aria-hidden": "true" },
+    svg("rect", { class: "mark-body", x: 1, y: 1, width: 26, height: 16, rx: 8 }), svg("circle", { class: "mark-knob", cx: 19, cy: 9, r: 5 }));
+}
+
+function frame(current) {
+  const { you } = session.status;
+  const link = ([path, label]) => h("a", { href: `#/${path}`, "aria-current": path === current || (path === "" && ["flags", "new"].includes(current)) ? "page" : null }, label);
+  fill(header, h("div", { class: "wide bar" },
+    h("a", { class: "brand", href: "#/", "aria-label": "Flags, start" }, mark(), "Flags"),
+    h("nav", { "aria-label": "Main" }, NAVIGATION.map(link)),
+    h("div", { class: "who" }, pulse(), h("span", { class: "name" }, theirs(you.name), you.role === "viewer" && h("span", { class: "quiet" }, " may look only")), button("Log out", leave, { class: "plain small" }))));
+}
+
+/** Whether changes come in by themselves. */
+function pulse() {
+  return h("span", { class: session.isLive ? "pulse" : "pulse lost" }, session.isLive ? "Live" : "Not live");
+}
+
+async function leave() {
+  try {
+    await api.logOut();
+  } catch (refused) {
+    if (refused.status !== 401) return notice("bad", h("b", {}, "You are still logged in. "), theirs(refused.message));
+  }
+  signedOut();
+}
+
+function signedOut() {
+  disconnect();
+  turn += 1;
+  shown?.leave?.();
+  shown = null;
+  document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
+  clearNotices();
+  fill(document.getElementById("banners"));
+  fill(header);
+  document.title = "Log in · Flags";
+  const token = h("input", { type: "password", autocomplete: "current-password", required: true, spellcheck: "false", autocapitalize: "none" });
+  const error = h("div", { class: "error", role: "alert" });
+  const go = h("button", { type: "submit", class: "primary" }, "Log in");
+  const submit = async (event) => {
+    event.preventDefault();
+    go.disabled = true;
+    fill(error);
+    try {
+      await api.logIn(token.value.trim());
+      await enter();
+    } catch (refused) {
+      if (!(refused instanceof api.Refused)) throw refused;
+      fill(error, h("p", {}, whyNot(refused)));
+      token.select();
+      token.focus();
+    } finally {
+      go.disabled = false;
+    }
+  };
+  fill(main, h("form", { class: "card login", on: { submit } },
+    h("h1", {}, mark(), "Flags"), h("p", { class: "quiet" }, "Release features, watch them, and switch them off."),
+    field("Your token", token, "From whoever runs this service. It is not kept in the browser."), error, go));
+  token.focus();
+}
+
+function whyNot(refused) {
+  if (refused.kind === "no-login") return "This service has a login of its own: log in there, then open this page again.";
+  if (refused.kind === "unauthorized") return "Nobody has this token. Look for a missing character at either end.";
+  if (refused.kind === "malformed") return "A token is needed.";
+  return refused.message;
+}
+
+async function enter() {
+  await look();
+  connect(signedOut);
+  await show();
+}
+
+hear((name) => {
+  if (name === "status" || name === "link") {
+    showBanners();
+    document.querySelector(".pulse")?.replaceWith(pulse());
+  }
+});
+addEventListener("hashchange", () => session.status && document.querySelector(".login") === null && show());
+// A session that ended while the page was asleep.
+addEventListener("visibilitychange", () => {
+  if (!document.hidden && shown) look().catch((refused) => refused.status === 401 && signedOut());
+});
+
+enter().catch((refused) => {
+  if (!(refused instanceof api.Refused)) throw refused;
+  if (refused.status === 401) return signedOut();
+  fill(main, h("div", { class: "empty" }, h("h1", {}, refused.problem.title ?? "It cannot be shown"), h("p", {}, theirs(refused.message)), button("Try again", () => location.reload(), { class: "primary" })));
+});

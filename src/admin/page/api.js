@@ -1,0 +1,107 @@
+// Asking the server. Everything is found from where this file is.
+
+export const base = new URL(".", import.meta.url);
+
+const WITHIN = 20_000;
+
+/** An answer that refuses: a problem document of RFC 9457. */
+export class Refused extends Error {
+  constructor(problem) {
+    super(problem.detail || problem.title || "The server refused without a reason");
+    this.problem = problem;
+    this.status = problem.status;
+    this.kind = String(problem.type ?? "").replace("urn:tower-flags:", "");
+  }
+}
+
+/** Edits of ours that have no answer yet: their changes are not somebody else's. */
+let editing = Promise.resolve();
+
+/** Resolves when no edit of this page is on its way. */
+export const settled = () => editing;
+
+async function ask(method, path, { body, headers = {}, query = {} } = {}) {
+  const url = new URL(path, base);
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== "" && value !== false) url.searchParams.set(key, value);
+  }
+  const isEdit = method !== "GET";
+  if (isEdit) headers = { "content-type": "application/json", ...headers };
+  let response, text;
+  try {
+    response = await fetch(url, {
+      method, headers, body, credentials: "same-origin", cache: "no-store", redirect: "error",
+      signal: AbortSignal.timeout(WITHIN),
+    });
+    text = await response.text();
+  } catch (error) {
+    // What was sent may have arrived though the answer did not.
+    const type = isEdit ? "in-doubt" : "unreachable";
+    throw new Refused({ type, status: 0, title: "The server cannot be reached", detail: `The server did not answer: ${error.message}` });
+  }
+  let answer = null;
+  try {
+    answer = text === "" ? null : JSON.parse(text);
+  } catch {
+    answer = { title: "The server answered something that is not JSON", detail: text.slice(0, 200) };
+  }
+  if (!response.ok) throw new Refused({ ...answer, status: response.status });
+  return answer;
+}
+
+function edit(method, path, options) {
+  const asked = ask(method, path, options);
+  editing = Promise.allSettled([editing, asked]);
+  return asked;
+}
+
+const at = (name, rest = "") => `flags/${encodeURIComponent(name)}${rest}`;
+const onto = (etag) => (etag ? { "if-match": etag } : {});
+
+export const logIn = (token) => ask("POST", "login", { body: JSON.stringify({ token }) });
+export const logOut = () => ask("POST", "logout");
+export const status = () => ask("GET", "status");
+export const flags = () => ask("GET", "flags");
+export const flag = (name) => ask("GET", at(name));
+export const explain = (context) => ask("POST", "explain", { body: JSON.stringify(context) });
+
+/** The history, of a flag or of all; `before` is where the last page ended. */
+export const history = (name, before, limit) => ask("GET", name ? at(name, "/history") : "history", { query: { before, limit } });
+
+export const patch = (name, keys, etag, reason) =>
+  edit("PATCH", at(name), { body: JSON.stringify(keys), headers: onto(etag), query: { reason } });
+export const put = (name, text, etag, reason) =>
+  edit("PUT", at(name), { body: text, headers: onto(etag), query: { reason } });
+export const create = (name, definition, reason, again) =>
+  edit("PUT", at(name), { body: JSON.stringify(definition), headers: { "if-none-match": "*" }, query: { reason, create_again: again } });
+export const remove = (name, etag, reason) => edit("DELETE", at(name), { headers: onto(etag), query: { reason } });
+
+/** `kill`, `restore`, `forget-kill`, `revert`, `rollout/…`. */
+export const act = (name, action, { body, etag, reason } = {}) =>
+  edit("POST", at(name, `/${action}`), { body: body && JSON.stringify(body), headers: onto(etag), query: { reason } });
+
+export const importAll = (text, { dry, remove: removes, again, reason }) =>
+  edit("POST", "import", { body: text, query: { dry_run: dry, remove: removes, create_again: again, reason } });
+
+/** Changes as they land. Calls `heard(name, data)` for each event and `linked(isLive)` as the connection comes and goes. */
+export function listen(heard, linked) {
+  let source, again, isOver = false;
+  const open = () => {
+    source = new EventSource(new URL("events", base));
+    for (const name of ["status", "change", "missed"]) {
+      source.addEventListener(name, (event) => heard(name, JSON.parse(event.data)));
+    }
+    source.onopen = () => linked(true);
+    source.onerror = () => {
+      linked(false);
+      // A browser gives up on an answer that refuses; the server may have had too many listeners.
+      if (source.readyState === EventSource.CLOSED && !isOver) again = setTimeout(open, 5000);
+    };
+  };
+  open();
+  return () => {
+    isOver = true;
+    clearTimeout(again);
+    source.close();
+  };
+}

@@ -1,0 +1,75 @@
+// What needs attention whatever is being looked at: the store, kills that are here alone, flags with problems.
+
+import * as api from "./api.js";
+import { confirm, problem } from "./dialog.js";
+import { button, code, fill, h, notice, theirs } from "./dom.js";
+import { look, session } from "./live.js";
+import { ago, moment, plural } from "./words.js";
+
+let last = "";
+
+/** Shows them anew, unless they are what they were: whoever is about to press a button keeps it. */
+export function showBanners() {
+  const { status } = session;
+  if (!status) return;
+  const { store, source, rules, local_kills: kills } = status;
+  const signature = JSON.stringify([store.error, source.freshness, source.last_error, rules.problems, kills, session.isLive, session.mayEdit]);
+  if (signature === last && document.getElementById("banners").childElementCount) return;
+  last = signature;
+  fill(document.getElementById("banners"), kills.map(ofKill), ofStore(store, source), ofLink(), ofProblems(rules.problems));
+}
+
+function banner(tone, title, ...content) {
+  return h("section", { class: `banner ${tone}`, "aria-label": title }, h("h2", {}, title), content);
+}
+
+function ofKill(kill) {
+  const flag = h("a", { href: `#/flags/${encodeURIComponent(kill.flag)}` }, code(kill.flag));
+  const here = ["by ", theirs(kill.by), ` ${ago(kill.at)}`, kill.reason && [": “", theirs(kill.reason), "”"]];
+  const again = () => confirm({
+    title: "Kill it everywhere", tone: "grave", action: "Kill everywhere",
+    content: h("p", {}, "The store is asked to switch ", code(kill.flag), " off as it is now, for everyone, in all processes."),
+    perform: (reason) => api.act(kill.flag, "kill", { reason }), done: look,
+  });
+  const forget = () => confirm({
+    title: "Let the store decide", action: "Let the store decide", reason: false,
+    content: h("p", {}, "This process goes by the store again. Where the store says that ", code(kill.flag), " is on, ", h("b", {}, "it comes back on"), " here."),
+    perform: () => api.act(kill.flag, "forget-kill"),
+    done: () => {
+      look();
+      notice("good", code(kill.flag), " is as the store says again.");
+    },
+  });
+  return banner("bad", "Off in this process only",
+    h("p", {}, flag, " was switched off ", here, ". ", kill.question
+      ? h("b", {}, "Somebody has edited the flag in the store since. Which one is meant?")
+      : [h("b", {}, "Other processes may still serve it."), " It is written to the store as soon as the store can be reached."]),
+    session.mayEdit && h("div", { class: "row" },
+      kill.question && button("Kill it in the store, too", again, { class: "kill small" }),
+      button("Let the store decide…", forget, { class: "small" })));
+}
+
+function ofStore(store, source) {
+  const since = source.freshness?.stale_since;
+  const error = store.error ?? source.last_error;
+  if (!error && source.freshness === "fresh") return null;
+  if (source.freshness === "never_loaded") {
+    return banner("bad", "No rules have been loaded yet", h("p", {}, "Every flag is off in this process. ", theirs(error ?? "")));
+  }
+  return banner("warn", "The store cannot be reached",
+    h("p", {}, "The last known rules stay in force", since && [" since ", h("time", { datetime: since }, moment(since))], ". Edits have to wait; ", h("b", {}, "a kill still works, in this process.")),
+    h("p", { class: "quiet" }, code(store.name), " ", theirs(error ?? "")));
+}
+
+function ofLink() {
+  if (session.isLive) return null;
+  return banner("warn", "Not live", h("p", {}, "The connection to the server was lost; it is tried again. What you see may be old."));
+}
+
+function ofProblems(problems) {
+  const errors = problems.filter((one) => one.severity === "error");
+  if (!errors.length) return null;
+  const item = (one) => h("li", {}, one.flag && [h("a", { href: `#/flags/${encodeURIComponent(one.flag)}` }, code(one.flag)), " "], problem(one));
+  return banner("warn", `${plural(errors.length, "problem")} in the rules`,
+    h("details", {}, h("summary", {}, "Flags with errors keep their last good definition, or are off"), h("ul", {}, errors.slice(0, 50).map(item))));
+}

@@ -1,0 +1,139 @@
+// Asking before something happens, and what to do when somebody else was faster.
+
+import * as api from "./api.js";
+import { changeList, differences, lines, pretty } from "./diff.js";
+import { append, button, code, fill, fresh, h, notice, theirs } from "./dom.js";
+import { ago, keyName, list } from "./words.js";
+
+/** Opens a dialog; `content` gets a function that closes it. It leaves the page when it is closed. */
+function open(title, tone, content) {
+  const id = fresh("dialog");
+  const dialog = h("dialog", { "aria-labelledby": id, class: tone });
+  append(dialog, [h("h2", { id }, title), content(() => dialog.close())]);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  dialog.querySelector("[autofocus]")?.focus();
+  return dialog;
+}
+
+/**
+ * Asks before an edit is made.
+ *
+ * - `title`, `content`: what will happen, and to whom; `action`: the word on the button; `tone`: how grave it is.
+ * - `perform(reason)`: makes the edit. What it throws is shown, and the dialog stays.
+ * - `done(answer)`: after it was made. `stale(problem, reason)`: somebody else was faster.
+ * - `check()`: why the fields cannot be taken, if so.
+ */
+export function confirm({ title, content, action, tone = "", perform, done, stale, check, reason = true }) {
+  open(title, tone, (close) => {
+    const why = h("textarea", { rows: 2, maxlength: 1000, id: fresh("why"), autofocus: tone === "grave" });
+    const error = h("div", { class: "error", role: "alert" });
+    const go = h("button", { type: "submit", class: tone === "grave" ? "kill" : "primary" }, action);
+    const submit = async (event) => {
+      event.preventDefault();
+      if (go.disabled) return;
+      const objection = check?.();
+      if (objection) return fill(error, h("p", {}, objection));
+      go.disabled = true;
+      fill(error);
+      try {
+        const answer = await perform(why.value.trim());
+        close();
+        done?.(answer);
+      } catch (refused) {
+        if (!(refused instanceof api.Refused)) throw refused;
+        if (refused.kind === "stale" && stale) {
+          close();
+          return stale(refused.problem, why.value.trim());
+        }
+        fill(error, refusal(refused));
+      } finally {
+        go.disabled = false;
+      }
+    };
+    // Enter in the reason is as good as the button; with Shift it is a line break.
+    const keys = (event) => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        event.target.form.requestSubmit();
+      }
+    };
+    why.addEventListener("keydown", keys);
+    return h("form", { novalidate: true, on: { submit } },
+      content,
+      reason && h("div", { class: "field" }, h("label", { for: why.id }, "Why? ", h("span", { class: "quiet" }, "It stands in the history")), why),
+      error,
+      h("div", { class: "row end" }, button("Cancel", close), go));
+  });
+}
+
+/** A refusal in words, with everything that is wrong with a document. */
+export function refusal(refused) {
+  if (refused.kind === "in-doubt") {
+    return [
+      h("p", {}, h("b", {}, "Nobody knows whether this was saved. ")),
+      h("p", {}, "The store, or the way to it, broke off in between. Look at the history below before you try again."),
+      h("p", { class: "quiet" }, theirs(refused.message)),
+    ];
+  }
+  const problems = refused.problem.problems ?? [];
+  if (problems.length) return [h("p", {}, h("b", {}, "Nothing was changed.")), h("ul", {}, problems.slice(0, 10).map((one) => h("li", {}, problem(one))))];
+  return [h("p", {}, h("b", {}, refused.problem.title ?? "It was refused"), "."), h("p", {}, theirs(refused.message))];
+}
+
+/** What is wrong with a flag. */
+export function problem(found) {
+  const place = [found.path && code(found.path), found.line && ` line ${found.line}`].filter(Boolean);
+  return [place, place.length > 0 && ": ", "expected ", theirs(found.expected), ", found ", theirs(found.found), found.help && [" (", theirs(found.help), ")"]];
+}
+
+/**
+ * Shows what somebody else made of a flag meanwhile beside what is wanted, and lets a person decide.
+ *
+ * - `base`: the flag as it was looked at. `problem`: the refusal, with the flag as it is.
+ * - `mine`: a canonical object, or a sentence. `again(etag)`: makes the edit onto the flag as it is.
+ */
+export async function conflict({ name, base, problem, mine, again, done, take }) {
+  const { current } = problem;
+  const last = await api.history(name, undefined, 1).then(({ entries }) => entries[0], () => null);
+  const isGone = !current.etag;
+  const theirChanges = differences(base.flag, current.flag);
+  const myChanges = typeof mine === "string" ? [] : differences(base.flag, mine);
+  const both = theirChanges.filter((one) => myChanges.some((other) => other.key === one.key)).map((one) => keyName(one.key));
+  const version = (title, text, object) => h("details", {}, h("summary", {}, title), text ?? h("pre", { tabindex: "0", role: "group", "aria-label": title }, theirs(pretty(object))));
+  const content = [
+    h("p", {}, last ? [theirs(last.actor ?? "Somebody"), ` changed `, code(name), ` ${ago(last.at)}`, last.reason && [": “", theirs(last.reason), "”"], ". "] : "Somebody else changed this flag. ",
+      h("b", {}, "Nothing of yours has been saved.")),
+    h("div", { class: "versions" },
+      h("section", {}, h("h3", {}, "Their change"), isGone ? h("p", {}, "They removed the flag.") : changeList(theirChanges)),
+      h("section", {}, h("h3", {}, "Your change"), typeof mine === "string" ? h("p", {}, mine) : changeList(myChanges))),
+    both.length > 0 && h("p", { class: "callout warn" }, `Both of you changed: ${list(both)}. Yours would take the place of theirs there.`),
+    version("The flag as it is now", isGone ? h("p", {}, "Removed.") : null, current.flag),
+    typeof mine !== "string" && version("From theirs to yours, line by line", lines(pretty(current.flag), pretty(mine))),
+  ];
+  open("Somebody else was faster", "conflict", (close) => {
+    const error = h("div", { class: "error", role: "alert" });
+    const apply = async () => {
+      try {
+        const answer = await again(current.etag);
+        close();
+        done(answer);
+      } catch (refused) {
+        if (!(refused instanceof api.Refused)) throw refused;
+        if (refused.kind !== "stale") return fill(error, refusal(refused));
+        close();
+        return conflict({ name, base, problem: refused.problem, mine, again, done, take });
+      }
+    };
+    const drop = () => {
+      close();
+      take();
+      notice("good", "Your change was dropped; the flag is shown as it is now.");
+    };
+    return h("form", { on: { submit: (event) => event.preventDefault() } }, content, error,
+      h("div", { class: "row end" },
+        button("Keep theirs, drop mine", drop, { autofocus: true }),
+        !isGone && button("Make my change on top of theirs", apply, { class: "primary" })));
+  });
+}

@@ -1,0 +1,119 @@
+// What is different between two definitions, and how it looks.
+
+import { h, theirs, unseen } from "./dom.js";
+import { keyName, moment, percent } from "./words.js";
+
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+/** Key by key, as the server tells it of an entry of the history. */
+export function differences(before, after) {
+  const [old, young] = [before ?? {}, after ?? {}];
+  const keys = [...new Set([...Object.keys(old), ...Object.keys(young)])].sort();
+  return keys.filter((key) => !same(old[key], young[key])).map((key) => ({ key, before: old[key] ?? null, after: young[key] ?? null }));
+}
+
+/** What comes out of a merge patch over the canonical object. */
+export function patched(flag, patch) {
+  const merge = (target, change) => {
+    if (change === null || typeof change !== "object" || Array.isArray(change)) return change;
+    const result = target && typeof target === "object" && !Array.isArray(target) ? { ...target } : {};
+    for (const [key, value] of Object.entries(change)) {
+      if (value === null) delete result[key];
+      else result[key] = merge(Object.hasOwn(result, key) ? result[key] : undefined, value);
+    }
+    return result;
+  };
+  return merge(flag ?? {}, patch);
+}
+
+/** Changes as a list for people. */
+export function changeList(changes) {
+  if (!changes.length) return h("p", { class: "quiet" }, "Nothing that decides anything: spelling or order alone.");
+  return h("ul", { class: "changes" }, changes.map((change) => h("li", {}, h("span", { class: "key" }, theirs(keyName(change.key))), " ", inWords(change))));
+}
+
+const isShort = (value) => value === null || typeof value !== "object" && String(value).length <= 60;
+
+function inWords({ key, before, after }) {
+  if (key === "enabled") return after === false ? h("b", { class: "off-word" }, "off for everyone") : after === true ? h("b", {}, "on") : "not said";
+  if (Array.isArray(before ?? after) && Array.isArray(after ?? before) && [...(before ?? []), ...(after ?? [])].every(isShort)) {
+    return ofLists(before ?? [], after ?? []);
+  }
+  if (isShort(before) && isShort(after)) return [one(key, before), [unseen(" becomes "), h("span", { class: "arrow", "aria-hidden": "true" }, " → ")], one(key, after)];
+  return lines(pretty(before), pretty(after));
+}
+
+function one(key, value) {
+  if (value === null) return h("span", { class: "quiet" }, "none");
+  if (key === "percentage") return h("b", {}, percent(value));
+  if (key === "paused_at") return moment(value);
+  return theirs(String(value));
+}
+
+const MOST = 20;
+
+function ofLists(before, after) {
+  const [old, young] = [new Set(before), new Set(after)];
+  const added = [...young].filter((item) => !old.has(item)), removed = [...old].filter((item) => !young.has(item));
+  if (!added.length && !removed.length) return "in another order";
+  const some = (items, tag, sign, word) => [
+    items.slice(0, MOST).map((item) => [h(tag, {}, unseen(word), h("span", { "aria-hidden": "true" }, sign), theirs(String(item))), " "]),
+    items.length > MOST && `${sign}${items.length - MOST} more `,
+  ];
+  return [some(added, "ins", "+\u2009", "added"), some(removed, "del", "−\u2009", "removed")];
+}
+
+/** JSON as people read it; text that is none as it is. */
+export function pretty(value) {
+  return value === null || value === undefined ? "" : JSON.stringify(value, null, 2);
+}
+
+/** A stored text with line breaks, where nothing is lost by reading and writing it. */
+export function laidOut(text) {
+  if (text.includes("\n")) return text;
+  try {
+    const value = JSON.parse(text);
+    const bare = (json) => json.replace(/\s/g, "");
+    return bare(JSON.stringify(value)) === bare(text) ? JSON.stringify(value, null, 2) : text;
+  } catch {
+    return text;
+  }
+}
+
+const MOST_LINES = 600;
+
+/** Two texts, line by line. */
+export function lines(before, after) {
+  const rows = compared(before === "" ? [] : before.split("\n"), after === "" ? [] : after.split("\n"));
+  return h("pre", { class: "lines", tabindex: "0", role: "group", "aria-label": "Difference line by line" }, rows.map(([sign, text]) => {
+    const tag = sign === "+" ? "ins" : sign === "−" ? "del" : "span";
+    return h(tag, {}, `${sign} `, theirs(text), "\n");
+  }));
+}
+
+/** By the longest common subsequence; large ones whole against whole. */
+function compared(old, young) {
+  if (old.length > MOST_LINES || young.length > MOST_LINES) return [...old.map((line) => ["−", line]), ...young.map((line) => ["+", line])];
+  const table = Array.from({ length: old.length + 1 }, () => new Uint16Array(young.length + 1));
+  for (let i = old.length - 1; i >= 0; i -= 1) {
+    for (let j = young.length - 1; j >= 0; j -= 1) {
+      table[i][j] = old[i] === young[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+    }
+  }
+  const rows = [];
+  let i = 0, j = 0;
+  while (i < old.length || j < young.length) {
+    if (i < old.length && j < young.length && old[i] === young[j]) {
+      rows.push([" ", old[i]]);
+      i += 1;
+      j += 1;
+    } else if (j >= young.length || (i < old.length && table[i + 1][j] >= table[i][j + 1])) {
+      rows.push(["−", old[i]]);
+      i += 1;
+    } else {
+      rows.push(["+", young[j]]);
+      j += 1;
+    }
+  }
+  return rows;
+}

@@ -1,0 +1,104 @@
+// Building the page. Data becomes text nodes and attribute values, and never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element: `h("p", { class: "quiet", on: { click } }, "text", child, [more])`. */
+export function h(tag, attributes, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** The same for drawings. */
+export function svg(tag, attributes, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "on") {
+      for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
+    } else if (name === "value") {
+      element.value = value;
+    } else {
+      element.setAttribute(name, value === true ? "" : value);
+    }
+  }
+  append(element, children);
+  return element;
+}
+
+/** Adds children; what is `null`, `undefined` or `false` is left out. */
+export function append(element, children) {
+  for (const child of [children].flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : String(child));
+  }
+}
+
+/** Puts children in place of those that are there. */
+export function fill(element, ...children) {
+  element.replaceChildren();
+  append(element, children);
+}
+
+/** A text that somebody else wrote: its direction does not spill over into ours. */
+export function theirs(text) {
+  return h("bdi", { class: "theirs" }, text);
+}
+
+/** The same as code. */
+export function code(text) {
+  return h("code", {}, theirs(text));
+}
+
+/** For those who listen alone. */
+export function unseen(text) {
+  return h("span", { class: "unseen" }, text);
+}
+
+export function button(label, click, attributes = {}) {
+  return h("button", { type: "button", ...attributes, on: { click } }, label);
+}
+
+let numbers = 0;
+
+/** An id that no other element has. */
+export function fresh(prefix) {
+  numbers += 1;
+  return `${prefix}-${numbers}`;
+}
+
+/** A control with its label above and, where given, a hint below. */
+export function field(label, control, hint) {
+  control.id ||= fresh("field");
+  const described = hint && h("span", { class: "hint", id: `${control.id}-hint` }, hint);
+  if (described) control.setAttribute("aria-describedby", described.id);
+  return h("div", { class: "field" }, h("label", { for: control.id }, label), control, described);
+}
+
+/** A choice from a list of `[value, label]`. */
+export function select(options, chosen, attributes = {}) {
+  const choices = options.map(([value, label]) => h("option", { value, selected: value === chosen }, label));
+  return h("select", attributes, choices);
+}
+
+/** Says something to those who listen instead of looking. */
+export function say(text) {
+  document.getElementById("spoken").textContent = text;
+}
+
+/** A message at the top of the page, which stays until it is closed; `good` ones go by themselves. */
+export function notice(tone, ...content) {
+  const item = h("div", { class: `notice ${tone}`, role: tone === "bad" ? "alert" : "status" });
+  const close = () => item.remove();
+  append(item, [h("div", {}, content), button("Close", close, { class: "plain small" })]);
+  const all = document.getElementById("notices");
+  all.append(item);
+  while (all.children.length > 4) all.firstChild.remove();
+  if (tone === "good") setTimeout(close, 8000);
+  return item;
+}
+
+export function clearNotices() {
+  document.getElementById("notices").replaceChildren();
+}

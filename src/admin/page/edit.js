@@ -1,0 +1,58 @@
+// Edits of one flag: asked about, made onto what was looked at, and settled where somebody else was faster.
+
+import * as api from "./api.js";
+import { differences, patched } from "./diff.js";
+import { confirm, conflict } from "./dialog.js";
+import { code, h, notice, theirs } from "./dom.js";
+import { look } from "./live.js";
+
+/**
+ * Asks, then makes an edit of the flag that `page` shows.
+ *
+ * - `make(etag, reason)`: sends it. `mine()`: what is wanted, as a canonical object or a sentence.
+ * - `base`: the flag as it was looked at. `isUrgent`: goes onto whatever the flag is by now.
+ */
+export function edit(page, { make, mine, base = page.shown, isUrgent = false, done, ...asked }) {
+  const { name } = base;
+  const accept = (answer) => {
+    page.take(answer);
+    tell(name, answer);
+    done?.(answer);
+  };
+  confirm({
+    ...asked,
+    perform: (reason) => make(isUrgent ? null : base.etag, reason).catch((refused) => {
+      // Whatever became of it, the page shows what is there.
+      if (refused.kind === "in-doubt") page.reload();
+      throw refused;
+    }),
+    done: accept,
+    stale: (problem, reason) => conflict({
+      name, base, problem, mine: mine(problem.current), again: (etag) => make(etag, reason), done: accept, take: () => page.reload(true),
+    }),
+  });
+}
+
+/** An edit of some keys, with what changes shown in the question. */
+export function patch(page, { keys, base = page.shown, content, check, ...asked }) {
+  const wanted = () => (typeof keys === "function" ? keys() : keys);
+  edit(page, {
+    ...asked, base, content,
+    check: () => check?.() ?? (differences(base.flag, patched(base.flag, wanted())).length ? null : "Nothing has been changed yet."),
+    mine: (current) => patched(current.flag ?? base.flag, wanted()),
+    make: (etag, reason) => api.patch(base.name, wanted(), etag, reason),
+  });
+}
+
+function tell(name, answer) {
+  if (answer.stored === false) {
+    look();
+    notice("bad", h("b", {}, "Off in this process only. "), code(name), answer.in_doubt
+      ? " is off here. Nobody knows whether the store has it: look at the history once the store is back."
+      : " is off here, and other processes may still serve it. It is written as soon as the store can be reached.",
+      answer.not_taken?.length > 0 && h("p", {}, "Not kept: ", theirs(answer.not_taken.join(", ")), "."));
+    return;
+  }
+  if (answer.changed === false) return notice("good", "There was nothing to change.");
+  notice("good", code(name), " is saved", answer.shadowed_by && [", but ", h("b", {}, "it has no effect here: "), theirs(answer.shadowed_by), " overrules it"], ".");
+}

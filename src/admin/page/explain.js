@@ -1,0 +1,83 @@
+// What would this user get, and why?
+
+import * as api from "./api.js";
+import { bucketBar } from "./chart.js";
+import { refusal } from "./dialog.js";
+import { code, field, fill, h, theirs } from "./dom.js";
+
+/** What was asked last, here and on other flags. */
+const asked = { user: "", groups: "", attributes: "" };
+
+/** `plan = pro`, one in a line; numbers, `true` and lists as in JSON, anything else is text. */
+function attributesOf(text) {
+  const attributes = {};
+  for (const line of text.split("\n").filter((line) => line.trim())) {
+    const [key, ...rest] = line.split(/[=:]/);
+    const value = rest.join("=").trim();
+    if (!key.trim() || !rest.length) throw new Error(`Expected a name, = and a value: ${line.trim()}`);
+    try {
+      attributes[key.trim()] = JSON.parse(value);
+    } catch {
+      attributes[key.trim()] = value;
+    }
+  }
+  return attributes;
+}
+
+function form(answered) {
+  const user = h("input", { type: "text", value: asked.user, autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
+  const groups = h("input", { type: "text", value: asked.groups, autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
+  const attributes = h("textarea", { rows: 2, value: asked.attributes, spellcheck: "false" });
+  const result = h("div", { class: "result", "aria-live": "polite" });
+  const submit = async (event) => {
+    event?.preventDefault();
+    Object.assign(asked, { user: user.value, groups: groups.value, attributes: attributes.value });
+    try {
+      const question = { groups: groups.value.split(",").map((group) => group.trim()).filter(Boolean), attributes: attributesOf(attributes.value) };
+      if (user.value.trim()) question.user_id = user.value.trim();
+      answered(result, await api.explain(question));
+    } catch (refused) {
+      fill(result, h("div", { class: "error" }, refused instanceof api.Refused ? refusal(refused) : refused.message));
+    }
+  };
+  const element = h("form", { class: "explain", on: { submit } },
+    field("User id", user, "Left empty: an anonymous visitor."),
+    h("details", { open: Boolean(asked.groups || asked.attributes) }, h("summary", {}, "Groups and attributes"), field("Groups", groups, "With commas between them."), field("Attributes", attributes, "One in a line, as plan = pro")),
+    h("button", { type: "submit", class: "primary" }, "Ask"), result);
+  return element;
+}
+
+export function explainFlag(page) {
+  return h("section", { class: "card", "aria-labelledby": "explain-title" }, h("h2", { id: "explain-title" }, "What would this user get?"),
+    form((result, { flags }) => {
+      const answer = flags.find((one) => one.name === page.name);
+      fill(result, answer ? answerOf(answer) : h("p", {}, "This process has no such flag in force."));
+    }));
+}
+
+function answerOf(answer) {
+  const { enabled, variant, value, words, bucket, percentage, shadowed_by: shadow } = answer;
+  // The words begin with on or off, which stands above them already.
+  const why = words.replace(/^(on|off)( with variant \S+)?: /, "");
+  return [
+    h("p", { class: enabled ? "verdict on" : "verdict off" }, h("b", {}, enabled ? "On" : "Off"), variant !== null && [" as ", code(variant)]),
+    h("p", {}, theirs(why.charAt(0).toUpperCase() + why.slice(1)), "."),
+    value !== null && h("p", {}, "Value: ", code(JSON.stringify(value))),
+    bucket !== null && percentage !== null && [bucketBar(bucket, percentage), h("p", { class: "quiet" }, "The user's place from 0 to 100 is fixed. Below the share it is on.")],
+    shadow && h("p", { class: "callout warn" }, "Decided by ", theirs(shadow), ", not by the store."),
+  ];
+}
+
+export function explainAll() {
+  const element = h("div", {}, h("h1", {}, "Who gets what"), h("p", { class: "quiet" }, "Every flag for one user, now, and why."),
+    h("div", { class: "card" }, form((result, { flags }) => {
+      const row = (one) => h("tr", { role: "row" },
+        h("th", { scope: "row", role: "rowheader" }, h("a", { href: `#/flags/${encodeURIComponent(one.name)}` }, theirs(one.name))),
+        h("td", { role: "cell" }, h("span", { class: one.enabled ? "pill good" : "pill quiet" }, one.enabled ? "On" : "Off"), one.variant !== null && [" ", code(one.variant)]),
+        h("td", { role: "cell" }, theirs(one.words)));
+      const on = flags.filter((one) => one.enabled).length;
+      fill(result, h("p", {}, h("b", {}, `${on} of ${flags.length} are on.`)), h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
+        h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, flags.map(row))));
+    })));
+  return { title: "Who gets what", element };
+}

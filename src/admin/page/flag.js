@@ -1,0 +1,143 @@
+// One flag: its switch, its share, its plan, whom it names, and what became of it.
+
+import * as api from "./api.js";
+import { audience } from "./audience.js";
+import { problem } from "./dialog.js";
+import { about, advanced } from "./about.js";
+import { explainFlag } from "./explain.js";
+import { code, fill, h, notice, say, theirs } from "./dom.js";
+import { historyOf } from "./history.js";
+import { badge, pill } from "./list.js";
+import { hear, session } from "./live.js";
+import { plan } from "./plan.js";
+import { share } from "./share.js";
+import { power } from "./power.js";
+import { badgesOf, now, stateOf } from "./words.js";
+import { variants } from "./variants.js";
+
+/**
+ * What a section gets. A section is a function that takes the page and gives an element, or nothing; one that
+ * somebody has begun to fill in says so by `element.isTouched()` and is left alone until that is over.
+ */
+class Page {
+  constructor(shown, history) {
+    this.shown = shown;
+    this.history = history;
+    this.places = [];
+  }
+
+  get name() {
+    return this.shown.name;
+  }
+
+  get mayEdit() {
+    return session.mayEdit;
+  }
+
+  section(make) {
+    const place = h("div", { class: "place" });
+    this.places.push({ place, make });
+    this.#draw({ place, make });
+    return place;
+  }
+
+  #draw({ place, make }) {
+    const there = place.firstElementChild;
+    if (there?.isTouched?.()) return false;
+    const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+    fill(place, make(this));
+    if (focused) place.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    return true;
+  }
+
+  /** Shows everything anew. */
+  draw() {
+    this.places.forEach((one) => this.#draw(one));
+    this.wake();
+  }
+
+  /** The answer to an edit of ours: what was filled in has been said. */
+  take(answer) {
+    // After a kill that the store has not taken, the rest of the flag is as it was.
+    this.shown = answer.stored === false ? { ...this.shown, local_kill: answer.local_kill, in_force: answer.in_force } : answer;
+    this.places.forEach(({ place }) => place.firstElementChild?.settle?.());
+    this.draw();
+    this.history.reload();
+  }
+
+  /** Looks again; `settles`: what was filled in is given up. */
+  async reload(settles = false) {
+    let next;
+    try {
+      next = await api.flag(this.name);
+    } catch (refused) {
+      if (!(refused instanceof api.Refused)) throw refused;
+      if (refused.kind === "no-such-flag") this.vanish(refused);
+      return null;
+    }
+    if (settles) this.places.forEach(({ place }) => place.firstElementChild?.settle?.());
+    const before = this.shown;
+    this.shown = next;
+    if (settles || JSON.stringify(before) !== JSON.stringify(next)) this.draw();
+    this.history.reload();
+    return before;
+  }
+
+  /** Draws anew when the plan makes its next step. */
+  wake() {
+    clearTimeout(this.timer);
+    const left = Date.parse(this.shown.rollout?.next_at ?? "") - now();
+    this.timer = setTimeout(() => (left < 60_000 ? this.reload() : this.draw()), Math.min(60_000, left > 0 ? left + 300 : 60_000));
+  }
+
+  vanish(refused) {
+    fill(this.element, h("div", { class: "empty" }, h("h1", {}, "This flag is gone"), h("p", {}, code(this.name), ": ", theirs(refused.message)), h("p", {}, h("a", { href: "#/changes" }, "Who removed it?"), " ", h("a", { href: "#/" }, "All flags"))));
+  }
+}
+
+export async function flagView(name) {
+  const shown = await api.flag(name);
+  const history = historyOf(name, () => page);
+  const page = new Page(shown, history);
+
+  const heard = async (event, data) => {
+    if (event === "missed") return page.reload();
+    if (event === "status") return page.reload();
+    if (event !== "change" || data.flag !== name) return;
+    const before = await page.reload();
+    if (!before || before.etag === page.shown.etag) return;
+    const { entries: [last] } = await api.history(name, undefined, 1).catch(() => ({ entries: [] }));
+    const isTouched = page.places.some(({ place }) => place.firstElementChild?.isTouched?.());
+    notice("news", theirs(last?.actor ?? "Somebody"), " has just changed this flag", last?.reason && [": “", theirs(last.reason), "”"], ". ",
+      isTouched && h("b", {}, "What you began is still here; when you save, you are shown both."));
+    say(`${name} was changed by ${last?.actor ?? "somebody else"}`);
+  };
+  const silence = hear(heard);
+
+  page.element = h("div", { class: "flag-page" },
+    h("p", { class: "crumbs" }, h("a", { href: "#/" }, "← All flags")),
+    page.section(head),
+    page.section(power),
+    h("div", { class: "columns" },
+      h("div", { class: "column" }, [share, plan, audience, variants].map((one) => page.section(one)), history.element),
+      h("div", { class: "column side" }, explainFlag(page), page.section(about), page.section(advanced))));
+  page.wake();
+  const leave = () => {
+    silence();
+    clearTimeout(page.timer);
+  };
+  return { title: name, element: page.element, leave };
+}
+
+function head({ shown }) {
+  const { flag } = shown;
+  return h("div", { class: "flag-head" },
+    h("div", { class: "title" }, h("h1", { tabindex: "-1" }, theirs(shown.name)), pill(stateOf(shown)), badgesOf(shown).map(badge)),
+    flag?.description && h("p", { class: "description" }, theirs(flag.description)),
+    shown.shadowed_by && h("p", { class: "callout warn" }, h("b", {}, "Edits here have no effect in this process. "), theirs(shown.shadowed_by), " defines this flag, too, and overrules the store",
+      shown.in_force && [": it is ", h("b", {}, shown.in_force.enabled ? "switched on" : "switched off"), " there"], "."),
+    shown.from === "this process" && h("p", { class: "callout warn" }, h("b", {}, "The store does not answer. "), "This is the flag as this process has it. Only a kill works now."),
+    shown.changed_outside && h("p", { class: "callout" }, "Somebody wrote this flag past the history, with the store's own tools."),
+    shown.problems.length > 0 && h("div", { class: "callout bad" }, h("b", {}, flag ? "Something in it is not as it should be" : "The definition cannot be used"), h("ul", {}, shown.problems.map((one) => h("li", {}, problem(one)))),
+      !flag && h("p", {}, shown.in_force ? "The last good definition stays in force." : "The flag is off until this is mended.")));
+}

@@ -1,0 +1,95 @@
+// What was changed, when, by whom and why; and going back.
+
+import * as api from "./api.js";
+import { changeList, differences, laidOut, lines } from "./diff.js";
+import { edit } from "./edit.js";
+import { append, button, code, fill, h, theirs } from "./dom.js";
+import { ago, moment } from "./words.js";
+
+const PAGE = 20;
+
+/** The history of a flag; `page()` is the flag that it is of. */
+export function historyOf(name, page) {
+  return timeline(name, (entry) => page().mayEdit && entry.after !== null && entry.version !== page().shown.version
+    && button("Revert to this…", () => askRevert(page(), entry), { class: "small", "data-key": `revert-${entry.version}`, "aria-label": `Revert to version ${entry.version}` }));
+}
+
+/** A timeline that grows downwards by pages, and upwards when it is told to look again. */
+export function timeline(name, action = () => null, title = "History") {
+  const items = h("ol", { class: "timeline" });
+  const more = h("div", {});
+  let entries = [], next = null, turn = 0;
+  const opened = new Set();
+  const draw = () => {
+    const focused = items.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+    fill(items, entries.map((entry) => item(entry, name === null, action(entry), opened)));
+    if (focused) items.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    fill(more, entries.length === 0 && h("p", { class: "quiet" }, "Nothing was changed yet through a tool that keeps a history."), next !== null && button("Older changes", older, { class: "small" }));
+  };
+  const failed = (refused) => {
+    if (!(refused instanceof api.Refused)) throw refused;
+    fill(more, h("p", { class: "quiet" }, "The history cannot be read now: ", theirs(refused.message)));
+  };
+  async function older() {
+    try {
+      const found = await api.history(name, next, PAGE);
+      entries = [...entries, ...found.entries];
+      next = found.next;
+      draw();
+    } catch (refused) {
+      failed(refused);
+    }
+  }
+  async function reload() {
+    const mine = (turn += 1);
+    try {
+      const found = await api.history(name, undefined, Math.min(1000, Math.max(PAGE, entries.length + 1)));
+      if (mine !== turn) return;
+      ({ entries, next } = found);
+      draw();
+    } catch (refused) {
+      failed(refused);
+    }
+  }
+  reload();
+  const element = h("section", { class: "card", "aria-label": title }, title === "History" && h("h2", {}, title), items, more);
+  return { element, reload };
+}
+
+function item(entry, namesFlag, action, opened) {
+  const { number, flag, version, at, actor, reason, before, after, changes } = entry;
+  const what = before === null ? "made it" : after === null ? "removed it" : "changed it";
+  const whole = h("details", { open: opened.has(number) }, h("summary", { "data-key": `details-${number}` }, "Line by line"));
+  const show = () => {
+    if (whole.open && !whole.querySelector("pre")) append(whole, [lines(before === null ? "" : laidOut(before), after === null ? "" : laidOut(after))]);
+    whole.open ? opened.add(number) : opened.delete(number);
+  };
+  whole.addEventListener("toggle", show);
+  if (whole.open) show();
+  return h("li", { class: changes.some((change) => change.key === "enabled" && change.after === false) ? "killing" : "" },
+    h("p", { class: "who-when" }, h("b", {}, theirs(actor ?? "somebody")), ` ${what} `, namesFlag && [h("a", { href: `#/flags/${encodeURIComponent(flag)}` }, code(flag)), " "],
+      h("time", { datetime: at, title: moment(at) }, ago(at)), h("span", { class: "quiet" }, ` · version ${version}`)),
+    reason && h("blockquote", {}, theirs(reason)),
+    after === null ? null : changeList(changes), whole, action);
+}
+
+function askRevert(page, entry) {
+  const { shown } = page;
+  let target = null;
+  try {
+    target = JSON.parse(entry.after);
+    if (typeof target === "boolean") target = { enabled: target };
+  } catch { /* What cannot be read is refused by the server, with the reason. */ }
+  const keepsOff = shown.flag && !shown.flag.enabled && target?.enabled !== false;
+  const wanted = target && (keepsOff ? { ...target, enabled: false } : target);
+  edit(page, {
+    title: ["Revert ", code(shown.name), ` to version ${entry.version}?`], action: `Revert to version ${entry.version}`,
+    content: [
+      h("p", {}, "It becomes what ", theirs(entry.actor ?? "somebody"), " left ", ago(entry.at), "."),
+      wanted ? changeList(differences(shown.flag, wanted)) : null,
+      keepsOff && h("p", { class: "callout" }, "The flag is off and stays off: reverting never switches a flag on."),
+    ],
+    make: (etag, reason) => api.act(shown.name, "revert", { body: { to: entry.version }, etag, reason }),
+    mine: () => wanted ?? `Go back to version ${entry.version}.`,
+  });
+}

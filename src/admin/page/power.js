@@ -1,0 +1,70 @@
+// The kill switch, first and unmistakable; and the way back.
+
+import * as api from "./api.js";
+import { edit } from "./edit.js";
+import { button, code, h, theirs } from "./dom.js";
+import { ago, percent, reach, shortMoment } from "./words.js";
+
+export function power(page) {
+  const { shown } = page;
+  const { flag, local_kill: kill, percentage: share } = shown;
+  const isOn = flag ? flag.enabled : shown.in_force?.enabled ?? false;
+  if (kill) {
+    return card("off", "Off in this process only",
+      [h("p", {}, "By ", theirs(kill.by), ` ${ago(kill.at)}`, kill.reason && [": “", theirs(kill.reason), "”"], ". ", h("b", {}, "Other processes may still serve it.")),
+        h("p", {}, kill.question ? "Somebody has edited the flag in the store since: kill it in the store, too, or let the store decide (above)." : "It is written as soon as the store can be reached.")],
+      page.mayEdit && button("Try to kill it everywhere", () => askKill(page), { class: "kill", "data-key": "power" }));
+  }
+  if (!isOn) {
+    return card("off", "Killed: nobody gets it",
+      [flag && h("p", {}, "Everything else is kept. Restored, it reaches ", h("b", {}, reach(flag, share)), "."),
+        shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan stands still at ", percent(shown.rollout.percentage), " until it is resumed.")],
+      page.mayEdit && flag && button("Restore…", () => askRestore(page), { class: "primary", "data-key": "power", disabled: shown.from !== "store" }));
+  }
+  return card("on", flag ? onWords(flag, share) : "On, by its last good definition",
+    [shown.rollout?.next_at && h("p", {}, `By its plan. The next step is ${ago(shown.rollout.next_at)}, ${shortMoment(shown.rollout.next_at)}.`),
+      shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan is paused."),
+      flag?.requires?.length > 0 && h("p", {}, "Only where these are on: ", flag.requires.map(required))],
+    page.mayEdit && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));
+}
+
+const onWords = (flag, share) => {
+  const to = reach(flag, share);
+  return to === "nobody" ? "Switched on, but nobody gets it yet" : ["On for ", to];
+};
+
+function required(one) {
+  const [name, variant] = typeof one === "string" ? [one] : Object.entries(one)[0] ?? [""];
+  return [h("a", { href: `#/flags/${encodeURIComponent(name)}` }, code(name)), variant !== undefined && [" as ", code(String(variant))], " "];
+}
+
+function card(tone, title, words, action) {
+  return h("section", { class: `power ${tone}`, "aria-labelledby": "power-title" }, h("div", {}, h("h2", { id: "power-title" }, title), words), action);
+}
+
+function askKill(page) {
+  const { shown } = page;
+  const { flag, percentage } = shown;
+  edit(page, {
+    title: ["Kill ", code(shown.name), "?"], tone: "grave", action: "Kill it now", isUrgent: true,
+    content: [
+      h("p", {}, h("b", {}, "It goes off at once for everybody"), flag?.enabled
+        ? [", that is for ", h("b", {}, reach(flag, percentage)), percentage > 0 && percentage < 100 && `: about ${Math.max(1, Math.round(percentage * 10))} of every 1000 users lose it`, "."]
+        : ", by name or by share."),
+      h("p", { class: "quiet" }, "Share, names, rules and plan are kept, so that Restore brings it back as it is.", shown.rollout && !shown.rollout.is_finished && " Its plan is paused."),
+    ],
+    make: (_, reason) => api.act(shown.name, "kill", { reason }),
+    mine: () => "Kill the flag.",
+  });
+}
+
+function askRestore(page) {
+  const { shown } = page;
+  edit(page, {
+    title: ["Restore ", code(shown.name), "?"], action: "Restore it",
+    content: [h("p", {}, "It comes back on for ", h("b", {}, reach(shown.flag, shown.percentage)), "."),
+      shown.rollout && !shown.rollout.is_finished && h("p", {}, "Its plan stays paused until you resume it.")],
+    make: (etag, reason) => api.act(shown.name, "restore", { etag, reason }),
+    mine: (current) => (current.flag ? { ...current.flag, enabled: true } : "Restore the flag."),
+  });
+}

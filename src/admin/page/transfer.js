@@ -1,0 +1,78 @@
+// All flags, out and in.
+
+import * as api from "./api.js";
+import { changeList } from "./diff.js";
+import { confirm, refusal } from "./dialog.js";
+import { button, code, field, fill, h, notice, theirs } from "./dom.js";
+import { session } from "./live.js";
+import { list, plural } from "./words.js";
+
+const WORDS = { none: "stays as it is", create: "is new", change: "changes", remove: "is removed", refused: "is refused" };
+
+export function transfer() {
+  const element = h("div", { class: "narrow" }, h("h1", {}, "Import & export"),
+    h("section", { class: "card", "aria-labelledby": "export-title" }, h("h2", { id: "export-title" }, "Export"), h("p", {}, "All flags of the store as one document, to keep or to import elsewhere."),
+      h("p", {}, h("a", { class: "as-button", href: new URL("export", api.base), download: "flags.json" }, "Save flags.json"))),
+    session.mayEdit && importing());
+  return { title: "Import & export", element };
+}
+
+function importing() {
+  const file = h("input", { type: "file", accept: ".json,application/json" });
+  const text = h("textarea", { rows: 10, spellcheck: "false", class: "mono", placeholder: "{ \"flags\": { \"new_checkout\": { \"enabled\": true, \"percentage\": 10 } } }" });
+  const removes = h("input", { type: "checkbox", id: "import-remove" }), again = h("input", { type: "checkbox", id: "import-again" });
+  const result = h("div", { class: "result", "aria-live": "polite" });
+  const options = () => ({ remove: removes.checked, again: again.checked });
+  // What was looked at is what is imported.
+  [text, removes, again].forEach((control) => control.addEventListener("input", () => fill(result)));
+  file.addEventListener("change", async () => {
+    if (!file.files[0]) return;
+    text.value = await file.files[0].text();
+    fill(result);
+  });
+  const preview = async (event) => {
+    event.preventDefault();
+    try {
+      const answer = await api.importAll(text.value, { ...options(), dry: true });
+      fill(result, outcome(answer), proceed(answer));
+    } catch (refused) {
+      if (!(refused instanceof api.Refused)) throw refused;
+      fill(result, h("div", { class: "error", role: "alert" }, refusal(refused)));
+    }
+  };
+  const proceed = ({ flags, complete }) => {
+    const touched = flags.filter(({ action }) => !["none", "refused"].includes(action));
+    if (!complete) return h("p", { class: "callout warn" }, "Nothing can be imported as long as a flag is refused.");
+    if (!touched.length) return h("p", {}, "Everything is like that already.");
+    const removed = touched.filter(({ action }) => action === "remove").length;
+    return button(`Import ${plural(touched.length, "change")}…`, () => confirm({
+      title: `Import ${plural(touched.length, "change")}?`, action: "Import", tone: removed ? "grave" : "",
+      content: h("p", {}, `${summary(flags)}. Flags that are off stay off.`),
+      perform: (reason) => api.importAll(text.value, { ...options(), reason }).catch((refused) => {
+        if (refused.kind === "incomplete") fill(result, outcome(refused.problem));
+        throw refused;
+      }),
+      done: (answer) => {
+        fill(result, outcome(answer));
+        notice("good", "Imported: ", summary(answer.flags), ".");
+      },
+    }), { class: "primary" });
+  };
+  const check = (control, label) => h("div", { class: "check" }, control, h("label", { for: control.id }, label));
+  return h("form", { class: "card", on: { submit: preview }, "aria-labelledby": "import-title" }, h("h2", { id: "import-title" }, "Import"),
+    h("p", {}, "You are shown what would change before anything does. A flag that is off is never switched on."),
+    field("File", file), field("Or as text", text),
+    check(removes, "Remove flags that are not in it"), check(again, "Make flags again that were removed earlier"),
+    h("div", { class: "row" }, h("button", { type: "submit" }, "Show what would change")), result);
+}
+
+function summary(flags) {
+  const many = (action) => flags.filter((one) => one.action === action).length;
+  return list([["create", "new"], ["change", "changed"], ["remove", "removed"], ["none", "as they were"], ["refused", "refused"]].map(([action, word]) => many(action) && `${many(action)} ${word}`).filter(Boolean)) || "no flags";
+}
+
+function outcome({ flags }) {
+  const shown = flags.filter(({ action }) => action !== "none");
+  return [h("p", {}, h("b", {}, summary(flags)), "."), h("ul", { class: "outcome" }, shown.map((one) => h("li", {}, code(one.name), ` ${WORDS[one.action] ?? one.action}`, one.kept_off && " and stays off",
+    one.error ? h("p", { class: "error" }, theirs(one.error.detail)) : one.action === "change" && changeList(one.changes))))];
+}

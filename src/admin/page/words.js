@@ -1,0 +1,144 @@
+// How things are said: shares, times, states, rules.
+
+let skew = 0;
+
+/** Goes by the server's clock from now on. */
+export function setClock(serverNow) {
+  const at = Date.parse(serverNow);
+  if (!Number.isNaN(at)) skew = at - Date.now();
+}
+
+/** The present instant by the server's clock, in milliseconds. */
+export const now = () => Date.now() + skew;
+
+export const percent = (number) => `${Number(number.toFixed(3))}\u202f%`;
+
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+
+export const list = (items, last = "and") =>
+  items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} ${last} ${items.at(-1)}`;
+
+const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
+const SHORT = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const HOUR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+const formatted = (format, at) => {
+  const date = new Date(at);
+  return Number.isNaN(date.getTime()) ? String(at) : format.format(date);
+};
+export const moment = (at) => formatted(MOMENT, at);
+export const day = (at) => formatted(DAY, at);
+export const shortDay = (at) => formatted(SHORT, at);
+export const shortMoment = (at) => formatted(HOUR, at);
+
+const UNITS = [[86_400_000 * 365, "year"], [86_400_000 * 30, "month"], [86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"]];
+
+/** A length of time, roughly: `3 days`. */
+export function span(milliseconds) {
+  const length = Math.abs(milliseconds);
+  const unit = UNITS.find(([size]) => length >= size);
+  return unit ? plural(Math.floor(length / unit[0]), unit[1]) : "a moment";
+}
+
+export function ago(at) {
+  const passed = now() - Date.parse(at);
+  if (Number.isNaN(passed)) return String(at);
+  return passed >= 0 ? (passed < 60_000 ? "just now" : `${span(passed)} ago`) : `in ${span(passed)}`;
+}
+
+/** Who gets a flag beside its share: `1 user and 2 groups by name`. */
+function named(flag) {
+  const parts = [];
+  if (flag.allowed_users?.length) parts.push(plural(flag.allowed_users.length, "user"));
+  if (flag.allowed_groups?.length) parts.push(plural(flag.allowed_groups.length, "group"));
+  const words = parts.length ? [`${list(parts)} by name`] : [];
+  if (flag.rules?.length) words.push(`whoever ${plural(flag.rules.length, "rule")} ${flag.rules.length === 1 ? "lets" : "let"} in`);
+  return words;
+}
+
+export const hasAudience = (flag) => Boolean(flag?.allowed_users?.length || flag?.allowed_groups?.length || flag?.rules?.length);
+
+/** Whom a definition reaches with a share, its kill switch aside. */
+export function reach(flag, share) {
+  if (share >= 100) return flag.rules?.length ? "everyone, unless a rule says otherwise" : "everyone";
+  const parts = named(flag);
+  if (share > 0) parts.unshift(`${percent(share)} of users`);
+  return parts.length ? list(parts) : "nobody";
+}
+
+const DAYS_UNTIL_STALE = 90;
+const DAYS_OF_WARNING = 14;
+
+/** What a flag is doing, as `{ key, label, tone }`; the order of the tests is their weight. */
+export function stateOf(shown) {
+  const { flag, rollout, percentage: share } = shown;
+  if (shown.local_kill) return { key: "local", label: "Off here only", tone: "bad" };
+  if (!flag) return { key: "problem", label: "Problem", tone: "bad" };
+  const reachesSomebody = share > 0 || hasAudience(flag) || (rollout && !rollout.is_finished);
+  if (!flag.enabled) return reachesSomebody ? { key: "killed", label: "Killed", tone: "bad" } : { key: "off", label: "Off", tone: "quiet" };
+  if (rollout && !rollout.is_finished) {
+    return rollout.paused_since ? { key: "rolling", label: "Paused", tone: "warn" } : { key: "rolling", label: "Rolling out", tone: "busy" };
+  }
+  if (share >= 100) return { key: "on", label: "On", tone: "good" };
+  return reachesSomebody ? { key: "some", label: "On for some", tone: "busy" } : { key: "off", label: "Off", tone: "quiet" };
+}
+
+/** What else is to be known of a flag at a glance, as `[label, tone, explanation]`. */
+export function badgesOf(shown) {
+  const badges = [];
+  const { flag } = shown;
+  const errors = shown.problems.filter((problem) => problem.severity === "error");
+  if (flag && errors.length) badges.push(["Problem", "bad", errors[0].expected]);
+  if (shown.shadowed_by) badges.push([`Overruled by ${shown.shadowed_by}`, "warn", "Another layer defines this flag, too, and that one counts here"]);
+  if (!flag) return badges;
+  if (shown.expired) {
+    badges.push(["Expired", "warn", `Meant to be gone since ${day(flag.expires_at)}`]);
+  } else if (flag.expires_at) {
+    const left = Date.parse(flag.expires_at) + 86_400_000 - now();
+    if (left < DAYS_OF_WARNING * 86_400_000) badges.push([`Expires in ${span(left)}`, "warn", `On ${day(flag.expires_at)}`]);
+  }
+  const age = flag.created_at ? now() - Date.parse(flag.created_at) : 0;
+  const isSettled = !flag.enabled || (shown.percentage >= 100 && !flag.variants) || stateOf(shown).key === "off";
+  const isRelease = !flag.kind || flag.kind === "release";
+  if (isRelease && isSettled && age > DAYS_UNTIL_STALE * 86_400_000) {
+    badges.push(["Stale", "quiet", `Made ${span(age)} ago and the same for everyone: the code may not need it any more`]);
+  }
+  return badges;
+}
+
+const OPERATORS = {
+  equals: ["is", "is not"], one_of: ["is", "is not"],
+  contains: ["contains", "does not contain"],
+  starts_with: ["starts with", "does not start with"],
+  ends_with: ["ends with", "does not end with"],
+  matches: ["matches", "does not match"],
+  greater: ["is above", "is not above"], greater_or_equal: ["is at least", "is not at least"],
+  less: ["is below", "is not below"], less_or_equal: ["is at most", "is not at most"],
+  semver_equals: ["is version", "is not version"],
+  semver_greater: ["is newer than version", "is not newer than version"],
+  semver_greater_or_equal: ["is version or newer:", "is not version or newer:"],
+  semver_less: ["is older than version", "is not older than version"],
+  semver_less_or_equal: ["is version or older:", "is not version or older:"],
+  before: ["is before", "is not before"], after: ["is after", "is not after"],
+  exists: ["is known", "is not known"],
+};
+
+/** An operator in words: `not_ends_with` is `does not end with`. */
+export function operator(op) {
+  const isNot = op.startsWith("not_");
+  const words = OPERATORS[isNot ? op.slice(4) : op];
+  return words ? words[isNot ? 1 : 0] : op;
+}
+
+const KEYS = {
+  enabled: "Switch", percentage: "Share of users", allowed_users: "Users by name", allowed_groups: "Groups by name",
+  rules: "Rules", requires: "Requires", schedule: "Plan", paused_at: "Plan paused", bucket_by: "Bucketed by", variants: "Variants",
+  bucketing: "Bucketing", salt: "Salt", overridable: "Testers may force it", hidden: "Hidden from clients", kind: "Kind",
+  owner: "Owner", ticket: "Ticket", description: "Description", tags: "Tags", created_at: "Created", expires_at: "Expires",
+  metadata: "Metadata", "": "Definition",
+};
+export const keyName = (key) => (Object.hasOwn(KEYS, key) ? KEYS[key] : key);
+
+export const KINDS = [["release", "Release"], ["experiment", "Experiment"], ["ops", "Operations"], ["permission", "Permission"]];
+export const kindName = (kind) => KINDS.find(([key]) => key === (kind ?? "release"))?.[1] ?? kind;
