@@ -11,7 +11,7 @@ const PAGE = 20;
 /** The history of a flag; `page()` is the flag that it is of. */
 export function historyOf(name, page) {
   return timeline(name, (entry) => page().mayEdit && entry.after !== null && entry.version !== page().shown.version
-    && button("Revert to this…", () => askRevert(page(), entry), { class: "small", "data-key": `revert-${entry.version}`, "aria-label": `Revert to version ${entry.version}` }));
+    && button(`Revert to version ${entry.version}…`, () => askRevert(page(), entry), { class: "small", "data-key": `revert-${entry.version}` }));
 }
 
 /** A timeline that grows downwards by pages, and upwards when it is told to look again. */

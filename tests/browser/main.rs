@@ -1,0 +1,97 @@
+//! The dashboard in a real browser: a service with flags, at which tests in JavaScript look through Chromium.
+//!
+//! `tests/browser/run.sh` installs what they need and runs them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod shaky;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use axum::Router;
+use axum::extract::Path as Segment;
+use axum::routing::{get, post};
+use tower_flags::admin::{Admin, Tokens};
+use tower_flags::source::{Layered, Live};
+use tower_flags::store::FileStore;
+use tower_flags::{FlagLayer, Flags, Memory};
+
+use shaky::Shaky;
+
+const ALICE: &str = "alice-0123456789abcdef0123456789abcdef";
+const BOB: &str = "bob-0123456789abcdef0123456789abcdef";
+const VERA: &str = "vera-0123456789abcdef0123456789abcdef";
+
+/// What is there before anybody does anything; one flag cannot be read.
+const FLAGS: &str = r#"{"flags": {
+    "dark_mode": true,
+    "old_banner": {"enabled": true, "owner": "web", "created_at": "2025-01-10", "expires_at": "2025-06-30", "description": "The banner of the spring sale"},
+    "new_search": {"enabled": true, "percentage": 50, "owner": "search", "ticket": "https://tickets.example.com/SE-7", "description": "Sorts results by price", "created_at": "2026-09-01"},
+    "pricing_page": {"enabled": true, "kind": "experiment", "owner": "growth", "description": "Three prices for the same thing",
+        "variants": {"control": 34, "higher": {"weight": 33, "value": 1.2}, "lower": {"weight": 33, "value": 0.8}}},
+    "beta_reports": {"enabled": true, "owner": "reports", "allowed_users": ["tester_1", "tester_2"], "allowed_groups": ["employees"],
+        "rules": [{"when": [{"attribute": "email", "op": "ends_with", "values": ["@example.com"]}, {"attribute": "plan", "op": "not_equals", "values": ["free"]}], "serve": true},
+                  {"when": [{"attribute": "country", "op": "one_of", "values": ["DE", "AT"]}], "serve": {"percentage": 25}}]},
+    "fraud_check": {"enabled": false, "percentage": 100, "kind": "ops", "owner": "payments", "hidden": true, "description": "Looks at every order twice"},
+    "shadowed": {"enabled": true, "percentage": 10, "description": "Another layer has the last word"},
+    "broken": {"enabled": "yes", "percentage": 120}
+}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and Node, which tests/browser/run.sh installs"]
+async fn people_operate_flags_with_the_dashboard() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flags.json");
+    std::fs::write(&file, FLAGS).unwrap();
+    let store = Shaky::over(FileStore::new(&file).unwrap());
+    let live = Live::connect(store.clone()).await.unwrap();
+    let upper = Memory::new();
+    upper.set("shadowed", true).unwrap();
+    let layered = Layered::over(live.clone()).with(upper);
+
+    let admin = || {
+        let tokens =
+            Tokens::new().editor("alice", ALICE).unwrap().editor("bob", BOB).unwrap().viewer("vera", VERA).unwrap();
+        Admin::new(store.clone(), live.clone(), tokens).effective_in(layered.clone()).insecure_cookie().router()
+    };
+    let shop = Router::new().route("/shop/{flag}", get(shop)).layer(FlagLayer::new(layered.clone()).trust_headers());
+    let fate = {
+        let store = store.clone();
+        post(move |Segment(fate): Segment<String>| async move { store.is(&fate) })
+    };
+    let nested = Router::new()
+        .merge(shop)
+        .route("/store/{fate}", fate)
+        .nest_service("/admin", admin())
+        .nest_service("/a/b", admin());
+    let (nested, root) = (support::serve(nested).await, support::serve(admin()).await);
+
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard");
+    std::fs::create_dir_all(&pictures).unwrap();
+    let mut cases: Vec<_> = std::fs::read_dir(&here).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.to_string_lossy().ends_with(".test.js"));
+    cases.sort();
+    let passed = tokio::process::Command::new("node")
+        .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
+        .args(cases)
+        .current_dir(&here)
+        .env("NESTED", format!("http://{nested}"))
+        .env("ROOT", format!("http://{root}"))
+        .env("ALICE", ALICE)
+        .env("BOB", BOB)
+        .env("VERA", VERA)
+        .env("PICTURES", &pictures)
+        .kill_on_drop(true)
+        .status()
+        .await
+        .unwrap();
+    println!("pictures are in {}", pictures.display());
+    assert!(passed.success(), "the cases in {} fail", here.display());
+}
+
+/// What a visitor gets: the flag's name and whether it is on.
+async fn shop(Segment(name): Segment<String>, flags: Flags) -> String {
+    format!("{name} is {}", if flags.is_enabled(name.as_str()) { "on" } else { "off" })
+}

@@ -1,0 +1,97 @@
+//! A store that can be away.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tower_flags::store::{
+    BoxFuture, Capabilities, Commit, Error, ErrorKind, Feed, FileStore, HistoryEntry, HistoryPage, Loaded, Notices,
+    Store, Stored,
+};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Up,
+    /// Nothing can be read or written.
+    Down,
+    /// What is written is kept, and not answered; the rest works.
+    Mute,
+}
+
+#[derive(Clone)]
+pub(crate) struct Shaky {
+    store: FileStore,
+    fate: Arc<Mutex<Fate>>,
+}
+
+impl Shaky {
+    pub(crate) fn over(store: FileStore) -> Self {
+        Self { store, fate: Arc::new(Mutex::new(Fate::Up)) }
+    }
+
+    pub(crate) fn is(&self, fate: &str) {
+        *self.fate.lock().unwrap() = match fate {
+            "down" => Fate::Down,
+            "mute" => Fate::Mute,
+            _ => Fate::Up,
+        };
+    }
+
+    fn gate(&self) -> Result<(), Error> {
+        match *self.fate.lock().unwrap() {
+            Fate::Down => Err(Error::new(ErrorKind::Unavailable, "the store is down")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Feed for Shaky {
+    fn name(&self) -> &str {
+        "shaky"
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(async move {
+            self.gate()?;
+            self.store.load(known).await
+        })
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        self.store.subscribe()
+    }
+
+    fn resync_every(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+}
+
+impl Store for Shaky {
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        Box::pin(async move {
+            self.gate()?;
+            self.store.read(flag).await
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            self.gate()?;
+            let is_made = self.store.commit(commit).await?;
+            if *self.fate.lock().unwrap() == Fate::Mute {
+                return Err(Error::new(ErrorKind::InDoubt, "the connection broke off before the answer"));
+            }
+            Ok(is_made)
+        })
+    }
+
+    fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(async move {
+            self.gate()?;
+            self.store.history(page).await
+        })
+    }
+}

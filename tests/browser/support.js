@@ -1,0 +1,129 @@
+// What the cases share: a browser, people who are logged in, and an API to prepare flags with.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, afterEach, before } from "node:test";
+import { chromium } from "playwright-core";
+
+export const { NESTED, ROOT, ALICE, BOB, VERA, PICTURES } = process.env;
+export const ADMIN = `${NESTED}/admin`;
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+
+let browser;
+let contexts = [];
+/** What no page may do, collected for the end of each case. */
+let offences = [];
+
+before(async () => {
+  const executablePath = execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim();
+  browser = await chromium.launch({ executablePath, args: ARGUMENTS.split(" ") });
+});
+after(() => browser.close());
+afterEach(async () => {
+  await Promise.all(contexts.map((context) => context.close()));
+  contexts = [];
+  const found = offences;
+  offences = [];
+  await fetch(`${NESTED}/store/up`, { method: "POST" });
+  assert.deepEqual(found, [], "errors in the console, or requests to other places");
+});
+
+/** A page of a browser of its own. `mayFail`: answers that refuse, which the browser notes in its console, are expected. */
+export async function open(url, { mayFail = /$^/, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
+  contexts.push(context);
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  const origin = new URL(url).origin;
+  page.on("console", (message) => {
+    if (!["error", "warning"].includes(message.type())) return;
+    const isRefusal = message.text().startsWith("Failed to load resource");
+    if (isRefusal && (message.location().url.match(/\/(status|login)$/) || mayFail.test(message.text()))) return;
+    offences.push(`${message.text()} ${message.location().url}`);
+  });
+  page.on("pageerror", (error) => offences.push(String(error.stack ?? error)));
+  page.on("dialog", (dialog) => {
+    offences.push(`a dialog of a script: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  page.on("request", (request) => {
+    const { protocol, origin: asked } = new URL(request.url());
+    if (asked !== origin && !["data:", "blob:"].includes(protocol)) offences.push(`a request to ${request.url()}`);
+  });
+  await page.goto(url);
+  return page;
+}
+
+export async function logIn(page, token = ALICE) {
+  await page.getByLabel("Your token").fill(token);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("heading", { level: 1 }).filter({ hasNotText: /^$/ }).waitFor();
+  await page.getByRole("button", { name: "Log out" }).waitFor();
+}
+
+/** A page of somebody who is logged in, at a place behind `#/`. */
+export async function as(token, place = "", options = {}) {
+  const page = await open(`${options.base ?? ADMIN}/#/${place}`, options);
+  await logIn(page, token);
+  return page;
+}
+
+/** The API, as a program uses it. */
+export async function api(method, path, body, { token = BOB, headers = {} } = {}) {
+  const response = await fetch(`${ADMIN}/${path}`, { method, body: body && (typeof body === "string" ? body : JSON.stringify(body)), headers: { authorization: `Bearer ${token}`, ...headers } });
+  const text = await response.text();
+  return { status: response.status, body: text && JSON.parse(text), etag: response.headers.get("etag") };
+}
+
+/** A flag for one case. */
+export async function flag(name, definition) {
+  const { status, body } = await api("PUT", `flags/${name}`, definition, { headers: { "if-none-match": "*" } });
+  assert.equal(status, 201, JSON.stringify(body));
+}
+
+export async function stored(name) {
+  const { status, body } = await api("GET", `flags/${name}`);
+  assert.equal(status, 200, JSON.stringify(body));
+  return body;
+}
+
+/** What a visitor of the service gets. */
+export async function shop(name, user) {
+  const response = await fetch(`${NESTED}/shop/${name}`, { headers: user ? { "x-user-id": user } : {} });
+  return (await response.text()).endsWith("is on");
+}
+
+/** Waits until a condition holds; what it last threw is the failure. */
+export async function until(condition, within = 15_000) {
+  const end = Date.now() + within;
+  for (;;) {
+    try {
+      return await condition();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  }
+}
+
+/** Serious and critical findings of axe on the page as it is. */
+export async function accessible(page, what) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  const grave = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  const found = grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`).join("; ")}`);
+  assert.deepEqual(found, [], `axe on ${what}`);
+}
+
+/** Nothing sticks out to the side. */
+export async function fits(page, what) {
+  const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+  assert.ok(inner <= outer, `${what} is ${inner} wide in ${outer}`);
+}
+
+export const picture = (page, name) => page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
