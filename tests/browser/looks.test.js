@@ -28,9 +28,9 @@ const VIEWS = [
   ["list", "", (page) => page.getByRole("link", { name: "dark_mode" }).waitFor()],
   ["flag", "flags/rolled", (page) => page.locator(".timeline > li").nth(1).waitFor()],
   ["killed", "flags/stopped", (page) => page.locator(".timeline > li").nth(1).waitFor()],
-  ["paused", "flags/waiting", (page) => page.locator(".timeline > li").waitFor()],
+  ["paused", "flags/waiting", (page) => page.locator(".timeline > li").first().waitFor()],
   ["experiment", "flags/pricing_page", (page) => page.getByText("How those who get").waitFor()],
-  ["rules", "flags/beta_reports", (page) => page.getByRole("heading", { name: "Rules" }).waitFor()],
+  ["rules", "flags/beta_reports", (page) => page.getByRole("heading", { name: "Rules", exact: true }).waitFor()],
   ["problem", "flags/broken", (page) => page.getByText("cannot be used").waitFor()],
   ["shadowed", "flags/shadowed", (page) => page.getByText("have no effect").waitFor()],
   ["new", "new", (page) => page.getByLabel("Name").waitFor()],
@@ -42,6 +42,8 @@ const VIEWS = [
   ["changes", "changes", (page) => page.locator(".timeline > li").first().waitFor()],
   ["transfer", "transfer", (page) => page.getByRole("heading", { name: "Import", exact: true }).waitFor()],
 ];
+
+const TITLES = { list: "Flags", new: "New flag", explain: "Who gets what", changes: "Changes", transfer: "Import" };
 
 /** What opens over a flag, and the button that opens it. */
 const QUESTIONS = [
@@ -59,6 +61,7 @@ for (const [style, options] of STYLES) {
     const page = await as(ALICE, "", options);
     for (const [name, place, ready] of VIEWS) {
       await page.goto(`${ADMIN}/#/${place}`);
+      await page.waitForFunction((name) => document.title.startsWith(name), place.startsWith("flags/") ? place.slice(6) : TITLES[name]);
       await ready(page);
       await picture(page, `${style}-${name}`);
       await accessible(page, `${name} ${style}`);
@@ -67,6 +70,7 @@ for (const [style, options] of STYLES) {
     for (const [name, place, button] of QUESTIONS) {
       await page.goto(`${ADMIN}/#/`);
       await page.goto(`${ADMIN}/#/flags/${place}`);
+      await page.waitForFunction((name) => document.title.startsWith(name), place);
       await page.getByRole("button", { name: button, exact: true }).first().click();
       await page.getByRole("dialog").waitFor();
       await page.waitForTimeout(50);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The dashboard in a real browser: installs Chromium, Node and two packages where they are missing, and runs all
 # cases. `run.sh install` stops before them, for `cargo test -- --include-ignored` to run them with the rest.
-# Other arguments go to cargo. Pictures of all views are kept in the folder that is named at the end.
+# Other arguments go to cargo; CASES=looks runs looks.test.js alone. Pictures of all views are kept in the folder that is named at the end.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { edit, patch } from "./edit.js";
 import { laidOut } from "./diff.js";
 import { button, code, field, h, select, theirs } from "./dom.js";
-import { KINDS, ago, day, kindName } from "./words.js";
+import { KINDS, ago, day, endOfDay, kindName } from "./words.js";
 
 export function about(page) {
   const { flag } = page.shown;
@@ -15,7 +15,7 @@ export function about(page) {
     ["Ticket", flag.ticket && ticket(flag.ticket)],
     ["Tags", flag.tags?.length > 0 && h("ul", { class: "names" }, flag.tags.map((tag) => h("li", {}, theirs(tag))))],
     ["Created", flag.created_at && [day(flag.created_at), h("span", { class: "quiet" }, ` ${ago(flag.created_at)}`)]],
-    ["Expires", flag.expires_at && [day(flag.expires_at), h("span", { class: "quiet" }, page.shown.expired ? " is over" : ` ${ago(flag.expires_at)}`)]],
+    ["Expires", flag.expires_at && [day(flag.expires_at), h("span", { class: "quiet" }, page.shown.expired ? " is over" : ` ${ago(endOfDay(flag.expires_at))}`)]],
     ["Requires", flag.requires?.length > 0 && flag.requires.map((one) => [code(typeof one === "string" ? one : JSON.stringify(one)), " "])],
     ["Bucketed by", flag.bucket_by && code(flag.bucket_by)],
     ["Bucketing", flag.bucketing && code(flag.bucketing)],
@@ -110,8 +110,6 @@ function askRemove(page) {
     content: [h("p", {}, "Code that still asks for it gets ", h("b", {}, "its own default"), ", mostly off. To switch it off, Kill is the better way: it keeps everything."), field("The flag's name, to be sure", name)],
     make: (etag, reason) => api.remove(shown.name, etag, reason),
     mine: () => "Remove the flag.",
-    done: () => {
-      location.hash = "#/";
-    },
+    leaves: true,
   });
 }

@@ -17,8 +17,8 @@ export class Refused extends Error {
 /** Edits of ours that have no answer yet: their changes are not somebody else's. */
 let editing = Promise.resolve();
 
-/** Resolves when no edit of this page is on its way. */
-export const settled = () => editing;
+/** Resolves when no edit of this page is on its way, and what waited for it has seen the answer. */
+export const settled = () => editing.then(() => new Promise((resolve) => setTimeout(resolve)));
 
 async function ask(method, path, { body, headers = {}, query = {} } = {}) {
   const url = new URL(path, base);

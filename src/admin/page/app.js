@@ -16,7 +16,7 @@ const header = document.getElementById("top");
 
 /** By the first part of what stands behind `#/`. A view is `{ title, element, leave }`, or a promise of one. */
 const VIEWS = { "": listView, flags: flagView, new: create, changes: allChanges, explain: explainAll, transfer };
-const NAVIGATION = [["", "Flags"], ["explain", "Who gets what"], ["changes", "Changes"], ["transfer", "Import & export"]];
+const NAVIGATION = [["", "Flags"], ["explain", "Who gets what"], ["changes", "Changes"], ["transfer", "Import"]];
 
 let shown = null;
 let turn = 0;

@@ -52,7 +52,7 @@ function inWords({ stages, paused_since: paused, percentage }, isPreview) {
   return `Plan: ${steps}.${isPreview ? "" : ` Now ${percent(percentage)}${paused ? ", paused" : ""}.`}`;
 }
 
-function parts({ stages, paused_since: paused, current }, width, isPreview) {
+function parts({ stages, paused_since: paused, current, percentage }, width, isPreview) {
   const present = now();
   // What a pause holds up is drawn as if it were resumed now.
   const late = paused ? present - Date.parse(paused) : 0;
@@ -78,9 +78,9 @@ function parts({ stages, paused_since: paused, current }, width, isPreview) {
   };
   const all = stages.map((_, index) => index);
   const before = isPreview ? [] : all.filter(passed), after = all.filter((index) => isPreview || !passed(index));
-  const height = before.length ? stages[before.at(-1)].percentage : 0;
+  const height = isPreview ? percentage : before.length ? stages[before.at(-1)].percentage : 0;
   const past = path(before, from, 0, turn);
-  const future = path(after.map((index) => index), turn, height, to);
+  const future = path(after, turn, height, to);
   const lines = [
     !isPreview && svg("path", { class: "area", d: `${past}V${y(0)}H${x(from)}Z` }),
     svg("path", { class: paused ? "to-come paused" : "to-come", d: future }),

@@ -39,6 +39,8 @@ function inWords({ key, before, after }) {
   if (Array.isArray(before ?? after) && Array.isArray(after ?? before) && [...(before ?? []), ...(after ?? [])].every(isShort)) {
     return ofLists(before ?? [], after ?? []);
   }
+  if (key === "schedule") return ofPlans(before, after);
+  if (before === null && isShort(after)) return h("span", {}, one(key, after));
   if (isShort(before) && isShort(after)) return [one(key, before), [unseen(" becomes "), h("span", { class: "arrow", "aria-hidden": "true" }, " → ")], one(key, after)];
   return lines(pretty(before), pretty(after));
 }
@@ -48,6 +50,16 @@ function one(key, value) {
   if (key === "percentage") return h("b", {}, percent(value));
   if (key === "paused_at") return moment(value);
   return theirs(String(value));
+}
+
+/** A plan by its steps: those that are new stand out. */
+function ofPlans(before, after) {
+  if (after === null) return [h("del", {}, "no plan any more")];
+  const old = (before ?? []).map((step) => JSON.stringify(step));
+  return h("ul", { class: "plan-steps" }, after.map((step) => {
+    const words = [h("b", {}, percent(step.percentage)), " from ", moment(step.at)];
+    return h("li", {}, old.includes(JSON.stringify(step)) ? words : h("ins", {}, words));
+  }));
 }
 
 const MOST = 20;

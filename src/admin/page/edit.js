@@ -10,14 +10,16 @@ import { look } from "./live.js";
  * Asks, then makes an edit of the flag that `page` shows.
  *
  * - `make(etag, reason)`: sends it. `mine()`: what is wanted, as a canonical object or a sentence.
- * - `base`: the flag as it was looked at. `isUrgent`: goes onto whatever the flag is by now.
+ * - `base`: the flag as it was looked at. `isUrgent`: goes onto whatever the flag is by now. `leaves`: there is
+ *   nothing left to look at.
  */
-export function edit(page, { make, mine, base = page.shown, isUrgent = false, done, ...asked }) {
+export function edit(page, { make, mine, base = page.shown, isUrgent = false, leaves = false, ...asked }) {
   const { name } = base;
   const accept = (answer) => {
-    page.take(answer);
     tell(name, answer);
-    done?.(answer);
+    if (!leaves) return page.take(answer);
+    page.leave();
+    location.hash = "#/";
   };
   confirm({
     ...asked,

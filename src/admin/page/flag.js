@@ -30,7 +30,13 @@ class Page {
     return this.shown.name;
   }
 
+  /** Whether edits can be made: not while the store does not answer. */
   get mayEdit() {
+    return session.mayEdit && this.shown.from === "store";
+  }
+
+  /** A kill works without the store. */
+  get mayKill() {
     return session.mayEdit;
   }
 
@@ -122,11 +128,11 @@ export async function flagView(name) {
       h("div", { class: "column" }, [share, plan, audience, variants].map((one) => page.section(one)), history.element),
       h("div", { class: "column side" }, explainFlag(page), page.section(about), page.section(advanced))));
   page.wake();
-  const leave = () => {
+  page.leave = () => {
     silence();
     clearTimeout(page.timer);
   };
-  return { title: name, element: page.element, leave };
+  return { title: name, element: page.element, leave: page.leave };
 }
 
 function head({ shown }) {

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { shareBar } from "./chart.js";
 import { button, field, fill, h, say, select, theirs } from "./dom.js";
 import { hear, session } from "./live.js";
-import { badgesOf, day, kindName, now, percent, plural, span, stateOf } from "./words.js";
+import { badgesOf, day, hasAudience, kindName, now, percent, plural, span, stateOf } from "./words.js";
 
 const STATES = [
   ["all", "All"], ["on", "On"], ["rolling", "Rolling out"], ["some", "On for some"], ["off", "Off"], ["killed", "Killed"], ["attention", "Needs attention"],
@@ -189,7 +189,7 @@ function row(shown) {
     cell("age", flag?.created_at && h("time", { datetime: flag.created_at, title: day(flag.created_at) }, span(now() - Date.parse(flag.created_at)))));
 }
 
-const shareWords = ({ flag, percentage, local_kill: kill }) => (!flag.enabled || kill ? "nobody" : percent(percentage));
+const shareWords = ({ flag, percentage, local_kill: kill }) => (!flag.enabled || kill ? "nobody" : percentage === 0 && hasAudience(flag) ? "by name" : percent(percentage));
 
 export function pill({ key, label, tone }) {
   return h("span", { class: `pill ${tone}`, "data-state": key }, label);

@@ -13,19 +13,19 @@ export function power(page) {
     return card("off", "Off in this process only",
       [h("p", {}, "By ", theirs(kill.by), ` ${ago(kill.at)}`, kill.reason && [": “", theirs(kill.reason), "”"], ". ", h("b", {}, "Other processes may still serve it.")),
         h("p", {}, kill.question ? "Somebody has edited the flag in the store since: kill it in the store, too, or let the store decide (above)." : "It is written as soon as the store can be reached.")],
-      page.mayEdit && button("Try to kill it everywhere", () => askKill(page), { class: "kill", "data-key": "power" }));
+      page.mayKill && button("Try to kill it everywhere", () => askKill(page), { class: "kill", "data-key": "power" }));
   }
   if (!isOn) {
     return card("off", "Killed: nobody gets it",
       [flag && h("p", {}, "Everything else is kept. Restored, it reaches ", h("b", {}, reach(flag, share)), "."),
         shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan stands still at ", percent(shown.rollout.percentage), " until it is resumed.")],
-      page.mayEdit && flag && button("Restore…", () => askRestore(page), { class: "primary", "data-key": "power", disabled: shown.from !== "store" }));
+      page.mayEdit && flag && button("Restore…", () => askRestore(page), { class: "primary", "data-key": "power" }));
   }
   return card("on", flag ? onWords(flag, share) : "On, by its last good definition",
     [shown.rollout?.next_at && h("p", {}, `By its plan. The next step is ${ago(shown.rollout.next_at)}, ${shortMoment(shown.rollout.next_at)}.`),
       shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan is paused."),
       flag?.requires?.length > 0 && h("p", {}, "Only where these are on: ", flag.requires.map(required))],
-    page.mayEdit && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));
+    page.mayKill && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));
 }
 
 const onWords = (flag, share) => {

@@ -21,13 +21,10 @@ export function consequence(from, to) {
 export function share(page) {
   const { shown } = page;
   const { flag, rollout } = shown;
-  if (!flag) return null;
+  // A plan says it itself.
+  if (!flag || rollout) return null;
   const now = shown.percentage;
   const title = h("h2", { id: "share-title" }, "Share of users");
-  if (rollout) {
-    return h("section", { class: "card", "aria-labelledby": "share-title" }, title,
-      h("p", { class: "big" }, percent(now)), h("p", { class: "quiet" }, "The plan below sets it."));
-  }
   if (!page.mayEdit) return h("section", { class: "card", "aria-labelledby": "share-title" }, title, h("p", { class: "big" }, percent(now)));
 
   const id = fresh("share");

@@ -41,10 +41,15 @@ export function span(milliseconds) {
   return unit ? plural(Math.floor(length / unit[0]), unit[1]) : "a moment";
 }
 
+/** The end of a day in UTC, when what expires on it is over. */
+export const endOfDay = (date) => Date.parse(date) + 86_400_000;
+
 export function ago(at) {
-  const passed = now() - Date.parse(at);
+  const passed = now() - new Date(at).getTime();
   if (Number.isNaN(passed)) return String(at);
-  return passed >= 0 ? (passed < 60_000 ? "just now" : `${span(passed)} ago`) : `in ${span(passed)}`;
+  // What has just happened may be ahead of the clock by the time an answer takes.
+  if (passed > -3000) return passed < 60_000 ? "just now" : `${span(passed)} ago`;
+  return `in ${span(passed)}`;
 }
 
 /** Who gets a flag beside its share: `1 user and 2 groups by name`. */
@@ -63,7 +68,7 @@ export const hasAudience = (flag) => Boolean(flag?.allowed_users?.length || flag
 export function reach(flag, share) {
   if (share >= 100) return flag.rules?.length ? "everyone, unless a rule says otherwise" : "everyone";
   const parts = named(flag);
-  if (share > 0) parts.unshift(`${percent(share)} of users`);
+  if (share > 0) return [`${percent(share)} of users`, ...parts].join(", plus ");
   return parts.length ? list(parts) : "nobody";
 }
 
@@ -95,7 +100,7 @@ export function badgesOf(shown) {
   if (shown.expired) {
     badges.push(["Expired", "warn", `Meant to be gone since ${day(flag.expires_at)}`]);
   } else if (flag.expires_at) {
-    const left = Date.parse(flag.expires_at) + 86_400_000 - now();
+    const left = endOfDay(flag.expires_at) - now();
     if (left < DAYS_OF_WARNING * 86_400_000) badges.push([`Expires in ${span(left)}`, "warn", `On ${day(flag.expires_at)}`]);
   }
   const age = flag.created_at ? now() - Date.parse(flag.created_at) : 0;

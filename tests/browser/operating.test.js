@@ -1,0 +1,327 @@
+// What people come for: find, release, watch, switch off, go back.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ADMIN, ALICE, NESTED, ROOT, VERA, accessible, api, as, flag, logIn, open, picture, shop, stored, until } from "./support.js";
+
+const dialog = (page) => page.getByRole("dialog");
+const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
+const state = (page) => page.locator(".flag-head .pill").first();
+/** The flag's page has said that an edit is saved. */
+const saved = async (page) => {
+  await page.locator(".notice").filter({ hasText: "is saved" }).first().waitFor();
+  await dialog(page).waitFor({ state: "detached" });
+};
+
+for (const [where, url] of [["/", `${ROOT}/`], ["/admin", `${NESTED}/admin`], ["/admin/", `${NESTED}/admin/`], ["/a/b", `${NESTED}/a/b`], ["/a/b/", `${NESTED}/a/b/`]]) {
+  test(`the page works where it is nested: ${where}`, async () => {
+    const page = await open(url);
+    await page.getByLabel("Your token").fill("nobody-has-this-0123456789abcdef");
+    await press(page, "Log in");
+    await page.getByText("Nobody has this token").waitFor();
+    await logIn(page);
+    await page.getByRole("link", { name: "dark_mode" }).click();
+    await page.getByRole("heading", { name: "On for everyone" }).waitFor();
+    await page.getByText("Live", { exact: true }).waitFor();
+    await page.reload();
+    await page.getByRole("heading", { name: "On for everyone" }).waitFor();
+    const cookies = await page.context().cookies();
+    assert.deepEqual(cookies.map(({ httpOnly, sameSite }) => [httpOnly, sameSite]), [[true, "Strict"]]);
+    await press(page, "Log out");
+    await page.getByLabel("Your token").waitFor();
+    await page.reload();
+    await page.getByLabel("Your token").waitFor();
+    assert.equal(await page.getByText("dark_mode").count(), 0);
+  });
+}
+
+test("flags are found by words, filtered and sorted", async () => {
+  const page = await as(ALICE);
+  const names = () => page.locator("tbody tr").evaluateAll((rows) => rows.map((row) => row.dataset.flag));
+  await page.getByLabel("Search").fill("spring sale");
+  assert.deepEqual(await names(), ["old_banner"]);
+  await page.getByText(/^1 of \d+ flags/).waitFor();
+  await page.getByLabel("Search").fill("");
+  await page.getByLabel("Owner").selectOption("growth");
+  assert.ok((await names()).includes("pricing_page") && !(await names()).includes("new_search"));
+  await page.getByLabel("Owner").selectOption("");
+  await page.getByRole("button", { name: /^Killed/ }).click();
+  assert.ok((await names()).includes("fraud_check") && !(await names()).includes("dark_mode"));
+  await page.getByRole("button", { name: /^All/ }).click();
+  await page.getByRole("button", { name: "Share" }).click();
+  await page.getByRole("button", { name: "Share" }).click();
+  assert.equal(await page.getByRole("columnheader", { name: "Share" }).getAttribute("aria-sort"), "descending");
+  const first = await names();
+  assert.ok(first.indexOf("dark_mode") < first.indexOf("new_search"));
+  await page.getByLabel("Search").fill("no such thing");
+  await press(page, "Show all flags");
+  assert.ok((await names()).length > 5);
+  await page.getByRole("row", { name: /old_banner/ }).getByText("Expired").waitFor();
+  await page.getByRole("row", { name: /old_banner/ }).getByText("Stale").waitFor();
+  await page.getByRole("row", { name: /shadowed/ }).getByText("Overruled by memory").waitFor();
+});
+
+test("a kill says whom it hits, is in force at once, and is taken back", async () => {
+  await flag("kill_me", { enabled: true, percentage: 100, allowed_users: ["tester"] });
+  assert.equal(await shop("kill_me", "u"), true);
+  const page = await as(ALICE, "flags/kill_me");
+  await press(page, "Kill…");
+  await dialog(page).getByText("for everybody").waitFor();
+  await dialog(page).getByText("everyone").waitFor();
+  await page.keyboard.press("Escape");
+  await dialog(page).waitFor({ state: "detached" });
+  assert.equal(await shop("kill_me", "u"), true, "a question is no kill");
+
+  await press(page, "Kill…");
+  await dialog(page).getByLabel("Why?").fill("INC-17 checkout fails");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
+  assert.equal(await shop("kill_me", "u"), false);
+  assert.equal(await state(page).innerText(), "Killed");
+  await page.locator("blockquote").filter({ hasText: "INC-17 checkout fails" }).waitFor();
+  const { body } = await api("GET", "flags/kill_me/history");
+  assert.deepEqual([body.entries[0].actor, body.entries[0].reason], ["alice", "INC-17 checkout fails"]);
+
+  await press(page, "Restore…");
+  await dialog(page).getByText("It comes back on for everyone.").waitFor();
+  await press(page, "Restore it");
+  await page.getByRole("heading", { name: "On for everyone" }).waitFor();
+  await until(async () => assert.equal(await shop("kill_me", "u"), true));
+});
+
+test("a share is changed to thousandths by slider, number and keys", async () => {
+  await flag("share_me", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/share_me");
+  const slider = page.getByRole("slider", { name: "Share of users" });
+  const number = page.getByRole("textbox", { name: "Share of users in percent" });
+  await slider.focus();
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await number.inputValue(), "11");
+  await number.fill("12.3456");
+  assert.equal(await page.getByRole("button", { name: "Change…", exact: true }).first().isDisabled(), true);
+  await number.fill("12.345");
+  await page.getByText("23.45 of every 1000 users more get it.").waitFor();
+  await press(page, "Change to 12.345\u202f%…");
+  await dialog(page).getByText("From 10\u202f% to 12.345\u202f%").waitFor();
+  await dialog(page).getByLabel("Why?").fill("a bit more");
+  await press(page, "Change to 12.345\u202f%");
+  await saved(page);
+  assert.equal((await stored("share_me")).flag.percentage, 12.345);
+  await press(page, "0\u202f%");
+  await page.getByText("lose it").waitFor();
+  await press(page, "Undo");
+  assert.equal(await number.inputValue(), "12.345");
+});
+
+test("a rollout is started, advanced, paused, resumed, taken back and rolled back", async () => {
+  await flag("roll_me", { enabled: true, percentage: 0 });
+  const page = await as(ALICE, "flags/roll_me");
+  const act = async (button, confirm) => {
+    await press(page, button);
+    await press(page, confirm ?? button.replace("…", ""));
+    await dialog(page).waitFor({ state: "detached" });
+  };
+  await press(page, "Start a plan…");
+  await dialog(page).getByRole("img", { name: /^Plan: 1/ }).waitFor();
+  await dialog(page).getByLabel("Share in percent").nth(1).fill("0.5");
+  await dialog(page).getByText("below the one before").waitFor();
+  await press(page, "Start the plan");
+  await dialog(page).getByRole("alert").getByText("below the one before").waitFor();
+  await dialog(page).getByLabel("Share in percent").nth(1).fill("10");
+  await press(page, "Start the plan");
+  await saved(page);
+  await page.getByText("1\u202f% now").waitFor();
+  assert.equal(await state(page).innerText(), "Rolling out");
+  await page.getByRole("img", { name: /Plan: 1.*Now 1/ }).waitFor();
+  await page.locator(".plan-chart .now-label").waitFor();
+
+  await act("Advance to 10\u202f%…");
+  await page.getByText("10\u202f% now").waitFor();
+  assert.equal((await stored("roll_me")).percentage, 10);
+  await act("Pause…");
+  await page.getByText("Paused at 10\u202f%").waitFor();
+  assert.ok((await stored("roll_me")).rollout.paused_since);
+  await act("Resume…");
+  await page.getByText("10\u202f% now").waitFor();
+  await press(page, "Back to 1\u202f%…");
+  await dialog(page).getByText("90 of every 1000 users lose it").waitFor();
+  await press(page, "Back to 1\u202f%");
+  await page.getByText("Paused at 1\u202f%").waitFor();
+  await act("Roll back…");
+  await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
+  assert.equal((await stored("roll_me")).flag.enabled, false);
+  await act("Restore…", "Restore it");
+  await page.getByText("Its plan is paused.").waitFor();
+  await act("End the plan…", "End the plan");
+  await page.getByRole("slider", { name: "Share of users" }).waitFor();
+  assert.equal((await stored("roll_me")).flag.percentage, 1);
+});
+
+test("a flag goes back to an earlier version, and stays off where it was off", async () => {
+  await flag("revert_me", { enabled: true, percentage: 5, description: "first" });
+  await api("PATCH", "flags/revert_me", { percentage: 60, description: "second" });
+  const page = await as(ALICE, "flags/revert_me");
+  await press(page, "Revert to version 1…");
+  await dialog(page).getByText("second").waitFor();
+  await press(page, "Revert to version 1");
+  await saved(page);
+  assert.equal((await stored("revert_me")).flag.percentage, 5);
+  await api("POST", "flags/revert_me/kill");
+  await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
+  await press(page, "Revert to version 2…");
+  await dialog(page).getByText("stays off").waitFor();
+  await press(page, "Revert to version 2");
+  await until(async () => assert.deepEqual(await stored("revert_me").then(({ flag: { enabled, percentage } }) => [enabled, percentage]), [false, 60]));
+});
+
+test("what a user gets is explained in words", async () => {
+  await flag("explain_me", { enabled: true, percentage: 50, allowed_users: ["maria"], rules: [{ when: [{ attribute: "plan", op: "equals", values: ["pro"] }], serve: true }] });
+  const page = await as(ALICE, "flags/explain_me");
+  const verdict = page.locator(".verdict");
+  await page.getByLabel("User id").fill("maria");
+  await press(page, "Ask");
+  await page.getByText("The user is in allowed_users.").waitFor();
+  assert.equal(await verdict.innerText(), "On");
+  await page.getByLabel("User id").fill("");
+  await press(page, "Ask");
+  await page.getByText("nothing to bucket the caller by").waitFor();
+  assert.equal(await verdict.innerText(), "Off");
+  await page.getByText("Groups and attributes").click();
+  await page.getByLabel("Attributes").fill("plan = pro");
+  await press(page, "Ask");
+  await page.getByText("Rule 0 matched").waitFor();
+  await page.getByLabel("Attributes").fill("");
+  await page.getByLabel("User id").fill("somebody");
+  await press(page, "Ask");
+  await page.getByText(/bucket \d+\.\d{3} is (not )?below 50/).waitFor();
+  await page.getByRole("img", { name: /^Bucket/ }).waitFor();
+  assert.equal(await verdict.innerText(), (await shop("explain_me", "somebody")) ? "On" : "Off", "as the service answers");
+  await page.goto(`${ADMIN}/#/explain`);
+  await page.getByRole("heading", { name: "Who gets what" }).waitFor();
+  await page.getByLabel("User id").fill("maria");
+  await press(page, "Ask");
+  await page.getByRole("row", { name: /explain_me On on: the user is in allowed_users/ }).waitFor();
+});
+
+test("names, weights, what it is about and the text are edited", async () => {
+  await flag("edit_me", { enabled: true, percentage: 10, allowed_users: ["old"], variants: { a: 50, b: { weight: 50, value: { x: 1 } } } });
+  const page = await as(ALICE, "flags/edit_me", { mayFail: /422/ });
+  const section = (title) => page.getByRole("region", { name: title });
+  await section("By name").getByRole("button", { name: "Change…" }).click();
+  await press(page, "Remove old");
+  await dialog(page).getByLabel("Add users").fill("maria, jörg");
+  await page.keyboard.press("Enter");
+  await dialog(page).getByLabel("Add groups").fill("staff");
+  await press(page, "Save");
+  await saved(page);
+  await section("Variants").getByRole("button", { name: "Change weights…" }).click();
+  await dialog(page).getByLabel("Weight of a").fill("33.3");
+  await dialog(page).getByText("Together they are 83.3").waitFor();
+  await dialog(page).getByLabel("Weight of b").fill("66.7");
+  await press(page, "Change the weights");
+  await dialog(page).waitFor({ state: "detached" });
+  await section("About").getByRole("button", { name: "Change…" }).click();
+  await dialog(page).getByLabel("Owner").fill("web");
+  await dialog(page).getByLabel("Expires").fill("2027-01-31");
+  await dialog(page).getByLabel("Tags").fill("one, two");
+  await press(page, "Save");
+  await dialog(page).waitFor({ state: "detached" });
+  await press(page, "Edit as JSON…");
+  const text = await dialog(page).getByLabel("JSON").inputValue();
+  await dialog(page).getByLabel("JSON").fill(text.replace("}", ""));
+  await press(page, "Save");
+  await dialog(page).getByText("This is not JSON").waitFor();
+  await dialog(page).getByLabel("JSON").fill(text.replace(/"percentage": ?10/, '"percentage": 1000'));
+  await press(page, "Save");
+  await dialog(page).getByText("Nothing was changed.").waitFor();
+  await dialog(page).getByLabel("JSON").fill(text.replace(/"percentage": ?10/, '"percentage": 20'));
+  await press(page, "Save");
+  await dialog(page).waitFor({ state: "detached" });
+  const { flag: now } = await stored("edit_me");
+  assert.deepEqual(now, { enabled: true, percentage: 20, allowed_users: ["maria", "jörg"], allowed_groups: ["staff"], variants: { a: 33.3, b: { weight: 66.7, value: { x: 1 } } }, owner: "web", expires_at: "2027-01-31", tags: ["one", "two"] });
+});
+
+test("a flag is made, removed, and made again on purpose", async () => {
+  const page = await as(ALICE, "", { mayFail: /409|412/ });
+  await page.getByRole("link", { name: "New flag" }).click();
+  await page.getByLabel("Name").fill("no spaces please");
+  await press(page, "Make the flag");
+  await page.getByRole("alert").getByText("A name has letters").waitFor();
+  await page.getByLabel("Name").fill("dark_mode");
+  await press(page, "Make the flag");
+  await page.getByText("There is a flag of this name already").waitFor();
+  const make = async () => {
+    await page.getByLabel("Name").fill("made_here");
+    await page.getByLabel("What is it for?").fill("To see whether it works");
+    await press(page, "Make the flag");
+  };
+  await make();
+  await page.getByRole("heading", { name: "Switched on, but nobody gets it yet" }).waitFor();
+  await press(page, "Remove flag…");
+  await press(page, "Remove it");
+  await dialog(page).getByText("Type the flag's name").waitFor();
+  await dialog(page).getByLabel("The flag's name, to be sure").fill("made_here");
+  await press(page, "Remove it");
+  await page.getByRole("heading", { name: "Flags", exact: true }).waitFor();
+  await page.getByRole("link", { name: "New flag" }).click();
+  await make();
+  await dialog(page).getByText("wakes up with the new one").waitFor();
+  await press(page, "Make it again");
+  await page.getByRole("heading", { name: "Switched on, but nobody gets it yet" }).waitFor();
+});
+
+test("an import shows what it would change first, and the export can be kept", async () => {
+  await flag("import_me", { enabled: false, percentage: 10 });
+  const page = await as(ALICE, "transfer", { mayFail: /422/ });
+  const text = page.getByLabel("Or as text");
+  await text.fill('{"flags": {"import_me": {"enabled": true, "percentage": 1000}}}');
+  await press(page, "Show what would change");
+  await page.getByRole("alert").getByText("Nothing was changed").waitFor();
+  await text.fill('{"flags": {"import_me": {"enabled": true, "percentage": 20}, "imported": true}}');
+  await press(page, "Show what would change");
+  await page.getByText("1 new and 1 changed").waitFor();
+  await page.getByText("and stays off").waitFor();
+  assert.equal((await api("GET", "flags/imported")).status, 404, "nothing before it is confirmed");
+  await press(page, "Import 2 changes…");
+  await press(page, "Import");
+  await page.getByText("Imported:").waitFor();
+  assert.deepEqual((await stored("import_me")).flag, { enabled: false, percentage: 20 });
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Save flags.json" }).click()]);
+  assert.equal(download.suggestedFilename(), "flags.json");
+});
+
+test("whoever may only look is offered nothing else", async () => {
+  await flag("look_at_me", { enabled: true, percentage: 10 });
+  const page = await as(VERA, "flags/look_at_me");
+  await page.getByText("may look only").waitFor();
+  await page.locator(".timeline > li").waitFor();
+  const offered = await page.getByRole("main").getByRole("button").allInnerTexts();
+  assert.deepEqual(offered, ["Ask"]);
+  await page.goto(`${ADMIN}/#/`);
+  await page.getByRole("heading", { name: "Flags", exact: true }).waitFor();
+  assert.equal(await page.getByRole("link", { name: "New flag" }).count(), 0);
+});
+
+test("a flag is found and killed by keys alone", async () => {
+  await flag("keys_only", { enabled: true });
+  const page = await as(ALICE);
+  await page.getByLabel("Search").focus();
+  await page.keyboard.type("keys_only");
+  const until_at = async (name) => {
+    for (let presses = 0; presses < 40; presses += 1) {
+      await page.keyboard.press("Tab");
+      if ((await page.evaluate(() => document.activeElement.textContent)) === name) return;
+    }
+    assert.fail(`${name} is not reached by Tab`);
+  };
+  await until_at("keys_only");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "On for everyone" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1", "whoever listens is told where they are");
+  await until_at("Kill…");
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("by keys");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
+  await until(async () => assert.equal(await page.evaluate(() => document.activeElement.textContent), "Restore…", "the focus is where it was"));
+});

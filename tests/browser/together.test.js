@@ -1,0 +1,126 @@
+// Several people at one flag, and a store that is away.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ADMIN, ALICE, BOB, NESTED, accessible, api, as, flag, picture, shop, stored, until } from "./support.js";
+
+const dialog = (page) => page.getByRole("dialog");
+const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
+const store = (fate) => fetch(`${NESTED}/store/${fate}`, { method: "POST" });
+
+test("what somebody else edits appears by itself, with who and why", async () => {
+  await flag("watch_me", { enabled: true, percentage: 10 });
+  const [page, list] = [await as(ALICE, "flags/watch_me"), await as(ALICE)];
+  await list.getByLabel("Search").fill("watch_me");
+  await api("PATCH", "flags/watch_me?reason=more%20of%20it", { percentage: 35 });
+  await page.getByRole("heading", { name: "On for 35\u202f% of users" }).waitFor();
+  await page.locator(".notice").filter({ hasText: "bob has just changed this flag: “more of it”" }).waitFor();
+  await page.locator("blockquote").filter({ hasText: "more of it" }).waitFor();
+  await list.getByRole("row", { name: /watch_me.*35/ }).waitFor();
+});
+
+test("an edit of one's own is not announced as somebody else's", async () => {
+  await flag("own_edit", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/own_edit");
+  await press(page, "25\u202f%");
+  await press(page, "Change to 25\u202f%…");
+  await press(page, "Change to 25\u202f%");
+  await page.locator(".notice").filter({ hasText: "is saved" }).waitFor();
+  await page.getByRole("heading", { name: "On for 25\u202f% of users" }).waitFor();
+  await page.waitForTimeout(400);
+  assert.equal(await page.locator(".notice.news").count(), 0);
+});
+
+test("of two who edit at once, the second sees both and decides", async () => {
+  await flag("both_edit", { enabled: true, percentage: 10 });
+  const [alice, bob] = [await as(ALICE, "flags/both_edit", { mayFail: /412/ }), await as(BOB, "flags/both_edit")];
+  const change = async (page, to) => {
+    await page.getByLabel("Share of users in percent").fill(String(to));
+    await press(page, `Change to ${to}\u202f%…`);
+    await dialog(page).getByLabel("Why?").fill(`to ${to}`);
+  };
+  await change(alice, 20);
+  await change(bob, 40);
+  await press(bob, "Change to 40\u202f%");
+  await bob.locator(".notice").filter({ hasText: "is saved" }).waitFor();
+  await alice.locator(".notice").filter({ hasText: "What you began is still here" }).waitFor();
+  await press(alice, "Change to 20\u202f%");
+
+  await alice.getByRole("heading", { name: "Somebody else was faster" }).waitFor();
+  assert.equal((await stored("both_edit")).flag.percentage, 40, "nothing is overwritten");
+  await dialog(alice).getByText("bob changed both_edit just now: “to 40”").waitFor();
+  const [theirs, mine] = await dialog(alice).locator(".versions section").allInnerTexts();
+  assert.match(theirs, /10\s%[^]*40\s%/);
+  assert.match(mine, /10\s%[^]*20\s%/);
+  await dialog(alice).getByText("Both of you changed: Share of users").waitFor();
+  await accessible(alice, "conflict");
+  await picture(alice, "light-conflict");
+
+  await press(alice, "Keep theirs, drop mine");
+  await dialog(alice).waitFor({ state: "detached" });
+  await until(async () => assert.equal(await alice.getByLabel("Share of users in percent").inputValue(), "40"));
+
+  await change(alice, 20);
+  await api("PATCH", "flags/both_edit", { owner: "web" });
+  await press(alice, "Change to 20\u202f%");
+  await press(alice, "Make my change on top of theirs");
+  await alice.locator(".notice").filter({ hasText: "is saved" }).first().waitFor();
+  const { flag: { percentage, owner } } = await stored("both_edit");
+  assert.deepEqual([percentage, owner], [20, "web"], "theirs stays where mine does not touch it");
+});
+
+test("a kill goes onto whatever others have made of the flag", async () => {
+  await flag("kill_both", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/kill_both");
+  await press(page, "Kill…");
+  await api("PATCH", "flags/kill_both", { percentage: 50 });
+  await press(page, "Kill it now");
+  await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
+  assert.deepEqual(await stored("kill_both").then(({ flag: { enabled, percentage } }) => [enabled, percentage]), [false, 50]);
+});
+
+test("while the store is away a kill works here, says so loudly, and is written afterwards", async () => {
+  await flag("kill_here", { enabled: true });
+  const page = await as(ALICE, "flags/kill_here", { mayFail: /503/ });
+  await store("down");
+  await page.getByRole("heading", { name: "The store cannot be reached" }).waitFor();
+  await press(page, "Kill…");
+  await press(page, "Kill it now");
+  await page.locator(".notice.bad").filter({ hasText: "Off in this process only" }).waitFor();
+  await page.locator(".power").getByRole("heading", { name: "Off in this process only" }).waitFor();
+  await page.locator(".banner.bad").getByText("Other processes may still serve it.").waitFor();
+  assert.equal(await shop("kill_here", "u"), false);
+  await accessible(page, "local kill");
+  await picture(page, "light-local-kill");
+  await page.goto(`${ADMIN}/#/`);
+  await page.getByRole("row", { name: /kill_here/ }).getByText("Off here only").waitFor();
+  await page.goto(`${ADMIN}/#/flags/kill_here`);
+  await store("up");
+  await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
+  await until(async () => assert.equal(await page.locator(".banner.bad").count(), 0));
+  assert.equal((await stored("kill_here")).flag.enabled, false);
+});
+
+for (const [what, break_off, shown] of [
+  ["which the store did not answer", () => store("mute"), "The store"],
+  ["whose answer got lost on the way", (page) => page.route("**/flags/doubt_*", async (route) => {
+    if (route.request().method() !== "PATCH") return route.fallback();
+    await route.fetch();
+    return route.abort();
+  }), "The server did not answer"],
+]) {
+  test(`an edit ${what} is shown as in doubt, beside the flag as it is`, async () => {
+    const name = `doubt_${shown.length}`;
+    await flag(name, { enabled: true, percentage: 10 });
+    const page = await as(ALICE, `flags/${name}`, { mayFail: /503|ERR_FAILED/ });
+    await press(page, "25\u202f%");
+    await press(page, "Change to 25\u202f%…");
+    await break_off(page);
+    await press(page, "Change to 25\u202f%");
+    await dialog(page).getByRole("alert").getByText("Nobody knows whether this was saved.").waitFor();
+    await page.getByRole("heading", { name: "On for 25\u202f% of users" }).waitFor();
+    await accessible(page, "doubt");
+    await press(page, "Cancel");
+    assert.equal((await stored(name)).flag.percentage, 25);
+  });
+}
