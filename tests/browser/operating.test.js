@@ -180,27 +180,27 @@ test("what a user gets is explained in words", async () => {
   const verdict = page.locator(".verdict");
   await page.getByLabel("User id").fill("maria");
   await press(page, "Ask");
-  await page.getByText("The user is in allowed_users.").waitFor();
+  await page.getByText("This user is named.").waitFor();
   assert.equal(await verdict.innerText(), "On");
   await page.getByLabel("User id").fill("");
   await press(page, "Ask");
-  await page.getByText("nothing to bucket the caller by").waitFor();
+  await page.getByText("nobody can be drawn").waitFor();
   assert.equal(await verdict.innerText(), "Off");
   await page.getByText("Groups and attributes").click();
   await page.getByLabel("Attributes").fill("plan = pro");
   await press(page, "Ask");
-  await page.getByText("Rule 0 matched").waitFor();
+  await page.getByText("Rule 1 decides.").waitFor();
   await page.getByLabel("Attributes").fill("");
   await page.getByLabel("User id").fill("somebody");
   await press(page, "Ask");
-  await page.getByText(/bucket \d+\.\d{3} is (not )?below 50/).waitFor();
+  await page.getByText(/place, \d+(\.\d+)?, is (not )?below the share of 50/).waitFor();
   await page.getByRole("img", { name: /^Bucket/ }).waitFor();
   assert.equal(await verdict.innerText(), (await shop("explain_me", "somebody")) ? "On" : "Off", "as the service answers");
   await page.goto(`${ADMIN}/#/explain`);
   await page.getByRole("heading", { name: "Who gets what" }).waitFor();
   await page.getByLabel("User id").fill("maria");
   await press(page, "Ask");
-  await page.getByRole("row", { name: /explain_me On on: the user is in allowed_users/ }).waitFor();
+  await page.getByRole("row", { name: /explain_me On This user is named/ }).waitFor();
 });
 
 test("names, weights, what it is about and the text are edited", async () => {

@@ -54,8 +54,8 @@ export function create() {
     content: h("p", {}, "A flag of this name was removed. ", h("b", {}, "Code that still asks for it wakes up with the new one.")),
     perform: (reason) => api.create(given, definition(), reason, true), done: made,
   });
-  const element = h("div", { class: "narrow" },
-    h("p", { class: "crumbs" }, h("a", { href: "#/" }, "← All flags")), h("h1", {}, "New flag"),
+  const element = h("div", { class: "narrow stack" },
+    h("div", {}, h("p", { class: "crumbs" }, h("a", { href: "#/" }, "← All flags")), h("h1", {}, "New flag")),
     h("form", { class: "card", novalidate: true, on: { submit } },
       field("Name", name, "As the code asks for it: new_checkout"), field("What is it for?", description),
       h("div", { class: "pair" }, field("Owner", owner), field("Ticket", ticket)),

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { bucketBar } from "./chart.js";
 import { refusal } from "./dialog.js";
 import { code, field, fill, h, theirs } from "./dom.js";
+import { why } from "./words.js";
 
 /** What was asked last, here and on other flags. */
 const asked = { user: "", groups: "", attributes: "" };
@@ -56,25 +57,23 @@ export function explainFlag(page) {
 }
 
 function answerOf(answer) {
-  const { enabled, variant, value, words, bucket, percentage, shadowed_by: shadow } = answer;
-  // The words begin with on or off, which stands above them already.
-  const why = words.replace(/^(on|off)( with variant \S+)?: /, "");
+  const { enabled, variant, value, bucket, percentage, shadowed_by: shadow } = answer;
   return [
     h("p", { class: enabled ? "verdict on" : "verdict off" }, h("b", {}, enabled ? "On" : "Off"), variant !== null && [" as ", code(variant)]),
-    h("p", {}, theirs(why.charAt(0).toUpperCase() + why.slice(1)), "."),
+    h("p", {}, theirs(why(answer))),
     value !== null && h("p", {}, "Value: ", code(JSON.stringify(value))),
-    bucket !== null && percentage !== null && [bucketBar(bucket, percentage), h("p", { class: "quiet" }, "The user's place from 0 to 100 is fixed. Below the share it is on.")],
+    bucket !== null && percentage !== null && [bucketBar(bucket, percentage), h("p", { class: "quiet" }, "A user's place from 0 to 100 never changes. Below the share it is on.")],
     shadow && h("p", { class: "callout warn" }, "Decided by ", theirs(shadow), ", not by the store."),
   ];
 }
 
 export function explainAll() {
-  const element = h("div", {}, h("h1", {}, "Who gets what"), h("p", { class: "quiet" }, "Every flag for one user, now, and why."),
+  const element = h("div", { class: "stack" }, h("div", {}, h("h1", {}, "Who gets what"), h("p", { class: "quiet" }, "Every flag for one user, now, and why.")),
     h("div", { class: "card" }, form((result, { flags }) => {
       const row = (one) => h("tr", { role: "row" },
         h("th", { scope: "row", role: "rowheader" }, h("a", { href: `#/flags/${encodeURIComponent(one.name)}` }, theirs(one.name))),
         h("td", { role: "cell" }, h("span", { class: one.enabled ? "pill good" : "pill quiet" }, one.enabled ? "On" : "Off"), one.variant !== null && [" ", code(one.variant)]),
-        h("td", { role: "cell" }, theirs(one.words)));
+        h("td", { role: "cell" }, theirs(why(one))));
       const on = flags.filter((one) => one.enabled).length;
       fill(result, h("p", {}, h("b", {}, `${on} of ${flags.length} are on.`)), h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
         h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, flags.map(row))));

@@ -10,7 +10,7 @@ import { list, plural } from "./words.js";
 const WORDS = { none: "stays as it is", create: "is new", change: "changes", remove: "is removed", refused: "is refused" };
 
 export function transfer() {
-  const element = h("div", { class: "narrow" }, h("h1", {}, "Import & export"),
+  const element = h("div", { class: "narrow stack" }, h("h1", {}, "Import & export"),
     h("section", { class: "card", "aria-labelledby": "export-title" }, h("h2", { id: "export-title" }, "Export"), h("p", {}, "All flags of the store as one document, to keep or to import elsewhere."),
       h("p", {}, h("a", { class: "as-button", href: new URL("export", api.base), download: "flags.json" }, "Save flags.json"))),
     session.mayEdit && importing());

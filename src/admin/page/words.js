@@ -68,8 +68,8 @@ export const hasAudience = (flag) => Boolean(flag?.allowed_users?.length || flag
 export function reach(flag, share) {
   if (share >= 100) return flag.rules?.length ? "everyone, unless a rule says otherwise" : "everyone";
   const parts = named(flag);
-  if (share > 0) return [`${percent(share)} of users`, ...parts].join(", plus ");
-  return parts.length ? list(parts) : "nobody";
+  if (share > 0) parts.unshift(`${percent(share)} of users`);
+  return parts.join(", plus ") || "nobody";
 }
 
 const DAYS_UNTIL_STALE = 90;
@@ -134,6 +134,26 @@ export function operator(op) {
   const isNot = op.startsWith("not_");
   const words = OPERATORS[isNot ? op.slice(4) : op];
   return words ? words[isNot ? 1 : 0] : op;
+}
+
+const REASONS = {
+  Disabled: "The flag is killed.",
+  Prerequisite: "A flag that this one requires is not as it has to be.",
+  User: "This user is named.",
+  Group: "A group of this user is named.",
+  Anonymous: "It is on for a part of the users only, and without a user id nobody can be drawn.",
+  Override: "A tester's signed link says so.",
+};
+
+/** Why somebody gets what they get, for people. What has no words here is said as the server says it. */
+export function why({ enabled, reason, words, bucket, percentage }) {
+  const place = bucket !== null && percentage !== null && `The user's place, ${bucket}, is ${enabled ? "below" : "not below"} the share of ${percent(percentage)}.`;
+  const rule = /^Rule\((\d+)\)$/.exec(reason);
+  if (rule) return [`Rule ${Number(rule[1]) + 1} decides.`, place].filter(Boolean).join(" ");
+  if (reason === "Rollout" && place) return place;
+  if (reason === "Static") return enabled ? "It is on for everyone." : "The share is 0, and nothing names this user.";
+  // The words begin with on or off, which stands before them already.
+  return Object.hasOwn(REASONS, reason) ? REASONS[reason] : `${words.replace(/^(on|off)( with variant \S+)?: /, "")}.`;
 }
 
 const KEYS = {
