@@ -54,7 +54,7 @@
 //!
 //! | | role | |
 //! |---|---|---|
-//! | `GET` (the root), `app.js`, `style.css` | | the page |
+//! | `GET` (the root), `app.js` and its modules, `style.css` | | the page |
 //! | `POST login` | | `{"token": …}` for a cookie that lasts 10 hours: 200 `{"expires_in": seconds}`, 401 |
 //! | `POST logout` | viewer | 204; ends the session, in this process |
 //! | `GET flags` | viewer | `{from, store, origin, flags: [flag, …], problems, error}` |
