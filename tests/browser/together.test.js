@@ -22,6 +22,13 @@ test("what somebody else edits appears by itself, with who and why", async () =>
 test("an edit of one's own is not announced as somebody else's", async () => {
   await flag("own_edit", { enabled: true, percentage: 10 });
   const page = await as(ALICE, "flags/own_edit");
+  // The event comes first, the answer after it.
+  await page.route("**/flags/own_edit*", async (route) => {
+    if (route.request().method() !== "PATCH") return route.fallback();
+    const response = await route.fetch();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    return route.fulfill({ response });
+  });
   await press(page, "25\u202f%");
   await press(page, "Change to 25\u202f%…");
   await press(page, "Change to 25\u202f%");

@@ -152,8 +152,10 @@ export function why({ enabled, reason, words, bucket, percentage }) {
   if (rule) return [`Rule ${Number(rule[1]) + 1} decides.`, place].filter(Boolean).join(" ");
   if (reason === "Rollout" && place) return place;
   if (reason === "Static") return enabled ? "It is on for everyone." : "The share is 0, and nothing names this user.";
+  if (Object.hasOwn(REASONS, reason)) return REASONS[reason];
   // The words begin with on or off, which stands before them already.
-  return Object.hasOwn(REASONS, reason) ? REASONS[reason] : `${words.replace(/^(on|off)( with variant \S+)?: /, "")}.`;
+  const rest = words.replace(/^(on|off)( with variant \S+)?: /, "");
+  return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}.`;
 }
 
 const KEYS = {
