@@ -5,9 +5,11 @@
 //! `postgres://user:password@127.0.0.1/database`. Then a flag is switched on, and it prints how long it took until
 //! all of them answered differently.
 
+#[path = "shop/store.rs"]
+mod store;
+
 use std::error::Error;
 use std::process::{ExitCode, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +21,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 use tower_flags::engine::Edit;
-use tower_flags::store::{Author, Change, SqliteStore, Store, StoreExt};
+use tower_flags::store::{Author, Change, StoreExt};
 use tower_flags::{FlagLayer, Live, flag};
 
 const PROCESSES: usize = 3;
@@ -54,25 +56,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The store at a URL.
-fn open(url: &str) -> Result<Arc<dyn Store>, Box<dyn Error>> {
-    match url.split(':').next().unwrap_or_default() {
-        "sqlite" => Ok(Arc::new(SqliteStore::new(url)?)),
-        #[cfg(feature = "redis")]
-        "redis" | "rediss" => Ok(Arc::new(tower_flags::store::RedisStore::new(url)?)),
-        #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => Ok(Arc::new(tower_flags::store::PostgresStore::new(url)?)),
-        other => Err(format!(
-            "expected a URL of sqlite, redis or postgres, found one of {other:?}; the last two need \
-             `--features redis` or `--features postgres`"
-        )
-        .into()),
-    }
-}
-
 /// One process: what a service does with a store.
 async fn shop(url: &str) -> Result<(), Box<dyn Error>> {
-    let source = Live::connect(open(url)?).await?;
+    let source = Live::connect(store::at(url)?).await?;
     let checkout = || async { if flag(FLAG) { "one page" } else { "three pages" } };
     let router = Router::new().route("/checkout", get(checkout)).layer(FlagLayer::new(source));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -82,7 +68,7 @@ async fn shop(url: &str) -> Result<(), Box<dyn Error>> {
 
 /// The processes, somebody who edits, and somebody who asks.
 async fn fleet(url: &str) -> Result<(), Box<dyn Error>> {
-    let (store, by) = (open(url)?, Author::new("the fleet example"));
+    let (store, by) = (store::at(url)?, Author::new("the fleet example"));
     store.change(FLAG, Change::put_text("false").create_again(), &by).await?;
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {

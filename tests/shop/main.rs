@@ -5,7 +5,10 @@
 mod agreement;
 #[path = "../support/examples.rs"]
 mod examples;
+mod operated;
 mod program;
+#[path = "../support/servers.rs"]
+mod servers;
 mod services;
 #[path = "../support/mod.rs"]
 mod support;
@@ -53,33 +56,40 @@ async fn prices_follow_the_variant() {
 async fn the_printed_lines_do_what_they_say() {
     let mut shop = Program::shop();
     let mut is_killed = false;
-    let lines = shop.printed_up_to_second("sed ");
-    let first_edit = lines.iter().position(|line| line.starts_with("sed ")).unwrap();
-    assert_eq!(lines[first_edit + 1], "sleep 1", "an edit is in force within one second, not at once");
-    for line in lines {
-        if line.starts_with("sed ") {
-            output(Command::new("sh").args(["-c", &line]));
+    for line in shop.printed().into_iter().filter(|line| line.starts_with("curl ")) {
+        let call = curl(&line, &format!("http://{}", shop.address));
+        let headers: Vec<(&str, &str)> = call.headers.iter().filter_map(|header| header.split_once(": ")).collect();
+        let mut client = shop.send(&call.request, &headers, &call.body).await;
+        if call.request == "GET /events" {
+            assert_eq!(client.head().await.status, 200, "{line}");
+            continue;
+        }
+        let reply = client.reply().await;
+        assert_eq!(reply.status, 200, "{line}");
+        if call.request.starts_with("PATCH ") {
             is_killed = !is_killed;
             let checkout = if is_killed { "three pages" } else { "one page" };
-            shop.ask_until("POST /checkout", ALICE, |found| found["checkout"] == checkout).await;
-        } else if line.starts_with("curl ") {
-            let (request, headers) = curl(&line, &format!("http://{}", shop.address));
-            let headers: Vec<(&str, &str)> = headers.iter().filter_map(|header| header.split_once(": ")).collect();
-            let head = shop.send(&request, &headers, "").await.head().await;
-            assert_eq!(head.status, 200, "{line}");
-            if is_killed {
-                assert_eq!(json(&shop.ask(&request, &headers).await)["reason"], "off: the flag is switched off");
-            }
+            assert_eq!(json(&shop.ask("POST /checkout", ALICE).await)["checkout"], checkout, "on the next request");
+        } else if is_killed {
+            assert_eq!(json(&reply)["reason"], "off: the flag is switched off");
         }
     }
     let rules = std::fs::read_to_string(shop.rules()).unwrap();
     assert_eq!((is_killed, rules.as_str()), (false, RULES), "the second edit undoes the first");
 }
 
+/// A line for curl.
+struct Curl {
+    request: String,
+    headers: Vec<String>,
+    body: String,
+}
+
 /// The request that a line for curl asks for, so that no curl has to be there.
-fn curl(line: &str, url: &str) -> (String, Vec<String>) {
+fn curl(line: &str, url: &str) -> Curl {
     let print = line.replacen("curl", "printf '%s\\n'", 1);
-    let (mut method, mut path, mut headers) = ("GET".to_owned(), String::new(), Vec::new());
+    let (mut method, mut path) = ("GET".to_owned(), String::new());
+    let (mut headers, mut body) = (Vec::new(), String::new());
     let words = output(Command::new("sh").args(["-c", &print]));
     let mut words = words.lines();
     while let Some(word) = words.next() {
@@ -87,18 +97,19 @@ fn curl(line: &str, url: &str) -> (String, Vec<String>) {
             "-i" | "-N" => {}
             "-X" => method = words.next().unwrap().to_owned(),
             "-H" => headers.push(words.next().unwrap().to_owned()),
+            "-d" => words.next().unwrap().clone_into(&mut body),
             word => path = word.strip_prefix(url).unwrap_or_else(|| panic!("{word} in {line}")).to_owned(),
         }
     }
-    (format!("{method} {path}"), headers)
+    Curl { request: format!("{method} {path}"), headers, body }
 }
 
 #[tokio::test]
 async fn a_tester_switches_a_flag_for_herself_by_opening_a_link() {
     let mut shop = Program::start("shop", RULES, &[("OVERRIDE_KEY", "32-bytes-or-more-that-nobody-knows")]);
-    let lines = shop.printed_up_to_second("sed ");
+    let lines = shop.printed();
     let mut links = lines.iter().filter(|line| line.contains("flag_override="));
-    let [opens, ends] = [(); 2].map(|()| curl(links.next().unwrap(), &format!("http://{}", shop.address)).0);
+    let [opens, ends] = [(); 2].map(|()| curl(links.next().unwrap(), &format!("http://{}", shop.address)).request);
     assert_eq!(json(&shop.ask("GET /search", ALICE).await)["engine"], "old");
 
     let opened = shop.ask(&opens, ALICE).await;

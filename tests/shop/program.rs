@@ -73,10 +73,10 @@ impl Program {
         self.folder.path().join("flags.json")
     }
 
-    /// The lines printed after the first, up to the second one that starts with `last`.
-    pub(crate) fn printed_up_to_second(&mut self, last: &str) -> Vec<String> {
+    /// The lines that the shop prints after the first.
+    pub(crate) fn printed(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        while lines.iter().filter(|line: &&String| line.starts_with(last)).count() < 2 {
+        while !lines.last().is_some_and(|line: &String| line.contains(r#"{"enabled": true}"#)) {
             let mut line = String::new();
             assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "only printed {lines:#?}");
             lines.push(line.trim_end().to_owned());

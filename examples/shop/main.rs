@@ -1,13 +1,18 @@
 //! A small shop with flags from a file: `cargo run --example shop`.
 //!
 //! It serves `ADDR` (127.0.0.1:3000) by the rules in `FLAGS_FILE` (examples/flags.json), prints
-//! requests to try, and takes edits of the file while it runs. `FF_NEW_CHECKOUT=off` in the
-//! environment goes before the file. Links that switch a flag for a tester are signed by `OVERRIDE_KEY`
-//! (32 random bytes, others at each start).
+//! requests to try, and takes edits of the file while it runs. At `/admin` is the dashboard, with a token that
+//! is made at the start. `STORE=sqlite:shop.db` keeps the rules in a store instead, which several shops may share,
+//! filled from the file where it is new; `redis://…` and `postgres://…` need `--features redis` and `postgres`.
+//! `FF_NEW_CHECKOUT=off` in the environment goes before all of them. Links that switch a flag for a tester are
+//! signed by `OVERRIDE_KEY` (32 random bytes, others at each start).
+
+mod store;
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
@@ -22,8 +27,10 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::IntervalStream;
+use tower_flags::admin::{Admin, Tokens};
 use tower_flags::request::{OverrideToken, Overrides, SigningKey};
-use tower_flags::{Env, File, FlagLayer, Flags, Instant, Layered, Source, flag};
+use tower_flags::store::{Author, Change, ChangeError, Feed, FileStore, Store, StoreExt};
+use tower_flags::{Env, FlagLayer, Flags, Instant, Layered, Live, Source, flag};
 
 const PRODUCTS: [(&str, u32); 3] = [("teapot", 3000), ("cup", 900), ("saucer", 400)];
 
@@ -48,15 +55,22 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let file = std::env::var("FLAGS_FILE").unwrap_or_else(|_| "examples/flags.json".into());
 
-    let source = Layered::over(File::open(&file).await?).with(Env::process());
+    let store = open(&file).await?;
+    let live = Live::connect(Arc::clone(&store)).await?;
+    let source = Layered::over(live.clone()).with(Env::process());
+    // The example has no TLS; a service leaves its cookies `Secure`, and takes its tokens from a secret.
+    let admin_token = hex(&random()?);
+    let admin = Admin::new(store, live, Tokens::new().editor("admin", &admin_token)?).effective_in(source.clone());
+
     let listener = tokio::net::TcpListener::bind(&address)
         .await
         .map_err(|error| format!("the shop cannot listen on ADDR, {address}: {error}"))?;
     let key = override_key()?;
     let until = Instant::from(SystemTime::now() + Duration::from_secs(60 * 60));
     let token = OverrideToken::until(until).on("new_search").sign(&key)?;
-    print_requests_to_try(&format!("http://{}", listener.local_addr()?), &file, &token);
-    let served = axum::serve(listener, app(source, key)).with_graceful_shutdown(stopped());
+    print_requests_to_try(&format!("http://{}", listener.local_addr()?), &admin_token, &token);
+    let app = app(source, key).nest_service("/admin", admin.insecure_cookie().router());
+    let served = axum::serve(listener, app).with_graceful_shutdown(stopped());
     // Whoever never sends the rest of a request does not hold up the end.
     let impatience = async {
         stopped().await;
@@ -69,14 +83,57 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The store that `STORE` says, or the file itself. Without rules there is no shop.
+async fn open(file: &str) -> Result<Arc<dyn Store>, Box<dyn Error>> {
+    let file = FileStore::new(file)?;
+    let Ok(url) = std::env::var("STORE") else {
+        file.load(None).await?;
+        return Ok(Arc::new(file));
+    };
+    let store = store::at(&url).map_err(|error| format!("STORE: {error}"))?;
+    fill(&store, &file).await?;
+    Ok(store)
+}
+
+/// Puts the flags of a file into a store that never had one. What cannot be read stays behind, with a warning.
+async fn fill(store: &Arc<dyn Store>, file: &FileStore) -> Result<(), Box<dyn Error>> {
+    let has_history = store.read("").await?.head.number > 0;
+    if has_history || store.load(None).await?.is_none_or(|loaded| loaded.document.flags().next().is_some()) {
+        return Ok(());
+    }
+    let Some(loaded) = file.load(None).await? else { return Ok(()) };
+    let author = Author::new("the shop").because(format!("the first rules, from {}", file.name()));
+    for (name, _) in loaded.document.flags() {
+        let Some(definition) = file.read(name).await?.definition else { continue };
+        // Of several processes that start at once, one makes the flag.
+        match store.change(name, Change::put_text(definition).at_version(0), &author).await {
+            Ok(_) | Err(ChangeError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for problem in loaded.document.problems() {
+        tracing::warn!("{problem}");
+    }
+    tracing::info!("{} holds the flags of {} now", store.name(), file.name());
+    Ok(())
+}
+
 /// From the environment, so that all processes of a service take the links that one of them signs.
 fn override_key() -> Result<SigningKey, Box<dyn Error>> {
     if let Ok(key) = std::env::var("OVERRIDE_KEY") {
         return Ok(SigningKey::new(key).map_err(|error| format!("OVERRIDE_KEY: {error}"))?);
     }
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| format!("no random key for links of testers: {error}"))?;
-    Ok(SigningKey::new(key)?)
+    Ok(SigningKey::new(random()?)?)
+}
+
+fn random() -> Result<[u8; 32], String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| format!("no random bytes: {error}"))?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn app(source: Layered, key: SigningKey) -> Router {
@@ -244,10 +301,10 @@ async fn stopped() {
     }
 }
 
-fn print_requests_to_try(url: &str, file: &str, token: &str) {
-    let file = file.replace('\'', r"'\''");
+fn print_requests_to_try(url: &str, admin_token: &str, override_token: &str) {
     println!(
         "listening on {url}
+admin on {url}/admin with token {admin_token}
 
 # on for alice, off for bob; the header X-Active-Flags says what is on
 curl -i -X POST {url}/checkout -H 'X-User-ID: alice'
@@ -260,12 +317,11 @@ curl {url}/flags/pricing_page -H 'X-User-ID: alice'
 # a flag read inside a stream
 curl -N {url}/events -H 'X-User-Groups: members'
 # a link for testers: new_search is on for whoever opens it, for an hour; the empty one ends that
-curl -i '{url}/search?flag_override={token}'
+curl -i '{url}/search?flag_override={override_token}'
 curl -i '{url}/search?flag_override='
-# the kill switch: off for everybody within a second, and on again
-sed -i '/\"new_checkout\"/s/\"enabled\": true/\"enabled\": false/' '{file}'
-sleep 1
+# the kill switch: off for everybody, and on again
+curl -X PATCH {url}/admin/flags/new_checkout -H 'Authorization: Bearer {admin_token}' -d '{{\"enabled\": false}}'
 curl {url}/flags/new_checkout -H 'X-User-ID: alice'
-sed -i '/\"new_checkout\"/s/\"enabled\": false/\"enabled\": true/' '{file}'"
+curl -X PATCH {url}/admin/flags/new_checkout -H 'Authorization: Bearer {admin_token}' -d '{{\"enabled\": true}}'"
     );
 }
