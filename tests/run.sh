@@ -1,56 +1,11 @@
 #!/usr/bin/env bash
-# Everything that has to pass, on a fresh Debian machine with Rust: installs what is missing, checks
-# formatting, lints, cargo features and documentation, runs all tests, and ends with their sum.
+# Everything that has to pass, on a fresh Debian machine with Rust: installs what is missing (tests/install.sh),
+# checks formatting, lints, cargo features and documentation, runs all tests, and ends with their sum.
 # The tests start their own servers, on free ports and in temporary folders; whatever happens, none is left
 # running, and servers that are there already are not touched. tests/faults.sh is for the large doses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Where Debian has nginx, which only root's PATH names.
-export PATH="$PATH:/usr/sbin"
-
-say() { printf '\n== %s\n' "$*"; }
-
-# --- what the tests need beside Rust -------------------------------------------------------------
-
-command -v cargo >/dev/null || { echo "install Rust 1.89 or newer first: cargo is not on the PATH" >&2; exit 1; }
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"
-    elif command -v sudo >/dev/null; then sudo "$@"
-    else echo "as root, run: $*" >&2; exit 1
-    fi
-}
-
-install_debian() {
-    say "installing $*"
-    as_root apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-}
-
-missing=()
-command -v c++ >/dev/null || missing+=(build-essential)
-# The independent readings of the document format are in Python; tomllib came with 3.11.
-python3 -c 'import tomllib' 2>/dev/null || missing+=(python3)
-command -v pgrep >/dev/null || missing+=(procps)
-# Programs that the tests start themselves; the services that come with the packages are not wanted.
-services=()
-command -v nginx >/dev/null || { missing+=(nginx-light); services+=(nginx); }
-command -v redis-server >/dev/null || { missing+=(redis-server redis-tools); services+=(redis-server); }
-compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || { missing+=(postgresql); services+=(postgresql); }
-command -v psql >/dev/null || missing+=(postgresql-client)
-[ ${#missing[@]} = 0 ] || install_debian "${missing[@]}"
-for service in ${services[@]+"${services[@]}"}; do
-    as_root systemctl disable --quiet --now "$service" 2>/dev/null || as_root service "$service" stop >/dev/null 2>&1 || true
-done
-python3 -c 'import tomllib' || { echo "the tests need Python 3.11 or newer as python3" >&2; exit 1; }
-
-component() {
-    cargo "$1" --version >/dev/null 2>&1 && return
-    command -v rustup >/dev/null || { echo "install the Rust component $2" >&2; exit 1; }
-    rustup component add "$2"
-}
-component fmt rustfmt
-component clippy clippy
+. tests/install.sh
 
 # --- checks -----------------------------------------------------------------------------------------
 

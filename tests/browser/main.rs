@@ -1,6 +1,8 @@
 //! The dashboard in a real browser: a service with flags, at which tests in JavaScript look through Chromium.
 //!
-//! `tests/browser/run.sh` installs what they need and runs them.
+//! `tests/install.sh` installs what they need; then `cargo test --features admin --test browser -- --include-ignored
+//! --nocapture` runs all cases, and `CASES=looks` before it looks.test.js alone. Pictures of all views are kept in the
+//! folder that is named at the end.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod shaky;
@@ -39,7 +41,7 @@ const FLAGS: &str = r#"{"flags": {
 }}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Chromium and Node, which tests/browser/run.sh installs"]
+#[ignore = "needs Chromium and Node, which tests/run.sh installs"]
 async fn people_operate_flags_with_the_dashboard() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("flags.json");

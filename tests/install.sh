@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Rust, where it is missing: Debian packages, and two tools with the packages that
+# lock files of ours name, in folders of this repository. tests/run.sh begins with it; after it, by itself or
+# there, `cargo test -- --include-ignored` finds everything.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# Where Debian has nginx, which only root's PATH names.
+export PATH="$PATH:/usr/sbin"
+
+say() { printf '\n== %s\n' "$*"; }
+
+command -v cargo >/dev/null || { echo "install Rust 1.89 or newer first: cargo is not on the PATH" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else echo "as root, run: $*" >&2; exit 1
+    fi
+}
+
+install_debian() {
+    say "installing $*"
+    as_root apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+missing=()
+command -v c++ >/dev/null || missing+=(build-essential)
+# The independent readings of the document format are in Python; tomllib came with 3.11.
+python3 -c 'import tomllib' 2>/dev/null || missing+=(python3)
+command -v pgrep >/dev/null || missing+=(procps)
+# Programs that the tests start themselves; the services that come with the packages are not wanted.
+services=()
+command -v nginx >/dev/null || { missing+=(nginx-light); services+=(nginx); }
+command -v redis-server >/dev/null || { missing+=(redis-server redis-tools); services+=(redis-server); }
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || { missing+=(postgresql); services+=(postgresql); }
+command -v psql >/dev/null || missing+=(postgresql-client)
+# The dashboard is looked at in Chromium, by programs in JavaScript.
+command -v chromium >/dev/null || missing+=(chromium)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+# Its environments have a pip of their own.
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+[ ${#missing[@]} = 0 ] || install_debian "${missing[@]}"
+for service in ${services[@]+"${services[@]}"}; do
+    as_root systemctl disable --quiet --now "$service" 2>/dev/null || as_root service "$service" stop >/dev/null 2>&1 || true
+done
+python3 -c 'import tomllib' || { echo "the tests need Python 3.11 or newer as python3" >&2; exit 1; }
+
+component() {
+    cargo "$1" --version >/dev/null 2>&1 && return
+    command -v rustup >/dev/null || { echo "install the Rust component $2" >&2; exit 1; }
+    rustup component add "$2"
+}
+component fmt rustfmt
+component clippy clippy
+
+node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' || { echo "the tests need Node 18 or newer" >&2; exit 1; }
+# What the lock file says, and nothing that a package wants to run.
+[ tests/browser/node_modules/.package-lock.json -nt tests/browser/package-lock.json ] || {
+    say "installing packages for the browser"
+    npm ci --prefix tests/browser --silent --ignore-scripts --no-audit --no-fund
+}
+[ tests/admin/venv/installed -nt tests/admin/requirements.txt ] || {
+    say "installing schemathesis"
+    python3 -m venv --clear tests/admin/venv
+    tests/admin/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/admin/requirements.txt
+    touch tests/admin/venv/installed
+}
