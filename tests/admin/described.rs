@@ -16,7 +16,7 @@ const REMOVERS: &str = "removeFlag|importFlags";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs schemathesis, which tests/run.sh installs"]
 async fn nothing_is_answered_that_the_description_does_not_say() {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/admin/venv/bin/schemathesis");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/bin/schemathesis");
     let flags = [
         ("search", r#"{"on": true, "rollout_percentage": 25.0, "rollout_stages": [1]}"#),
         ("checkout", r#"{"enabled":true,"schedule":[{"at":"2026-01-01T00:00:00Z","percentage":5}],"owner":"me"}"#),

@@ -41,7 +41,7 @@ const FLAGS: &str = r#"{"flags": {
 }}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Chromium and Node, which tests/run.sh installs"]
+#[ignore = "needs Chromium, which tests/run.sh installs"]
 async fn people_operate_flags_with_the_dashboard() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("flags.json");
@@ -76,7 +76,7 @@ async fn people_operate_flags_with_the_dashboard() {
     let wanted = std::env::var("CASES").unwrap_or_default() + ".test.js";
     cases.retain(|path| path.to_string_lossy().ends_with(&wanted));
     cases.sort();
-    let passed = tokio::process::Command::new("node")
+    let passed = tokio::process::Command::new(here.join("../tools/bin/node"))
         .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
         .args(cases)
         .current_dir(&here)
