@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use super::session::Sessions;
+use super::session::{Sessions, is_same};
 use crate::store::digest_of;
 
 /// What somebody may do.
@@ -106,11 +106,11 @@ pub struct Tokens {
 }
 
 #[derive(Clone)]
-pub(super) struct Entry {
+struct Entry {
     name: String,
     role: Role,
     /// SHA-256 of the token.
-    pub(super) digest: String,
+    digest: String,
 }
 
 /// Fewest bytes of a token: what `openssl rand -hex 16` gives.
@@ -176,7 +176,12 @@ impl Tokens {
     /// Whose token it is. The time it takes tells nothing of the tokens: digests are compared, and all of them.
     fn entry_of(&self, token: &[u8]) -> Option<&Entry> {
         let digest = digest_of(token);
-        self.entries.iter().fold(None, |found, entry| if is_same(&entry.digest, &digest) { Some(entry) } else { found })
+        self.entry_where(|entry| is_same(&entry.digest, &digest))
+    }
+
+    /// Looks at all of them.
+    fn entry_where(&self, is_it: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        self.entries.iter().fold(None, |found, entry| if is_it(entry) { Some(entry) } else { found })
     }
 
     /// The value of a cookie that stands for the token, and for how many seconds.
@@ -188,12 +193,6 @@ impl Tokens {
     pub(super) fn log_out(&self, request: &Parts) {
         self.sessions.forget(request);
     }
-}
-
-/// Compares in a time that depends on the lengths alone.
-pub(super) fn is_same(a: &str, b: &str) -> bool {
-    let difference = a.bytes().zip(b.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b));
-    a.len() == b.len() && std::hint::black_box(difference) == 0
 }
 
 /// The token of a bearer, where there is one. Another scheme is none.
@@ -210,7 +209,7 @@ impl Authorize for Tokens {
             // Whoever sends a wrong token does not mean the cookie beside it.
             bearer(request).and_then(|token| self.entry_of(token))
         } else {
-            self.sessions.open(request, self.entries.iter())
+            self.sessions.of(request).and_then(|session| self.entry_where(|entry| session.is_of(&entry.digest)))
         };
         match entry {
             None => Access::None,

@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use serde_json::Value;
 
-use super::auth::Role;
+use super::auth::{Access, Role};
 use super::problem::{Failure, Kind};
 use super::state::State;
 use crate::engine::{Problem, json as node_of};
@@ -32,6 +32,20 @@ const MAX_REASON: usize = 1000;
 pub(super) struct Who {
     pub(super) name: String,
     pub(super) role: Role,
+}
+
+impl Who {
+    /// Who asks, or why they may not.
+    pub(super) fn of(access: Access) -> Result<Self, Failure> {
+        match access {
+            Access::None => {
+                Err(Failure::new(Kind::Unauthorized, "expected a token, as `Authorization: Bearer` or from the page"))
+            }
+            Access::Denied => Err(Failure::new(Kind::Forbidden, "who asks may not see flags")),
+            Access::Viewer(name) => Ok(Self { name, role: Role::Viewer }),
+            Access::Editor(name) => Ok(Self { name, role: Role::Editor }),
+        }
+    }
 }
 
 /// A request that may be answered.

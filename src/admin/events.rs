@@ -15,9 +15,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant as Time, interval};
 
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, Who};
 use super::problem::{Failure, Kind};
-use super::router::known;
 use super::shown;
 use super::state::State;
 use crate::source::{FlagChange, Missed};
@@ -78,7 +77,7 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
             }
         };
         // A session ends, and a login of the application's may be withdrawn.
-        if known(state.authorizer.authorize(parts)).is_err() {
+        if Who::of(state.authorizer.authorize(parts)).is_err() {
             return Ok(());
         }
         if !event.is_empty() {

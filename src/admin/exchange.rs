@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::call::{self, Answer, Call, Precondition};
-use super::edits::{self, EDIT_WITHIN};
+use super::edits::{self, EDIT_WITHIN, fits};
 use super::events::Receiver;
-use super::flags::fits;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
 use super::shown;

@@ -1,21 +1,17 @@
 //! Flags: listed, read, edited, switched.
 
-use std::sync::Arc;
-
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::call::{self, Answer, Call, Precondition};
-use super::edits::{self, EDIT_WITHIN};
+use super::edits::{self, EDIT_WITHIN, accepted, edited, kill_of};
 use super::local_kill;
 use super::merge;
 use super::problem::{Failure, Kind};
 use super::shown;
-use super::state::{State, now};
-use crate::engine::{
-    Definition, Document, Edit, FlagSet, Problem, Severity, flag_from_json, is_name, kept, not_a_name,
-};
-use crate::store::{Change, Changed, Feed, Stored};
+use super::state::now;
+use crate::engine::{Definition, Edit, Problem, is_name, not_a_name};
+use crate::store::{Change, Feed, Stored};
 
 pub(super) async fn list(call: Call) -> Answer {
     let state = &call.state;
@@ -159,18 +155,6 @@ pub(super) async fn kill(call: Call) -> Answer {
         .await
 }
 
-/// Switches a flag off. Of a text that is refused nothing can be kept: what is in force takes its place.
-pub(super) fn kill_of(state: &State, name: &str, text: &str) -> Result<Change, Problem> {
-    if flag_from_json(Some(name), text).is_ok() {
-        return Ok(Change::kill());
-    }
-    let off = match state.source.set().flag(name) {
-        Some(flag) => kept(&Arc::new(flag.clone()), true, false).to_stored(),
-        None => "false".to_owned(),
-    };
-    Edit::new().set("enabled", false).apply(name, Some(&off), now()).map(Change::put_text)
-}
-
 pub(super) async fn restore(call: Call) -> Answer {
     call.no_body()?;
     let precondition = call.precondition()?;
@@ -184,52 +168,12 @@ pub(super) async fn restore(call: Call) -> Answer {
     edited(&call, StatusCode::OK, &changed).await
 }
 
-/// The answer to an edit that was made: the flag as it is now.
-pub(super) async fn edited(call: &Call, status: StatusCode, changed: &Changed) -> Answer {
-    call.state.settle(&call.name, changed.version).await;
-    let mut stored = Stored { definition: changed.definition.clone(), version: changed.version, ..Stored::default() };
-    stored.content =
-        stored.definition.as_ref().map(|text| crate::store::digest_of(text.as_bytes())).unwrap_or_default();
-    let mut shown = shown::stored(&call.state, &call.name, &stored);
-    shown["stored"] = true.into();
-    shown["changed"] = changed.entry.is_some().into();
-    Ok(shown::answer(status, &shown))
-}
-
-/// Whether a definition is accepted: by itself, and among the flags that it requires.
-pub(super) async fn accepted(call: &Call, text: &str) -> Result<(), Failure> {
-    let name = call.name.as_str();
-    if !is_name(name) {
-        return Err(not_a_name(name).into());
+/// Lets the store decide again.
+pub(super) async fn forget_kill(call: Call) -> Answer {
+    call.no_body()?;
+    if !call.state.source.forget_kill(&call.name).await {
+        return Err(Failure::new(Kind::NoLocalKill, "the flag is not switched off in this process alone"));
     }
-    let (flag, problems) = shown::read(name, text);
-    let Some(flag) = flag else { return Err(Failure::refused(&problems)) };
-    if flag.requires().next().is_some() {
-        let loaded = call.state.load().await?;
-        fits(&loaded.document, [(name, flag)])?;
-    }
-    Ok(())
-}
-
-/// Whether flags can be added to others: what they require is there, and goes in no circle.
-pub(super) fn fits<'a>(
-    stored: &Document,
-    flags: impl IntoIterator<Item = (&'a str, crate::engine::Flag)>,
-) -> Result<(), Failure> {
-    let errors = |document: &Document| -> Vec<Problem> {
-        let set = FlagSet::compile(document, now());
-        set.problems().iter().filter(|problem| problem.severity == Severity::Error).cloned().collect()
-    };
-    let before = errors(stored);
-    let mut document = stored.clone();
-    let mut names = Vec::new();
-    for (name, flag) in flags {
-        document.insert(name, flag)?;
-        names.push(name);
-    }
-    let is_new = |problem: &Problem| {
-        !before.contains(problem) && problem.flag.as_deref().is_some_and(|flag| names.contains(&flag))
-    };
-    let new: Vec<Problem> = errors(&document).into_iter().filter(is_new).collect();
-    if new.is_empty() { Ok(()) } else { Err(Failure::refused(&new)) }
+    tracing::warn!(flag = call.name, by = call.who.name, "a kill that the store has not taken was forgotten");
+    get(call).await
 }

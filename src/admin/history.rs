@@ -4,8 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::call::{self, Answer, Call};
-use super::edits::{self, EDIT_WITHIN};
-use super::flags::{accepted, edited};
+use super::edits::{self, EDIT_WITHIN, accepted, edited};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::now;

@@ -14,8 +14,7 @@ use http::StatusCode;
 use tokio::time::{sleep, timeout};
 
 use super::call::{self, Answer, Call, Precondition};
-use super::edits;
-use super::flags::{edited, kill_of};
+use super::edits::{self, edited, kill_of};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{STORE_WITHIN, State};
@@ -89,16 +88,6 @@ fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -
     shown["not_taken"] = serde_json::json!(lost);
     shown["local_kill"] = shown::local_kill(&call.state, held);
     call::json(StatusCode::ACCEPTED, &shown)
-}
-
-/// Lets the store decide again.
-pub(super) async fn forget(call: Call) -> Answer {
-    call.no_body()?;
-    if !call.state.source.forget_kill(&call.name).await {
-        return Err(Failure::new(Kind::NoLocalKill, "the flag is not switched off in this process alone"));
-    }
-    tracing::warn!(flag = call.name, by = call.who.name, "a kill that the store has not taken was forgotten");
-    super::flags::get(call).await
 }
 
 /// Starts to write kills into the store once it is back, once per router, where there is a runtime. It ends with

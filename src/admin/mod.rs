@@ -148,6 +148,7 @@ mod neutral;
 mod page;
 mod problem;
 mod rollout;
+mod route;
 mod router;
 mod session;
 mod shown;

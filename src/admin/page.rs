@@ -1,15 +1,15 @@
 //! The page, its form, and the description of the API.
 
 use axum::body::{Body, Bytes};
+use axum::extract::OriginalUri;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::call::{self, Answer, Call};
 use super::problem::{Failure, Kind};
-use super::router::nested_at;
 use super::session::COOKIE_NAME;
 use super::state::State;
 
@@ -72,8 +72,7 @@ pub(super) fn file(path: &str, parts: &Parts) -> Option<Response> {
 
 /// The page with its files found from where it was asked for: below `/admin` as well as `/admin/`.
 fn index_at(parts: &Parts) -> String {
-    let original = parts.extensions.get::<axum::extract::OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
-    let last = original.path().rsplit('/').next().unwrap_or_default();
+    let last = original(parts).path().rsplit('/').next().unwrap_or_default();
     // Segments of a path have none of these as they are, but nothing is left to that.
     if last.is_empty() || last.contains(['"', '<', '>', '&', '\'']) {
         return INDEX.to_owned();
@@ -127,4 +126,19 @@ fn set_cookie(state: &State, parts: &Parts, response: &mut Response, value: &str
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
+}
+
+/// The path at which the router is nested, without a slash at its end; empty at the root.
+fn nested_at(parts: &Parts) -> String {
+    prefix_of(original(parts), &parts.uri).trim_end_matches('/').to_owned()
+}
+
+/// The target before nesting took a part of it away.
+fn original(parts: &Parts) -> &Uri {
+    parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0)
+}
+
+fn prefix_of<'a>(original: &'a Uri, inner: &Uri) -> &'a str {
+    let inner = inner.path().trim_start_matches('/');
+    original.path().strip_suffix(inner).unwrap_or_default()
 }

@@ -5,10 +5,9 @@
 use http::StatusCode;
 
 use super::call::{Answer, Call};
-use super::edits::{self, EDIT_WITHIN};
-use super::flags::edited;
+use super::edits::{self, EDIT_WITHIN, edited};
 use super::local_kill;
-use super::router::{Route, route};
+use super::route::{Route, route};
 use crate::operate::rollout::{self, Plan};
 use crate::store::Change;
 

@@ -4,22 +4,23 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::{OriginalUri, Request};
+use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY};
 use http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{Semaphore, watch};
 
-use super::auth::{Access, Authorize, Role, bearer};
+use super::auth::{Authorize, Role, bearer};
 use super::call::{Answer, Call, Query, Who, decoded, read_body};
 use super::problem::{Failure, Kind};
+use super::route::{Route, route};
 use super::state::State;
 use super::{events, exchange, explain, flags, history, local_kill, page, rollout, status};
 use crate::source::{Layered, Live};
-use crate::store::{BoxFuture, Store};
+use crate::store::Store;
 
 /// How many may listen to events at a time.
 const MAX_STREAMS: usize = 64;
@@ -91,32 +92,6 @@ pub fn router(store: impl Store, source: Live, authorizer: impl Authorize) -> Ro
     Admin::new(store, source, authorizer).router()
 }
 
-/// One thing that can be asked.
-pub(super) struct Route {
-    pub(super) method: &'static str,
-    /// Below where the router is nested; `{name}` stands for a flag's name.
-    pub(super) path: &'static str,
-    pub(super) needs: Role,
-    /// Parameters of the URL.
-    pub(super) query: &'static [&'static str],
-    pub(super) handler: fn(Call) -> BoxFuture<'static, Answer>,
-}
-
-/// A row of a table of routes.
-macro_rules! route {
-    ($method:literal, $path:literal, $needs:ident, [$($query:literal),*], $handler:path) => {
-        $crate::admin::router::Route {
-            method: $method,
-            path: $path,
-            needs: $crate::admin::auth::Role::$needs,
-            query: &[$($query),*],
-            handler: |call| Box::pin($handler(call)),
-        }
-    };
-}
-#[allow(unused_imports, reason = "the actions on plans are rows too")]
-pub(super) use route;
-
 /// What asks for credentials. The rest is the page, and logging in.
 pub(super) const ROUTES: &[Route] = &[
     route!("GET", "flags", Viewer, [], flags::list),
@@ -126,7 +101,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!("DELETE", "flags/{name}", Editor, ["reason"], flags::delete),
     route!("POST", "flags/{name}/kill", Editor, ["reason"], flags::kill),
     route!("POST", "flags/{name}/restore", Editor, ["reason"], flags::restore),
-    route!("POST", "flags/{name}/forget-kill", Editor, [], local_kill::forget),
+    route!("POST", "flags/{name}/forget-kill", Editor, [], flags::forget_kill),
     route!("GET", "flags/{name}/history", Viewer, ["before", "limit"], history::of_flag),
     route!("POST", "flags/{name}/revert", Editor, ["reason", "create_again"], history::revert),
     route!("GET", "history", Viewer, ["before", "limit"], history::of_all),
@@ -174,7 +149,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
         let body = read_body(&parts, body).await?;
         return page::log_in(&state, &parts, &body);
     }
-    let who = known(state.authorizer.authorize(&parts))?;
+    let who = Who::of(state.authorizer.authorize(&parts))?;
     let is_safe = is_read || parts.method == Method::OPTIONS;
     if !is_safe && bearer(&parts).is_none() {
         // Whatever else tells who asks, a browser may send it along with a request of another site.
@@ -182,7 +157,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
         check_type(&parts)?;
     }
     let path = path.strip_suffix('/').unwrap_or(&path);
-    let found: Vec<(&Route, &str)> = routes().filter_map(|route| Some((route, matched(route.path, path)?))).collect();
+    let found: Vec<(&Route, &str)> = routes().filter_map(|route| Some((route, route.matched(path)?))).collect();
     let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
     let route = found.iter().find(|(route, _)| route.method == method);
     let needs = route.map_or(if is_safe { Role::Viewer } else { Role::Editor }, |(route, _)| route.needs);
@@ -196,18 +171,6 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     };
     let body = read_body(&parts, body).await?;
     (route.handler)(Call { state, who, parts, name, query, body }).await
-}
-
-/// Who asks, or why they may not.
-pub(super) fn known(access: Access) -> Result<Who, Failure> {
-    match access {
-        Access::None => {
-            Err(Failure::new(Kind::Unauthorized, "expected a token, as `Authorization: Bearer` or from the page"))
-        }
-        Access::Denied => Err(Failure::new(Kind::Forbidden, "who asks may not see flags")),
-        Access::Viewer(name) => Ok(Who { name, role: Role::Viewer }),
-        Access::Editor(name) => Ok(Who { name, role: Role::Editor }),
-    }
 }
 
 fn no_route(found: &[(&Route, &str)], path: &str, method: &Method) -> Answer {
@@ -234,20 +197,6 @@ fn no_route(found: &[(&Route, &str)], path: &str, method: &Method) -> Answer {
     }
     let detail = format!("expected one of {}", methods.join(", "));
     Err(Failure::new(Kind::WrongMethod, detail).with_header(ALLOW, allow))
-}
-
-/// What stands for `{name}`, empty where nothing does; `None` where the path is another.
-fn matched<'a>(template: &str, path: &'a str) -> Option<&'a str> {
-    let mut name = "";
-    let (mut expected, mut found) = (template.split('/'), path.split('/'));
-    loop {
-        match (expected.next(), found.next()) {
-            (None, None) => return Some(name),
-            (Some("{name}"), Some(segment)) if !segment.is_empty() => name = segment,
-            (Some(expected), Some(segment)) if expected == segment => {}
-            _ => return None,
-        }
-    }
 }
 
 /// As tower-http's `csrf` and Go's `CrossOriginProtection`: browsers say where a request comes from in
@@ -281,17 +230,6 @@ fn check_type(parts: &Parts) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Kind::MediaType, "expected content-type: application/json beside a cookie"))
-}
-
-/// The path at which the router is nested, without a slash at its end; empty at the root.
-pub(super) fn nested_at(parts: &Parts) -> String {
-    let original = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri): &OriginalUri| uri);
-    prefix_of(original, &parts.uri).trim_end_matches('/').to_owned()
-}
-
-fn prefix_of<'a>(original: &'a Uri, inner: &Uri) -> &'a str {
-    let inner = inner.path().trim_start_matches('/');
-    original.path().strip_suffix(inner).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -345,14 +283,5 @@ mod tests {
         let kinds = &description["components"]["schemas"]["Problem"]["properties"]["type"]["enum"];
         let kinds: Vec<&str> = kinds.as_array().unwrap().iter().map(|kind| kind.as_str().unwrap()).collect();
         assert_eq!(kinds, Kind::ALL.map(Kind::uri));
-    }
-
-    #[test]
-    fn paths_match_templates_segment_by_segment() {
-        assert_eq!(matched("flags/{name}/kill", "flags/a.b/kill"), Some("a.b"));
-        assert_eq!(matched("flags", "flags"), Some(""));
-        for other in ["flags//kill", "flags/a/kill/x", "flags/a", "flag/a/kill"] {
-            assert_eq!(matched("flags/{name}/kill", other), None, "{other}");
-        }
     }
 }

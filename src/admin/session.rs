@@ -13,7 +13,6 @@ use http::header::COOKIE;
 use http::request::Parts;
 use sha2::Sha256;
 
-use super::auth::{Entry, is_same};
 use crate::engine::Instant;
 
 /// How long somebody stays logged in: a working day.
@@ -36,25 +35,18 @@ impl Sessions {
         (format!("{until}.{}", mac(digest, until)), SECONDS)
     }
 
-    /// The entry whose token the request's cookie stands for.
-    pub(super) fn open<'a>(&self, request: &Parts, entries: impl Iterator<Item = &'a Entry>) -> Option<&'a Entry> {
-        let (until, found) = cookie(request)?;
-        let is_over = until <= now();
-        let is_forgotten = self.forgotten().contains(&(until, found.to_owned()));
-        let entry = entries.fold(
-            None,
-            |known, entry| {
-                if is_same(&mac(&entry.digest, until), found) { Some(entry) } else { known }
-            },
-        );
-        entry.filter(|_| !is_over && !is_forgotten)
+    /// The session of a request, unless it is over.
+    pub(super) fn of<'a>(&self, request: &'a Parts) -> Option<Session<'a>> {
+        let session = Session::of(request)?;
+        let is_forgotten = self.forgotten().contains(&(session.until, session.code.to_owned()));
+        (session.until > now() && !is_forgotten).then_some(session)
     }
 
-    /// Ends the session of a request that [`open`](Self::open) knows.
+    /// Ends the session of a request.
     pub(super) fn forget(&self, request: &Parts) {
-        let Some((until, found)) = cookie(request) else { return };
+        let Some(Session { until, code }) = Session::of(request) else { return };
         let mut forgotten = self.forgotten();
-        forgotten.insert((until, found.to_owned()));
+        forgotten.insert((until, code.to_owned()));
         let now = now();
         while forgotten.len() > MAX_FORGOTTEN || forgotten.first().is_some_and(|(end, _)| *end <= now) {
             forgotten.pop_first();
@@ -70,17 +62,36 @@ fn now() -> i64 {
     Instant::from(SystemTime::now()).unix_millis()
 }
 
-/// The end and the code of the only cookie of ours; several are none.
-fn cookie(request: &Parts) -> Option<(i64, &str)> {
-    let lines = request.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut found = lines.flat_map(|line| line.split(';')).filter_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE_NAME).then_some(value)
-    });
-    let (until, code) = found.next()?.split_once('.')?;
-    // Only as it was written: one session has one text.
-    let parsed: i64 = until.parse().ok()?;
-    (found.next().is_none() && parsed.to_string() == until).then_some((parsed, code))
+/// What a cookie says.
+pub(super) struct Session<'a> {
+    until: i64,
+    code: &'a str,
+}
+
+impl<'a> Session<'a> {
+    /// That of the only cookie of ours; several are none.
+    fn of(request: &'a Parts) -> Option<Self> {
+        let lines = request.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let mut found = lines.flat_map(|line| line.split(';')).filter_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == COOKIE_NAME).then_some(value)
+        });
+        let (until, code) = found.next()?.split_once('.')?;
+        // Only as it was written: one session has one text.
+        let parsed: i64 = until.parse().ok()?;
+        (found.next().is_none() && parsed.to_string() == until).then_some(Self { until: parsed, code })
+    }
+
+    /// Whether it stands for the token with this digest.
+    pub(super) fn is_of(&self, digest: &str) -> bool {
+        is_same(&mac(digest, self.until), self.code)
+    }
+}
+
+/// Compares in a time that depends on the lengths alone.
+pub(super) fn is_same(a: &str, b: &str) -> bool {
+    let difference = a.bytes().zip(b.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b));
+    a.len() == b.len() && std::hint::black_box(difference) == 0
 }
 
 fn mac(digest: &str, until: i64) -> String {
