@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use super::session::{Sessions, is_same};
+use super::session::{Session, Sessions, is_same};
 use crate::store::digest_of;
 
 /// What somebody may do.
@@ -176,7 +176,7 @@ impl Tokens {
     /// Whose token it is. The time it takes tells nothing of the tokens: digests are compared, and all of them.
     fn entry_of(&self, token: &[u8]) -> Option<&Entry> {
         let digest = digest_of(token);
-        self.entry_where(|entry| is_same(&entry.digest, &digest))
+        self.entry_where(|entry| is_same(entry.digest.as_bytes(), digest.as_bytes()))
     }
 
     /// Looks at all of them.
@@ -191,7 +191,17 @@ impl Tokens {
     }
 
     pub(super) fn log_out(&self, request: &Parts) {
-        self.sessions.forget(request);
+        for (session, entry) in self.sessions_of(request) {
+            self.sessions.end(&session, &entry.digest);
+        }
+    }
+
+    /// The sessions of a request that go on, with whose they are.
+    fn sessions_of<'a>(&'a self, request: &'a Parts) -> impl Iterator<Item = (Session<'a>, &'a Entry)> {
+        Session::all_of(request).filter_map(|session| {
+            let entry = self.entry_where(|entry| self.sessions.is_open(&session, &entry.digest))?;
+            Some((session, entry))
+        })
     }
 }
 
@@ -205,11 +215,10 @@ pub(super) fn bearer(request: &Parts) -> Option<&[u8]> {
 
 impl Authorize for Tokens {
     fn authorize(&self, request: &Parts) -> Access {
-        let entry = if request.headers.contains_key(AUTHORIZATION) {
-            // Whoever sends a wrong token does not mean the cookie beside it.
-            bearer(request).and_then(|token| self.entry_of(token))
-        } else {
-            self.sessions.of(request).and_then(|session| self.entry_where(|entry| session.is_of(&entry.digest)))
+        let entry = match bearer(request) {
+            // Whoever sends a wrong token does not mean the cookie beside it. Another scheme is for a proxy.
+            Some(token) => self.entry_of(token),
+            None => self.sessions_of(request).next().map(|(_, entry)| entry),
         };
         match entry {
             None => Access::None,

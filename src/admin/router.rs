@@ -151,10 +151,17 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     }
     let who = Who::of(state.authorizer.authorize(&parts))?;
     let is_safe = is_read || parts.method == Method::OPTIONS;
-    if !is_safe && bearer(&parts).is_none() {
-        // Whatever else tells who asks, a browser may send it along with a request of another site.
-        check_origin(&parts)?;
-        check_type(&parts)?;
+    // Whatever else tells who asks, a browser may send it along with a request of another site. Tokens do not heed
+    // cookies beside a bearer; of a login of the application's nobody knows.
+    let is_by_bearer = bearer(&parts).is_some()
+        && (state.authorizer.tokens().is_some() || !parts.headers.contains_key(http::header::COOKIE));
+    if !is_by_bearer {
+        if is_safe {
+            check_not_foreign(&parts)?;
+        } else {
+            check_origin(&parts)?;
+            check_type(&parts)?;
+        }
     }
     let path = path.strip_suffix('/').unwrap_or(&path);
     let found: Vec<(&Route, &str)> = routes().filter_map(|route| Some((route, route.matched(path)?))).collect();
@@ -220,6 +227,15 @@ fn check_origin(parts: &Parts) -> Result<(), Failure> {
     match (authority, host) {
         (Some(authority), Some(host)) if !host.is_empty() && authority.eq_ignore_ascii_case(host) => Ok(()),
         _ => refuse("its Origin is not this host"),
+    }
+}
+
+/// For reading: what a page of another site asks for is refused, where the browser says that it does. What somebody
+/// opens by hand comes from no page.
+fn check_not_foreign(parts: &Parts) -> Result<(), Failure> {
+    match parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(Failure::new(Kind::CrossOrigin, "the page that asks is not this one")),
     }
 }
 

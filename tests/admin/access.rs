@@ -216,6 +216,65 @@ async fn a_cookie_is_good_as_it_was_given_alone() {
 }
 
 #[tokio::test]
+async fn cookies_and_credentials_of_others_on_the_same_host_lock_nobody_out() {
+    let (api, _store) = Api::with(&[("a", "true")]).await;
+    let cookie = cookie(&log_in(&api, EDITOR).await);
+    let stale = "tower_flags_admin=1.00";
+    for line in [
+        format!("{stale}; {cookie}"),
+        format!("{cookie}; {stale}"),
+        format!("tower_flags_admin=; tower_flags_admin=x; {cookie}"),
+        format!("tower_flags_admin_more={stale}; {cookie}"),
+    ] {
+        assert_eq!(api.ask_as("GET", "flags", &[("cookie", &line)], b"").await.status, 200, "{line}");
+    }
+    let bytes = [b"name=\xfc; ", cookie.as_bytes()].concat();
+    assert_eq!(request(api.address, "GET", "/flags", &[("cookie", &bytes)], b"").await.status, 200);
+    let behind_a_proxy = [("cookie", cookie.as_str()), ("authorization", "Basic YWxpY2U6eA==")];
+    assert_eq!(api.ask_as("GET", "flags", &behind_a_proxy, b"").await.status, 200);
+    let write = api.ask_as("POST", "flags/a/kill", &behind_a_proxy, b"").await;
+    assert_eq!(problem(&write), "cross-origin", "it goes by the cookie, and is checked like one");
+    let many = format!("{}{cookie}", format!("{stale}; ").repeat(10_000));
+    assert!(matches!(api.ask_as("GET", "flags", &[("cookie", &many)], b"").await.status, 401 | 431));
+}
+
+#[tokio::test]
+async fn logging_out_ends_sessions_of_ones_own_alone() {
+    let (api, _store) = Api::with(&[("a", "true")]).await;
+    let [editor, viewer] = [cookie(&log_in(&api, EDITOR).await), cookie(&log_in(&api, VIEWER).await)];
+    let status = async |cookie: &str| api.ask_as("GET", "flags", &[("cookie", cookie)], b"").await.status;
+    let forged = format!("tower_flags_admin={}.{}", i64::MAX, editor.rsplit('.').next().unwrap());
+    let bearer = format!("Bearer {VIEWER}");
+    for line in [forged.as_str(), "tower_flags_admin=1.x"] {
+        let headers = [("authorization", bearer.as_str()), ("cookie", line)];
+        assert_eq!(api.ask_as("POST", "logout", &headers, b"").await.status, 204);
+    }
+    assert_eq!((status(&editor).await, status(&viewer).await), (200, 200));
+    let out = [("cookie", editor.as_str()), PAGE[0], PAGE[1]];
+    assert_eq!(api.ask_as("POST", "logout", &out, b"").await.status, 204);
+    assert_eq!((status(&editor).await, status(&viewer).await), (401, 200));
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_read_nothing_with_a_cookie() {
+    let (api, _store) = Api::with(&[("a", "true")]).await;
+    let cookie = cookie(&log_in(&api, EDITOR).await);
+    for path in ["flags", "status", "events", "export", "history/export"] {
+        for site in ["cross-site", "same-site", "x"] {
+            let reply = api.ask_as("GET", path, &[("cookie", &cookie), ("sec-fetch-site", site)], b"").await;
+            assert_eq!(problem(&reply), "cross-origin", "{path} {site}");
+        }
+    }
+    for site in ["same-origin", "none"] {
+        let reply = api.ask_as("GET", "flags", &[("cookie", &cookie), ("sec-fetch-site", site)], b"").await;
+        assert_eq!(reply.status, 200, "{site}");
+    }
+    let bearer = format!("Bearer {EDITOR}");
+    let program = [("authorization", bearer.as_str()), ("sec-fetch-site", "cross-site")];
+    assert_eq!(api.ask_as("GET", "flags", &program, b"").await.status, 200, "no browser adds a bearer");
+}
+
+#[tokio::test]
 async fn an_application_with_a_login_of_its_own_decides() {
     let store = store(&[("a", "true")]).await;
     let live = Live::connect(store.clone()).await.unwrap();
@@ -236,6 +295,10 @@ async fn an_application_with_a_login_of_its_own_decides() {
     assert_eq!(status("carol", "POST", "flags/a/kill", &PAGE).await, 403);
     assert_eq!(status("root", "POST", "flags/a/kill", &[]).await, 403, "its login may be a cookie");
     assert_eq!(status("root", "POST", "flags/a/kill", &PAGE).await, 200);
+    // A bearer says that no page of another site asks; not where the login may go by a cookie that comes along.
+    let bearer = ("authorization", "Bearer x");
+    assert_eq!(status("root", "POST", "flags/a/kill", &[bearer]).await, 200);
+    assert_eq!(status("root", "POST", "flags/a/kill", &[bearer, ("cookie", "session=1")]).await, 403);
     assert_eq!(problem(&api.ask_as("POST", "login", &PAGE, b"{\"token\":\"x\"}").await), "no-login");
 }
 
@@ -301,6 +364,27 @@ async fn it_works_wherever_it_is_nested() {
             assert_eq!(problem(&api.ask_as("GET", "nothing", &[], b"").await), "unauthorized");
         }
     }
+}
+
+#[tokio::test]
+async fn the_modules_of_the_page_are_public_and_as_they_are_in_the_repository() {
+    let (api, _store) = Api::with(&[("a", "true")]).await;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/page");
+    let mut found = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name == "index.html" {
+            continue;
+        }
+        let reply = api.ask_as("GET", name, &[], b"").await;
+        assert_eq!((reply.status, reply.text()), (200, std::fs::read_to_string(&path).unwrap().as_str()), "{name}");
+        for method in METHODS.iter().filter(|method| !is_public(method, "app.js")) {
+            assert_eq!(api.ask_as(method, name, &PAGE, b"{}").await.status, 401, "{method} {name}");
+        }
+        found += 1;
+    }
+    assert!(found > 20, "{found}");
 }
 
 #[tokio::test]
