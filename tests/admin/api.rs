@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
 use serde_json::Value;
 use tower_flags::admin::{Admin, Tokens};
 use tower_flags::source::Live;
 use tower_flags::store::{Author, Change, MemoryStore, Store, StoreExt};
+use tower_flags::{FlagLayer, flag};
 
 use super::support::{Client, Reply, serve};
 
@@ -15,6 +18,12 @@ pub(crate) const VIEWER: &str = "viewer-0123456789abcdef0123456789";
 
 pub(crate) fn tokens() -> Tokens {
     Tokens::new().editor("alice", EDITOR).unwrap().viewer("bob", VIEWER).unwrap()
+}
+
+/// What an application makes of the flags: it says whether one is on for whoever asks.
+pub(crate) fn shop(source: Live) -> Router {
+    let answer = |Path(name): Path<String>| async move { if flag(name) { "on" } else { "off" } };
+    Router::new().route("/{flag}", get(answer)).layer(FlagLayer::new(source).trust_headers())
 }
 
 /// A store in memory with these flags, each in its version 1.

@@ -8,5 +8,6 @@ mod editing;
 mod exchange;
 mod outage;
 mod reading;
+mod rollout;
 #[path = "../support/mod.rs"]
 mod support;

@@ -123,7 +123,7 @@ pub(crate) fn is_on(source: &Live, name: &str) -> bool {
     flags.is_enabled(name)
 }
 
-async fn until(condition: impl AsyncFn() -> bool) {
+pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
     let start = std::time::Instant::now();
     while !condition().await {
         assert!(start.elapsed().as_secs() < 30, "not in 30 s");
