@@ -35,13 +35,27 @@ pub(crate) async fn store(flags: &[(&str, &str)]) -> MemoryStore {
     store
 }
 
-/// A server and who asks it.
+/// Whoever asks a server.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub(crate) struct Operator {
     pub(crate) address: SocketAddr,
-    pub(crate) source: Live,
     base: String,
     token: &'static str,
+}
+
+/// A server in this process, and an editor who asks it.
+#[derive(Clone)]
+pub(crate) struct Api {
+    operator: Operator,
+    pub(crate) source: Live,
+}
+
+impl std::ops::Deref for Api {
+    type Target = Operator;
+
+    fn deref(&self) -> &Operator {
+        &self.operator
+    }
 }
 
 impl Api {
@@ -58,7 +72,13 @@ impl Api {
     }
 
     pub(crate) async fn at(base: &str, router: Router, source: Live) -> Self {
-        Self { address: serve(router).await, source, base: base.to_owned(), token: EDITOR }
+        Self { operator: Operator::at(serve(router).await, base, EDITOR), source }
+    }
+}
+
+impl Operator {
+    pub(crate) fn at(address: SocketAddr, base: &str, token: &'static str) -> Self {
+        Self { address, base: base.to_owned(), token }
     }
 
     pub(crate) fn as_viewer(&self) -> Self {
@@ -98,7 +118,17 @@ pub(crate) async fn request(
     headers: &[(&str, &[u8])],
     body: &[u8],
 ) -> Reply {
-    let mut client = Client::open(address).await;
+    request_over(&mut Client::open(address).await, method, path, headers, body).await
+}
+
+/// Asks over a connection that may be used again.
+pub(crate) async fn request_over(
+    client: &mut Client,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &[u8])],
+    body: &[u8],
+) -> Reply {
     let length = body.len().to_string();
     let mut all: Vec<(&str, &[u8])> = headers.to_vec();
     if !body.is_empty() {

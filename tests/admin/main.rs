@@ -9,5 +9,10 @@ mod exchange;
 mod outage;
 mod reading;
 mod rollout;
+#[path = "../support/servers.rs"]
+mod servers;
+mod stores;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/urls.rs"]
+mod urls;

@@ -14,12 +14,16 @@
     feature = "testing"
 ))]
 
+#[path = "../support/places.rs"]
+mod places;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/servers.rs"]
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/urls.rs"]
+mod urls;
 
 mod absent;
 mod broken;
@@ -28,7 +32,6 @@ mod fleet;
 mod frozen;
 mod killed;
 mod older;
-mod places;
 mod race;
 
 /// How often each fault is done: as often as in every run of the tests, or the large dose.

@@ -10,14 +10,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tower_flags::engine::Edit;
-use tower_flags::store::{
-    Author, Change, FileStore, HistoryPage, PostgresStore, RedisStore, SqliteStore, Store, StoreExt,
-};
+use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
 
 use crate::broken::GetAndSet;
 use crate::dose;
 use crate::servers::{Postgres, Redis};
 use crate::support::Random;
+use crate::urls::open;
 
 const PROCESSES: usize = 4;
 const KILLS: usize = 5;
@@ -25,16 +24,6 @@ const FLAG: &str = "raced";
 
 /// Longest time one edit of four racing processes takes.
 const WITHIN: Duration = Duration::from_secs(60);
-
-fn open(url: &str) -> Arc<dyn Store> {
-    match url.split_once(':').unwrap() {
-        ("redis", _) => Arc::new(RedisStore::new(url).unwrap()),
-        ("postgres", _) => Arc::new(PostgresStore::new(url).unwrap()),
-        ("sqlite", _) => Arc::new(SqliteStore::new(url).unwrap()),
-        ("file", path) => Arc::new(FileStore::new(path).unwrap()),
-        (other, _) => panic!("{other}"),
-    }
-}
 
 /// The work of one of the processes, which are this program once more.
 #[tokio::test]

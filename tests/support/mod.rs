@@ -33,7 +33,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        Self { stream: BufReader::new(TcpStream::connect(address).await.unwrap()) }
+        let stream = TcpStream::connect(address).await.unwrap();
+        // A body that is written after its head does not wait for the head's acknowledgement.
+        stream.set_nodelay(true).unwrap();
+        Self { stream: BufReader::new(stream) }
     }
 
     /// Sends these bytes and nothing else.

@@ -1,11 +1,13 @@
 //! The servers that stores are on, behind one face.
+#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tower_flags::store::{PostgresStore, RedisStore, Store};
+use tower_flags::store::Store;
 
 use crate::servers::{Postgres, Redis};
+use crate::urls::open;
 
 /// A server with one store on it.
 pub(crate) trait Server: Send {
@@ -24,7 +26,7 @@ pub(crate) trait Server: Send {
 impl Server for Redis {
     fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
         let address = through.unwrap_or(Redis::address(self));
-        Arc::new(RedisStore::new(&format!("redis://{address}")).unwrap())
+        open(&format!("redis://{address}"))
     }
 
     fn address(&self) -> SocketAddr {
@@ -51,7 +53,7 @@ impl Server for Redis {
 impl Server for Postgres {
     fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
         let address = through.unwrap_or(Postgres::address(self));
-        Arc::new(PostgresStore::new(&format!("postgres://postgres@{address}/postgres")).unwrap())
+        open(&format!("postgres://postgres@{address}/postgres"))
     }
 
     fn address(&self) -> SocketAddr {
