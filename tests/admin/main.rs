@@ -6,7 +6,9 @@ mod api;
 mod described;
 mod editing;
 mod exchange;
+mod fleet;
 mod outage;
+mod process;
 mod reading;
 mod rollout;
 #[path = "../support/servers.rs"]
