@@ -20,7 +20,7 @@ async fn is_followed(url: &str) {
     let store = open(url);
     store.change("checkout", Change::put_text("true"), &Author::new("setup")).await.unwrap();
     let here = Api::over(store.clone()).await;
-    let there = tokio::task::block_in_place(|| Process::start(url));
+    let there = tokio::task::block_in_place(|| Process::start(url, None));
     assert!(there.is_on("checkout").await);
     let mut took = Vec::new();
     for number in 0..EDITS {
@@ -40,6 +40,8 @@ async fn is_followed(url: &str) {
         };
         took.push(tokio::join!(change, edit).0);
     }
+    let shown = there.admin.get("flags/checkout").await;
+    assert_eq!(shown["in_force"]["version"], EDITS + 1, "its admin API says the same");
     took.sort_unstable();
     let (median, last) = (took[EDITS / 2], took[EDITS - 1]);
     println!("{}: seen by another process after {median:?} (median of {EDITS}), {last:?} at the latest", store.name());

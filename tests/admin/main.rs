@@ -4,11 +4,18 @@
 mod access;
 mod api;
 mod described;
+#[cfg(all(feature = "file", feature = "postgres", feature = "redis"))]
+mod down;
 mod editing;
 mod exchange;
 mod fleet;
 mod outage;
+#[cfg(all(feature = "file", feature = "postgres", feature = "redis"))]
+#[path = "../support/places.rs"]
+mod places;
 mod process;
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod reading;
 mod rollout;
 #[path = "../support/servers.rs"]

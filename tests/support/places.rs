@@ -26,7 +26,7 @@ pub(crate) trait Server: Send {
 impl Server for Redis {
     fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
         let address = through.unwrap_or(Redis::address(self));
-        open(&format!("redis://{address}"))
+        open(&Kind::Redis.url(address))
     }
 
     fn address(&self) -> SocketAddr {
@@ -53,7 +53,7 @@ impl Server for Redis {
 impl Server for Postgres {
     fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
         let address = through.unwrap_or(Postgres::address(self));
-        open(&format!("postgres://postgres@{address}/postgres"))
+        open(&Kind::Postgres.url(address))
     }
 
     fn address(&self) -> SocketAddr {
@@ -91,6 +91,14 @@ impl Kind {
         match self {
             Self::Redis => Box::new(Redis::start()),
             Self::Postgres => Box::new(Postgres::start()),
+        }
+    }
+
+    /// The store on such a server, at its own address or over a line.
+    pub(crate) fn url(self, address: SocketAddr) -> String {
+        match self {
+            Self::Redis => format!("redis://{address}"),
+            Self::Postgres => format!("postgres://postgres@{address}/postgres"),
         }
     }
 }
