@@ -1,14 +1,18 @@
 //! A server with the admin API, and somebody who asks it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use serde_json::Value;
+use tempfile::TempDir;
 use tower_flags::admin::{Admin, Tokens};
 use tower_flags::source::Live;
-use tower_flags::store::{Author, Change, MemoryStore, Store, StoreExt};
+#[cfg(feature = "file")]
+use tower_flags::store::FileStore;
+use tower_flags::store::{Author, Change, MemoryStore, SqliteStore, Store, StoreExt};
 use tower_flags::{FlagLayer, flag};
 
 use super::support::{Client, Reply, serve};
@@ -29,11 +33,70 @@ pub(crate) fn shop(source: Live) -> Router {
 /// A store in memory with these flags, each in its version 1.
 pub(crate) async fn store(flags: &[(&str, &str)]) -> MemoryStore {
     let store = MemoryStore::new();
+    fill(&store, flags).await;
+    store
+}
+
+async fn fill(store: &impl Store, flags: &[(&str, &str)]) {
     for (name, text) in flags {
         store.change(*name, Change::put_text(*text), &Author::new("setup")).await.unwrap();
     }
-    store
 }
+
+/// Where a test keeps its flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Memory,
+    Sqlite,
+    #[cfg(feature = "file")]
+    File,
+}
+
+impl Place {
+    /// A server over a store with these flags, each in its version 1.
+    pub(crate) async fn with(self, flags: &[(&str, &str)]) -> (Api, Arc<dyn Store>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = match self {
+            Self::Memory => Arc::new(MemoryStore::new()),
+            Self::Sqlite => Arc::new(SqliteStore::at(folder.path().join("flags.db"))),
+            #[cfg(feature = "file")]
+            Self::File => {
+                let path = folder.path().join("flags.json");
+                std::fs::write(&path, r#"{"flags": {}}"#).unwrap();
+                Arc::new(FileStore::new(path).unwrap())
+            }
+        };
+        fill(&store, flags).await;
+        let api = Api { _folder: Some(Arc::new(folder)), ..Api::over(Arc::clone(&store)).await };
+        (api, store)
+    }
+}
+
+/// Makes of each of these functions a test for every place.
+macro_rules! in_every_place {
+    ($($name:ident)*) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::Memory).await;
+            })*
+        }
+        mod in_sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::Sqlite).await;
+            })*
+        }
+        #[cfg(feature = "file")]
+        mod in_a_file {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::File).await;
+            })*
+        }
+    };
+}
+pub(crate) use in_every_place;
 
 /// Whoever asks a server.
 #[derive(Clone)]
@@ -48,6 +111,8 @@ pub(crate) struct Operator {
 pub(crate) struct Api {
     operator: Operator,
     pub(crate) source: Live,
+    /// Of the store.
+    _folder: Option<Arc<TempDir>>,
 }
 
 impl std::ops::Deref for Api {
@@ -72,7 +137,7 @@ impl Api {
     }
 
     pub(crate) async fn at(base: &str, router: Router, source: Live) -> Self {
-        Self { operator: Operator::at(serve(router).await, base, EDITOR), source }
+        Self { operator: Operator::at(serve(router).await, base, EDITOR), source, _folder: None }
     }
 }
 

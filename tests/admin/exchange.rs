@@ -3,17 +3,23 @@
 use serde_json::{Value, json};
 use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
 
-use super::api::{Api, json, problem};
+use super::api::{Place, in_every_place, json, problem};
 
-#[tokio::test]
-async fn an_import_says_first_what_it_would_do_and_then_does_just_that() {
+in_every_place! {
+    an_import_says_first_what_it_would_do_and_then_does_just_that
+    a_document_with_an_error_changes_nothing
+    a_name_that_was_removed_comes_back_on_purpose_alone
+    what_is_exported_can_be_imported
+}
+
+async fn an_import_says_first_what_it_would_do_and_then_does_just_that(place: Place) {
     let flags = [
         ("kept", r#"{"enabled":true,"percentage":5}"#),
         ("more", r#"{"on": true, "rollout_percentage": 5, "rollout_stages": [1], "owner": "me"}"#),
         ("killed", r#"{"enabled":false,"percentage":50}"#),
         ("gone", "true"),
     ];
-    let (api, store) = Api::with(&flags).await;
+    let (api, store) = place.with(&flags).await;
     let document = json!({"flags": {
         "kept": {"percentage": 5},
         "more": {"enabled": true, "percentage": 10},
@@ -56,9 +62,8 @@ async fn an_import_says_first_what_it_would_do_and_then_does_just_that() {
     assert!(store.verify_history().await.unwrap().is_ok());
 }
 
-#[tokio::test]
-async fn a_document_with_an_error_changes_nothing() {
-    let (api, store) = Api::with(&[("a", "true")]).await;
+async fn a_document_with_an_error_changes_nothing(place: Place) {
+    let (api, store) = place.with(&[("a", "true")]).await;
     for (document, kind) in [
         (r#"{"flags": {"a": false, "b": {"percentage": 101}}}"#, "refused"),
         (r#"{"flags": {"a": false, "b": {"enabled": true, "requires": ["c"]}}}"#, "refused"),
@@ -76,9 +81,8 @@ async fn a_document_with_an_error_changes_nothing() {
     assert_eq!(store.read("a").await.unwrap().version, 1);
 }
 
-#[tokio::test]
-async fn a_name_that_was_removed_comes_back_on_purpose_alone() {
-    let (api, store) = Api::with(&[("a", "true")]).await;
+async fn a_name_that_was_removed_comes_back_on_purpose_alone(place: Place) {
+    let (api, store) = place.with(&[("a", "true")]).await;
     store.change("a", Change::remove(), &Author::new("x")).await.unwrap();
     let document = r#"{"flags": {"a": true, "b": true}}"#;
     let dry = json(&api.ask("POST", "import?dry_run=true", &[], document).await);
@@ -92,12 +96,11 @@ async fn a_name_that_was_removed_comes_back_on_purpose_alone() {
     assert!(store.read("a").await.unwrap().definition.is_some());
 }
 
-#[tokio::test]
-async fn what_is_exported_can_be_imported() {
-    let (api, _store) = Api::with(&[("a", r#"{"users":["u"]}"#), ("b", "false")]).await;
+async fn what_is_exported_can_be_imported(place: Place) {
+    let (api, _store) = place.with(&[("a", r#"{"users":["u"]}"#), ("b", "false")]).await;
     let reply = api.ask("GET", "export", &[], "").await;
     assert_eq!(reply.header("content-disposition"), Some("attachment; filename=\"flags.json\""));
-    let (other, _store) = Api::with(&[]).await;
+    let (other, _store) = place.with(&[]).await;
     assert_eq!(other.ask("POST", "import", &[], reply.text()).await.status, 200);
     assert_eq!(other.get("export").await, {
         // Whoever else reads the store sees the percentage that was meant.
