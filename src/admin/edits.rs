@@ -1,18 +1,16 @@
 //! Edits that are worked out from what is stored: read, decide, compare and write.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::{Instant as Time, sleep};
 
 use super::call::{Answer, Call, Precondition};
+use super::definition::Before;
 use super::problem::{Failure, Kind};
 use super::shown;
-use super::state::{State, now};
-use crate::engine::{
-    Definition, Document, Edit, Flag, FlagSet, Instant, Problem, Severity, flag_from_json, is_name, kept, not_a_name,
-};
+use super::state::IN_FORCE_WITHIN;
+use crate::engine::{is_name, not_a_name};
 use crate::store::{Change, ChangeError, Changed, StoreExt, Stored, digest_of, random_share};
 
 /// How long an edit goes on trying while others are faster.
@@ -24,7 +22,7 @@ pub(super) async fn apply(
     call: &Call,
     within: Duration,
     precondition: &Precondition,
-    make: impl Fn(&Stored) -> Result<Change, Failure> + Send + Sync,
+    make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
 ) -> Result<Changed, Failure> {
     let (state, name) = (&call.state, call.name.as_str());
     if !is_name(name) {
@@ -34,7 +32,7 @@ pub(super) async fn apply(
     loop {
         let stored = state.read(name).await?;
         check(call, precondition, &stored)?;
-        let change = make(&stored)?;
+        let change = make(&stored, &Before::of(state, name, &stored).await?)?;
         let left = deadline.saturating_duration_since(Time::now());
         match state.store.change(name, change.over(&stored).within(left), &author).await {
             Ok(changed) => return Ok(changed),
@@ -78,82 +76,16 @@ pub(super) fn text(stored: &Stored) -> Result<&str, Failure> {
     stored.definition.as_deref().ok_or_else(missing)
 }
 
-/// Whether a stored text switches the flag off, as far as it can be read.
-pub(super) fn is_killed(name: &str, text: &str) -> bool {
-    let document = Document::from_texts([(name, text.as_bytes())]);
-    document.is_ok_and(|document| document.flags.values().any(Definition::is_killed))
-}
-
-/// A definition in place of another, which never switches a flag on that is off. Written out as every edit
-/// leaves it, and with the plan standing still where this is what switches it off.
-pub(super) fn definition(
-    name: &str,
-    text: &str,
-    before: Option<&str>,
-    keeps_off: bool,
-    now: Instant,
-) -> Result<String, Failure> {
-    let flag: Flag = flag_from_json(Some(name), text)?;
-    let was_off = before.is_some_and(|before| is_killed(name, before));
-    let is_killed_now = !flag.is_enabled() && before.is_some() && !was_off;
-    let edit = if (keeps_off && was_off) || is_killed_now { Edit::new().set("enabled", false) } else { Edit::new() };
-    Ok(edit.apply(name, Some(text), now)?)
-}
-
-/// Switches a flag off. Of a text that is refused nothing can be kept: what is in force takes its place.
-pub(super) fn kill_of(state: &State, name: &str, text: &str) -> Result<Change, Problem> {
-    if flag_from_json(Some(name), text).is_ok() {
-        return Ok(Change::kill());
-    }
-    let off = match state.source.set().flag(name) {
-        Some(flag) => kept(&Arc::new(flag.clone()), true, false).to_stored(),
-        None => "false".to_owned(),
-    };
-    Edit::new().set("enabled", false).apply(name, Some(&off), now()).map(Change::put_text)
-}
-
-/// Whether a definition is accepted: by itself, and among the flags that it requires.
-pub(super) async fn accepted(call: &Call, text: &str) -> Result<(), Failure> {
-    let name = call.name.as_str();
-    if !is_name(name) {
-        return Err(not_a_name(name).into());
-    }
-    let (flag, problems) = shown::read(name, text);
-    let Some(flag) = flag else { return Err(Failure::refused(&problems)) };
-    if flag.requires().next().is_some() {
-        let loaded = call.state.load().await?;
-        fits(&loaded.document, [(name, flag)])?;
-    }
-    Ok(())
-}
-
-/// Whether flags can be added to others: what they require is there, and goes in no circle.
-pub(super) fn fits<'a>(stored: &Document, flags: impl IntoIterator<Item = (&'a str, Flag)>) -> Result<(), Failure> {
-    let errors = |document: &Document| -> Vec<Problem> {
-        let set = FlagSet::compile(document, now());
-        set.problems().iter().filter(|problem| problem.severity == Severity::Error).cloned().collect()
-    };
-    let before = errors(stored);
-    let mut document = stored.clone();
-    let mut names = Vec::new();
-    for (name, flag) in flags {
-        document.insert(name, flag)?;
-        names.push(name);
-    }
-    let is_new = |problem: &Problem| {
-        !before.contains(problem) && problem.flag.as_deref().is_some_and(|flag| names.contains(&flag))
-    };
-    let new: Vec<Problem> = errors(&document).into_iter().filter(is_new).collect();
-    if new.is_empty() { Ok(()) } else { Err(Failure::refused(&new)) }
-}
-
-/// The answer to an edit that was made: the flag as it is now.
-pub(super) async fn edited(call: &Call, status: StatusCode, changed: &Changed) -> Answer {
-    call.state.settle(&call.name, changed.version).await;
+/// The answer to an edit that was made: the flag as it is now, and keys that were left out.
+pub(super) async fn edited(call: &Call, status: StatusCode, changed: &Changed, not_taken: &[&str]) -> Answer {
+    call.state.settle(&call.name, changed.version, IN_FORCE_WITHIN).await;
     let mut stored = Stored { definition: changed.definition.clone(), version: changed.version, ..Stored::default() };
     stored.content = stored.definition.as_ref().map(|text| digest_of(text.as_bytes())).unwrap_or_default();
     let mut shown = shown::stored(&call.state, &call.name, &stored);
     shown["stored"] = true.into();
     shown["changed"] = changed.entry.is_some().into();
+    if !not_taken.is_empty() {
+        shown["not_taken"] = serde_json::json!(not_taken);
+    }
     Ok(shown::answer(status, &shown))
 }

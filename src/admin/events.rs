@@ -1,7 +1,8 @@
 //! Changes as they land, as server-sent events.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::{Instant as Time, interval};
+use tokio::time::{Instant as Time, interval, timeout};
 
 use super::call::{Answer, Call, Who};
 use super::problem::{Failure, Kind};
@@ -21,6 +22,11 @@ use super::shown;
 use super::state::State;
 use crate::source::{FlagChange, Missed};
 
+/// How many may listen at a time, and how many of one name: somebody with many windows keeps nobody out.
+const MAX_STREAMS: usize = 256;
+const MAX_OF_ONE: usize = 32;
+/// How long somebody may read nothing while events wait.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// How often the status is looked at, and whether whoever listens still may.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often something is sent at least, so that a connection that is gone shows.
@@ -29,8 +35,8 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 const WAITING: usize = 16;
 
 pub(super) async fn events(call: Call) -> Answer {
-    let Call { state, parts, .. } = call;
-    let Ok(permit) = Arc::clone(&state.streams).try_acquire_owned() else {
+    let Call { state, parts, who, .. } = call;
+    let Some(seat) = Seat::take(&state, who.name) else {
         return Err(Failure::new(Kind::TooManyStreams, "look at the flags from time to time instead"));
     };
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -38,7 +44,7 @@ pub(super) async fn events(call: Call) -> Answer {
         tokio::spawn(async move {
             // Nobody reads any more, or may: either way it is over.
             let _ = tell(&state, &parts, &sender).await;
-            drop(permit);
+            drop(seat);
         });
     }
     let mut response = Response::new(Body::from_stream(Receiver(receiver)));
@@ -47,6 +53,38 @@ pub(super) async fn events(call: Call) -> Answer {
     // Proxies that collect answers would hold events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Who listens, by name.
+#[derive(Debug, Default)]
+pub(super) struct Listeners(Mutex<BTreeMap<String, usize>>);
+
+/// One of those who listen, as long as they do.
+struct Seat {
+    state: Arc<State>,
+    name: String,
+}
+
+impl Seat {
+    fn take(state: &Arc<State>, name: String) -> Option<Self> {
+        let mut listeners = state.listeners.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = listeners.get(&name).copied().unwrap_or_default();
+        if own >= MAX_OF_ONE || listeners.values().sum::<usize>() >= MAX_STREAMS {
+            return None;
+        }
+        listeners.insert(name.clone(), own + 1);
+        Some(Self { state: Arc::clone(state), name })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut listeners = self.state.listeners.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = listeners.get_mut(&self.name) {
+            *own -= 1;
+        }
+        listeners.retain(|_, own| *own > 0);
+    }
 }
 
 type Sender = mpsc::Sender<Result<Bytes, std::convert::Infallible>>;
@@ -88,7 +126,10 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
 }
 
 async fn send(sender: &Sender, event: String) -> Result<(), mpsc::error::SendError<()>> {
-    sender.send(Ok(event.into())).await.map_err(|_| mpsc::error::SendError(()))
+    match timeout(TAKEN_WITHIN, sender.send(Ok(event.into()))).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(mpsc::error::SendError(())),
+    }
 }
 
 /// One event; JSON has no line breaks.

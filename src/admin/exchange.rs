@@ -1,48 +1,151 @@
 //! All flags at once, in and out; and the history, out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::call::{self, Answer, Call, Precondition};
-use super::edits::{self, EDIT_WITHIN, fits};
+use super::definition::{Before, accepted, fits};
+use super::edits::{self, EDIT_WITHIN};
 use super::events::Receiver;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
 use super::shown;
-use super::state::now;
-use crate::engine::{Definition, Document, Edit, Flag, Severity, members};
+use super::state::{IN_FORCE_WITHIN, now};
+use crate::engine::{Definition, Document, Edit, Severity, is_foreign_key, members};
 use crate::store::{Change, HistoryEntry, HistoryPage, Stored};
 
 /// How many flags stand by name in a header.
 const MAX_NAMED: usize = 20;
+/// How many flags that cannot be read are asked for, one by one.
+const MAX_REFUSED: usize = 200;
 
-/// The document that the store holds. A flag that cannot be read is left out, and named in a header.
+/// The document that the store holds: flags in their canonical form, and those that are refused as they are, so that
+/// whoever imports it is told of them. What is no JSON, or has no name that a flag may have, is left out, and said so.
 pub(super) async fn export(call: Call) -> Answer {
-    let loaded = call.state.load().await?;
-    let mut response = call::json(StatusCode::OK, &json!(loaded.document));
-    let refused =
-        loaded.document.flags.iter().filter(|(_, definition)| matches!(definition, Definition::Refused { .. }));
-    let names: Vec<&str> = refused.map(|(name, _)| &**name).take(MAX_NAMED).collect();
-    let headers = response.headers_mut();
-    if let Some(names) = HeaderValue::from_str(&names.join(", ")).ok().filter(|names| !names.is_empty()) {
-        headers.insert("x-left-out", names);
+    #[derive(serde::Serialize)]
+    struct Exported<'a> {
+        flags: BTreeMap<&'a str, Box<RawValue>>,
     }
+    let loaded = call.state.load().await?;
+    let document = &loaded.document;
+    let (mut flags, mut left_out) = (BTreeMap::new(), BTreeSet::new());
+    let mut refused = 0;
+    for (name, definition) in &document.flags {
+        let text = match definition {
+            Definition::Good(flag) => Some(flag.to_stored()),
+            Definition::Refused { .. } if refused == MAX_REFUSED => None,
+            Definition::Refused { .. } => {
+                refused += 1;
+                call.state.read(name).await?.definition
+            }
+        };
+        match text.and_then(|text| RawValue::from_string(text).ok()) {
+            Some(text) => drop(flags.insert(&**name, text)),
+            None => drop(left_out.insert(&**name)),
+        }
+    }
+    let nameless = document.problems.iter().filter_map(|problem| problem.flag.as_deref());
+    left_out.extend(nameless.filter(|name| !document.flags.contains_key(*name)));
+    let body = serde_json::to_string(&Exported { flags })
+        .map_err(|error| Failure::new(Kind::StoreUnavailable, format!("the document cannot be written: {error}")))?;
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"flags.json\""));
+    if !left_out.is_empty() {
+        headers.insert("x-left-out-count", left_out.len().into());
+        let names: Vec<String> = left_out.iter().take(MAX_NAMED).map(|name| encoded(name)).collect();
+        if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
+            headers.insert("x-left-out", names);
+        }
+    }
     Ok(response)
 }
 
-/// What an import does to one flag.
-#[derive(Clone, Debug)]
-enum To {
-    /// This text in its place.
-    Put(String),
-    Remove,
+/// A text that a header can carry: all but unreserved characters as %-escapes.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// What an import does to one flag, worked out from what is stored.
+struct Step {
+    name: String,
+    stored: Stored,
+    /// The text after it; `None` where the flag is removed.
+    planned: Option<String>,
+    action: &'static str,
+    keeps_off: bool,
+    changes: Vec<Value>,
+}
+
+impl Step {
+    async fn of(call: &Call, name: &str, text: Option<&str>, creates_again: bool) -> Result<Self, Failure> {
+        let stored = call.state.read(name).await?;
+        if text.is_some() && stored.definition.is_none() && stored.version > 0 && !creates_again {
+            return Err(Failure::removed(stored.version));
+        }
+        let before = Before::of(&call.state, name, &stored).await?;
+        let planned = text.map(|text| onto(name, text, &stored, &before)).transpose()?;
+        let changes = shown::difference(name, stored.definition.as_deref(), planned.as_deref());
+        let action = match (&stored.definition, &planned) {
+            _ if changes.is_empty() => "none",
+            (None, _) => "create",
+            (_, None) => "remove",
+            _ => "change",
+        };
+        let keeps_off = match text {
+            Some(text) => accepted(name, text)?.is_enabled() && before.is_off,
+            None => false,
+        };
+        Ok(Self { name: name.to_owned(), stored, planned, action, keeps_off, changes })
+    }
+
+    /// Makes exactly what was looked at, or nothing.
+    async fn make(&self, call: &Call, creates_again: bool) -> Result<u64, Failure> {
+        let of_flag = Call {
+            state: call.state.clone(),
+            who: call.who.clone(),
+            parts: call.parts.clone(),
+            name: self.name.clone(),
+            query: call.query.clone(),
+            body: Bytes::new(),
+        };
+        let made = edits::apply(&of_flag, EDIT_WITHIN, &Precondition::None, |stored, _| {
+            if (stored.version, &stored.definition) != (self.stored.version, &self.stored.definition) {
+                let detail = "somebody else has changed the flag since it was looked at";
+                return Err(Failure::stale(detail, shown::stored(&call.state, &self.name, stored)));
+            }
+            let change = self.planned.clone().map_or_else(Change::remove, Change::put_text);
+            Ok(if creates_again { change.create_again() } else { change })
+        });
+        Ok(made.await?.version)
+    }
+
+    fn to_value(&self, version: u64) -> Value {
+        json!({
+            "name": self.name,
+            "action": self.action,
+            "version": version,
+            "kept_off": self.keeps_off,
+            "changes": self.changes,
+        })
+    }
 }
 
 /// Puts the flags of a document into the store, flag by flag.
@@ -50,58 +153,78 @@ pub(super) async fn import(call: Call) -> Answer {
     let is_dry = call.query.is_set("dry_run")?;
     let removes = call.query.is_set("remove")?;
     let creates_again = call.query.is_set("create_again")?;
+    let precondition = call.precondition()?;
     let (text, _) = call.json()?;
     let wanted = wanted(text)?;
     let loaded = call.state.load().await?;
-    let named = wanted.iter().map(|(name, text)| Ok((name.as_str(), parsed(name, text)?)));
-    let named: Result<Vec<(&str, Flag)>, Failure> = named.collect();
-    fits(&loaded.document, named?)?;
-
-    let mut plan: BTreeMap<String, To> = wanted.into_iter().map(|(name, text)| (name, To::Put(text))).collect();
-    if removes {
-        let missing = loaded.document.flags.keys().filter(|name| !plan.contains_key(&***name));
-        let missing: Vec<String> = missing.map(|name| name.as_ref().to_owned()).collect();
-        plan.extend(missing.into_iter().map(|name| (name, To::Remove)));
+    let etag = shown::etag_of_all(&loaded);
+    match &precondition {
+        Precondition::None | Precondition::IsThere => {}
+        Precondition::IsOneOf(tags) if tags.contains(&etag) => {}
+        Precondition::IsOneOf(_) | Precondition::IsMissing => {
+            let detail = "somebody has changed flags since this was looked at; look again";
+            return Err(Failure::new(Kind::Stale, detail).with("etag", etag));
+        }
     }
+    let mut plan: BTreeMap<&str, Option<&str>> =
+        wanted.iter().map(|(name, text)| (name.as_str(), Some(text.as_str()))).collect();
+    if removes {
+        for name in loaded.document.flags.keys() {
+            plan.entry(name).or_insert(None);
+        }
+    }
+    let flags = plan.iter().map(|(name, text)| Ok((*name, text.map(|text| accepted(name, text)).transpose()?)));
+    fits(&loaded.document, flags.collect::<Result<Vec<_>, Failure>>()?)?;
+
     // Looked at wholly before anything is changed.
-    let mut looked = Vec::new();
-    let mut refused = None;
-    for (name, to) in &plan {
-        match one(&call, name, to, creates_again, true).await {
-            Ok(result) => looked.push(result),
+    let (mut steps, mut shown, mut refused) = (Vec::new(), Vec::new(), None);
+    for (name, text) in &plan {
+        match Step::of(&call, name, *text, creates_again).await {
+            Ok(step) => {
+                shown.push(step.to_value(step.stored.version));
+                steps.push(step);
+            }
             Err(failure) if failure.is_of_store() => return Err(failure),
             Err(failure) => {
-                looked.push(json!({ "name": name, "action": "refused", "error": failure.to_value() }));
+                shown.push(json!({ "name": name, "action": "refused", "error": failure.to_value() }));
                 refused.get_or_insert(failure);
             }
         }
     }
     match refused {
-        _ if is_dry => {}
-        Some(failure) => return Err(failure.with("flags", looked)),
-        None => return apply(&call, &plan, looked, creates_again).await,
+        _ if is_dry => {
+            let body = json!({ "dry_run": true, "complete": refused.is_none(), "etag": etag, "flags": shown });
+            Ok(shown::answer(StatusCode::OK, &body))
+        }
+        Some(failure) => Err(failure.with("flags", shown)),
+        None => make(&call, &steps, creates_again).await,
     }
-    Ok(call::json(StatusCode::OK, &json!({ "dry_run": true, "complete": refused.is_none(), "flags": looked })))
 }
 
 /// Makes what was looked at, flag by flag, until the store or somebody else is in the way.
-async fn apply(call: &Call, plan: &BTreeMap<String, To>, looked: Vec<Value>, creates_again: bool) -> Answer {
-    let mut results = Vec::new();
-    for ((name, to), looked) in plan.iter().zip(looked) {
-        if looked["action"] == "none" {
-            results.push(looked);
+async fn make(call: &Call, steps: &[Step], creates_again: bool) -> Answer {
+    let (mut results, mut last) = (Vec::new(), None);
+    for step in steps {
+        if step.action == "none" {
+            results.push(step.to_value(step.stored.version));
             continue;
         }
-        match one(call, name, to, creates_again, false).await {
-            Ok(result) => results.push(result),
+        match step.make(call, creates_again).await {
+            Ok(version) => {
+                results.push(step.to_value(version));
+                last = Some((&step.name, version));
+            }
             Err(failure) => {
-                results.push(json!({ "name": name, "action": "refused", "error": failure.to_value() }));
+                results.push(json!({ "name": step.name, "action": "refused", "error": failure.to_value() }));
                 let detail = "the flags before the one that was refused are changed, those behind it are not";
                 return Err(Failure::new(Kind::Incomplete, detail).with("flags", results));
             }
         }
     }
-    Ok(call::json(StatusCode::OK, &json!({ "dry_run": false, "complete": true, "flags": results })))
+    if let Some((name, version)) = last {
+        call.state.settle(name, version, IN_FORCE_WITHIN).await;
+    }
+    Ok(call::json(StatusCode::OK, &json!({ "dry_run": false, "complete": true, "etag": null, "flags": results })))
 }
 
 /// The flags of a document, each with its text; all of it is refused where one is.
@@ -120,83 +243,31 @@ fn wanted(text: &str) -> Result<Vec<(String, String)>, Failure> {
         .collect())
 }
 
-fn parsed(name: &str, text: &str) -> Result<Flag, Failure> {
-    Ok(crate::engine::flag_from_json(Some(name), text)?)
-}
-
-async fn one(call: &Call, name: &str, to: &To, creates_again: bool, is_dry: bool) -> Result<Value, Failure> {
-    let of_flag = Call {
-        state: call.state.clone(),
-        who: call.who.clone(),
-        parts: call.parts.clone(),
-        name: name.to_owned(),
-        query: call.query.clone(),
-        body: Bytes::new(),
-    };
-    let stored = call.state.read(name).await?;
-    let after = |stored: &Stored| -> Result<Option<String>, Failure> {
-        match to {
-            To::Remove => Ok(None),
-            To::Put(_) if stored.definition.is_none() && stored.version > 0 && !creates_again => {
-                Err(Failure::removed(stored.version))
-            }
-            To::Put(text) => onto(name, text, stored.definition.as_deref()).map(Some),
-        }
-    };
-    let planned = after(&stored)?;
-    let before = stored.definition.as_deref();
-    let changes = shown::difference(name, before, planned.as_deref());
-    let action = match (before, &planned) {
-        _ if changes.is_empty() => "none",
-        (None, _) => "create",
-        (_, None) => "remove",
-        _ => "change",
-    };
-    let keeps_off = match to {
-        To::Put(text) => {
-            parsed(name, text)?.is_enabled() && before.is_some_and(|before| edits::is_killed(name, before))
-        }
-        To::Remove => false,
-    };
-    let mut version = stored.version;
-    if !is_dry && action != "none" {
-        let changed = edits::apply(&of_flag, EDIT_WITHIN, &Precondition::None, |stored| {
-            let change = match after(stored)? {
-                None => Change::remove(),
-                Some(text) => Change::put_text(text),
-            };
-            Ok(if creates_again { change.create_again() } else { change })
-        })
-        .await?;
-        version = changed.version;
-    }
-    Ok(json!({ "name": name, "action": action, "version": version, "kept_off": keeps_off, "changes": changes }))
-}
-
 /// The stored text with the imported definition: keys that are only carried along stay, unless a whole text has to
 /// take the place of one that cannot be read.
-fn onto(name: &str, wanted: &str, stored: Option<&str>) -> Result<String, Failure> {
+fn onto(name: &str, wanted: &str, stored: &Stored, before: &Before) -> Result<String, Failure> {
     let now = now();
-    let readable = stored.and_then(|stored| Some((stored, shown::object(name, stored)?)));
-    let Some((stored, current)) = readable else {
-        return edits::definition(name, wanted, stored, true, now);
-    };
-    // As an edit of everything that is said, with what a switch turned off means.
-    let wanted = edits::definition(name, wanted, Some(stored), true, now)?;
+    // What a switch turned off means is in it.
+    let wanted = before.replaced(name, wanted, true, now)?;
+    let readable = stored.definition.as_deref().and_then(|stored| Some((stored, shown::object(name, stored)?)));
+    let Some((stored, current)) = readable else { return Ok(wanted) };
     let target = shown::object(name, &wanted).unwrap_or_default();
     let mut edit = Edit::new();
     for (key, value) in &target {
-        if current.get(key) != Some(value) && !crate::engine::is_foreign_key(key) {
+        if current.get(key) != Some(value) && !is_foreign_key(key) {
             edit = edit.set(key, value.clone());
         }
     }
     for key in current.keys() {
-        if !target.contains_key(key) && !crate::engine::is_foreign_key(key) {
+        if !target.contains_key(key) && !is_foreign_key(key) {
             edit = edit.remove(key);
         }
     }
     Ok(edit.apply(name, Some(stored), now)?)
 }
+
+/// Most entries of the history that are read at a time.
+const PAGE: usize = 500;
 
 /// The whole history, newest entry first, as CSV or as JSON lines.
 pub(super) async fn history(call: Call) -> Answer {
@@ -205,13 +276,17 @@ pub(super) async fn history(call: Call) -> Answer {
         Some("jsonl") => false,
         Some(_) => return Err(Failure::new(Kind::Malformed, "format: expected csv or jsonl")),
     };
+    let Ok(permit) = Arc::clone(&call.state.exports).try_acquire_owned() else {
+        return Err(Failure::new(Kind::TooManyStreams, "others fetch the whole history just now"));
+    };
     // The first page tells whether there is anything to answer.
-    let page = HistoryPage::newest().limit(500);
-    let first = call.state.history(&page).await?;
+    let page = HistoryPage::newest();
+    let (first, _) = call.state.history_within(&page, PAGE).await?;
     let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
     let state = call.state.clone();
     if call.parts.method != http::Method::HEAD {
         tokio::spawn(async move {
+            let _permit = permit;
             let (mut entries, mut page) = (first, page);
             let mut text = if is_csv { CSV_HEAD.to_owned() } else { String::new() };
             loop {
@@ -221,8 +296,8 @@ pub(super) async fn history(call: Call) -> Answer {
                 }
                 let Some(last) = entries.last() else { return };
                 page = page.before(last.number);
-                entries = match state.history(&page).await {
-                    Ok(entries) => entries,
+                entries = match state.history_within(&page, PAGE).await {
+                    Ok((entries, _)) => entries,
                     Err(failure) => {
                         // A body that breaks off is not taken for a whole one.
                         let _ = sender.send(Err(std::io::Error::other(failure.detail().to_owned()))).await;

@@ -1,70 +1,71 @@
 //! Flags: listed, read, edited, switched.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::{self, Answer, Call, Precondition};
-use super::edits::{self, EDIT_WITHIN, accepted, edited, kill_of};
+use super::call::{Answer, Call, Precondition};
+use super::definition::{accepted, fits_in};
+use super::edits::{self, EDIT_WITHIN, edited};
 use super::local_kill;
 use super::merge;
 use super::problem::{Failure, Kind};
-use super::shown;
+use super::shown::{self, View};
 use super::state::now;
-use crate::engine::{Definition, Edit, Problem, is_name, not_a_name};
+use crate::engine::{Definition, Edit, Problem, canonical_key, flag_from_json, is_name, not_a_name};
 use crate::store::{Change, Feed, Stored};
 
 pub(super) async fn list(call: Call) -> Answer {
     let state = &call.state;
-    let now = now();
     let body = match state.load().await {
         Ok(loaded) => {
-            let problems = &loaded.document.problems;
-            let flags: Vec<Value> = loaded
-                .document
-                .flags
-                .iter()
-                .map(|(name, definition)| {
-                    let flag = match definition {
-                        Definition::Good(flag) => Some(&**flag),
-                        Definition::Refused { .. } => None,
-                    };
-                    let own: Vec<Problem> =
-                        problems.iter().filter(|problem| problem.flag.as_deref() == Some(name)).cloned().collect();
-                    let version = loaded.versions.get(name).copied().unwrap_or_default();
-                    Value::Object(shown::common(state, name, version, flag, &own, now))
-                })
-                .collect();
+            let view = View::of(state);
+            let mut problems: BTreeMap<&str, Vec<Problem>> = BTreeMap::new();
+            for problem in &loaded.document.problems {
+                problems.entry(problem.flag.as_deref().unwrap_or_default()).or_default().push(problem.clone());
+            }
+            let flags = loaded.document.flags.iter().map(|(name, definition)| {
+                let flag = match definition {
+                    Definition::Good(flag) => Some(&**flag),
+                    Definition::Refused { .. } => None,
+                };
+                let version = loaded.versions.get(name).copied().unwrap_or_default();
+                Value::Object(view.flag(name, version, flag, problems.remove(&**name).unwrap_or_default()))
+            });
+            let flags: Vec<Value> = flags.collect();
             json!({
                 "from": "store",
                 "store": Feed::name(&state.store),
                 "origin": loaded.origin,
+                "etag": shown::etag_of_all(&loaded),
                 "flags": flags,
-                "problems": problems,
+                "problems": loaded.document.problems,
                 "error": null,
             })
         }
         // What is in force is still worth seeing, and can be switched off.
         Err(failure) => {
-            let set = state.source.set();
+            let (set, view) = (state.source.set(), View::of(state));
             let flags: Vec<Value> = set
                 .names()
                 .filter_map(|name| {
                     let version = state.source.version_of(name).unwrap_or_default();
-                    let flag = set.flag(name)?;
-                    Some(Value::Object(shown::common(state, name, version, Some(flag), &[], now)))
+                    Some(Value::Object(view.flag(name, version, Some(set.flag(name)?), Vec::new())))
                 })
                 .collect();
             json!({
                 "from": "this process",
                 "store": Feed::name(&state.store),
                 "origin": set.origin(),
+                "etag": null,
                 "flags": flags,
                 "problems": set.problems(),
                 "error": failure.detail(),
             })
         }
     };
-    Ok(call::json(StatusCode::OK, &body))
+    Ok(shown::answer(StatusCode::OK, &body))
 }
 
 pub(super) async fn get(call: Call) -> Answer {
@@ -91,18 +92,24 @@ pub(super) async fn put(call: Call) -> Answer {
     }
     let creates_again = call.query.is_set("create_again")?;
     let (text, _) = call.json()?;
-    accepted(&call, text).await?;
-    let is_new = precondition == Precondition::IsMissing;
-    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored| {
+    let flag = accepted(&call.name, text)?;
+    let is_switched_on = flag.is_enabled();
+    fits_in(&call.state, &call.name, Some(flag)).await?;
+    let turn = call.state.turn().await;
+    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
         if stored.definition.is_none() && stored.version > 0 && !creates_again {
             return Err(Failure::removed(stored.version));
         }
-        let text = edits::definition(&call.name, text, stored.definition.as_deref(), false, now())?;
-        let change = Change::put_text(text);
+        let change = Change::put_text(before.replaced(&call.name, text, false, now())?);
         Ok(if creates_again { change.create_again() } else { change })
-    });
-    let changed = changed.await?;
-    edited(&call, if is_new { StatusCode::CREATED } else { StatusCode::OK }, &changed).await
+    })
+    .await?;
+    if is_switched_on {
+        call.state.source.forget_kill(&call.name).await;
+    }
+    drop(turn);
+    let is_new = precondition == Precondition::IsMissing;
+    edited(&call, if is_new { StatusCode::CREATED } else { StatusCode::OK }, &changed, &[]).await
 }
 
 pub(super) async fn patch(call: Call) -> Answer {
@@ -110,32 +117,46 @@ pub(super) async fn patch(call: Call) -> Answer {
     let (_, Value::Object(patch)) = call.json()? else {
         return Err(Problem::new("an object with the keys to change", "something else").of_flag(&call.name).into());
     };
-    let edit_of = |stored: &Stored| -> Result<Edit, Failure> { merge::edit(&call.name, edits::text(stored)?, &patch) };
-    let switches_off =
-        patch.iter().any(|(key, value)| crate::engine::canonical_key(key) == Some("enabled") && *value == false);
-    if switches_off {
-        let lost: Vec<&str> = patch
-            .keys()
-            .filter(|key| crate::engine::canonical_key(key) != Some("enabled"))
-            .map(String::as_str)
-            .collect();
-        return local_kill::kill(&call, &precondition, &lost, |stored| {
+    let name = call.name.as_str();
+    let edit_of = |stored: &Stored| -> Result<Edit, Failure> { merge::edit(name, edits::text(stored)?, &patch, now()) };
+    let other_keys = || patch.keys().filter(|key| canonical_key(key) != Some("enabled"));
+    let switch = patch.iter().find(|(key, _)| canonical_key(key) == Some("enabled")).map(|(_, value)| value);
+    if switch == Some(&Value::Bool(false)) {
+        let others: Vec<&str> = other_keys().map(String::as_str).collect();
+        return local_kill::kill(&call, &precondition, &others, |stored, _| {
             let text = edits::text(stored)?;
-            if patch.len() == 1 {
-                Ok(kill_of(&call.state, &call.name, text)?)
-            } else {
-                Ok(Change::edit(edit_of(stored)?))
+            if others.is_empty() {
+                return Ok(Change::kill());
             }
+            let edit = edit_of(stored)?;
+            // Nothing that is wrong with what is stored holds up a kill, and what is wrong with the patch is said.
+            let is_broken = flag_from_json(Some(name), text).is_err();
+            Ok(if is_broken && edit.apply(name, Some(text), now()).is_err() {
+                Change::kill()
+            } else {
+                Change::edit(edit)
+            })
         })
         .await;
     }
-    if patch.keys().any(|key| crate::engine::canonical_key(key) == Some("requires")) {
-        let stored = call.state.read(&call.name).await?;
-        let text = edit_of(&stored)?.apply(&call.name, stored.definition.as_deref(), now())?;
-        accepted(&call, &text).await?;
+    if patch.keys().any(|key| matches!(canonical_key(key), Some("requires" | "variants"))) {
+        let stored = call.state.read(name).await?;
+        let text = edit_of(&stored)?.apply(name, stored.definition.as_deref(), now())?;
+        fits_in(&call.state, name, Some(accepted(name, &text)?)).await?;
     }
-    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored| Ok(Change::edit(edit_of(stored)?))).await?;
-    edited(&call, StatusCode::OK, &changed).await
+    let is_switched_on = switch == Some(&Value::Bool(true));
+    let is_restore = is_switched_on && other_keys().next().is_none();
+    let turn = if is_switched_on { Some(call.state.turn().await) } else { None };
+    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, _| {
+        let edit = edit_of(stored)?;
+        Ok(if is_restore { Change::restore() } else { Change::edit(edit) })
+    })
+    .await?;
+    if is_switched_on {
+        call.state.source.forget_kill(name).await;
+    }
+    drop(turn);
+    edited(&call, StatusCode::OK, &changed, &[]).await
 }
 
 pub(super) async fn delete(call: Call) -> Answer {
@@ -144,36 +165,50 @@ pub(super) async fn delete(call: Call) -> Answer {
         return Err(Failure::new(Kind::PreconditionRequired, "expected If-Match with the flag's ETag"));
     }
     call.no_body()?;
-    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |_| Ok(Change::remove())).await?;
-    edited(&call, StatusCode::OK, &changed).await
+    if is_name(&call.name) {
+        fits_in(&call.state, &call.name, None).await?;
+    }
+    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |_, _| Ok(Change::remove())).await?;
+    edited(&call, StatusCode::OK, &changed, &[]).await
 }
 
 pub(super) async fn kill(call: Call) -> Answer {
     call.no_body()?;
     let precondition = call.precondition()?;
-    local_kill::kill(&call, &precondition, &[], |stored| Ok(kill_of(&call.state, &call.name, edits::text(stored)?)?))
-        .await
+    local_kill::kill(&call, &precondition, &[], |stored, _| {
+        edits::text(stored)?;
+        Ok(Change::kill())
+    })
+    .await
 }
 
 pub(super) async fn restore(call: Call) -> Answer {
     call.no_body()?;
     let precondition = call.precondition()?;
-    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored| {
+    let turn = call.state.turn().await;
+    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, _| {
         edits::text(stored)?;
         Ok(Change::restore())
     })
     .await?;
     // Whoever switches it on means here, too.
     call.state.source.forget_kill(&call.name).await;
-    edited(&call, StatusCode::OK, &changed).await
+    drop(turn);
+    edited(&call, StatusCode::OK, &changed, &[]).await
 }
 
 /// Lets the store decide again.
 pub(super) async fn forget_kill(call: Call) -> Answer {
     call.no_body()?;
+    let turn = call.state.turn().await;
     if !call.state.source.forget_kill(&call.name).await {
         return Err(Failure::new(Kind::NoLocalKill, "the flag is not switched off in this process alone"));
     }
+    drop(turn);
     tracing::warn!(flag = call.name, by = call.who.name, "a kill that the store has not taken was forgotten");
-    get(call).await
+    let shown = match call.state.read(&call.name).await {
+        Ok(stored) => shown::stored(&call.state, &call.name, &stored),
+        Err(failure) => shown::in_force_alone(&call.state, &call.name).ok_or(failure)?,
+    };
+    Ok(shown::answer(StatusCode::OK, &shown))
 }

@@ -4,7 +4,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::call::{self, Answer, Call};
-use super::edits::{self, EDIT_WITHIN, accepted, edited};
+use super::definition::{accepted, fits_in};
+use super::edits::{self, EDIT_WITHIN, edited};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::now;
@@ -31,13 +32,13 @@ async fn page(call: &Call, page: HistoryPage) -> Answer {
         Some(limit @ 1..=1000) => usize::try_from(limit).unwrap_or(PAGE),
         Some(_) => return Err(Failure::new(Kind::Malformed, "limit: expected a number from 1 to 1000")),
     };
-    let mut page = page.limit(limit);
+    let mut page = page;
     if let Some(before) = call.query.number("before")? {
         // No store counts further than 63 bits.
         page = page.before(before.min(i64::MAX as u64));
     }
-    let entries = call.state.history(&page).await?;
-    let next = entries.last().filter(|last| entries.len() == limit && last.number > 1).map(|last| last.number);
+    let (entries, has_more) = call.state.history_within(&page, limit).await?;
+    let next = entries.last().filter(|last| has_more && last.number > 1).map(|last| last.number);
     let entries: Vec<Value> = entries.iter().map(entry).collect();
     Ok(call::json(StatusCode::OK, &json!({ "entries": entries, "next": next })))
 }
@@ -62,40 +63,35 @@ pub(super) async fn revert(call: Call) -> Answer {
     if !is_name(&call.name) {
         return Err(Failure::new(Kind::NoSuchFlag, not_a_name(&call.name).to_string()));
     }
-    let (target, last) = entry_at(&call, version).await?;
+    let target = entry_at(&call, version).await?;
     let Some(target) = target.after else {
         let detail = format!("version {version} is where the flag was removed; DELETE removes it again");
         return Err(Failure::new(Kind::Refused, detail));
     };
-    accepted(&call, &target).await?;
-    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored| {
+    fits_in(&call.state, &call.name, Some(accepted(&call.name, &target)?)).await?;
+    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
         if stored.definition.is_none() && !creates_again {
             return Err(Failure::removed(stored.version));
         }
-        // What was off when it was removed comes back off.
-        let before = stored.definition.as_deref().or(last.before.as_deref());
-        let text = edits::definition(&call.name, &target, before, true, now())?;
-        let change = Change::put_text(text);
+        let change = Change::put_text(before.replaced(&call.name, &target, true, now())?);
         Ok(if creates_again { change.create_again() } else { change })
-    });
-    let changed = changed.await?;
-    edited(&call, StatusCode::OK, &changed).await
+    })
+    .await?;
+    edited(&call, StatusCode::OK, &changed, &[]).await
 }
 
-/// The entry that made this version, and the newest one.
-async fn entry_at(call: &Call, version: u64) -> Result<(HistoryEntry, HistoryEntry), Failure> {
+/// The entry that made this version.
+async fn entry_at(call: &Call, version: u64) -> Result<HistoryEntry, Failure> {
     let missing =
         || Failure::new(Kind::NoSuchVersion, format!("the history of flag {:?} has no version {version}", call.name));
     let mut page = HistoryPage::newest().of(&call.name).limit(200);
-    let mut newest = None;
     loop {
         let entries = call.state.history(&page).await?;
         let last = entries.last().ok_or_else(missing)?;
         page = page.before(last.number);
         let is_past = last.version < version;
-        let newest = newest.get_or_insert_with(|| entries[0].clone());
         if let Some(found) = entries.into_iter().find(|entry| entry.version == version) {
-            return Ok((found, newest.clone()));
+            return Ok(found);
         }
         if is_past {
             return Err(missing());

@@ -1,7 +1,7 @@
 //! Switching a flag off while the store cannot be written.
 //!
-//! 1. The store is asked first. Where it has not answered within 200 ms the flag is switched off in this process,
-//!    and the store may take 2 s in all.
+//! 1. The store is asked first. Where this process does not go by the kill after 150 ms, since the store has not
+//!    answered or this process has not heard of it, the flag is switched off here; the store may take 2 s in all.
 //! 2. What it has not taken by then is in force here alone, is written once the store is back, and becomes a
 //!    question where somebody has edited the flag meanwhile.
 
@@ -11,18 +11,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant as Time, sleep, timeout};
 
 use super::call::{self, Answer, Call, Precondition};
-use super::edits::{self, edited, kill_of};
+use super::definition::{Before, is_killed};
+use super::edits::{self, edited};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{STORE_WITHIN, State};
+use crate::engine::flag_from_json;
 use crate::source::LocalKill;
 use crate::store::{Author, Change, ChangeError, Error, ErrorKind, StoreExt, Stored};
 
-/// How long requests may go on seeing the flag while the store makes up its mind.
-const AT_ONCE: Duration = Duration::from_millis(200);
+/// How long requests may go on seeing the flag while the store makes up its mind: 200 ms are promised.
+const AT_ONCE: Duration = Duration::from_millis(150);
 /// How often to look whether the store is back.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -32,10 +34,11 @@ pub(super) async fn kill(
     call: &Call,
     precondition: &Precondition,
     lost: &[&str],
-    make: impl Fn(&Stored) -> Result<Change, Failure> + Send + Sync,
+    make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
 ) -> Answer {
     let source = &call.state.source;
     let (name, author) = (&call.name, call.author());
+    let started = Time::now();
     let had_one = source.local_kills().iter().any(|kill| kill.flag == *name);
     let mut writing = pin!(edits::apply(call, STORE_WITHIN, precondition, make));
     let (outcome, held) = match timeout(AT_ONCE, &mut writing).await {
@@ -48,12 +51,17 @@ pub(super) async fn kill(
     };
     match outcome {
         Ok(changed) => {
-            call.state.settle(name, changed.version).await;
-            // The store has it, and this process goes by the store.
+            call.state.settle(name, changed.version, AT_ONCE.saturating_sub(started.elapsed())).await;
             if source.has_reached(name, changed.version) {
+                // The store has it, and this process goes by the store.
                 source.forget_kill(name).await;
+            } else if held.is_none() {
+                // Ends by itself when this process has loaded it.
+                let _ = source.kill_here(name, &author).await;
             }
-            edited(call, StatusCode::OK, &changed).await
+            let is_broken = |text: &String| flag_from_json(Some(name), text).is_err();
+            let not_taken = if changed.definition.as_ref().is_some_and(is_broken) { lost } else { &[] };
+            edited(call, StatusCode::OK, &changed, not_taken).await
         }
         Err(failure) if failure.is_of_store() => {
             let held = match held {
@@ -120,12 +128,17 @@ async fn write_kills(state: &Weak<State>, asked: &mut BTreeSet<String>) -> Optio
     asked.retain(|flag| kills.iter().any(|kill| kill.flag == *flag));
     for kill in kills {
         let state = state.upgrade()?;
+        let _turn = state.turn().await;
+        if !state.source.local_kills().contains(&kill) {
+            continue;
+        }
         let mut author = Author::new(&kill.by);
         if let Some(reason) = &kill.reason {
             author = author.because(reason);
         }
         match write(&state, &kill, &author).await {
-            Ok(()) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
+            Ok(false) => state.source.look_now(),
+            Ok(true) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
             Err(ChangeError::Store(error)) => tracing::debug!(flag = kill.flag, "the kill waits: {}", error.chain()),
             // Nobody but a person can say what is meant, and the status asks.
             Err(error) => {
@@ -138,14 +151,19 @@ async fn write_kills(state: &Weak<State>, asked: &mut BTreeSet<String>) -> Optio
     Some(())
 }
 
-/// Onto what the kill was made for, or not at all.
-async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<(), ChangeError> {
+/// Onto what the kill was made for, or not at all. `false` where the store has it already.
+async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<bool, ChangeError> {
     let stored = match timeout(STORE_WITHIN, state.store.read(&kill.flag)).await {
         Ok(stored) => stored?,
         Err(_) => return Err(Error::new(ErrorKind::Unavailable, "no answer in time").into()),
     };
-    let text = stored.definition.as_deref().filter(|_| stored.version == kill.version.unwrap_or_default());
-    let Some(text) = text else { return Err(ChangeError::Conflict(Box::new(stored))) };
-    let change = kill_of(state, &kill.flag, text)?.over(&stored).within(STORE_WITHIN);
-    state.store.change(&kill.flag, change, author).await.map(drop)
+    let Some(text) = &stored.definition else { return Err(ChangeError::Conflict(Box::new(stored))) };
+    if is_killed(&kill.flag, text) {
+        return Ok(false);
+    }
+    if stored.version != kill.version.unwrap_or_default() {
+        return Err(ChangeError::Conflict(Box::new(stored)));
+    }
+    let change = Change::kill().over(&stored).within(STORE_WITHIN);
+    state.store.change(&kill.flag, change, author).await.map(|_| true)
 }

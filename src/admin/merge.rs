@@ -4,14 +4,14 @@ use serde_json::{Map, Value};
 
 use super::problem::Failure;
 use super::shown;
-use crate::engine::{Edit, Problem, canonical_key};
+use crate::engine::{Edit, Instant, Problem, canonical_key, flag_from_json, json};
 
 /// The edit that a patch means for a stored text. Keys may be in any spelling that is read.
-pub(super) fn edit(name: &str, stored: &str, patch: &Map<String, Value>) -> Result<Edit, Failure> {
+pub(super) fn edit(name: &str, stored: &str, patch: &Map<String, Value>, now: Instant) -> Result<Edit, Failure> {
     let refuse = |expected: &str, found: String, path: &str| -> Failure {
         Problem::new(expected, found).of_flag(name).at_path(path).into()
     };
-    let current = shown::object(name, stored).unwrap_or_default();
+    let current = shown::object(name, stored).unwrap_or_else(|| as_written(stored));
     let mut edit = Edit::new();
     let mut named: Vec<&str> = Vec::new();
     for (spelling, change) in patch {
@@ -21,7 +21,7 @@ pub(super) fn edit(name: &str, stored: &str, patch: &Map<String, Value>) -> Resu
                 ("enabled".to_owned(), true.into()),
                 (spelling.clone(), change.clone()),
             ]));
-            let problem = match crate::engine::flag_from_json(Some(name), &probe.to_string()) {
+            let problem = match flag_from_json(Some(name), &probe.to_string()) {
                 Err(problem) => Problem { line: None, column: None, ..problem },
                 Ok(_) => Problem::new("a key that decides something", spelling.clone())
                     .with_help("what other services keep here is theirs to edit")
@@ -44,7 +44,29 @@ pub(super) fn edit(name: &str, stored: &str, patch: &Map<String, Value>) -> Resu
             change => edit.set(key, change.clone()),
         };
     }
+    if patch.iter().any(|(key, value)| canonical_key(key) == Some("percentage") && value.is_null()) {
+        no_share_by_default(name, stored, &edit, now)?;
+    }
     Ok(edit)
+}
+
+/// The keys of a text that is no accepted flag, by their canonical names.
+fn as_written(stored: &str) -> Map<String, Value> {
+    let Some(Value::Object(written)) = json(stored).ok().and_then(|node| node.to_value()) else { return Map::new() };
+    written.into_iter().map(|(key, value)| (canonical_key(&key).map_or(key.clone(), str::to_owned), value)).collect()
+}
+
+/// Taking the percentage away may mean 100 %, which nobody asks for in this way.
+fn no_share_by_default(name: &str, stored: &str, edit: &Edit, now: Instant) -> Result<(), Failure> {
+    let share = |text: &str| flag_from_json(Some(name), text).map(|flag| flag.percentage_at(now));
+    if let (Ok(before), Ok(after)) = (share(stored), edit.apply(name, Some(stored), now).and_then(|text| share(&text)))
+        && before < after
+    {
+        let problem = Problem::new("a percentage, or null where it gives nobody the flag", "null");
+        let help = format!("without one the flag would be on for {after} %; say so if that is meant");
+        return Err(problem.with_help(help).of_flag(name).at_path("percentage").into());
+    }
+    Ok(())
 }
 
 /// RFC 7396, section 2.
@@ -69,17 +91,20 @@ fn merged(target: Option<&Value>, patch: &Value) -> Value {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{Instant, Value, edit};
 
     fn patched(stored: &str, patch: Value) -> String {
         let Value::Object(patch) = patch else { unreachable!() };
         let now = "2026-12-01T09:00:00Z".parse().unwrap();
-        edit("x", stored, &patch).unwrap().apply("x", Some(stored), now).unwrap()
+        edit("x", stored, &patch, now).unwrap().apply("x", Some(stored), now).unwrap()
     }
 
     fn refused(patch: Value) -> String {
         let Value::Object(patch) = patch else { unreachable!() };
-        edit("x", "true", &patch).unwrap_err().detail().to_owned()
+        edit("x", r#"{"enabled": true, "percentage": 5}"#, &patch, Instant::from_unix_millis(0))
+            .unwrap_err()
+            .detail()
+            .to_owned()
     }
 
     #[test]
@@ -106,8 +131,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_the_text_takes_nothing_of_the_rest() {
+        let stored = r#"{"rollout_percentage": 300, "metadata": {"a": 1, "b": 2}}"#;
+        let patched = patched(stored, json!({"percentage": 30, "metadata": {"b": null, "c": 3}}));
+        assert!(patched.contains(r#""metadata": {"a":1,"c":3}"#), "{patched}");
+    }
+
+    #[test]
+    fn a_percentage_gives_way_to_a_schedule_or_to_lists() {
+        let plan = json!({"percentage": null, "schedule": [{"at": "2026-01-01T00:00:00Z", "percentage": 1}]});
+        assert!(patched(r#"{"percentage": 5}"#, plan).contains("schedule"));
+        let named = patched(r#"{"percentage": 5}"#, json!({"percentage": null, "allowed_users": ["u"]}));
+        assert!(named.contains(r#""percentage": 0"#), "{named}");
+    }
+
+    #[test]
     fn what_would_surprise_is_refused() {
         assert!(refused(json!({"enabled": null})).contains("expected true or false"));
+        assert!(refused(json!({"percentage": null})).contains("expected a percentage"), "5 % would become 100 %");
         assert!(refused(json!({"on": false, "enabled": true})).contains("one spelling of \"enabled\""));
         assert!(refused(json!({"percentge": 5})).contains("did you mean \"percentage\"?"));
         assert!(refused(json!({"rollout_stages": []})).contains("theirs to edit"));

@@ -136,6 +136,7 @@
 
 mod auth;
 mod call;
+mod definition;
 mod edits;
 mod events;
 mod exchange;

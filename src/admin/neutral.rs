@@ -1,16 +1,17 @@
 //! Texts of others, for terminals and spreadsheets.
 
 /// A field of CSV (RFC 4180) that no terminal obeys and no spreadsheet computes: always in quotes, control and
-/// direction characters written as escapes, and an apostrophe before what would begin a formula.
+/// direction characters written as escapes, and an apostrophe before what would begin a formula. A formula may also
+/// begin behind a separator, since many spreadsheets split at `;` or tabs and heed no quotes then.
 pub(super) fn csv_field(text: &str) -> String {
-    let is_formula = text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '|', '%'])
-        || text.starts_with(['\t', '\r', '\n']);
     let mut field = String::with_capacity(text.len() + 3);
     field.push('"');
-    if is_formula {
-        field.push('\'');
-    }
+    let mut is_at_start = true;
     for character in text.chars() {
+        if is_at_start && is_of_formula(character) {
+            field.push('\'');
+        }
+        is_at_start = matches!(character, ';' | ',' | '\t' | '\r' | '\n') || (is_at_start && character.is_whitespace());
         match character {
             '"' => field.push_str("\"\""),
             character if is_dangerous(character) => field.extend(character.escape_unicode()),
@@ -19,6 +20,11 @@ pub(super) fn csv_field(text: &str) -> String {
     }
     field.push('"');
     field
+}
+
+/// What makes a formula of the text behind it.
+fn is_of_formula(character: char) -> bool {
+    matches!(character, '=' | '+' | '-' | '@' | '|' | '%' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠')
 }
 
 /// JSON on one line with escapes for what a terminal would obey; it means the same.
@@ -42,11 +48,17 @@ fn is_dangerous(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            '\u{061c}'
+            '\u{00ad}'
+                | '\u{061c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{180e}'
                 | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{2069}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
                 | '\u{feff}'
+                | '\u{ffa0}'
                 | '\u{fff9}'..='\u{fffb}'
                 | '\u{e0000}'..='\u{e007f}'
         )
@@ -58,12 +70,29 @@ mod tests {
 
     #[test]
     fn formulas_and_escapes_are_neutralised_in_csv() {
-        assert_eq!(csv_field("=cmd|' /C calc'!A0"), "\"'=cmd|' /C calc'!A0\"");
-        assert_eq!(csv_field(" @SUM(1)"), "\"' @SUM(1)\"");
-        assert_eq!(csv_field("\u{1b}[2J"), "\"\\u{1b}[2J\"");
-        assert_eq!(csv_field("a \"b\"\r\n=1"), "\"a \"\"b\"\"\\u{d}\\u{a}=1\"");
-        assert_eq!(csv_field("\u{202e}evil"), "\"\\u{202e}evil\"");
-        assert_eq!(csv_field("INC-17, ünal"), "\"INC-17, ünal\"");
+        for (text, field) in [
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            (" @SUM(1)", " '@SUM(1)"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("|x", "'|x"),
+            ("%x", "'%x"),
+            ("＝1", "'＝1"),
+            ("＋1", "'＋1"),
+            ("－1", "'－1"),
+            ("＠1", "'＠1"),
+            ("\t=1", "'\\u{9}'=1"),
+            ("\r=1", "'\\u{d}'=1"),
+            ("a;=HYPERLINK(\"https://e\")", "a;'=HYPERLINK(\"\"https://e\"\")"),
+            ("a, -1; \t+2", "a, '-1; '\\u{9}'+2"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("a \"b\"\r\n=1", "a \"\"b\"\"\\u{d}'\\u{a}'=1"),
+            ("\u{202e}evil", "\\u{202e}evil"),
+            ("a\u{ad}b\u{206a}\u{fe0f}", "a\\u{ad}b\\u{206a}\\u{fe0f}"),
+            ("INC-17, ünal: 2 = 1 + 1", "INC-17, ünal: 2 = 1 + 1"),
+        ] {
+            assert_eq!(csv_field(text), format!("\"{field}\""), "{text:?}");
+        }
     }
 
     #[test]

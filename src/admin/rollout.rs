@@ -50,7 +50,7 @@ async fn back(call: Call) -> Answer {
 async fn roll_back(call: Call) -> Answer {
     call.no_body()?;
     let precondition = call.precondition()?;
-    local_kill::kill(&call, &precondition, &[], |stored| {
+    local_kill::kill(&call, &precondition, &[], |stored, _| {
         edits::text(stored)?;
         Ok(rollout::roll_back())
     })
@@ -59,10 +59,10 @@ async fn roll_back(call: Call) -> Answer {
 
 async fn edit(call: &Call, change: impl Fn() -> Change + Send + Sync) -> Answer {
     let precondition = call.precondition()?;
-    let changed = edits::apply(call, EDIT_WITHIN, &precondition, |stored| {
+    let changed = edits::apply(call, EDIT_WITHIN, &precondition, |stored, _| {
         edits::text(stored)?;
         Ok(change())
     })
     .await?;
-    edited(call, StatusCode::OK, &changed).await
+    edited(call, StatusCode::OK, &changed, &[]).await
 }

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::auth::{Authorize, Role, bearer};
 use super::call::{Answer, Call, Query, Who, decoded, read_body};
+use super::events::Listeners;
 use super::problem::{Failure, Kind};
 use super::route::{Route, route};
 use super::state::State;
@@ -22,8 +23,8 @@ use super::{events, exchange, explain, flags, history, local_kill, page, rollout
 use crate::source::{Layered, Live};
 use crate::store::Store;
 
-/// How many may listen to events at a time.
-const MAX_STREAMS: usize = 64;
+/// How many may fetch the whole history at a time.
+const MAX_EXPORTS: usize = 4;
 
 /// Nothing but what comes from here, and nothing inline.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -54,7 +55,9 @@ impl Admin {
             effective: None,
             authorizer: Box::new(authorizer),
             has_insecure_cookie: false,
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            listeners: Listeners::default(),
+            exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
+            turn: tokio::sync::Mutex::default(),
             loaded: Mutex::default(),
             end: watch::Sender::new(()),
         };

@@ -1,20 +1,28 @@
 //! How a flag looks in an answer.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use http::header::ETAG;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::call;
 use super::state::{State, now};
-use crate::engine::{Document, Flag, Instant, Problem, flag_from_json, json};
+use crate::engine::{Document, Flag, FlagSet, Instant, Problem, flag_from_json, json};
 use crate::operate::rollout::Rollout;
 use crate::source::{LocalKill, Source};
-use crate::store::{Stored, digest_of};
+use crate::store::{Loaded, Stored, digest_of};
 
 /// What an edit is made for: the version, and the text, which foreign writers change alone.
 pub(super) fn etag(stored: &Stored) -> Option<String> {
     let digest = digest_of(stored.definition.as_ref()?.as_bytes());
     Some(format!("\"{}-{}\"", stored.version, &digest[..16]))
+}
+
+/// What an import is made for: everything that the store holds.
+pub(super) fn etag_of_all(loaded: &Loaded) -> String {
+    format!("\"{}\"", &digest_of(loaded.origin.as_bytes())[..16])
 }
 
 /// Everything about one flag, as the store has it.
@@ -24,7 +32,7 @@ pub(super) fn stored(state: &State, name: &str, stored: &Stored) -> Value {
         Some(text) => read(name, text),
         None => (None, Vec::new()),
     };
-    let mut shown = common(state, name, stored.version, flag.as_ref(), &problems, now());
+    let mut shown = View::of(state).flag(name, stored.version, flag.as_ref(), problems);
     let is_foreign = text.map(|text| digest_of(text.as_bytes())).unwrap_or_default() != stored.content;
     let more = [
         ("from", json!("store")),
@@ -41,7 +49,7 @@ pub(super) fn in_force_alone(state: &State, name: &str) -> Option<Value> {
     let set = state.source.set();
     let flag = set.flag(name)?;
     let version = state.source.version_of(name).unwrap_or_default();
-    let mut shown = common(state, name, version, Some(flag), &[], now());
+    let mut shown = View::of(state).flag(name, version, Some(flag), Vec::new());
     let more = [
         ("from", json!("this process")),
         ("text", Value::Null),
@@ -52,42 +60,65 @@ pub(super) fn in_force_alone(state: &State, name: &str) -> Option<Value> {
     Some(Value::Object(shown))
 }
 
-/// What a list has of a flag.
-pub(super) fn common(
-    state: &State,
-    name: &str,
-    version: u64,
-    flag: Option<&Flag>,
-    problems: &[Problem],
+/// What this process knows of all flags at one instant.
+pub(super) struct View<'a> {
+    state: &'a State,
     now: Instant,
-) -> Map<String, Value> {
-    let shadowed_by = state.shadowed_by(name);
-    let set = state.in_force();
-    let in_force = set.flag(name).map(|flag| {
-        json!({
-            "version": state.source.version_of(name),
-            "enabled": flag.is_enabled(),
-            "percentage": flag.percentage_at(now),
-        })
-    });
-    let kill = state.source.local_kills().into_iter().find(|kill| kill.flag == name);
-    let is_expired = |flag: &Flag| flag.bookkeeping().expires_at.is_some_and(|day| day.is_over_at(now));
-    let shown = json!({
-        "name": name,
-        "version": version,
-        "flag": flag,
-        "problems": problems,
-        "percentage": flag.map(|flag| flag.percentage_at(now)),
-        "rollout": flag.and_then(|flag| Rollout::of(flag, now)),
-        "expired": flag.is_some_and(is_expired),
-        "in_force": in_force,
-        "effective": shadowed_by.is_none(),
-        "shadowed_by": shadowed_by,
-        "local_kill": kill.map(|kill| local_kill(state, &kill)),
-    });
-    match shown {
-        Value::Object(shown) => shown,
-        _ => Map::new(),
+    in_force: Arc<FlagSet>,
+    /// What only the whole set shows, such as a flag that is required and missing, and what holds flags off.
+    problems: BTreeMap<String, Vec<Problem>>,
+    kills: Vec<LocalKill>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(state: &'a State) -> Self {
+        let mut problems: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
+        for problem in state.source.set().problems() {
+            if let Some(flag) = &problem.flag {
+                problems.entry(flag.clone()).or_default().push(problem.clone());
+            }
+        }
+        Self { state, now: now(), in_force: state.in_force(), problems, kills: state.source.local_kills() }
+    }
+
+    /// What a list has of a flag, with the problems of its stored text.
+    pub(super) fn flag(
+        &self,
+        name: &str,
+        version: u64,
+        flag: Option<&Flag>,
+        mut problems: Vec<Problem>,
+    ) -> Map<String, Value> {
+        let Self { state, now, .. } = self;
+        let known = state.source.version_of(name);
+        let shadowed_by = state.shadowed_by(name);
+        let in_force = self.in_force.flag(name).map(
+            |flag| json!({ "version": known, "enabled": flag.is_enabled(), "percentage": flag.percentage_at(*now) }),
+        );
+        if known.unwrap_or_default() == version {
+            let more = self.problems.get(name).into_iter().flatten();
+            let more: Vec<Problem> = more.filter(|problem| !problems.contains(problem)).cloned().collect();
+            problems.extend(more);
+        }
+        let kill = self.kills.iter().find(|kill| kill.flag == name);
+        let is_expired = |flag: &Flag| flag.bookkeeping().expires_at.is_some_and(|day| day.is_over_at(*now));
+        let shown = json!({
+            "name": name,
+            "version": version,
+            "flag": flag,
+            "problems": problems,
+            "percentage": flag.map(|flag| flag.percentage_at(*now)),
+            "rollout": flag.and_then(|flag| Rollout::of(flag, *now)),
+            "expired": flag.is_some_and(is_expired),
+            "in_force": in_force,
+            "effective": shadowed_by.is_none(),
+            "shadowed_by": shadowed_by,
+            "local_kill": kill.map(|kill| local_kill(state, kill)),
+        });
+        match shown {
+            Value::Object(shown) => shown,
+            _ => Map::new(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant as Time, sleep, timeout};
 
 use super::auth::Authorize;
+use super::events::Listeners;
 use super::problem::{Failure, Kind};
 use crate::engine::{FlagSet, Instant};
 use crate::source::{Definitions, Layered, Live, Source};
@@ -14,8 +15,10 @@ use crate::store::{Error, Feed, HistoryEntry, HistoryPage, Loaded, Store, Stored
 
 /// How long the store may take to answer.
 pub(super) const STORE_WITHIN: Duration = Duration::from_secs(2);
+/// So many bytes of the history, and what is read with them, make a page.
+const MAX_HISTORY: usize = 4 * 1024 * 1024;
 /// How long an answer to an edit waits until this process goes by it.
-const IN_FORCE_WITHIN: Duration = Duration::from_millis(500);
+pub(super) const IN_FORCE_WITHIN: Duration = Duration::from_millis(500);
 
 pub(super) struct State {
     pub(super) store: Arc<dyn Store>,
@@ -23,8 +26,11 @@ pub(super) struct State {
     pub(super) effective: Option<Layered>,
     pub(super) authorizer: Box<dyn Authorize>,
     pub(super) has_insecure_cookie: bool,
-    /// One for each of those who listen to events.
-    pub(super) streams: Arc<Semaphore>,
+    pub(super) listeners: Listeners,
+    /// One for each of those who fetch the whole history.
+    pub(super) exports: Arc<Semaphore>,
+    /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
+    pub(super) turn: tokio::sync::Mutex<()>,
     /// What the store held last.
     pub(super) loaded: Mutex<Option<Arc<Loaded>>>,
     /// Tells the task that writes kills that the router is gone.
@@ -41,6 +47,32 @@ impl State {
         self.in_time(self.store.history(page)).await
     }
 
+    /// Up to `limit` entries, fewer where they are large, with whether there may be more behind them. Definitions
+    /// of 1 MiB may have been edited a thousand times.
+    pub(super) async fn history_within(
+        &self,
+        page: &HistoryPage,
+        limit: usize,
+    ) -> Result<(Vec<HistoryEntry>, bool), Failure> {
+        let (mut entries, mut bytes, mut at_once) = (Vec::new(), 0, 25);
+        let mut page = page.clone();
+        loop {
+            let wanted = at_once.min(limit - entries.len());
+            let found = self.history(&page.clone().limit(wanted)).await?;
+            let is_last = found.len() < wanted;
+            bytes += found.iter().map(size_of_entry).sum::<usize>();
+            if let Some(last) = found.last() {
+                page = page.before(last.number);
+            }
+            entries.extend(found);
+            if is_last || entries.len() == limit || bytes >= MAX_HISTORY {
+                return Ok((entries, !is_last));
+            }
+            // Small ones come in larger steps.
+            at_once *= 4;
+        }
+    }
+
     /// Everything that the store holds; not again where it is what was there last.
     pub(super) async fn load(&self) -> Result<Arc<Loaded>, Failure> {
         let last = self.last().clone();
@@ -54,6 +86,11 @@ impl State {
             (None, Some(last)) => Ok(last),
             (None, None) => Err(Failure::new(Kind::StoreUnavailable, "the store gave nothing to load")),
         }
+    }
+
+    /// Waits until no waiting kill is being written.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Option<Arc<Loaded>>> {
@@ -91,11 +128,11 @@ impl State {
 
     /// Waits a moment until this process goes by an edit. It may be longer in coming: what is in force stands in
     /// the answer.
-    pub(super) async fn settle(&self, flag: &str, version: u64) {
-        if !self.store.capabilities().has_notices {
-            return;
+    pub(super) async fn settle(&self, flag: &str, version: u64, within: Duration) {
+        let deadline = Time::now() + within;
+        if !self.has_reached(flag, version) {
+            self.source.look_now();
         }
-        let deadline = Time::now() + IN_FORCE_WITHIN;
         while !self.has_reached(flag, version) && Time::now() < deadline {
             sleep(Duration::from_millis(2)).await;
         }
@@ -105,6 +142,11 @@ impl State {
         self.source.has_reached(flag, version)
             && (self.shadowed_by(flag).is_some() || self.in_force().flag(flag) == self.source.set().flag(flag))
     }
+}
+
+fn size_of_entry(entry: &HistoryEntry) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    length(&entry.before) + length(&entry.after) + length(&entry.reason)
 }
 
 /// The present instant by the system's clock.

@@ -55,6 +55,11 @@ impl Kills {
         self.0.values().map(|held| held.kill.clone()).collect()
     }
 
+    #[cfg(feature = "admin")]
+    pub(super) fn has(&self, flag: &str) -> bool {
+        self.0.contains_key(flag)
+    }
+
     #[cfg(feature = "file")]
     pub(super) fn of(kills: Vec<LocalKill>) -> Self {
         Self(kills.into_iter().map(|kill| (Arc::from(&*kill.flag), Held { kill, instead: None })).collect())

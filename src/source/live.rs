@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant as Time;
 
 use super::backoff::Backoff;
@@ -57,6 +57,8 @@ struct Shared {
     /// Locked after the board, where both are.
     kills: Mutex<Kills>,
     changes: Teller,
+    /// Wakes the keeper, whatever it waits for.
+    look_now: Notify,
     #[cfg(feature = "file")]
     backup: Option<Backup>,
     /// The version in force that the backup file holds; locked while it is written.
@@ -185,6 +187,19 @@ impl Live {
         self.shared.seen().versions().get(flag).copied()
     }
 
+    /// Asks the store now, for who has just edited it: notices may be lost, or a while in coming.
+    #[cfg(feature = "admin")]
+    pub(crate) fn look_now(&self) {
+        self.shared.look_now.notify_one();
+    }
+
+    /// Whether the flag stays off here whatever the store says of it now: it was killed in this process, or seen off
+    /// before the store came back older.
+    #[cfg(feature = "admin")]
+    pub(crate) fn holds_off(&self, flag: &str) -> bool {
+        self.shared.seen().holds_off(flag) || self.shared.kills().has(flag)
+    }
+
     /// Whether requests go by this version of a flag, or a later one.
     #[cfg(feature = "admin")]
     pub(crate) fn has_reached(&self, flag: &str, version: u64) -> bool {
@@ -277,6 +292,7 @@ impl LiveBuilder {
             seen: Mutex::default(),
             kills: Mutex::default(),
             changes: Teller::default(),
+            look_now: Notify::new(),
             #[cfg(feature = "file")]
             backup: self.backup,
             #[cfg(feature = "file")]
@@ -355,6 +371,7 @@ impl Keeper {
             let wait = tokio::time::sleep(self.next_wait());
             tokio::select! {
                 () = wait => {}
+                () = self.shared.look_now.notified() => {}
                 notice = next_notice(&mut self.notices) => {
                     if let Err(error) = notice {
                         // All processes of a fleet lose a store at once, and must not ask for it at once.

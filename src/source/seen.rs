@@ -62,6 +62,11 @@ impl Seen {
         }
     }
 
+    #[cfg(feature = "admin")]
+    pub(super) fn holds_off(&self, flag: &str) -> bool {
+        self.held.contains_key(flag)
+    }
+
     /// The versions that the store said last.
     pub(super) fn versions(&self) -> &BTreeMap<Arc<str>, u64> {
         &self.versions

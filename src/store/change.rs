@@ -70,7 +70,11 @@ enum To {
     Edited(Edit),
     Killed,
     Restored,
-    Computed(Computed),
+    Computed {
+        edit: Computed,
+        /// Nothing that is wrong with a flag holds up a kill.
+        is_kill: bool,
+    },
     Definition(String),
     Removed,
 }
@@ -99,7 +103,15 @@ impl Change {
     pub(crate) fn computed(
         edit: impl Fn(Result<Flag, Problem>, Instant) -> Result<Edit, Problem> + Send + Sync + 'static,
     ) -> Self {
-        Self::to(To::Computed(Computed(Arc::new(edit))))
+        Self::to(To::Computed { edit: Computed(Arc::new(edit)), is_kill: false })
+    }
+
+    /// Like that, for an edit that switches the flag off: where what is stored is no accepted flag, it is switched off
+    /// in it all the same.
+    pub(crate) fn computed_kill(
+        edit: impl Fn(Result<Flag, Problem>, Instant) -> Result<Edit, Problem> + Send + Sync + 'static,
+    ) -> Self {
+        Self::to(To::Computed { edit: Computed(Arc::new(edit)), is_kill: true })
     }
 
     /// Puts a whole definition in place of what is there.
@@ -185,10 +197,15 @@ impl Change {
                 Ok(Some(off.unwrap_or_else(|_| killed(flag, text.unwrap_or_default()))))
             }
             To::Restored => Edit::new().set("enabled", true).apply(flag, stored.definition.as_deref(), now).map(Some),
-            To::Computed(Computed(edit)) => {
+            To::Computed { edit: Computed(edit), is_kill } => {
                 let text = stored.definition.as_deref();
-                let edit = edit(flag_from_json(Some(flag), text.unwrap_or_default()), now);
-                edit.map_err(|problem| problem.of_flag(flag))?.apply(flag, text, now).map(Some)
+                let edited = edit(flag_from_json(Some(flag), text.unwrap_or_default()), now)
+                    .map_err(|problem| problem.of_flag(flag))
+                    .and_then(|edit| edit.apply(flag, text, now));
+                match edited {
+                    Err(_) if *is_kill => Ok(Some(killed(flag, text.unwrap_or_default()))),
+                    edited => edited.map(Some),
+                }
             }
             To::Definition(text) => flag_from_json(Some(flag), text).map(|_| Some(text.clone())),
             To::Removed => Ok(None),
@@ -409,7 +426,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
             return Err(ChangeError::Conflict(Box::new(stored)));
         }
         let needs_it = match self.change.to {
-            To::Removed | To::Computed(_) => true,
+            To::Removed | To::Computed { .. } => true,
             // One that was removed is told as such.
             To::Killed | To::Restored => stored.version == 0,
             To::Edited(_) | To::Definition(_) => false,

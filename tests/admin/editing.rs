@@ -155,7 +155,8 @@ async fn a_kill_is_taken_also_of_a_text_that_is_refused() {
     store.write_past("a", r#"{"percentage": 300}"#);
     let reply = api.ask("POST", "flags/a/kill", &[], "").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(json(&reply)["text"], r#"{"enabled":false,"percentage":30}"#, "what was in force, off");
+    assert_eq!(json(&reply)["text"], r#"{"percentage": 300,"enabled": false}"#, "the rest is for whoever mends it");
+    assert_eq!(json(&reply)["in_force"]["enabled"], false);
 }
 
 async fn kill_and_restore_keep_the_settings_and_let_a_plan_stand(place: Place) {

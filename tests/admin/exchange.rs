@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
 
-use super::api::{Place, in_every_place, json, problem};
+use super::api::{Api, Place, in_every_place, json, problem};
 
 in_every_place! {
     an_import_says_first_what_it_would_do_and_then_does_just_that
@@ -108,4 +108,88 @@ async fn what_is_exported_can_be_imported(place: Place) {
     });
     let again = json(&api.ask("POST", "import?dry_run=true", &[], reply.text()).await);
     assert!(again["flags"].as_array().unwrap().iter().all(|flag| flag["action"] != "create"), "{again}");
+}
+
+#[tokio::test]
+async fn an_import_is_made_for_what_was_looked_at() {
+    let (api, store) = Api::with(&[("a", r#"{"percentage": 10}"#), ("b", "true")]).await;
+    let document = r#"{"flags": {"a": {"percentage": 20}}}"#;
+    let dry = api.ask("POST", "import?dry_run=true", &[], document).await;
+    let etag = json(&dry)["etag"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (dry.header("etag"), &json(&api.ask("GET", "flags", &[], "").await)["etag"]),
+        (Some(&*etag), &json!(etag))
+    );
+    let by_bob = r#"{"percentage": 1, "owner": "bob"}"#;
+    assert_eq!(api.ask("PATCH", "flags/a", &[], by_bob).await.status, 200);
+    let late = api.ask("POST", "import", &[("if-match", &etag)], document).await;
+    assert_eq!((late.status, problem(&late).as_str()), (412, "stale"));
+    assert_eq!(store.read("a").await.unwrap().version, 2, "nothing was changed");
+    let etag = json(&late)["etag"].as_str().unwrap().to_owned();
+    assert_eq!(api.ask("POST", "import", &[("if-match", &etag)], document).await.status, 200);
+    assert_eq!(store.read("a").await.unwrap().version, 3);
+}
+
+#[tokio::test]
+async fn flags_that_others_require_stay() {
+    let needs = r#"{"enabled": true, "requires": ["a"]}"#;
+    let (api, store) = Api::with(&[("a", "true"), ("needs", needs)]).await;
+    let removed = api.ask("DELETE", "flags/a", &[("if-match", "*")], "").await;
+    assert_eq!(problem(&removed), "refused");
+    assert!(removed.text().contains("needs"), "{}", removed.text());
+    let only = format!(r#"{{"flags": {{"needs": {needs}}}}}"#);
+    assert_eq!(problem(&api.ask("POST", "import?remove=true", &[], &only).await), "refused");
+    assert!(store.read("a").await.unwrap().definition.is_some());
+    assert_eq!(api.ask("DELETE", "flags/needs", &[("if-match", "*")], "").await.status, 200);
+    assert_eq!(api.ask("DELETE", "flags/a", &[("if-match", "*")], "").await.status, 200);
+    // Past the API anything can be removed; then the flag says what is wrong with it.
+    let (api, store) = Api::with(&[("a", "true"), ("needs", needs)]).await;
+    store.change("a", Change::remove(), &Author::new("x")).await.unwrap();
+    super::outage::until(async || !api.get("flags/needs").await["problems"].as_array().unwrap().is_empty()).await;
+    let shown = api.get("flags/needs").await;
+    assert_eq!(shown["problems"][0]["flag"], "needs", "{shown}");
+    assert_eq!(api.get("flags").await["flags"][0]["problems"], shown["problems"]);
+}
+
+#[tokio::test]
+async fn an_export_has_what_is_refused_and_says_what_it_has_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flags.json");
+    let text = r#"{"flags": {"good": true, "wrong": {"percentage": 300, "metadata": {"a": 1.50}}, "bäd": true}}"#;
+    std::fs::write(&file, text).unwrap();
+    let api = Api::over(tower_flags::store::FileStore::new(&file).unwrap()).await;
+    let reply = api.ask("GET", "export", &[], "").await;
+    assert_eq!(
+        reply.text(),
+        r#"{"flags":{"good":{"enabled":true,"percentage":100},"wrong":{"percentage": 300, "metadata": {"a": 1.50}}}}"#
+    );
+    assert_eq!((reply.header("x-left-out"), reply.header("x-left-out-count")), (Some("b%C3%A4d"), Some("1")));
+    let (other, _store) = Api::with(&[]).await;
+    let imported = other.ask("POST", "import", &[], reply.text()).await;
+    assert_eq!(problem(&imported), "refused");
+    assert!(imported.text().contains("wrong"), "{}", imported.text());
+}
+
+#[tokio::test]
+async fn large_entries_come_in_small_pages() {
+    let (api, _store) = Api::with(&[("a", "true")]).await;
+    for round in 0..12 {
+        let patch = json!({ "description": format!("{round}{}", "x".repeat(700_000)) }).to_string();
+        assert_eq!(api.ask("PATCH", "flags/a", &[], &patch).await.status, 200);
+    }
+    let (mut numbers, mut before) = (Vec::new(), None);
+    loop {
+        let query = before.map_or(String::new(), |before: u64| format!("&before={before}"));
+        let reply = api.ask("GET", &format!("history?limit=1000{query}"), &[], "").await;
+        assert!(reply.body.len() < 64 * 1024 * 1024, "{}", reply.body.len());
+        let page = json(&reply);
+        numbers.extend(page["entries"].as_array().unwrap().iter().map(|entry| entry["number"].as_u64().unwrap()));
+        before = page["next"].as_u64();
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(numbers, (1..=13).rev().collect::<Vec<u64>>());
+    let lines = api.ask("GET", "history/export?format=jsonl", &[], "").await;
+    assert_eq!(lines.text().lines().count(), 13);
 }

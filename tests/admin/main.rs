@@ -9,6 +9,7 @@ mod down;
 mod editing;
 mod exchange;
 mod fleet;
+mod kept_off;
 mod outage;
 #[cfg(all(feature = "file", feature = "postgres", feature = "redis"))]
 #[path = "../support/places.rs"]

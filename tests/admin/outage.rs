@@ -1,6 +1,6 @@
 //! Switching off while the store is away.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use super::api::{Api, json, problem, tokens};
 pub(crate) struct Shaky {
     pub(crate) store: MemoryStore,
     fate: Arc<AtomicU8>,
+    /// How often single flags were asked for.
+    pub(crate) reads: Arc<AtomicU32>,
     /// Texts that were written past the store's own counting.
     past: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -80,6 +82,7 @@ impl Store for Shaky {
     }
 
     fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.gate().await?;
             let mut stored = self.store.read(flag).await?;

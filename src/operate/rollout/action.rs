@@ -77,7 +77,10 @@ pub fn roll_back() -> Change {
 /// Worked out from the newest definition, at the instant at which it is written.
 impl From<Action> for Change {
     fn from(action: Action) -> Self {
-        Self::computed(move |stored, now| action.edit_stored(stored, now))
+        match action {
+            Action::RollBack => Self::computed_kill(move |stored, now| action.edit_stored(stored, now)),
+            _ => Self::computed(move |stored, now| action.edit_stored(stored, now)),
+        }
     }
 }
 

@@ -1,0 +1,101 @@
+//! Which definition may take the place of which.
+
+use serde_json::Value;
+
+use super::problem::Failure;
+use super::shown;
+use super::state::{State, now};
+use crate::engine::{
+    Definition, Document, Edit, Flag, FlagSet, Instant, Problem, Severity, flag_from_json, is_name, not_a_name,
+};
+use crate::store::{HistoryPage, Stored};
+
+/// What a flag is, or was last where it is not there any more, when another definition takes its place.
+#[derive(Clone, Debug)]
+pub(super) struct Before {
+    is_there: bool,
+    text: Option<String>,
+    /// Whether it is off: as it is stored, or in this process whatever the store says.
+    pub(super) is_off: bool,
+}
+
+impl Before {
+    pub(super) async fn of(state: &State, name: &str, stored: &Stored) -> Result<Self, Failure> {
+        let mut text = stored.definition.clone();
+        if text.is_none() && stored.version > 0 {
+            // What was off when it was removed comes back off, also where that was done past the history.
+            let newest = state.history(&HistoryPage::newest().of(name).limit(1)).await?;
+            text = newest.into_iter().next().and_then(|entry| entry.after.or(entry.before));
+        }
+        let is_off = text.as_deref().is_some_and(|text| is_killed(name, text)) || state.source.holds_off(name);
+        Ok(Self { is_there: stored.definition.is_some(), text, is_off })
+    }
+
+    /// A definition in its place, written out as every edit leaves it. What switches the flag off stops its plan.
+    /// With `keeps_off`, a flag that is off stays off, its plan where it stood: switched on again it gives no
+    /// more than it gave then.
+    pub(super) fn replaced(&self, name: &str, text: &str, keeps_off: bool, now: Instant) -> Result<String, Failure> {
+        let flag = flag_from_json(Some(name), text)?;
+        let mut edit = Edit::new();
+        let is_kept_off = keeps_off && self.is_off;
+        let is_switched_off = !flag.is_enabled() && self.is_there && !self.is_off;
+        if is_kept_off || is_switched_off {
+            edit = edit.set("enabled", false);
+        }
+        let new = shown::object(name, text).unwrap_or_default();
+        if is_kept_off
+            && new.contains_key("schedule")
+            && !new.contains_key("paused_at")
+            && let Some(paused_at) = self.paused_at(name)
+        {
+            edit = edit.set("paused_at", paused_at);
+        }
+        Ok(edit.apply(name, Some(text), now)?)
+    }
+
+    fn paused_at(&self, name: &str) -> Option<Value> {
+        shown::object(name, self.text.as_deref()?)?.remove("paused_at")
+    }
+}
+
+/// Whether a stored text switches the flag off, as far as it can be read.
+pub(super) fn is_killed(name: &str, text: &str) -> bool {
+    let document = Document::from_texts([(name, text.as_bytes())]);
+    document.is_ok_and(|document| document.flags.values().any(Definition::is_killed))
+}
+
+/// A definition that is accepted by itself.
+pub(super) fn accepted(name: &str, text: &str) -> Result<Flag, Failure> {
+    if !is_name(name) {
+        return Err(not_a_name(name).into());
+    }
+    let (flag, problems) = shown::read(name, text);
+    flag.ok_or_else(|| Failure::refused(&problems))
+}
+
+/// Whether all flags are still accepted with these in place of theirs, and without those that are `None`: what one
+/// requires is there, and nothing goes in a circle.
+pub(super) fn fits<'a>(
+    stored: &Document,
+    changes: impl IntoIterator<Item = (&'a str, Option<Flag>)>,
+) -> Result<(), Failure> {
+    let errors = |document: &Document| -> Vec<Problem> {
+        let set = FlagSet::compile(document, now());
+        set.problems().iter().filter(|problem| problem.severity == Severity::Error).cloned().collect()
+    };
+    let before = errors(stored);
+    let mut document = stored.clone();
+    for (name, flag) in changes {
+        match flag {
+            Some(flag) => document.insert(name, flag)?,
+            None => drop(document.remove(name)),
+        }
+    }
+    let new: Vec<Problem> = errors(&document).into_iter().filter(|problem| !before.contains(problem)).collect();
+    if new.is_empty() { Ok(()) } else { Err(Failure::refused(&new)) }
+}
+
+/// Like that, for one flag.
+pub(super) async fn fits_in(state: &State, name: &str, flag: Option<Flag>) -> Result<(), Failure> {
+    fits(&state.load().await?.document, [(name, flag)])
+}
