@@ -30,7 +30,7 @@ macro_rules! module {
 }
 
 /// The public files, which hold no data.
-const FILES: [File; 25] = [
+const FILES: [File; 27] = [
     ("", "text/html; charset=utf-8", INDEX),
     ("style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     module!("about.js"),
@@ -52,6 +52,8 @@ const FILES: [File; 25] = [
     module!("live.js"),
     module!("plan.js"),
     module!("power.js"),
+    module!("rule.js"),
+    module!("rules.js"),
     module!("share.js"),
     module!("transfer.js"),
     module!("variants.js"),

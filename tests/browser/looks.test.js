@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ALICE, ADMIN, accessible, api, as, fits, flag, open, picture, VERA } from "./support.js";
+import { ALICE, ADMIN, accessible, api, as, fits, flag, open, picture } from "./support.js";
 
 const STYLES = [
   ["light", { colorScheme: "light" }],
@@ -45,10 +45,10 @@ const VIEWS = [
 
 const TITLES = { list: "Flags", new: "New flag", explain: "Who gets what", changes: "Changes", transfer: "Import" };
 
-/** What opens over a flag, and the button that opens it. */
+/** What opens over a flag, and the key of the button that opens it. */
 const QUESTIONS = [
-  ["kill", "rolled", "Kill…"], ["restore", "stopped", "Restore…"], ["advance", "rolled", "Advance to 50\u202f%…"], ["plan", "new_search", "Start a plan…"], ["weights", "pricing_page", "Change weights…"],
-  ["names", "beta_reports", "Change…"], ["json", "rolled", "Edit as JSON…"], ["remove", "rolled", "Remove flag…"], ["revert", "rolled", "Revert to version 1…"],
+  ["kill", "rolled", "power"], ["restore", "stopped", "power"], ["advance", "rolled", "plan-advance"], ["plan", "new_search", "plan-start"], ["variants", "pricing_page", "variants"], ["first-variants", "rolled", "variants"],
+  ["names", "beta_reports", "audience"], ["rules", "beta_reports", "rules"], ["first-rule", "rolled", "rules"], ["about", "rolled", "about"], ["json", "rolled", "edit-text"], ["remove", "rolled", "remove"], ["revert", "rolled", "revert-1"],
 ];
 
 for (const [style, options] of STYLES) {
@@ -67,11 +67,11 @@ for (const [style, options] of STYLES) {
       await accessible(page, `${name} ${style}`);
       await fits(page, `${name} ${style}`);
     }
-    for (const [name, place, button] of QUESTIONS) {
+    for (const [name, place, key] of QUESTIONS) {
       await page.goto(`${ADMIN}/#/`);
       await page.goto(`${ADMIN}/#/flags/${place}`);
       await page.waitForFunction((name) => document.title.startsWith(name), place);
-      await page.getByRole("button", { name: button, exact: true }).first().click();
+      await page.locator(`[data-key="${key}"]`).click();
       await page.getByRole("dialog").waitFor();
       await page.waitForTimeout(50);
       await page.screenshot({ path: `${process.env.PICTURES}/${style}-ask-${name}.png` });

@@ -2,16 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ADMIN, ALICE, NESTED, ROOT, VERA, accessible, api, as, flag, logIn, open, picture, shop, stored, until } from "./support.js";
+import { ADMIN, ALICE, NESTED, ROOT, VERA, api, as, dialog, flag, logIn, open, press, save, shop, stored, until } from "./support.js";
 
-const dialog = (page) => page.getByRole("dialog");
-const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
 const state = (page) => page.locator(".flag-head .pill").first();
-/** The flag's page has said that an edit is saved. */
-const saved = async (page) => {
-  await page.locator(".notice").filter({ hasText: "is saved" }).first().waitFor();
-  await dialog(page).waitFor({ state: "detached" });
-};
 
 for (const [where, url] of [["/", `${ROOT}/`], ["/admin", `${NESTED}/admin`], ["/admin/", `${NESTED}/admin/`], ["/a/b", `${NESTED}/a/b`], ["/a/b/", `${NESTED}/a/b/`]]) {
   test(`the page works where it is nested: ${where}`, async () => {
@@ -104,8 +97,7 @@ test("a share is changed to thousandths by slider, number and keys", async () =>
   await press(page, "Change to 12.345\u202f%…");
   await dialog(page).getByText("From 10\u202f% to 12.345\u202f%").waitFor();
   await dialog(page).getByLabel("Why?").fill("a bit more");
-  await press(page, "Change to 12.345\u202f%");
-  await saved(page);
+  await save(page, "Change to 12.345\u202f%");
   assert.equal((await stored("share_me")).flag.percentage, 12.345);
   await press(page, "0\u202f%");
   await page.getByText("lose it").waitFor();
@@ -128,8 +120,7 @@ test("a rollout is started, advanced, paused, resumed, taken back and rolled bac
   await press(page, "Start the plan");
   await dialog(page).getByRole("alert").getByText("below the one before").waitFor();
   await dialog(page).getByLabel("Share in percent").nth(1).fill("10");
-  await press(page, "Start the plan");
-  await saved(page);
+  await save(page, "Start the plan");
   await page.getByText("1\u202f% now").waitFor();
   assert.equal(await state(page).innerText(), "Rolling out");
   await page.getByRole("img", { name: /Plan: 1.*Now 1/ }).waitFor();
@@ -163,8 +154,7 @@ test("a flag goes back to an earlier version, and stays off where it was off", a
   const page = await as(ALICE, "flags/revert_me");
   await press(page, "Revert to version 1…");
   await dialog(page).getByText("second").waitFor();
-  await press(page, "Revert to version 1");
-  await saved(page);
+  await save(page, "Revert to version 1");
   assert.equal((await stored("revert_me")).flag.percentage, 5);
   await api("POST", "flags/revert_me/kill");
   await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
@@ -201,73 +191,6 @@ test("what a user gets is explained in words", async () => {
   await page.getByLabel("User id").fill("maria");
   await press(page, "Ask");
   await page.getByRole("row", { name: /explain_me On This user is named/ }).waitFor();
-});
-
-test("names, weights, what it is about and the text are edited", async () => {
-  await flag("edit_me", { enabled: true, percentage: 10, allowed_users: ["old"], variants: { a: 50, b: { weight: 50, value: { x: 1 } } } });
-  const page = await as(ALICE, "flags/edit_me", { mayFail: /422/ });
-  const section = (title) => page.getByRole("region", { name: title });
-  await section("By name").getByRole("button", { name: "Change…" }).click();
-  await press(page, "Remove old");
-  await dialog(page).getByLabel("Add users").fill("maria, jörg");
-  await page.keyboard.press("Enter");
-  await dialog(page).getByLabel("Add groups").fill("staff");
-  await press(page, "Save");
-  await saved(page);
-  await section("Variants").getByRole("button", { name: "Change weights…" }).click();
-  await dialog(page).getByLabel("Weight of a").fill("33.3");
-  await dialog(page).getByText("Together they are 83.3").waitFor();
-  await dialog(page).getByLabel("Weight of b").fill("66.7");
-  await press(page, "Change the weights");
-  await dialog(page).waitFor({ state: "detached" });
-  await section("About").getByRole("button", { name: "Change…" }).click();
-  await dialog(page).getByLabel("Owner").fill("web");
-  await dialog(page).getByLabel("Expires").fill("2027-01-31");
-  await dialog(page).getByLabel("Tags").fill("one, two");
-  await press(page, "Save");
-  await dialog(page).waitFor({ state: "detached" });
-  await press(page, "Edit as JSON…");
-  const text = await dialog(page).getByLabel("JSON").inputValue();
-  await dialog(page).getByLabel("JSON").fill(text.replace("}", ""));
-  await press(page, "Save");
-  await dialog(page).getByText("This is not JSON").waitFor();
-  await dialog(page).getByLabel("JSON").fill(text.replace(/"percentage": ?10/, '"percentage": 1000'));
-  await press(page, "Save");
-  await dialog(page).getByText("Nothing was changed.").waitFor();
-  await dialog(page).getByLabel("JSON").fill(text.replace(/"percentage": ?10/, '"percentage": 20'));
-  await press(page, "Save");
-  await dialog(page).waitFor({ state: "detached" });
-  const { flag: now } = await stored("edit_me");
-  assert.deepEqual(now, { enabled: true, percentage: 20, allowed_users: ["maria", "jörg"], allowed_groups: ["staff"], variants: { a: 33.3, b: { weight: 66.7, value: { x: 1 } } }, owner: "web", expires_at: "2027-01-31", tags: ["one", "two"] });
-});
-
-test("a flag is made, removed, and made again on purpose", async () => {
-  const page = await as(ALICE, "", { mayFail: /409|412/ });
-  await page.getByRole("link", { name: "New flag" }).click();
-  await page.getByLabel("Name").fill("no spaces please");
-  await press(page, "Make the flag");
-  await page.getByRole("alert").getByText("A name has letters").waitFor();
-  await page.getByLabel("Name").fill("dark_mode");
-  await press(page, "Make the flag");
-  await page.getByText("There is a flag of this name already").waitFor();
-  const make = async () => {
-    await page.getByLabel("Name").fill("made_here");
-    await page.getByLabel("What is it for?").fill("To see whether it works");
-    await press(page, "Make the flag");
-  };
-  await make();
-  await page.getByRole("heading", { name: "Switched on, but nobody gets it yet" }).waitFor();
-  await press(page, "Remove flag…");
-  await press(page, "Remove it");
-  await dialog(page).getByText("Type the flag's name").waitFor();
-  await dialog(page).getByLabel("The flag's name, to be sure").fill("made_here");
-  await press(page, "Remove it");
-  await page.getByRole("heading", { name: "Flags", exact: true }).waitFor();
-  await page.getByRole("link", { name: "New flag" }).click();
-  await make();
-  await dialog(page).getByText("wakes up with the new one").waitFor();
-  await press(page, "Make it again");
-  await page.getByRole("heading", { name: "Switched on, but nobody gets it yet" }).waitFor();
 });
 
 test("an import shows what it would change first, and the export can be kept", async () => {

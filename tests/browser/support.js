@@ -73,6 +73,19 @@ export async function as(token, place = "", options = {}) {
   return page;
 }
 
+export const dialog = (page) => page.getByRole("dialog");
+export const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
+
+/** Presses the button of a section of a flag's page. */
+export const pressIn = (page, section, name) => page.getByRole("region", { name: section, exact: true }).getByRole("button", { name, exact: true }).click();
+
+/** Saves what a dialog has, and waits until the page says so. */
+export async function save(page, action = "Save") {
+  await dialog(page).getByRole("button", { name: action, exact: true }).click();
+  await page.locator(".notice").filter({ hasText: "is saved" }).first().waitFor();
+  await dialog(page).waitFor({ state: "detached" });
+}
+
 /** The API, as a program uses it. */
 export async function api(method, path, body, { token = BOB, headers = {} } = {}) {
   const response = await fetch(`${ADMIN}/${path}`, { method, body: body && (typeof body === "string" ? body : JSON.stringify(body)), headers: { authorization: `Bearer ${token}`, ...headers } });
@@ -122,8 +135,8 @@ export async function accessible(page, what) {
 
 /** Nothing sticks out to the side. */
 export async function fits(page, what) {
-  const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
-  assert.ok(inner <= outer, `${what} is ${inner} wide in ${outer}`);
+  const widths = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll("dialog")].map((element) => [element.scrollWidth, element.clientWidth]));
+  for (const [inner, outer] of widths) assert.ok(inner <= outer, `${what} is ${inner} wide in ${outer}`);
 }
 
 export const picture = (page, name) => page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });

@@ -2,10 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ADMIN, ALICE, BOB, NESTED, accessible, api, as, flag, picture, shop, stored, until } from "./support.js";
+import { ADMIN, ALICE, BOB, NESTED, accessible, api, as, dialog, flag, picture, press, shop, stored, until } from "./support.js";
 
-const dialog = (page) => page.getByRole("dialog");
-const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
 const store = (fate) => fetch(`${NESTED}/store/${fate}`, { method: "POST" });
 
 test("what somebody else edits appears by itself, with who and why", async () => {

@@ -6,7 +6,7 @@ import { timeline } from "./history.js";
 import { hear } from "./live.js";
 
 export function allChanges() {
-  const changes = timeline(null, undefined, "Changes");
+  const changes = timeline({ title: "Changes" });
   const leave = hear((name) => (name === "change" || name === "missed") && changes.reload());
   const file = (format, label) => h("a", { class: "as-button small", href: new URL(`history/export?format=${format}`, base), download: `history.${format}` }, label);
   const element = h("div", { class: "stack" },

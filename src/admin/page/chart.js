@@ -12,8 +12,8 @@ export function shareBar(share) {
 /** Variants side by side, as `[[name, weight], …]`. */
 export function weightBar(weights) {
   let left = 0;
-  const parts = weights.map(([name, weight], number) => {
-    const part = svg("rect", { class: `part tint-${number % 8}`, x: left, width: weight, height: 10 }, svg("title", {}, `${name}: ${percent(weight)}`));
+  const parts = weights.map(([name, weight]) => {
+    const part = svg("rect", { class: "part", x: left, width: weight, height: 10 }, svg("title", {}, `${name}: ${percent(weight)}`));
     left += weight;
     return part;
   });

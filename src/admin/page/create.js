@@ -1,12 +1,10 @@
 // A new flag.
 
 import * as api from "./api.js";
-import { confirm, refusal } from "./dialog.js";
+import { confirm, reasonFor, refusal } from "./dialog.js";
 import { code, field, fill, h, notice, select } from "./dom.js";
-import { shareOf } from "./share.js";
-import { KINDS, now } from "./words.js";
-
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+import { WRONG_SHARE, shareOf } from "./share.js";
+import { KINDS, NAMES, isName, now } from "./words.js";
 
 export function create() {
   const text = (more = {}) => h("input", { type: "text", autocomplete: "off", ...more });
@@ -15,6 +13,7 @@ export function create() {
   const kind = select(KINDS, "release");
   const expires = h("input", { type: "date" });
   const share = text({ inputmode: "decimal", value: "0", size: 7 });
+  const why = reasonFor();
   const error = h("div", { class: "error", role: "alert" });
   const go = h("button", { type: "submit", class: "primary" }, "Make the flag");
 
@@ -30,8 +29,8 @@ export function create() {
   const submit = async (event) => {
     event.preventDefault();
     const given = name.value.trim();
-    const wrong = !NAME.test(given) ? [name, "A name has letters, digits, dots, hyphens and underscores, begins with a letter or digit, and has at most 128 characters."]
-      : shareOf(share.value) === null ? [share, "The share is a number from 0 to 100, with at most three decimals."] : null;
+    const wrong = !isName(given) ? [name, NAMES]
+      : shareOf(share.value) === null ? [share, `The share: ${WRONG_SHARE}`] : null;
     if (wrong) {
       fill(error, h("p", {}, wrong[1]));
       return wrong[0].focus();
@@ -39,7 +38,7 @@ export function create() {
     go.disabled = true;
     fill(error);
     try {
-      made(await api.create(given, definition(), "", false));
+      made(await api.create(given, definition(), why.read(), false));
     } catch (refused) {
       if (!(refused instanceof api.Refused)) throw refused;
       if (refused.kind === "removed") return askAgain(given);
@@ -50,9 +49,9 @@ export function create() {
     }
   };
   const askAgain = (given) => confirm({
-    title: ["Make ", code(given), " again?"], action: "Make it again",
+    title: ["Make ", code(given), " again?"], action: "Make it again", reason: false,
     content: h("p", {}, "A flag of this name was removed. ", h("b", {}, "Code that still asks for it wakes up with the new one.")),
-    perform: (reason) => api.create(given, definition(), reason, true), done: made,
+    perform: () => api.create(given, definition(), why.read(), true), done: made,
   });
   const element = h("div", { class: "narrow stack" },
     h("div", {}, h("p", { class: "crumbs" }, h("a", { href: "#/" }, "← All flags")), h("h1", {}, "New flag")),
@@ -60,6 +59,6 @@ export function create() {
       field("Name", name, "As the code asks for it: new_checkout"), field("What is it for?", description),
       h("div", { class: "pair" }, field("Owner", owner), field("Ticket", ticket)),
       h("div", { class: "pair" }, field("Kind", kind), field("Expires", expires, "When the code should be rid of it.")),
-      field("Share of users to begin with, in percent", share, "0: nobody yet. You can name people and start a plan next."), error, h("div", { class: "row" }, go)));
+      field("Share of users to begin with, in percent", share, "0: nobody yet. You can name people and start a plan next."), why.element, error, h("div", { class: "row" }, go)));
   return { title: "New flag", element };
 }

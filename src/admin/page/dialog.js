@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { changeList, differences, lines, pretty } from "./diff.js";
-import { append, button, code, fill, fresh, h, notice, theirs } from "./dom.js";
+import { append, button, code, field, fill, fresh, h, notice, theirs } from "./dom.js";
 import { ago, keyName, list } from "./words.js";
 
 /** Opens a dialog; `content` gets a function that closes it. It leaves the page when it is closed. */
@@ -20,14 +20,15 @@ function open(title, tone, content) {
 /**
  * Asks before an edit is made.
  *
- * - `title`, `content`: what will happen, and to whom; `action`: the word on the button; `tone`: how grave it is.
+ * - `title`, `content`: what will happen, and to whom; `action`: the word on the button; `tone`: `grave`, or `broad`
+ *   where much is to be filled in.
  * - `perform(reason)`: makes the edit. What it throws is shown, and the dialog stays.
  * - `done(answer)`: after it was made. `stale(problem, reason)`: somebody else was faster.
  * - `check()`: why the fields cannot be taken, if so.
  */
 export function confirm({ title, content, action, tone = "", perform, done, stale, check, reason = true }) {
   open(title, tone, (close) => {
-    const why = h("textarea", { rows: 2, maxlength: 1000, id: fresh("why"), autofocus: tone === "grave" });
+    const why = reasonFor({ autofocus: tone === "grave" });
     const error = h("div", { class: "error", role: "alert" });
     const go = h("button", { type: "submit", class: tone === "grave" ? "kill" : "primary" }, action);
     const submit = async (event) => {
@@ -38,34 +39,39 @@ export function confirm({ title, content, action, tone = "", perform, done, stal
       go.disabled = true;
       fill(error);
       try {
-        const answer = await perform(why.value.trim());
+        const answer = await perform(why.read());
         close();
         done?.(answer);
       } catch (refused) {
         if (!(refused instanceof api.Refused)) throw refused;
         if (refused.kind === "stale" && stale) {
           close();
-          return stale(refused.problem, why.value.trim());
+          return stale(refused.problem, why.read());
         }
         fill(error, refusal(refused));
       } finally {
         go.disabled = false;
       }
     };
-    // Enter in the reason is as good as the button; with Shift it is a line break.
-    const keys = (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        event.target.form.requestSubmit();
-      }
-    };
-    why.addEventListener("keydown", keys);
     return h("form", { novalidate: true, on: { submit } },
       content,
-      reason && h("div", { class: "field" }, h("label", { for: why.id }, "Why? ", h("span", { class: "quiet" }, "It stands in the history")), why),
+      reason && why.element,
       error,
       h("div", { class: "row end" }, button("Cancel", close), go));
   });
+}
+
+/** The field for the reason of an edit, as `element` and `read()`. */
+export function reasonFor(attributes = {}) {
+  const why = h("textarea", { rows: 2, maxlength: 1000, ...attributes });
+  // Enter is as good as the button; with Shift it is a line break.
+  why.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    why.form.requestSubmit();
+  });
+  const element = field(["Why? ", h("span", { class: "quiet" }, "It stands in the history")], why);
+  return { element, read: () => why.value.trim() };
 }
 
 /** A refusal in words, with everything that is wrong with a document. */

@@ -1,9 +1,16 @@
 // What is different between two definitions, and how it looks.
 
 import { h, theirs, unseen } from "./dom.js";
+import { ruleWords } from "./rule.js";
 import { keyName, moment, percent } from "./words.js";
 
-const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+const ordered = (key, value) => (isObject(value) ? Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))) : value);
+
+const canonical = (value) => JSON.stringify(value, ordered);
+
+/** Whether two values are one, in whichever order their keys stand. */
+export const same = (one, other) => canonical(one) === canonical(other);
 
 /** Key by key, as the server tells it of an entry of the history. */
 export function differences(before, after) {
@@ -15,8 +22,8 @@ export function differences(before, after) {
 /** What comes out of a merge patch over the canonical object. */
 export function patched(flag, patch) {
   const merge = (target, change) => {
-    if (change === null || typeof change !== "object" || Array.isArray(change)) return change;
-    const result = target && typeof target === "object" && !Array.isArray(target) ? { ...target } : {};
+    if (!isObject(change)) return change;
+    const result = isObject(target) ? { ...target } : {};
     for (const [key, value] of Object.entries(change)) {
       if (value === null) delete result[key];
       else result[key] = merge(Object.hasOwn(result, key) ? result[key] : undefined, value);
@@ -24,6 +31,15 @@ export function patched(flag, patch) {
     return result;
   };
   return merge(flag ?? {}, patch);
+}
+
+/** The merge patch from one object to another. What stands as `null` in the other cannot be said by one. */
+export function patchFrom(before, after) {
+  const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return Object.fromEntries([...keys].filter((key) => !same(before[key], after[key])).map((key) => {
+    const [old, young] = [before[key], after[key]];
+    return [key, young === undefined ? null : isObject(old) && isObject(young) ? patchFrom(old, young) : young];
+  }));
 }
 
 /** Changes as a list for people. */
@@ -40,6 +56,7 @@ function inWords({ key, before, after }) {
     return ofLists(before ?? [], after ?? []);
   }
   if (key === "schedule") return ofPlans(before, after);
+  if (key === "rules") return ofRules(before ?? [], after ?? []);
   if (before === null && isShort(after)) return h("span", {}, one(key, after));
   if (isShort(before) && isShort(after)) return [one(key, before), [unseen(" becomes "), h("span", { class: "arrow", "aria-hidden": "true" }, " → ")], one(key, after)];
   return lines(pretty(before), pretty(after));
@@ -55,11 +72,23 @@ function one(key, value) {
 /** A plan by its steps: those that are new stand out. */
 function ofPlans(before, after) {
   if (after === null) return [h("del", {}, "no plan any more")];
-  const old = (before ?? []).map((step) => JSON.stringify(step));
+  const old = (before ?? []).map(canonical);
   return h("ul", { class: "plan-steps" }, after.map((step) => {
     const words = [h("b", {}, percent(step.percentage)), " from ", moment(step.at)];
-    return h("li", {}, old.includes(JSON.stringify(step)) ? words : h("ins", {}, words));
+    return h("li", {}, old.includes(canonical(step)) ? words : h("ins", {}, words));
   }));
+}
+
+/** Rules as they will be asked: those that are new stand out, and those that go stand below. */
+function ofRules(before, after) {
+  const [old, young] = [before, after].map((rules) => rules.map(canonical));
+  const kept = (rules, others) => rules.filter((rule) => others.includes(rule)).join();
+  const gone = before.filter((_, index) => !young.includes(old[index]));
+  return [
+    kept(old, young) !== kept(young, old) && "in another order",
+    h("ol", { class: "rules" }, after.map((rule, index) => h("li", {}, old.includes(young[index]) ? ruleWords(rule) : [unseen("added: "), h("ins", {}, ruleWords(rule))]))),
+    gone.length > 0 && h("ul", { class: "plan-steps" }, gone.map((rule) => h("li", {}, unseen("removed: "), h("del", {}, ruleWords(rule))))),
+  ];
 }
 
 const MOST = 20;

@@ -1,9 +1,9 @@
 // Edits of one flag: asked about, made onto what was looked at, and settled where somebody else was faster.
 
 import * as api from "./api.js";
-import { differences, patched } from "./diff.js";
+import { changeList, differences, patched } from "./diff.js";
 import { confirm, conflict } from "./dialog.js";
-import { code, h, notice, theirs } from "./dom.js";
+import { code, fill, h, notice, theirs } from "./dom.js";
 import { look } from "./live.js";
 
 /**
@@ -35,12 +35,21 @@ export function edit(page, { make, mine, base = page.shown, isUrgent = false, le
   });
 }
 
-/** An edit of some keys, with what changes shown in the question. */
+/**
+ * An edit of some keys. What a form makes of them (`keys` is a function) is shown below it, as far as it can be taken.
+ */
 export function patch(page, { keys, base = page.shown, content, check, ...asked }) {
-  const wanted = () => (typeof keys === "function" ? keys() : keys);
+  const isForm = typeof keys === "function";
+  const wanted = () => (isForm ? keys() : keys);
+  const changes = () => differences(base.flag, patched(base.flag, wanted()));
+  const preview = h("div", { class: "preview" });
+  const draw = () => {
+    const found = check?.() ? [] : changes();
+    fill(preview, found.length > 0 && [h("h3", {}, "What changes"), changeList(found)]);
+  };
   edit(page, {
-    ...asked, base, content,
-    check: () => check?.() ?? (differences(base.flag, patched(base.flag, wanted())).length ? null : "Nothing has been changed yet."),
+    ...asked, base, content: isForm ? [h("div", { class: "fields", on: { input: draw, change: draw, click: draw } }, content), preview] : content,
+    check: () => check?.() ?? (changes().length ? null : "Nothing has been changed yet."),
     mine: (current) => patched(current.flag ?? base.flag, wanted()),
     make: (etag, reason) => api.patch(base.name, wanted(), etag, reason),
   });

@@ -10,6 +10,7 @@ import { historyOf } from "./history.js";
 import { badge, pill } from "./list.js";
 import { hear, session } from "./live.js";
 import { plan } from "./plan.js";
+import { rules } from "./rules.js";
 import { share } from "./share.js";
 import { power } from "./power.js";
 import { badgesOf, now, stateOf } from "./words.js";
@@ -125,7 +126,7 @@ export async function flagView(name) {
     page.section(head),
     page.section(power),
     h("div", { class: "columns" },
-      h("div", { class: "column" }, [share, plan, audience, variants].map((one) => page.section(one)), history.element),
+      h("div", { class: "column" }, [share, plan, audience, rules, variants].map((one) => page.section(one)), history.element),
       h("div", { class: "column side" }, explainFlag(page), page.section(about), page.section(advanced))));
   page.wake();
   page.leave = () => {
@@ -143,7 +144,7 @@ function head({ shown }) {
     shown.shadowed_by && h("p", { class: "callout warn" }, h("b", {}, "Edits here have no effect in this process. "), theirs(shown.shadowed_by), " defines this flag, too, and overrules the store",
       shown.in_force && [": it is ", h("b", {}, shown.in_force.enabled ? "switched on" : "switched off"), " there"], "."),
     shown.from === "this process" && h("p", { class: "callout warn" }, h("b", {}, "The store does not answer. "), "This is the flag as this process has it. Only a kill works now."),
-    shown.changed_outside && h("p", { class: "callout" }, "Somebody wrote this flag past the history, with the store's own tools."),
+    shown.changed_outside && shown.version > 0 && h("p", { class: "callout" }, "Somebody wrote this flag past the history, with the store's own tools."),
     shown.problems.length > 0 && h("div", { class: "callout bad" }, h("b", {}, flag ? "Something in it is not as it should be" : "The definition cannot be used"), h("ul", {}, shown.problems.map((one) => h("li", {}, problem(one)))),
       !flag && h("p", {}, shown.in_force ? "The last good definition stays in force." : "The flag is off until this is mended.")));
 }

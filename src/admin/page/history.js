@@ -10,12 +10,20 @@ const PAGE = 20;
 
 /** The history of a flag; `page()` is the flag that it is of. */
 export function historyOf(name, page) {
-  return timeline(name, (entry) => page().mayEdit && entry.after !== null && entry.version !== page().shown.version
-    && button(`Revert to version ${entry.version}…`, () => askRevert(page(), entry), { class: "small", "data-key": `revert-${entry.version}` }));
+  const none = () => (page().shown.version === 0 ? "This flag was not made here: it stood in a file, or came by the store's own tools. Its history begins with the first change made here." : NOTHING);
+  return timeline({ name, none, action: (entry) => page().mayEdit && entry.after !== null && entry.version !== page().shown.version
+    && button(`Revert to version ${entry.version}…`, () => askRevert(page(), entry), { class: "small", "data-key": `revert-${entry.version}` }) });
 }
 
-/** A timeline that grows downwards by pages, and upwards when it is told to look again. */
-export function timeline(name, action = () => null, title = "History") {
+const NOTHING = "Nothing has been changed yet.";
+
+/**
+ * A timeline that grows downwards by pages, and upwards when it is told to look again.
+ *
+ * - `name`: the flag that it is of, or `null` for all. `action(entry)`: what can be done with an entry.
+ * - `none()`: what is said where there is nothing.
+ */
+export function timeline({ name = null, title = "History", action = () => null, none = () => NOTHING }) {
   const items = h("ol", { class: "timeline" });
   const more = h("div", {});
   let entries = [], next = null, turn = 0;
@@ -24,7 +32,7 @@ export function timeline(name, action = () => null, title = "History") {
     const focused = items.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     fill(items, entries.map((entry) => item(entry, name === null, action(entry), opened)));
     if (focused) items.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    fill(more, entries.length === 0 && h("p", { class: "quiet" }, "Nothing was changed yet through a tool that keeps a history."), next !== null && button("Older changes", older, { class: "small" }));
+    fill(more, entries.length === 0 && h("p", { class: "quiet" }, none()), next !== null && button("Older changes", older, { class: "small" }));
   };
   const failed = (refused) => {
     if (!(refused instanceof api.Refused)) throw refused;

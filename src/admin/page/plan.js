@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { planChart } from "./chart.js";
 import { edit, patch } from "./edit.js";
 import { button, code, field, fill, h, select } from "./dom.js";
-import { consequence, shareOf } from "./share.js";
+import { WRONG_SHARE, consequence, shareOf } from "./share.js";
 import { ago, list, moment, now, percent } from "./words.js";
 
 const HOUR = 3_600_000;
@@ -111,7 +111,7 @@ function askStart(page) {
     if (!stages.length) return "A plan needs a step.";
     if (start.value && Number.isNaN(startAt())) return "The beginning is no date and time.";
     for (const [index, { percentage, hours }] of stages.entries()) {
-      if (percentage === null) return `Step ${index + 1}: a share from 0 to 100, with at most three decimals.`;
+      if (percentage === null) return `Step ${index + 1}: ${WRONG_SHARE}`;
       if (index + 1 < stages.length && !(hours > 0)) return `Step ${index + 1}: how long is it to last?`;
       if (index > 0 && percentage < stages[index - 1].percentage) return `Step ${index + 1} is below the one before: a plan only goes up.`;
     }

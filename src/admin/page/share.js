@@ -11,6 +11,8 @@ export function shareOf(text) {
   return share <= 100 ? share : null;
 }
 
+export const WRONG_SHARE = "A number from 0 to 100, with at most three decimals.";
+
 /** What it means for users when a share moves. */
 export function consequence(from, to) {
   const many = (share) => `${Number((share * 10).toFixed(2))} of every 1000 users`;
@@ -45,7 +47,7 @@ export function share(page) {
     save.disabled = to === null;
     slider.setAttribute("aria-valuetext", percent(to ?? now));
     fill(save, to === null ? "Change…" : `Change to ${percent(to)}…`);
-    fill(words, to === null ? "A number from 0 to 100, with at most three decimals." : to === now ? (now === 0 && hasAudience(flag) ? "Only whoever is named below gets it." : "Users are drawn by their id: whoever is in stays in as the share grows.") : consequence(now, to));
+    fill(words, to === null ? WRONG_SHARE : to === now ? (now === 0 && hasAudience(flag) ? "Only whoever is named below gets it." : "Users are drawn by their id: whoever is in stays in as the share grows.") : consequence(now, to));
   }
   function set(to) {
     number.value = String(to);

@@ -1,4 +1,4 @@
-// How things are said: shares, times, states, rules.
+// How things are said: shares, times, states, reasons.
 
 let skew = 0;
 
@@ -112,30 +112,6 @@ export function badgesOf(shown) {
   return badges;
 }
 
-const OPERATORS = {
-  equals: ["is", "is not"], one_of: ["is", "is not"],
-  contains: ["contains", "does not contain"],
-  starts_with: ["starts with", "does not start with"],
-  ends_with: ["ends with", "does not end with"],
-  matches: ["matches", "does not match"],
-  greater: ["is above", "is not above"], greater_or_equal: ["is at least", "is not at least"],
-  less: ["is below", "is not below"], less_or_equal: ["is at most", "is not at most"],
-  semver_equals: ["is version", "is not version"],
-  semver_greater: ["is newer than version", "is not newer than version"],
-  semver_greater_or_equal: ["is version or newer:", "is not version or newer:"],
-  semver_less: ["is older than version", "is not older than version"],
-  semver_less_or_equal: ["is version or older:", "is not version or older:"],
-  before: ["is before", "is not before"], after: ["is after", "is not after"],
-  exists: ["is known", "is not known"],
-};
-
-/** An operator in words: `not_ends_with` is `does not end with`. */
-export function operator(op) {
-  const isNot = op.startsWith("not_");
-  const words = OPERATORS[isNot ? op.slice(4) : op];
-  return words ? words[isNot ? 1 : 0] : op;
-}
-
 const REASONS = {
   Disabled: "The flag is killed.",
   Prerequisite: "A flag that this one requires is not as it has to be.",
@@ -157,6 +133,10 @@ export function why({ enabled, reason, words, bucket, percentage }) {
   const rest = words.replace(/^(on|off)( with variant \S+)?: /, "");
   return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}.`;
 }
+
+/** What names of flags and variants look like. */
+export const isName = (text) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(text);
+export const NAMES = "A name has letters, digits, dots, hyphens and underscores, begins with a letter or digit, and has at most 128 characters.";
 
 const KEYS = {
   enabled: "Switch", percentage: "Share of users", allowed_users: "Users by name", allowed_groups: "Groups by name",
