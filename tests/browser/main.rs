@@ -62,12 +62,27 @@ async fn people_operate_flags_with_the_dashboard() {
         let store = store.clone();
         post(move |Segment(fate): Segment<String>| async move { store.is(&fate) })
     };
+    let elsewhere = {
+        let store = store.clone();
+        post(move |Segment((flag, percentage)): Segment<(String, u32)>| async move {
+            store.edit_elsewhere(&flag, percentage).await;
+        })
+    };
     let nested = Router::new()
         .merge(shop)
         .route("/store/{fate}", fate)
+        .route("/elsewhere/{flag}/{percentage}", elsewhere)
         .nest_service("/admin", admin())
         .nest_service("/a/b", admin());
-    let (nested, root) = (support::serve(nested).await, support::serve(admin()).await);
+    let many = {
+        let file = folder.path().join("many.json");
+        std::fs::write(&file, many_flags()).unwrap();
+        let store = FileStore::new(&file).unwrap();
+        let live = Live::connect(store.clone()).await.unwrap();
+        Admin::new(store, live, Tokens::new().editor("alice", ALICE).unwrap()).insecure_cookie().router()
+    };
+    let (nested, root, many) =
+        (support::serve(nested).await, support::serve(admin()).await, support::serve(many).await);
 
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard");
@@ -82,6 +97,7 @@ async fn people_operate_flags_with_the_dashboard() {
         .current_dir(&here)
         .env("NESTED", format!("http://{nested}"))
         .env("ROOT", format!("http://{root}"))
+        .env("MANY", format!("http://{many}"))
         .env("ALICE", ALICE)
         .env("BOB", BOB)
         .env("VERA", VERA)
@@ -92,6 +108,19 @@ async fn people_operate_flags_with_the_dashboard() {
         .unwrap();
     println!("pictures are in {}", pictures.display());
     assert!(passed.success(), "the cases in {} fail", here.display());
+}
+
+/// As many flags as a document may have.
+fn many_flags() -> String {
+    let flag = |number: usize| {
+        let owner = ["payments", "search", "growth", "web"][number % 4];
+        let (on, share) = (number % 7 != 0, number % 101);
+        format!(
+            r#""flag_{number:05}": {{"enabled": {on}, "percentage": {share}, "owner": "{owner}", "created_at": "2026-0{}-15", "description": "Number {number} of many, for team {owner}"}}"#,
+            1 + number % 9
+        )
+    };
+    format!(r#"{{"flags": {{{}}}}}"#, (0..10_000).map(flag).collect::<Vec<_>>().join(",\n"))
 }
 
 /// What a visitor gets: the flag's name and whether it is on.

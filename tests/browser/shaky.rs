@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tower_flags::engine::Edit;
 use tower_flags::store::{
-    BoxFuture, Capabilities, Commit, Error, ErrorKind, Feed, FileStore, HistoryEntry, HistoryPage, Loaded, Notices,
-    Store, Stored,
+    Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, FileStore, HistoryEntry, HistoryPage,
+    Loaded, Notices, Store, StoreExt, Stored,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -15,6 +16,8 @@ enum Fate {
     Down,
     /// What is written is kept, and not answered; the rest works.
     Mute,
+    /// One more edit is taken, then it is down.
+    Once,
 }
 
 #[derive(Clone)]
@@ -32,8 +35,15 @@ impl Shaky {
         *self.fate.lock().unwrap() = match fate {
             "down" => Fate::Down,
             "mute" => Fate::Mute,
+            "once" => Fate::Once,
             _ => Fate::Up,
         };
+    }
+
+    /// Somebody whose way to the store is not cut off gives a flag another percentage.
+    pub(crate) async fn edit_elsewhere(&self, flag: &str, percentage: u32) {
+        let change = Change::edit(Edit::new().set("percentage", percentage));
+        self.store.change(flag, change, &Author::new("carol").because("from elsewhere")).await.unwrap();
     }
 
     fn gate(&self) -> Result<(), Error> {
@@ -81,10 +91,15 @@ impl Store for Shaky {
         Box::pin(async move {
             self.gate()?;
             let is_made = self.store.commit(commit).await?;
-            if *self.fate.lock().unwrap() == Fate::Mute {
-                return Err(Error::new(ErrorKind::InDoubt, "the connection broke off before the answer"));
+            let mut fate = self.fate.lock().unwrap();
+            match *fate {
+                Fate::Mute => Err(Error::new(ErrorKind::InDoubt, "the connection broke off before the answer")),
+                Fate::Once => {
+                    *fate = Fate::Down;
+                    Ok(is_made)
+                }
+                Fate::Up | Fate::Down => Ok(is_made),
             }
-            Ok(is_made)
         })
     }
 

@@ -129,3 +129,62 @@ for (const [what, break_off, shown] of [
     assert.equal((await stored(name)).flag.percentage, 25);
   });
 }
+
+for (const [how, answer, isOn] of [
+  ["killed in the store, too", async (page) => {
+    await press(page, "Kill it in the store, too");
+    await press(page, "Kill everywhere");
+  }, false],
+  ["left to the store", async (page) => {
+    await press(page, "Let the store decide…");
+    await dialog(page).getByText("it comes back on").waitFor();
+    await press(page, "Let the store decide");
+  }, true],
+]) {
+  test(`a kill made while the store was away meets a newer edit, and is ${how}`, async () => {
+    const name = `asked_${isOn}`;
+    await flag(name, { enabled: true, percentage: 100 });
+    const page = await as(ALICE, `flags/${name}`, { mayFail: /503/ });
+    await store("down");
+    await page.getByRole("heading", { name: "The store cannot be reached" }).waitFor();
+    await press(page, "Kill…");
+    await press(page, "Kill it now");
+    await page.locator(".banner.bad").getByText("as soon as the store can be reached").waitFor();
+    await fetch(`${NESTED}/elsewhere/${name}/60`, { method: "POST" });
+    await store("up");
+    await page.locator(".banner.bad").getByText("Which one is meant?").waitFor();
+    await page.locator(".power").getByText("Somebody has edited the flag in the store since").waitFor();
+    assert.equal(await shop(name, "u"), false, "off here until somebody decides");
+    assert.equal((await stored(name)).flag.enabled, true);
+    await accessible(page, "question");
+    await picture(page, "light-question");
+    await answer(page);
+    await page.locator(".banner.bad").waitFor({ state: "detached" });
+    await dialog(page).waitFor({ state: "detached" });
+    await page.getByRole("heading", { name: isOn ? "On for 60\u202f% of users" : "Killed: nobody gets it" }).waitFor();
+    assert.deepEqual(await stored(name).then(({ flag: { enabled, percentage } }) => [enabled, percentage]), [isOn, 60]);
+  });
+}
+
+test("an import that gets stuck shows what was done and what was not", async () => {
+  for (const name of ["stuck_a", "stuck_b", "stuck_c"]) await flag(name, { enabled: true, percentage: 1 });
+  const page = await as(ALICE, "transfer", { mayFail: /503/ });
+  const to = (percentage) => Object.fromEntries(["stuck_a", "stuck_b", "stuck_c"].map((name) => [name, { enabled: true, percentage }]));
+  await page.getByLabel("Or as text").fill(JSON.stringify({ flags: to(2) }));
+  await press(page, "Show what would change");
+  await page.getByText("3 changed").waitFor();
+  await press(page, "Import 3 changes…");
+  await store("once");
+  await press(page, "Import");
+  await dialog(page).getByRole("alert").getByText("those behind it are not").waitFor();
+  await press(page, "Cancel");
+  const items = page.locator(".outcome > li");
+  await items.filter({ hasText: "stuck_b was refused" }).waitFor();
+  assert.deepEqual(await items.allInnerTexts().then((texts) => texts.map((text) => text.split("\n")[0])), ["stuck_a was changed", "stuck_b was refused"]);
+  await page.getByText("1 changed and 1 refused").waitFor();
+  await page.getByText("those behind it are not").waitFor();
+  assert.equal(await page.getByRole("button", { name: /^Import / }).count(), 0, "it is looked at anew first");
+  await accessible(page, "stuck import");
+  await store("up");
+  assert.deepEqual([(await stored("stuck_a")).percentage, (await stored("stuck_b")).percentage], [2, 1]);
+});

@@ -20,6 +20,13 @@ let editing = Promise.resolve();
 /** Resolves when no edit of this page is on its way, and what waited for it has seen the answer. */
 export const settled = () => editing.then(() => new Promise((resolve) => setTimeout(resolve)));
 
+let ended = () => {};
+
+/** Calls `listener` whenever an answer says that there is no session any more. */
+export function onSessionEnd(listener) {
+  ended = listener;
+}
+
 async function ask(method, path, { body, headers = {}, query = {} } = {}) {
   const url = new URL(path, base);
   for (const [key, value] of Object.entries(query)) {
@@ -45,6 +52,7 @@ async function ask(method, path, { body, headers = {}, query = {} } = {}) {
   } catch {
     answer = { title: "The server answered something that is not JSON", detail: text.slice(0, 200) };
   }
+  if (response.status === 401 && !["login", "logout"].includes(path)) ended();
   if (!response.ok) throw new Refused({ ...answer, status: response.status });
   return answer;
 }

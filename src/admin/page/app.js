@@ -3,7 +3,8 @@
 import * as api from "./api.js";
 import { showBanners } from "./banners.js";
 import { button, clearNotices, field, fill, h, notice, svg, theirs } from "./dom.js";
-import { connect, disconnect, hear, look, session } from "./live.js";
+import { open } from "./dialog.js";
+import { connect, disconnect, hear, look, missed, session } from "./live.js";
 import { allChanges } from "./changes.js";
 import { create } from "./create.js";
 import { explainAll } from "./explain.js";
@@ -19,6 +20,8 @@ const VIEWS = { "": listView, flags: flagView, new: create, changes: allChanges,
 const NAVIGATION = [["", "Flags"], ["explain", "Who gets what"], ["changes", "Changes"], ["transfer", "Import"]];
 
 let shown = null;
+/** Where `shown` was found. */
+let place = "";
 let turn = 0;
 
 async function show() {
@@ -37,13 +40,14 @@ async function show() {
     next = await view(...named);
   } catch (refused) {
     if (!(refused instanceof api.Refused)) throw refused;
-    if (refused.status === 401) return signedOut();
+    if (refused.status === 401) return;
     next = missing(refused);
   }
   if (mine !== turn) return next.leave?.();
   shown?.leave?.();
   const isFirst = shown === null;
   shown = next;
+  place = location.hash;
   document.title = next.title === "Flags" ? "Flags" : `${next.title} · Flags`;
   fill(main, next.element);
   frame(first);
@@ -92,11 +96,60 @@ function signedOut() {
   turn += 1;
   shown?.leave?.();
   shown = null;
-  document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
+  closeAll();
   clearNotices();
   fill(document.getElementById("banners"));
   fill(header);
   document.title = "Log in · Flags";
+  const { form, token } = logInForm(async () => {
+    await look();
+    connect();
+    await show();
+  });
+  form.prepend(h("h1", {}, mark(), "Flags"), h("p", { class: "quiet" }, "Release features, watch them, and switch them off."));
+  fill(main, h("div", { class: "card login" }, form));
+  token.focus();
+}
+
+/** Goes on after a session that ended was followed by another; set while the page waits for that. */
+let goOn = null;
+
+/** A session that ended by itself takes nothing away of what was begun: whoever logs in again is where they were. */
+function ended() {
+  if (!shown || goOn) return;
+  disconnect();
+  let isBack = false;
+  const { you } = session.status;
+  const dialog = open("Your session has ended", "login", (close) => {
+    goOn = async () => {
+      await look();
+      isBack = true;
+      close();
+      connect();
+      // What somebody else began is not theirs.
+      if (session.status.you.name !== you.name || place !== location.hash) {
+        closeAll();
+        await show();
+      } else {
+        missed();
+      }
+    };
+    const { form } = logInForm(goOn);
+    form.prepend(h("p", {}, "Log in to go on. What you have begun is still here."));
+    return form;
+  });
+  dialog.addEventListener("close", () => {
+    goOn = null;
+    if (!isBack) signedOut();
+  });
+}
+
+function closeAll() {
+  document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
+}
+
+/** Trades a token for a session, then calls `entered`. */
+function logInForm(entered) {
   const token = h("input", { type: "password", autocomplete: "current-password", required: true, spellcheck: "false", autocapitalize: "none" });
   const error = h("div", { class: "error", role: "alert" });
   const go = h("button", { type: "submit", class: "primary" }, "Log in");
@@ -106,7 +159,7 @@ function signedOut() {
     fill(error);
     try {
       await api.logIn(token.value.trim());
-      await enter();
+      await entered();
     } catch (refused) {
       if (!(refused instanceof api.Refused)) throw refused;
       fill(error, h("p", {}, whyNot(refused)));
@@ -116,10 +169,8 @@ function signedOut() {
       go.disabled = false;
     }
   };
-  fill(main, h("form", { class: "card login", on: { submit } },
-    h("h1", {}, mark(), "Flags"), h("p", { class: "quiet" }, "Release features, watch them, and switch them off."),
-    field("Your token", token, "From whoever runs this service. It is not kept in the browser."), error, go));
-  token.focus();
+  const form = h("form", { on: { submit } }, field("Your token", token, "From whoever runs this service. It is not kept in the browser."), error, go);
+  return { form, token };
 }
 
 function whyNot(refused) {
@@ -129,12 +180,6 @@ function whyNot(refused) {
   return refused.message;
 }
 
-async function enter() {
-  await look();
-  connect(signedOut);
-  await show();
-}
-
 hear((name) => {
   if (name === "status" || name === "link") {
     showBanners();
@@ -142,12 +187,16 @@ hear((name) => {
   }
 });
 addEventListener("hashchange", () => session.status && document.querySelector(".login") === null && show());
-// A session that ended while the page was asleep.
+// A session may end, or be followed by another, while the page sleeps.
 addEventListener("visibilitychange", () => {
-  if (!document.hidden && shown) look().catch((refused) => refused.status === 401 && signedOut());
+  if (!document.hidden && shown) (goOn ?? look)().catch(() => {});
 });
 
-enter().catch((refused) => {
+api.onSessionEnd(ended);
+look().then(() => {
+  connect();
+  return show();
+}).catch((refused) => {
   if (!(refused instanceof api.Refused)) throw refused;
   if (refused.status === 401) return signedOut();
   fill(main, h("div", { class: "empty" }, h("h1", {}, refused.problem.title ?? "It cannot be shown"), h("p", {}, theirs(refused.message)), button("Try again", () => location.reload(), { class: "primary" })));

@@ -6,7 +6,7 @@ import { append, button, code, field, fill, fresh, h, notice, theirs } from "./d
 import { ago, keyName, list } from "./words.js";
 
 /** Opens a dialog; `content` gets a function that closes it. It leaves the page when it is closed. */
-function open(title, tone, content) {
+export function open(title, tone, content) {
   const id = fresh("dialog");
   const dialog = h("dialog", { "aria-labelledby": id, class: tone });
   append(dialog, [h("h2", { id }, title), content(() => dialog.close())]);
@@ -83,6 +83,7 @@ export function refusal(refused) {
       h("p", { class: "quiet" }, theirs(refused.message)),
     ];
   }
+  if (refused.kind === "unauthorized") return h("p", {}, h("b", {}, "Nothing was changed. "), "Your session had ended: log in, then try again.");
   const problems = refused.problem.problems ?? [];
   if (problems.length) return [h("p", {}, h("b", {}, "Nothing was changed.")), h("ul", {}, problems.slice(0, 10).map((one) => h("li", {}, problem(one))))];
   return [h("p", {}, h("b", {}, refused.problem.title ?? "It was refused"), "."), h("p", {}, theirs(refused.message))];

@@ -33,10 +33,15 @@ export async function look() {
 
 let stop = null;
 
-export function connect(signedOut) {
+/** Has everything that is shown looked at anew. */
+export const missed = () => tell("missed", {});
+
+export function connect() {
   stop?.();
   let poll;
-  const refresh = () => look().catch((refused) => refused.status === 401 && signedOut());
+  const refresh = () => look().catch((refused) => {
+    if (!(refused instanceof api.Refused)) throw refused;
+  });
   const heard = (name, data) => {
     if (name === "status") refresh();
     else api.settled().then(() => tell(name, data));
@@ -47,8 +52,9 @@ export function connect(signedOut) {
     tell("link", isLive);
     clearInterval(poll);
     // Without events everything is looked at from time to time; and what was missed once they come again.
-    if (!isLive) poll = setInterval(() => refresh().then(() => tell("missed", {})), 5000);
-    else if (!wasLive) refresh().then(() => tell("missed", {}));
+    if (!isLive) poll = setInterval(() => refresh().then(missed), 5000);
+    // A stream also breaks off because its session has ended.
+    if (isLive !== wasLive) refresh().then(missed);
   };
   const close = api.listen(heard, linked);
   stop = () => {

@@ -7,7 +7,8 @@ import { button, code, field, fill, h, notice, theirs } from "./dom.js";
 import { session } from "./live.js";
 import { list, plural } from "./words.js";
 
-const WORDS = { none: "stays as it is", create: "is new", change: "changes", remove: "is removed", refused: "is refused" };
+/** What becomes of a flag, and what became of it. */
+const WORDS = { create: ["is new", "was made"], change: ["changes", "was changed"], remove: ["is removed", "was removed"], refused: ["is refused", "was refused"] };
 
 export function transfer() {
   const element = h("div", { class: "narrow stack" }, h("h1", {}, "Import & export"),
@@ -49,7 +50,7 @@ function importing() {
       title: `Import ${plural(touched.length, "change")}?`, action: "Import", tone: removed ? "grave" : "",
       content: h("p", {}, `${summary(flags)}. Flags that are off stay off.`),
       perform: (reason) => api.importAll(text.value, { ...options(), reason }).catch((refused) => {
-        if (refused.kind === "incomplete") fill(result, outcome(refused.problem));
+        if (refused.kind === "incomplete") fill(result, h("p", { class: "callout bad" }, theirs(refused.message)), outcome(refused.problem));
         throw refused;
       }),
       done: (answer) => {
@@ -71,8 +72,8 @@ function summary(flags) {
   return list([["create", "new"], ["change", "changed"], ["remove", "removed"], ["none", "as they were"], ["refused", "refused"]].map(([action, word]) => many(action) && `${many(action)} ${word}`).filter(Boolean)) || "no flags";
 }
 
-function outcome({ flags }) {
+function outcome({ flags, dry_run: isDry }) {
   const shown = flags.filter(({ action }) => action !== "none");
-  return [h("p", {}, h("b", {}, summary(flags)), "."), h("ul", { class: "outcome" }, shown.map((one) => h("li", {}, code(one.name), ` ${WORDS[one.action] ?? one.action}`, one.kept_off && " and stays off",
+  return [h("p", {}, h("b", {}, summary(flags)), "."), h("ul", { class: "outcome" }, shown.map((one) => h("li", {}, code(one.name), ` ${WORDS[one.action][isDry ? 0 : 1]}`, one.kept_off && (isDry ? " and stays off" : " and stayed off"),
     one.error ? h("p", { class: "error" }, theirs(one.error.detail)) : one.action === "change" && changeList(one.changes))))];
 }
