@@ -166,6 +166,17 @@ for (const [how, answer, isOn] of [
   });
 }
 
+test("a question that is not answered is no edit in doubt", async () => {
+  const page = await as(ALICE, "explain", { mayFail: /ERR_FAILED/ });
+  await page.route(/\/(explain|import\?.*)$/, (route) => route.abort());
+  await press(page, "Ask");
+  await page.locator(".error").getByText("The server cannot be reached").waitFor();
+  await page.goto(`${ADMIN}/#/transfer`);
+  await page.getByLabel("Or as text").fill('{"flags": {}}');
+  await press(page, "Show what would change");
+  await page.locator(".error").getByText("The server cannot be reached").waitFor();
+});
+
 test("an import that gets stuck shows what was done and what was not", async () => {
   for (const name of ["stuck_a", "stuck_b", "stuck_c"]) await flag(name, { enabled: true, percentage: 1 });
   const page = await as(ALICE, "transfer", { mayFail: /503/ });

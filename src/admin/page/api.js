@@ -3,6 +3,8 @@
 export const base = new URL(".", import.meta.url);
 
 const WITHIN = 20_000;
+/** An import goes flag by flag. */
+const IMPORT_WITHIN = 600_000;
 
 /** An answer that refuses: a problem document of RFC 9457. */
 export class Refused extends Error {
@@ -27,24 +29,21 @@ export function onSessionEnd(listener) {
   ended = listener;
 }
 
-async function ask(method, path, { body, headers = {}, query = {} } = {}) {
+async function ask(method, path, { body, headers = {}, query = {}, within = WITHIN } = {}) {
   const url = new URL(path, base);
   for (const [key, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== "" && value !== false) url.searchParams.set(key, value);
   }
-  const isEdit = method !== "GET";
-  if (isEdit) headers = { "content-type": "application/json", ...headers };
+  if (method !== "GET") headers = { "content-type": "application/json", ...headers };
   let response, text;
   try {
     response = await fetch(url, {
       method, headers, body, credentials: "same-origin", cache: "no-store", redirect: "error",
-      signal: AbortSignal.timeout(WITHIN),
+      signal: AbortSignal.timeout(within),
     });
     text = await response.text();
   } catch (error) {
-    // What was sent may have arrived though the answer did not.
-    const type = isEdit ? "in-doubt" : "unreachable";
-    throw new Refused({ type, status: 0, title: "The server cannot be reached", detail: `The server did not answer: ${error.message}` });
+    throw new Refused({ type: "unreachable", status: 0, title: "The server cannot be reached", detail: `The server did not answer: ${error.message}` });
   }
   let answer = null;
   try {
@@ -58,7 +57,10 @@ async function ask(method, path, { body, headers = {}, query = {} } = {}) {
 }
 
 function edit(method, path, options) {
-  const asked = ask(method, path, options);
+  const asked = ask(method, path, options).catch((refused) => {
+    // What was sent may have arrived though the answer did not.
+    throw refused.kind === "unreachable" ? new Refused({ ...refused.problem, type: "in-doubt" }) : refused;
+  });
   editing = Promise.allSettled([editing, asked]);
   return asked;
 }
@@ -89,7 +91,7 @@ export const act = (name, action, { body, etag, reason } = {}) =>
   edit("POST", at(name, `/${action}`), { body: body && JSON.stringify(body), headers: onto(etag), query: { reason } });
 
 export const importAll = (text, { dry, remove: removes, again, reason }) =>
-  edit("POST", "import", { body: text, query: { dry_run: dry, remove: removes, create_again: again, reason } });
+  (dry ? ask : edit)("POST", "import", { body: text, within: IMPORT_WITHIN, query: { dry_run: dry, remove: removes, create_again: again, reason } });
 
 /** Changes as they land. Calls `heard(name, data)` for each event and `linked(isLive)` as the connection comes and goes. */
 export function listen(heard, linked) {

@@ -82,6 +82,28 @@ export function select(options, chosen, attributes = {}) {
   return h("select", attributes, choices);
 }
 
+export const PAGE = 200;
+
+/**
+ * The first of many items, as `make(items)` shows them, and a button for more: a browser takes seconds to build rows
+ * by the ten thousand. `most`: how many to begin with; `grown(most)`: is told when there are more.
+ */
+export function paged(items, make, { most = PAGE, grown } = {}) {
+  const place = h("div", {});
+  const more = button("", () => {
+    most += PAGE;
+    grown?.(most);
+    draw();
+  }, { class: "more" });
+  function draw() {
+    fill(place, make(items.slice(0, most)));
+    fill(more, `Show ${Math.min(PAGE, items.length - most)} more`);
+    more.hidden = items.length <= most;
+  }
+  draw();
+  return [place, more];
+}
+
 /** Says something to those who listen instead of looking. */
 export function say(text) {
   document.getElementById("spoken").textContent = text;

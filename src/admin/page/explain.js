@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { bucketBar } from "./chart.js";
 import { refusal } from "./dialog.js";
-import { code, field, fill, h, theirs } from "./dom.js";
+import { code, field, fill, h, paged, theirs } from "./dom.js";
 import { why } from "./words.js";
 
 /** What was asked last, here and on other flags. */
@@ -75,8 +75,8 @@ export function explainAll() {
         h("td", { role: "cell" }, h("span", { class: one.enabled ? "pill good" : "pill quiet" }, one.enabled ? "On" : "Off"), one.variant !== null && [" ", code(one.variant)]),
         h("td", { role: "cell" }, theirs(why(one))));
       const on = flags.filter((one) => one.enabled).length;
-      fill(result, h("p", {}, h("b", {}, `${on} of ${flags.length} are on.`)), h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
-        h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, flags.map(row))));
+      fill(result, h("p", {}, h("b", {}, `${on} of ${flags.length} are on.`)), paged(flags, (some) => h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
+        h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, some.map(row)))));
     })));
   return { title: "Who gets what", element };
 }

@@ -41,9 +41,11 @@ export function timeline({ name = null, title = "History", action = () => null, 
   async function older() {
     try {
       const found = await api.history(name, next, PAGE);
+      const shown = entries.length;
       entries = [...entries, ...found.entries];
       next = found.next;
       draw();
+      items.children[shown]?.querySelector("summary").focus();
     } catch (refused) {
       failed(refused);
     }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { shareBar } from "./chart.js";
-import { button, field, fill, h, say, select, theirs } from "./dom.js";
+import { PAGE, button, field, fill, h, paged, say, select, theirs } from "./dom.js";
 import { hear, session } from "./live.js";
 import { badgesOf, day, hasAudience, kindName, now, percent, plural, span, stateOf } from "./words.js";
 
@@ -12,7 +12,6 @@ const STATES = [
 const COLUMNS = [["name", "Flag"], ["state", "State"], ["share", "Share"], ["owner", "Owner"], ["kind", "Kind"], ["age", "Age"]];
 /** Which state stands first: what may have to be dealt with. */
 const WEIGHTS = ["local", "problem", "killed", "rolling", "some", "on", "off"];
-const PAGE = 200;
 
 /** What was looked for last, also after a look at one flag. */
 const wanted = { text: "", state: "all", kind: "", owner: "", sort: "name", isUp: true, most: PAGE };
@@ -70,10 +69,12 @@ export async function listView() {
     fill(count, rows.length === flags.length ? plural(flags.length, "flag") : `${rows.length} of ${plural(flags.length, "flag")}`,
       from === "store" ? "" : ", as this process has them: the store does not answer");
     const focused = document.activeElement?.closest?.("[data-key]")?.dataset.key;
-    fill(table, flags.length === 0 ? none() : rows.length === 0 ? nothingFound(reset) : [rowsOf(rows, sort), rows.length > wanted.most && button(`Show ${Math.min(PAGE, rows.length - wanted.most)} more`, () => {
-      wanted.most += PAGE;
-      draw();
-    }, { class: "more" })]);
+    fill(table, flags.length === 0 ? none() : rows.length === 0 ? nothingFound(reset) : paged(rows, (some) => rowsOf(some, sort), {
+      most: wanted.most,
+      grown: (most) => {
+        wanted.most = most;
+      },
+    }));
     if (focused && table.isConnected) table.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   };
   const sort = (key) => {
@@ -112,10 +113,13 @@ export async function listView() {
   });
 
   // Several changes that land together are one look; and plans move without any.
-  let soon = null, isAway = false;
+  let soon = null, isDue = false, isAway = false;
   const again = () => {
+    if (isDue) return;
+    isDue = true;
     clearTimeout(soon);
     soon = setTimeout(async () => {
+      isDue = false;
       try {
         ({ flags, from } = await api.flags());
       } catch (refused) {
@@ -170,7 +174,7 @@ function rowsOf(rows, sort) {
   return h("table", { role: "table" },
     h("caption", { class: "unseen" }, "Flags"),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, COLUMNS.map(head))),
-    h("tbody", { role: "rowgroup" }, rows.slice(0, wanted.most).map(row)));
+    h("tbody", { role: "rowgroup" }, rows.map(row)));
 }
 
 function row(shown) {

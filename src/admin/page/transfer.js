@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { changeList } from "./diff.js";
 import { confirm, refusal } from "./dialog.js";
-import { button, code, field, fill, h, notice, theirs } from "./dom.js";
+import { button, code, field, fill, h, notice, paged, theirs } from "./dom.js";
 import { session } from "./live.js";
 import { list, plural } from "./words.js";
 
@@ -74,6 +74,6 @@ function summary(flags) {
 
 function outcome({ flags, dry_run: isDry }) {
   const shown = flags.filter(({ action }) => action !== "none");
-  return [h("p", {}, h("b", {}, summary(flags)), "."), h("ul", { class: "outcome" }, shown.map((one) => h("li", {}, code(one.name), ` ${WORDS[one.action][isDry ? 0 : 1]}`, one.kept_off && (isDry ? " and stays off" : " and stayed off"),
-    one.error ? h("p", { class: "error" }, theirs(one.error.detail)) : one.action === "change" && changeList(one.changes))))];
+  return [h("p", {}, h("b", {}, summary(flags)), "."), paged(shown, (some) => h("ul", { class: "outcome" }, some.map((one) => h("li", {}, code(one.name), ` ${WORDS[one.action][isDry ? 0 : 1]}`, one.kept_off && (isDry ? " and stays off" : " and stayed off"),
+    one.error ? h("p", { class: "error" }, theirs(one.error.detail)) : one.action === "change" && changeList(one.changes)))))];
 }
