@@ -1,4 +1,4 @@
-// Every view: light, dark, on a phone; usable by those who listen or use keys alone.
+// Every view: light, dark, on a phone, enlarged, with the system's colours; usable by those who listen.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,6 +9,9 @@ const STYLES = [
   ["dark", { colorScheme: "dark" }],
   ["phone", { colorScheme: "light", viewport: { width: 360, height: 740 } }],
   ["phone-dark", { colorScheme: "dark", viewport: { width: 360, height: 740 } }],
+  ["zoom-200", { viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 }],
+  ["zoom-400", { viewport: { width: 320, height: 256 }, deviceScaleFactor: 4 }],
+  ["contrast", { colorScheme: "dark", forcedColors: "active" }],
 ];
 
 /** Flags in every state, some with a past. */

@@ -135,8 +135,12 @@ export async function accessible(page, what) {
 
 /** Nothing sticks out to the side. */
 export async function fits(page, what) {
-  const widths = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll("dialog")].map((element) => [element.scrollWidth, element.clientWidth]));
-  for (const [inner, outer] of widths) assert.ok(inner <= outer, `${what} is ${inner} wide in ${outer}`);
+  const wide = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll("dialog")].filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth).map((place) => {
+    const edge = place.getBoundingClientRect().right;
+    const parts = [...place.querySelectorAll("*")].filter((part) => part.getBoundingClientRect().right > edge);
+    return `${place.scrollWidth} in ${place.clientWidth}: ${parts.slice(0, 5).map((part) => part.outerHTML.slice(0, 100)).join(", ")}`;
+  }));
+  assert.deepEqual(wide, [], `${what} sticks out`);
 }
 
 export const picture = (page, name) => page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });

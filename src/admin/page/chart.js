@@ -65,7 +65,7 @@ function parts({ stages, paused_since: paused, current, percentage }, width, isP
 
   const grid = [0, 50, 100].flatMap((share) => [
     svg("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(share), y2: y(share) }),
-    svg("text", { class: "tick", x: EDGE.left - 8, y: y(share) + 4, "text-anchor": "end" }, `${share}\u202f%`),
+    svg("text", { class: "tick", x: EDGE.left - 8, y: y(share) + 4, "text-anchor": "end" }, percent(share)),
   ]);
 
   // Up to now as it was, from now on as it will be.

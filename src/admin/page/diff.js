@@ -73,7 +73,7 @@ function one(key, value) {
 function ofPlans(before, after) {
   if (after === null) return [h("del", {}, "no plan any more")];
   const old = (before ?? []).map(canonical);
-  return h("ul", { class: "plan-steps" }, after.map((step) => {
+  return h("ul", { class: "bare" }, after.map((step) => {
     const words = [h("b", {}, percent(step.percentage)), " from ", moment(step.at)];
     return h("li", {}, old.includes(canonical(step)) ? words : h("ins", {}, words));
   }));
@@ -87,7 +87,7 @@ function ofRules(before, after) {
   return [
     kept(old, young) !== kept(young, old) && "in another order",
     h("ol", { class: "rules" }, after.map((rule, index) => h("li", {}, old.includes(young[index]) ? ruleWords(rule) : [unseen("added: "), h("ins", {}, ruleWords(rule))]))),
-    gone.length > 0 && h("ul", { class: "plan-steps" }, gone.map((rule) => h("li", {}, unseen("removed: "), h("del", {}, ruleWords(rule))))),
+    gone.length > 0 && h("ul", { class: "bare" }, gone.map((rule) => h("li", {}, unseen("removed: "), h("del", {}, ruleWords(rule))))),
   ];
 }
 

@@ -25,6 +25,7 @@ function attributesOf(text) {
   return attributes;
 }
 
+/** `answered(flags, who)` shows the answers for whoever was asked about. */
 function form(answered) {
   const user = h("input", { type: "text", value: asked.user, autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
   const groups = h("input", { type: "text", value: asked.groups, autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
@@ -35,8 +36,10 @@ function form(answered) {
     Object.assign(asked, { user: user.value, groups: groups.value, attributes: attributes.value });
     try {
       const question = { groups: groups.value.split(",").map((group) => group.trim()).filter(Boolean), attributes: attributesOf(attributes.value) };
-      if (user.value.trim()) question.user_id = user.value.trim();
-      answered(result, await api.explain(question));
+      const id = user.value.trim();
+      if (id) question.user_id = id;
+      const { flags } = await api.explain(question);
+      fill(result, answered(flags, id ? code(id) : "an anonymous visitor"));
     } catch (refused) {
       fill(result, h("div", { class: "error" }, refused instanceof api.Refused ? refusal(refused) : refused.message));
     }
@@ -50,16 +53,16 @@ function form(answered) {
 
 export function explainFlag(page) {
   return h("section", { class: "card", "aria-labelledby": "explain-title" }, h("h2", { id: "explain-title" }, "What would this user get?"),
-    form((result, { flags }) => {
+    form((flags, who) => {
       const answer = flags.find((one) => one.name === page.name);
-      fill(result, answer ? answerOf(answer) : h("p", {}, "This process has no such flag in force."));
+      return answer ? answerOf(answer, who) : h("p", {}, "This process has no such flag in force.");
     }));
 }
 
-function answerOf(answer) {
+function answerOf(answer, who) {
   const { enabled, variant, value, bucket, percentage, shadowed_by: shadow } = answer;
   return [
-    h("p", { class: enabled ? "verdict on" : "verdict off" }, h("b", {}, enabled ? "On" : "Off"), variant !== null && [" as ", code(variant)]),
+    h("p", { class: enabled ? "verdict on" : "verdict off" }, h("b", {}, enabled ? "On" : "Off"), " for ", who, variant !== null && [" as ", code(variant)]),
     h("p", {}, theirs(why(answer))),
     value !== null && h("p", {}, "Value: ", code(JSON.stringify(value))),
     bucket !== null && percentage !== null && [bucketBar(bucket, percentage), h("p", { class: "quiet" }, "A user's place from 0 to 100 never changes. Below the share it is on.")],
@@ -69,14 +72,14 @@ function answerOf(answer) {
 
 export function explainAll() {
   const element = h("div", { class: "stack" }, h("div", {}, h("h1", {}, "Who gets what"), h("p", { class: "quiet" }, "Every flag for one user, now, and why.")),
-    h("div", { class: "card" }, form((result, { flags }) => {
+    h("div", { class: "card" }, form((flags, who) => {
       const row = (one) => h("tr", { role: "row" },
         h("th", { scope: "row", role: "rowheader" }, h("a", { href: `#/flags/${encodeURIComponent(one.name)}` }, theirs(one.name))),
         h("td", { role: "cell" }, h("span", { class: one.enabled ? "pill good" : "pill quiet" }, one.enabled ? "On" : "Off"), one.variant !== null && [" ", code(one.variant)]),
         h("td", { role: "cell" }, theirs(why(one))));
       const on = flags.filter((one) => one.enabled).length;
-      fill(result, h("p", {}, h("b", {}, `${on} of ${flags.length} are on.`)), paged(flags, (some) => h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
-        h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, some.map(row)))));
+      return [h("p", {}, h("b", {}, `${on} of ${flags.length} are on`), " for ", who, "."), paged(flags, (some) => h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
+        h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, some.map(row))))];
     })));
   return { title: "Who gets what", element };
 }

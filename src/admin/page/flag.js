@@ -108,8 +108,7 @@ export async function flagView(name) {
   const page = new Page(shown, history);
 
   const heard = async (event, data) => {
-    if (event === "missed") return page.reload();
-    if (event === "status") return page.reload();
+    if (["missed", "status"].includes(event)) return page.reload();
     if (event !== "change" || data.flag !== name) return;
     const before = await page.reload();
     if (!before || before.etag === page.shown.etag) return;

@@ -44,7 +44,7 @@ function ask(page) {
     const twice = names.find((name, index) => names.indexOf(name) < index);
     if (twice) return `There are two variants of the name ${twice}.`;
     if (shares().includes(null)) return `Each weight: ${WRONG_SHARE}`;
-    if (all.length && total() !== 100) return `Together they are ${percent(total())}, and have to be 100\u202f%.`;
+    if (all.length && total() !== 100) return `Together they are ${percent(total())}, and have to be ${percent(100)}.`;
     const wrong = all.find(({ error }) => error);
     if (wrong) return `The value of ${wrong.name} is not JSON: ${wrong.error}`;
     // A merge patch takes a null for the end of a key.
@@ -52,7 +52,7 @@ function ask(page) {
   }
   function draw() {
     const wrong = objection();
-    fill(sum, wrong ?? (rows.children.length ? "Together 100\u202f%." : "No variants: everyone who gets the flag gets the same."));
+    fill(sum, wrong ?? (rows.children.length ? `Together ${percent(100)}.` : "No variants: everyone who gets the flag gets the same."));
     fill(bar, !wrong && rows.children.length > 0 && weightBar(read().map(({ name, weight }) => [name, weight])));
   }
   const add = (name, variant) => rows.append(fields(name, variant, more));
