@@ -141,7 +141,7 @@ test("every operator and every value survives the form as it is", async () => {
   const plain = [["equals", [...values, 7, -0.5, 1e21, true, false]], ["exists"], ...["contains", "starts_with", "ends_with"].map((op) => [op, values]), ["matches", ["^a{1,3}$", "\"", "5"]],
     ...["greater", "greater_or_equal", "less", "less_or_equal"].map((op) => [op, [1, 2.5, -3e-7]]), ...["semver_equals", "semver_greater", "semver_greater_or_equal", "semver_less", "semver_less_or_equal"].map((op) => [op, ["2.1.0-rc.1+build"]]),
     ...["before", "after"].map((op) => [op, ["2026-12-01T09:00:00Z"]])];
-  const rules = plain.flatMap(([op, values]) => [op, `not_${op}`].map((op) => ({ when: [{ attribute: "x", op, ...(values && { values }) }], serve: true })));
+  const rules = plain.flatMap(([op, values]) => [op, `not_${op}`].map((op) => ({ when: [{ attribute: " x ", op, ...(values && { values }) }], serve: true })));
   await flag("all_operators", { enabled: true, percentage: 0, rules });
   const page = await as(ALICE, "flags/all_operators");
   await pressIn(page, "Rules", "Change…");
@@ -156,7 +156,7 @@ test("every operator and every value survives the form as it is", async () => {
 
 test("a rule that the page does not know is kept as it is, and can be moved and removed", async () => {
   const known = { when: [{ attribute: "plan", op: "equals", values: ["pro"] }], serve: true };
-  const unknown = [{ when: [{ attribute: "plan", op: "sounds_like", values: ["pro"] }], serve: true }, { ...known, weight: 3 }, { ...known, serve: { percentage: 5, of: "groups" } }];
+  const unknown = [{ when: [{ attribute: "plan", op: "sounds_like", values: ["pro"] }], serve: true }, { ...known, weight: 3 }, { ...known, serve: { percentage: 5, of: "groups" } }, { when: [{ attribute: "two\nlines", op: "exists" }], serve: true }];
   await flag("kept_rules", { enabled: true, percentage: 0, rules: [known] });
   const page = await as(ALICE, "", { mayFail: /422/ });
   const sent = [];
@@ -176,7 +176,7 @@ test("a rule that the page does not know is kept as it is, and can be moved and 
   await press(page, "Remove rule 2");
   await press(page, "Save");
   await dialog(page).getByRole("alert").getByText("Nothing was changed").waitFor();
-  assert.deepEqual(sent, [{ rules: [known, unknown[2], unknown[1]] }]);
+  assert.deepEqual(sent, [{ rules: [known, unknown[2], unknown[1], unknown[3]] }]);
 });
 
 test("variants are made, given values, and taken away", async () => {
@@ -226,4 +226,11 @@ test("a flag that was never edited here says where it came from, without alarm",
   const page = await as(ALICE, "flags/new_search");
   await page.getByRole("region", { name: "History" }).getByText("Its history begins with the first change made here.").waitFor();
   assert.equal(await page.getByText("past the history").count(), 0);
+  await flag("past_me", { enabled: true });
+  await page.route("**/flags/past_me", async (route) => {
+    const response = await route.fetch();
+    return route.fulfill({ response, json: { ...await response.json(), changed_outside: true } });
+  });
+  await page.goto(page.url().replace(/#.*/, "#/flags/past_me"));
+  await page.getByText("past the history").waitFor();
 });

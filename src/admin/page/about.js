@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { edit, patch } from "./edit.js";
 import { laidOut } from "./diff.js";
-import { button, code, field, h, select, theirs } from "./dom.js";
+import { button, code, field, h, line, select, theirs } from "./dom.js";
 import { KINDS, ago, day, endOfDay, kindName } from "./words.js";
 
 export function about(page) {
@@ -103,7 +103,7 @@ function askText(page) {
 
 function askRemove(page) {
   const { shown } = page;
-  const name = h("input", { type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
+  const name = line();
   edit(page, {
     title: ["Remove ", code(shown.name), "?"], tone: "grave", action: "Remove it",
     check: () => (name.value.trim() === shown.name ? null : "Type the flag's name to remove it."),

@@ -1,7 +1,7 @@
 // Whom a flag names: users and groups.
 
 import { patch } from "./edit.js";
-import { button, code, fill, fresh, h, theirs } from "./dom.js";
+import { button, code, fill, fresh, h, line, theirs } from "./dom.js";
 
 const MOST = 100;
 
@@ -36,10 +36,10 @@ function ask(page) {
 function editor(title, before) {
   let items = [...before];
   const names = h("ul", { class: "names" });
-  const input = h("input", { type: "text", id: fresh("names"), autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
+  const input = line({ id: fresh("names") });
   const more = h("p", { class: "quiet" });
   // What was typed and not added yet is meant, too.
-  const meant = () => [...new Set([...items, ...input.value.split(/[\n,]/).map((name) => name.trim()).filter(Boolean)])];
+  const meant = () => [...items, ...new Set(input.value.split(",").map((name) => name.trim()).filter((name) => name && !items.includes(name)))];
   const draw = () => {
     fill(names, items.slice(0, MOST).map((item) => h("li", {}, theirs(item), button("×", () => {
       items = items.filter((other) => other !== item);

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { confirm, problem } from "./dialog.js";
-import { button, code, fill, h, notice, theirs } from "./dom.js";
+import { because, button, code, fill, h, notice, theirs } from "./dom.js";
 import { look, session } from "./live.js";
 import { ago, moment, plural } from "./words.js";
 
@@ -25,7 +25,7 @@ function banner(tone, title, ...content) {
 
 function ofKill(kill) {
   const flag = h("a", { href: `#/flags/${encodeURIComponent(kill.flag)}` }, code(kill.flag));
-  const here = ["by ", theirs(kill.by), ` ${ago(kill.at)}`, kill.reason && [": “", theirs(kill.reason), "”"]];
+  const here = ["by ", theirs(kill.by), ` ${ago(kill.at)}`, because(kill.reason)];
   const again = () => confirm({
     title: "Kill it everywhere", tone: "grave", action: "Kill everywhere",
     content: h("p", {}, "The store is asked to switch ", code(kill.flag), " off as it is now, for everyone, in all processes."),

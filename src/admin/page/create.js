@@ -2,17 +2,17 @@
 
 import * as api from "./api.js";
 import { confirm, reasonFor, refusal } from "./dialog.js";
-import { code, field, fill, h, notice, select } from "./dom.js";
-import { WRONG_SHARE, shareOf } from "./share.js";
+import { code, field, fill, h, line, notice, select } from "./dom.js";
+import { WRONG_SHARE, shareLine, shareOf } from "./share.js";
 import { KINDS, NAMES, isName, now } from "./words.js";
 
 export function create() {
-  const text = (more = {}) => h("input", { type: "text", autocomplete: "off", ...more });
-  const name = text({ spellcheck: "false", autocapitalize: "none", maxlength: 128, required: true });
+  const text = () => h("input", { type: "text", autocomplete: "off" });
+  const name = line({ maxlength: 128, required: true });
   const description = h("textarea", { rows: 2 }), owner = text(), ticket = text();
   const kind = select(KINDS, "release");
   const expires = h("input", { type: "date" });
-  const share = text({ inputmode: "decimal", value: "0", size: 7 });
+  const share = shareLine(0);
   const why = reasonFor();
   const error = h("div", { class: "error", role: "alert" });
   const go = h("button", { type: "submit", class: "primary" }, "Make the flag");

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { changeList, differences, lines, pretty } from "./diff.js";
-import { append, button, code, field, fill, fresh, h, notice, theirs } from "./dom.js";
+import { append, because, button, code, field, fill, fresh, h, notice, theirs } from "./dom.js";
 import { ago, keyName, list } from "./words.js";
 
 /** Opens a dialog; `content` gets a function that closes it. It leaves the page when it is closed. */
@@ -110,7 +110,7 @@ export async function conflict({ name, base, problem, mine, again, done, take })
   const both = theirChanges.filter((one) => myChanges.some((other) => other.key === one.key)).map((one) => keyName(one.key));
   const version = (title, text, object) => h("details", {}, h("summary", {}, title), text ?? h("pre", { tabindex: "0", role: "group", "aria-label": title }, theirs(pretty(object))));
   const content = [
-    h("p", {}, last ? [theirs(last.actor ?? "Somebody"), ` changed `, code(name), ` ${ago(last.at)}`, last.reason && [": “", theirs(last.reason), "”"], ". "] : "Somebody else changed this flag. ",
+    h("p", {}, last ? [theirs(last.actor ?? "Somebody"), " changed ", code(name), ` ${ago(last.at)}`, because(last.reason), ". "] : "Somebody else changed this flag. ",
       h("b", {}, "Nothing of yours has been saved.")),
     h("div", { class: "versions" },
       h("section", {}, h("h3", {}, "Their change"), isGone ? h("p", {}, "They removed the flag.") : changeList(theirChanges)),

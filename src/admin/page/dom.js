@@ -56,6 +56,9 @@ export function unseen(text) {
   return h("span", { class: "unseen" }, text);
 }
 
+/** The reason that somebody gave, if they did, behind what they did. */
+export const because = (reason) => reason && [": “", theirs(reason), "”"];
+
 export function button(label, click, attributes = {}) {
   return h("button", { type: "button", ...attributes, on: { click } }, label);
 }
@@ -74,6 +77,11 @@ export function field(label, control, hint) {
   const described = hint && h("span", { class: "hint", id: `${control.id}-hint` }, hint);
   if (described) control.setAttribute("aria-describedby", described.id);
   return h("div", { class: "field" }, h("label", { for: control.id }, label), control, described);
+}
+
+/** A line for what is taken as it is typed, as names and ids are. */
+export function line(attributes) {
+  return h("input", { type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "none", ...attributes });
 }
 
 /** A choice from a list of `[value, label]`. */

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { bucketBar } from "./chart.js";
 import { refusal } from "./dialog.js";
-import { code, field, fill, h, paged, theirs } from "./dom.js";
+import { code, field, fill, h, line, paged, theirs } from "./dom.js";
 import { why } from "./words.js";
 
 /** What was asked last, here and on other flags. */
@@ -27,8 +27,8 @@ function attributesOf(text) {
 
 /** `answered(flags, who)` shows the answers for whoever was asked about. */
 function form(answered) {
-  const user = h("input", { type: "text", value: asked.user, autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
-  const groups = h("input", { type: "text", value: asked.groups, autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
+  const user = line({ value: asked.user });
+  const groups = line({ value: asked.groups });
   const attributes = h("textarea", { rows: 2, value: asked.attributes, spellcheck: "false" });
   const result = h("div", { class: "result", "aria-live": "polite" });
   const submit = async (event) => {

@@ -5,7 +5,7 @@ import { audience } from "./audience.js";
 import { problem } from "./dialog.js";
 import { about, advanced } from "./about.js";
 import { explainFlag } from "./explain.js";
-import { code, fill, h, notice, say, theirs } from "./dom.js";
+import { because, code, fill, h, notice, say, theirs } from "./dom.js";
 import { historyOf } from "./history.js";
 import { badge, pill } from "./list.js";
 import { hear, session } from "./live.js";
@@ -114,7 +114,7 @@ export async function flagView(name) {
     if (!before || before.etag === page.shown.etag) return;
     const { entries: [last] } = await api.history(name, undefined, 1).catch(() => ({ entries: [] }));
     const isTouched = page.places.some(({ place }) => place.firstElementChild?.isTouched?.());
-    notice("news", theirs(last?.actor ?? "Somebody"), " has just changed this flag", last?.reason && [": “", theirs(last.reason), "”"], ". ",
+    notice("news", theirs(last?.actor ?? "Somebody"), " has just changed this flag", because(last?.reason), ". ",
       isTouched && h("b", {}, "What you began is still here; when you save, you are shown both."));
     say(`${name} was changed by ${last?.actor ?? "somebody else"}`);
   };

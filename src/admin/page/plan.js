@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { planChart } from "./chart.js";
 import { edit, patch } from "./edit.js";
 import { button, code, field, fill, h, select } from "./dom.js";
-import { WRONG_SHARE, consequence, shareOf } from "./share.js";
+import { WRONG_SHARE, consequence, shareLine, shareOf } from "./share.js";
 import { ago, list, moment, now, percent } from "./words.js";
 
 const HOUR = 3_600_000;
@@ -84,7 +84,7 @@ function askStart(page) {
   const start = h("input", { type: "datetime-local", on: { input: draw } });
 
   function addRow(share, length, unit) {
-    const number = h("input", { type: "text", inputmode: "decimal", value: String(share), size: 5, "aria-label": "Share in percent", on: { input: draw } });
+    const number = shareLine(share, { size: 5, "aria-label": "Share in percent", on: { input: draw } });
     const time = h("input", { type: "number", min: 0, step: "any", value: String(length), "aria-label": "For how long", on: { input: draw } });
     const units = select([["hours", "hours"], ["days", "days"]], unit, { "aria-label": "Unit", on: { change: draw } });
     const row = h("li", {}, h("span", { class: "amount" }, number, "%"), h("span", { class: "length" }, " for ", time, " ", units), h("span", { class: "last" }, " from then on"),

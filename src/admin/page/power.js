@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { edit } from "./edit.js";
-import { button, code, h, theirs } from "./dom.js";
+import { because, button, code, h, theirs } from "./dom.js";
 import { ago, percent, reach, shortMoment } from "./words.js";
 
 export function power(page) {
@@ -11,7 +11,7 @@ export function power(page) {
   const isOn = flag ? flag.enabled : shown.in_force?.enabled ?? false;
   if (kill) {
     return card("off", "Off in this process only",
-      [h("p", {}, "By ", theirs(kill.by), ` ${ago(kill.at)}`, kill.reason && [": “", theirs(kill.reason), "”"], ". ", h("b", {}, "Other processes may still serve it.")),
+      [h("p", {}, "By ", theirs(kill.by), ` ${ago(kill.at)}`, because(kill.reason), ". ", h("b", {}, "Other processes may still serve it.")),
         h("p", {}, kill.question ? "Somebody has edited the flag in the store since: kill it in the store, too, or let the store decide (above)." : "It is written as soon as the store can be reached.")],
       page.mayKill && button("Try to kill it everywhere", () => askKill(page), { class: "kill", "data-key": "power" }));
   }

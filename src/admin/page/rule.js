@@ -40,7 +40,10 @@ const fits = (kind, value) => (FITS[kind] ?? ((other) => typeof other === "strin
 
 const hasOnly = (object, keys) => object !== null && typeof object === "object" && Object.keys(object).every((key) => keys.includes(key));
 
-const isKnownClause = (clause) => hasOnly(clause, ["attribute", "op", "values"]) && typeof clause.attribute === "string" && KNOWN.has(clause.op)
+/** A line holds no line breaks. */
+const isLine = (text) => typeof text === "string" && /^[^\r\n]+$/.test(text);
+
+const isKnownClause = (clause) => hasOnly(clause, ["attribute", "op", "values"]) && isLine(clause.attribute) && KNOWN.has(clause.op)
   && (kindOf(clause.op) === "nothing" ? clause.values === undefined : clause.values?.length > 0 && clause.values.every((value) => fits(kindOf(clause.op), value)));
 
 /** Whether all of a rule is understood here. One that is not is shown as it is written, and never changed. */
@@ -76,5 +79,5 @@ export function valueOf(kind, text) {
 /** How a value is typed: a text in quotes where it would be taken for something else, or for two. */
 export function typed(kind, value) {
   const plain = String(value);
-  return plain && plain === plain.trim() && !/[\r\n]/.test(plain) && valueOf(kind, plain) === value ? plain : JSON.stringify(value);
+  return isLine(plain) && plain === plain.trim() && valueOf(kind, plain) === value ? plain : JSON.stringify(value);
 }

@@ -1,9 +1,9 @@
 // Rules: whom a flag reaches by what is known about them.
 
 import { patch } from "./edit.js";
-import { append, button, code, fresh, h, select } from "./dom.js";
+import { append, button, code, fresh, h, line, select } from "./dom.js";
 import { OPERATORS, isKnown, kindOf, ruleWords, typed, valueOf } from "./rule.js";
-import { WRONG_SHARE, shareOf } from "./share.js";
+import { WRONG_SHARE, shareLine, shareOf } from "./share.js";
 
 export function rules(page) {
   const { flag } = page.shown;
@@ -113,7 +113,7 @@ function fields({ when, serve }, place) {
   // Names of variants begin with a letter or digit, so that none is one of the others.
   const outcome = select([["+on", "on"], ["+off", "off"], ["+share", "on for a share of them"], ...named.map((name) => [name, `on, as ${name}`])],
     typeof serve === "string" ? serve : serve === true ? "+on" : serve === false ? "+off" : "+share", { "aria-label": "What they get" });
-  const share = h("input", { type: "text", inputmode: "decimal", size: 7, value: String(serve?.percentage ?? 10), "aria-label": "Share of them in percent" });
+  const share = shareLine(serve.percentage ?? 10, { "aria-label": "Share of them in percent" });
   const amount = h("span", { class: "amount" }, share, "%");
   const draw = () => {
     amount.hidden = outcome.value !== "+share";
@@ -135,12 +135,12 @@ const HINTS = { anything: "pro", text: "@example.com", number: "18", version: "2
 /** One condition of a rule. `read()`: `{ clause, wrong }`. */
 function clauseFields({ attribute, op, values = [] }, place, changed) {
   const row = h("li", {});
-  const name = h("input", { type: "text", value: attribute, list: place.attributes, placeholder: "plan", "aria-label": "Attribute", autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
+  const name = line({ value: attribute, list: place.attributes, placeholder: "plan", "aria-label": "Attribute" });
   const both = ([op, words, opposite]) => [[op, words], [`not_${op}`, opposite]].map(([value, label]) => h("option", { value }, label));
   const how = h("select", { "aria-label": "Condition" }, OPERATORS.map(([, label, operators]) => h("optgroup", { label }, operators.map(both))));
   how.value = op;
   const kind = () => kindOf(how.value);
-  const lines = () => text.value.split("\n").map((line) => line.trim()).filter(Boolean);
+  const typedLines = () => text.value.split("\n").map((text) => text.trim()).filter(Boolean);
   const text = h("textarea", { "aria-label": "Values, one in a line", spellcheck: "false", autocapitalize: "none", value: values.map((value) => typed(kind(), value)).join("\n") });
   const draw = () => {
     text.hidden = kind() === "nothing";
@@ -157,10 +157,10 @@ function clauseFields({ attribute, op, values = [] }, place, changed) {
     next.querySelector("input").focus();
   }, { class: "take", "aria-label": "Remove this condition" });
   row.read = () => {
-    const clause = { attribute: name.value.trim(), op: how.value };
-    if (kind() !== "nothing") clause.values = lines().map((line) => valueOf(kind(), line));
+    const clause = { attribute: name.value === attribute ? attribute : name.value.trim(), op: how.value };
+    if (kind() !== "nothing") clause.values = typedLines().map((text) => valueOf(kind(), text));
     const bad = clause.values?.findIndex((value) => value === undefined) ?? -1;
-    const wrong = !clause.attribute ? "which attribute is it about?" : clause.values?.length === 0 ? `which values of ${clause.attribute}?` : bad >= 0 ? `${lines()[bad]} is no number.` : null;
+    const wrong = !clause.attribute ? "which attribute is it about?" : clause.values?.length === 0 ? `which values of ${clause.attribute}?` : bad >= 0 ? `${typedLines()[bad]} is no number.` : null;
     return { clause, wrong };
   };
   append(row, [name, how, text, row.away]);

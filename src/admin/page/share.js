@@ -1,7 +1,7 @@
 // The share of users, by hand.
 
 import { patch } from "./edit.js";
-import { button, code, fill, fresh, h } from "./dom.js";
+import { button, code, fill, fresh, h, line } from "./dom.js";
 import { hasAudience, percent } from "./words.js";
 
 /** A share as it was typed: at most three decimals, 0 to 100; `null` for anything else. */
@@ -12,6 +12,9 @@ export function shareOf(text) {
 }
 
 export const WRONG_SHARE = "A number from 0 to 100, with at most three decimals.";
+
+/** A line for a share or a weight. */
+export const shareLine = (share, attributes) => line({ inputmode: "decimal", size: 7, value: String(share), ...attributes });
 
 /** What it means for users when a share moves. */
 export function consequence(from, to) {
@@ -31,7 +34,7 @@ export function share(page) {
 
   const id = fresh("share");
   const slider = h("input", { type: "range", min: 0, max: 100, step: "any", value: now, id, "aria-labelledby": "share-title", "data-key": "share-slider" });
-  const number = h("input", { type: "text", inputmode: "decimal", value: String(now), "aria-label": "Share of users in percent", "data-key": "share-number", size: 7, autocomplete: "off" });
+  const number = shareLine(now, { "aria-label": "Share of users in percent", "data-key": "share-number" });
   const words = h("p", { class: "quiet", "aria-live": "polite" });
   const save = button("", ask, { class: "primary", "data-key": "share-save" });
   const drop = button("Undo", () => set(now), { class: "plain" });

@@ -3,9 +3,9 @@
 import { weightBar } from "./chart.js";
 import { patchFrom, patched, same } from "./diff.js";
 import { patch } from "./edit.js";
-import { append, button, code, fill, h, theirs } from "./dom.js";
+import { append, button, code, fill, h, line, theirs } from "./dom.js";
 import { NAMES, isName, percent } from "./words.js";
-import { WRONG_SHARE, shareOf } from "./share.js";
+import { WRONG_SHARE, shareLine, shareOf } from "./share.js";
 
 const SHOWN_VALUE = 200;
 
@@ -78,10 +78,9 @@ function ask(page) {
 /** One variant; `name` is `null` for a new one. `read()`: `{ name, weight, value, error }`. */
 function fields(name, variant, more) {
   const row = h("li", {});
-  const text = (attributes) => h("input", { type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "none", ...attributes });
   const of = name === null ? "the new variant" : name;
-  const called = name === null ? text({ "aria-label": "Name", placeholder: "Name", class: "variant" }) : h("span", { class: "variant" }, theirs(name));
-  const weight = text({ inputmode: "decimal", size: 7, value: String(weightOf(variant)), "aria-label": `Weight of ${of} in percent` });
+  const called = name === null ? line({ "aria-label": "Name", placeholder: "Name", class: "variant" }) : h("span", { class: "variant" }, theirs(name));
+  const weight = shareLine(weightOf(variant), { "aria-label": `Weight of ${of} in percent` });
   const value = h("textarea", { rows: 1, class: "mono", spellcheck: "false", "aria-label": `Value of ${of}, as JSON`, placeholder: "Value, as JSON", value: variant.value === undefined ? "" : JSON.stringify(variant.value) });
   const away = button("×", () => {
     const next = row.nextElementSibling ?? row.previousElementSibling;
