@@ -65,7 +65,7 @@ test("fifty hostile texts are shown as text, everywhere", async () => {
   await page.getByLabel("Why?").fill(HOSTILE[1]);
   await page.keyboard.press("Enter");
   await page.locator("blockquote").filter({ hasText: HOSTILE[1] }).first().waitFor();
-  for (const name of ["About", "By name", "Variants"]) {
+  for (const name of ["About", "By name", "Rules", "Variants"]) {
     await page.getByRole("region", { name, exact: true }).getByRole("button").first().click();
     await page.getByRole("dialog").waitFor();
     await clean(page, `question ${name}`);
