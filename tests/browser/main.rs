@@ -114,7 +114,7 @@ async fn people_operate_flags_with_the_dashboard() {
 fn many_flags() -> String {
     let flag = |number: usize| {
         let owner = ["payments", "search", "growth", "web"][number % 4];
-        let (on, share) = (number % 7 != 0, number % 101);
+        let (on, share) = (!number.is_multiple_of(7), number % 101);
         format!(
             r#""flag_{number:05}": {{"enabled": {on}, "percentage": {share}, "owner": "{owner}", "created_at": "2026-0{}-15", "description": "Number {number} of many, for team {owner}"}}"#,
             1 + number % 9
