@@ -23,7 +23,13 @@ pub(super) async fn of_flag(call: Call) -> Answer {
     if !is_name(&call.name) {
         return Err(Failure::new(Kind::NoSuchFlag, not_a_name(&call.name).to_string()));
     }
-    page(&call, HistoryPage::newest().of(&call.name)).await
+    let answer = page(&call, HistoryPage::newest().of(&call.name)).await?;
+    let stored = call.state.read(&call.name).await?;
+    if stored.version == 0 {
+        // One that is there and was never edited has a history, which is empty.
+        edits::text(&stored)?;
+    }
+    Ok(answer)
 }
 
 async fn page(call: &Call, page: HistoryPage) -> Answer {

@@ -31,18 +31,24 @@
 //!    401, with too small a role 403; but for the page's own files, which hold no data, and `POST login`.
 //! 2. A token comes as `Authorization: Bearer`; then bodies are read as JSON whatever their type. With anything else
 //!    that a browser sends along by itself (the page's cookie, a login of the application's) every request that is
-//!    not `GET`, `HEAD` or `OPTIONS` needs `content-type: application/json` and to come from the same origin.
+//!    not `GET`, `HEAD` or `OPTIONS` needs `content-type: application/json` and to come from the same origin, and
+//!    those are refused too where `Sec-Fetch-Site` says that a page of another site asks. For a login of the
+//!    application's a bearer beside a cookie changes nothing.
 //! 3. An edit is made onto what it was made for: `If-Match` with the flag's `ETag`, else 412 with the current flag.
 //!    `PUT` and `DELETE` need it; `PATCH` and the actions may go without, and go onto the newest.
 //! 4. `PATCH` is a JSON merge patch over the canonical object. Keys that it does not name stay as they are and as
-//!    they are spelt, those of other services too. It makes no flag, and `enabled` cannot be taken away.
-//! 5. Reverting and importing never switch on what is off. `PUT`, `PATCH` and `restore` do: they say so.
+//!    they are spelt, those of other services too. It makes no flag; `enabled` cannot be taken away, nor `percentage`
+//!    where that would raise the share.
+//! 5. Reverting and importing never switch on what is off, or was when it was removed, or is held off in this process;
+//!    its plan stays where it stood. `PUT`, `PATCH` and `restore` do: they say so, and a kill that waits is forgotten.
 //! 6. The reason of an edit stands in the URL, as `?reason=`, up to 1 000 characters. A parameter that is not known
 //!    is refused, so that a misspelt `dry_run` is no edit.
-//! 7. A kill (`kill`, and a `PATCH` with `"enabled": false`) is in force in this process within 200 ms whatever the
-//!    store does. What the store has not taken after 2 s is 202 with `"stored": false`; it is written when the store
-//!    is back, under the name of whoever asked and with their reason, as long as nobody has edited the flag; else it
-//!    is a question, which `kill` or `forget-kill` answers.
+//! 7. A kill (`kill`, `roll-back`, and a `PATCH` with `"enabled": false`) is in force in this process within 200 ms
+//!    whatever the store does. What the store has not taken after 2 s is 202 with `"stored": false`; it is written
+//!    when the store is back, under the name of whoever asked and with their reason, as long as nobody has edited the
+//!    flag; else it is a question, which `kill`, `restore` or `forget-kill` answers. With
+//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart. Nothing that is wrong with the
+//!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
 //! 8. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
 //!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
 //! 9. Bodies are at most 1 MiB and 127 levels deep, each key once.
@@ -57,22 +63,22 @@
 //! | `GET` (the root), `app.js` and its modules, `style.css` | | the page |
 //! | `POST login` | | `{"token": …}` for a cookie that lasts 10 hours: 200 `{"expires_in": seconds}`, 401 |
 //! | `POST logout` | viewer | 204; ends the session, in this process |
-//! | `GET flags` | viewer | `{from, store, origin, flags: [flag, …], problems, error}` |
+//! | `GET flags` | viewer | `{from, store, origin, etag, flags: [flag, …], problems, error}` |
 //! | `GET flags/{name}` | viewer | a flag |
-//! | `PUT flags/{name}` | editor | the body is the definition, kept byte for byte; `If-Match`, or `If-None-Match: *` for a new one (201); `?create_again=true` for a name that was removed (409 without) |
+//! | `PUT flags/{name}` | editor | the body is the definition, kept as it is written but for `enabled` and `percentage` where they are left out; `If-Match`, or `If-None-Match: *` for a new one (201); `?create_again=true` for a name that was removed (409 without) |
 //! | `PATCH flags/{name}` | editor | merge patch |
-//! | `DELETE flags/{name}` | editor | `If-Match` |
+//! | `DELETE flags/{name}` | editor | `If-Match`; 422 while others require it |
 //! | `POST flags/{name}/kill`, `…/restore` | editor | no body |
 //! | `POST flags/{name}/forget-kill` | editor | lets the store decide again; 404 `no-local-kill` |
 //! | `POST flags/{name}/rollout/start` | editor | a [plan](crate::operate::rollout#plans) |
 //! | `POST flags/{name}/rollout/pause`, `…/resume`, `…/advance`, `…/back`, `…/roll-back` | editor | no body |
-//! | `GET flags/{name}/history`, `GET history` | viewer | `?before=number&limit=1..1000` (50): `{entries, next}` |
+//! | `GET flags/{name}/history`, `GET history` | viewer | `?before=number&limit=1..1000` (50): `{entries, next}`; fewer where they are large |
 //! | `POST flags/{name}/revert` | editor | `{"to": version}`; `?create_again=true` for a removed flag |
 //! | `POST explain` | viewer | a context: what it gets of every flag, and why |
 //! | `GET status` | viewer | who asks, the rules, the store, kills that wait |
 //! | `GET events` | viewer | server-sent events |
-//! | `POST import` | editor | a document; `?dry_run=true`, `?remove=true`, `?create_again=true` |
-//! | `GET export` | viewer | the document |
+//! | `POST import` | editor | a document; `?dry_run=true`, `?remove=true`, `?create_again=true`; `If-Match` with the `ETag` of the dry run |
+//! | `GET export` | viewer | the document: canonical flags, without keys of other services, and what is refused as it is |
 //! | `GET history/export` | viewer | `?format=csv` or `jsonl`, newest first |
 //! | `GET openapi.json` | viewer | this, for programs |
 //!
@@ -91,15 +97,14 @@
 //! }
 //! ```
 //!
-//! `flag` is the canonical object, `null` where the stored text is refused (`problems` say why) or the flag was
+//! `flag` is the canonical object, `null` where the stored text is refused (`problems` say why, and what else is wrong with it among the others) or the flag was
 //! removed. `percentage` is its share now, by its plan; `rollout` is the plan, as [`Rollout`](crate::operate::rollout::Rollout).
 //! `in_force` is what requests of this process get, from whichever layer; `null`
 //! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `local_kill` is
 //! `{flag, version, at, by, reason, question}`. The last four are not in lists; `from` is `"this process"` where the
 //! store cannot be read, and `text` and `etag` are `null` then. `changed_outside`: somebody wrote it past the history.
 //! Answers to edits add `"stored": true` and `changed` (`false` where there was nothing to change); a kill that is
-//! in force here alone (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error` and `not_taken`:
-//! other keys of the patch, which are lost.
+//! in force here alone (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error` and `not_taken`.
 //!
 //! **An entry** of the history: `{number, flag, version, at, actor, reason, before, after, previous, digest, changes}`;
 //! `before` and `after` are texts, `changes` is `[{key, before, after}, …]` over the canonical objects; under the
@@ -115,9 +120,10 @@
 //!
 //! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, local_kills}`; `change` with
 //! `{flag, version, rules, before, after}` (canonical objects or `null`); `missed` with `{count}`: load everything
-//! anew. A comment every 15 s. 64 may listen, others get 503; the stream ends when whoever listens may no longer.
+//! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
+//! no longer, or reads nothing for 30 s.
 //!
-//! **import** answers `{dry_run, complete, flags: [{name, action, version, kept_off, changes}, …]}`; `action` is
+//! **import** answers `{dry_run, complete, etag, flags: [{name, action, version, kept_off, changes}, …]}`; `action` is
 //! `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All of a document is refused (422, or 409
 //! for a removed name) where one flag is. An import that got stuck is 503 `incomplete`, with the same `flags`.
 //!

@@ -83,6 +83,7 @@ async fn the_history_comes_in_pages_with_what_each_change_was() {
     store.change("b", Change::remove(), &Author::new("x")).await.unwrap();
     let removed = api.get("flags/b/history").await["entries"][0].clone();
     assert_eq!((&removed["after"], &removed["changes"][0]["after"]), (&Value::Null, &Value::Null));
+    assert_eq!(problem(&api.ask("GET", "flags/never/history", &[], "").await), "no-such-flag");
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ async fn shops_share(url: &str) {
     assert_eq!(entries.len(), 6, "each flag was made once: {history}");
     assert!(entries.iter().all(|entry| entry["actor"] == "the shop" && entry["version"] == 1), "{history}");
 
-    let killed = one.admin("POST /admin/flags/new_checkout/kill?reason=INC-17", "").await;
+    let killed = one.admin("PATCH /admin/flags/new_checkout?reason=INC-17", r#"{"enabled": false}"#).await;
     assert_eq!((killed.status, &json(&killed)["stored"]), (200, &json!(true)));
     assert_eq!(one.checkout(ALICE).await, "three pages", "on the next request of this process");
     two.shop.ask_until("POST /checkout", ALICE, |found| found["checkout"] == "three pages").await;
