@@ -4,6 +4,7 @@
 //! requests to try, and takes edits of the file while it runs. At `/admin` is the dashboard, with a token that
 //! is made at the start. `STORE=sqlite:shop.db` keeps the rules in a store instead, which several shops may share,
 //! filled from the file where it is new; `redis://…` and `postgres://…` need `--features redis` and `postgres`.
+//! `BACKUP_FILE` keeps the last rules over a restart without the store, one file for each process.
 //! `FF_NEW_CHECKOUT=off` in the environment goes before all of them. Links that switch a flag for a tester are
 //! signed by `OVERRIDE_KEY` (32 random bytes, others at each start).
 
@@ -56,7 +57,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let file = std::env::var("FLAGS_FILE").unwrap_or_else(|_| "examples/flags.json".into());
 
     let store = open(&file).await?;
-    let live = Live::connect(Arc::clone(&store)).await?;
+    let mut live = Live::builder(Arc::clone(&store));
+    if let Ok(path) = std::env::var("BACKUP_FILE") {
+        live = live.backup(path);
+    }
+    let live = live.connect().await?;
     let source = Layered::over(live.clone()).with(Env::process());
     // The example has no TLS; a service leaves its cookies `Secure`, and takes its tokens from a secret.
     let admin_token = hex(&random()?);
@@ -91,7 +96,10 @@ async fn open(file: &str) -> Result<Arc<dyn Store>, Box<dyn Error>> {
         return Ok(Arc::new(file));
     };
     let store = store::at(&url).map_err(|error| format!("STORE: {error}"))?;
-    fill(&store, &file).await?;
+    match fill(&store, &file).await {
+        Err(error) if std::env::var_os("BACKUP_FILE").is_some() => tracing::warn!("started without the store: {error}"),
+        filled => filled?,
+    }
     Ok(store)
 }
 

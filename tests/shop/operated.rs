@@ -1,6 +1,7 @@
 //! The shop as people who do not deploy operate it: through `/admin`, over each of its stores.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -151,4 +152,38 @@ fn a_store_that_cannot_be_is_said_at_the_start() {
     fails_with("mysql://127.0.0.1/", "STORE: expected a URL of sqlite, redis or postgres, found one of \"mysql\"");
     fails_with("sqlite::memory:", "STORE: ");
     fails_with("sqlite:/nowhere/shop.db", "sqlite /nowhere/shop.db");
+}
+
+#[tokio::test]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn a_kill_while_redis_is_away_outlives_a_restart_of_the_shop() {
+    let folder = TempDir::new().unwrap();
+    let backup = folder.path().join("backup").display().to_string();
+    let mut redis = Redis::start();
+    let variables = [("STORE", redis.url()), ("BACKUP_FILE", backup)];
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let shop = Operated::start(RULES, &variables);
+    assert_eq!(shop.checkout(ALICE).await, "one page");
+    redis.kill();
+    let killed = shop.admin("PATCH /admin/flags/new_checkout", r#"{"enabled": false}"#).await;
+    assert_eq!((killed.status, &json(&killed)["stored"]), (202, &json!(false)), "{killed:?}");
+    assert_eq!(shop.checkout(ALICE).await, "three pages");
+    assert_eq!(shop.admin("POST /admin/flags/new_checkout/restore", "").await.status, 503, "only a kill can wait");
+    drop(shop);
+
+    let shop = Operated::start(RULES, &variables);
+    assert_eq!(shop.checkout(ALICE).await, "three pages", "by the backup file");
+    assert_eq!(json(&shop.shop.ask("GET /search", BOB).await)["engine"], "new", "the other flags are as they were");
+    redis.start_again();
+    let is_written = async || {
+        let flag = shop.admin("GET /admin/flags/new_checkout", "").await;
+        flag.status == 200 && json(&flag)["from"] == "store" && json(&flag)["flag"]["enabled"] == false
+    };
+    let start = Instant::now();
+    while !is_written().await {
+        assert!(start.elapsed() < Duration::from_secs(60), "the kill was never written");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let history = json(&shop.admin("GET /admin/flags/new_checkout/history", "").await);
+    assert_eq!(history["entries"][0]["actor"], "admin", "{history}");
 }
