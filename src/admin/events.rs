@@ -1,8 +1,6 @@
 //! Changes as they land, as server-sent events.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,9 +20,6 @@ use super::shown;
 use super::state::State;
 use crate::source::{FlagChange, Missed};
 
-/// How many may listen at a time, and how many of one name: somebody with many windows keeps nobody out.
-const MAX_STREAMS: usize = 256;
-const MAX_OF_ONE: usize = 32;
 /// How long somebody may read nothing while events wait.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// How often the status is looked at, and whether whoever listens still may.
@@ -36,7 +31,7 @@ const WAITING: usize = 16;
 
 pub(super) async fn events(call: Call) -> Answer {
     let Call { state, parts, who, .. } = call;
-    let Some(seat) = Seat::take(&state, who.name) else {
+    let Some(seat) = state.listeners.admit(who.name) else {
         return Err(Failure::new(Kind::TooManyStreams, "look at the flags from time to time instead"));
     };
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -53,38 +48,6 @@ pub(super) async fn events(call: Call) -> Answer {
     // Proxies that collect answers would hold events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-/// Who listens, by name.
-#[derive(Debug, Default)]
-pub(super) struct Listeners(Mutex<BTreeMap<String, usize>>);
-
-/// One of those who listen, as long as they do.
-struct Seat {
-    state: Arc<State>,
-    name: String,
-}
-
-impl Seat {
-    fn take(state: &Arc<State>, name: String) -> Option<Self> {
-        let mut listeners = state.listeners.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = listeners.get(&name).copied().unwrap_or_default();
-        if own >= MAX_OF_ONE || listeners.values().sum::<usize>() >= MAX_STREAMS {
-            return None;
-        }
-        listeners.insert(name.clone(), own + 1);
-        Some(Self { state: Arc::clone(state), name })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut listeners = self.state.listeners.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = listeners.get_mut(&self.name) {
-            *own -= 1;
-        }
-        listeners.retain(|_, own| *own > 0);
-    }
 }
 
 type Sender = mpsc::Sender<Result<Bytes, std::convert::Infallible>>;

@@ -149,6 +149,7 @@ mod exchange;
 mod explain;
 mod flags;
 mod history;
+mod listeners;
 mod local_kill;
 mod merge;
 mod neutral;

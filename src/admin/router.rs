@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::auth::{Authorize, Role, bearer};
 use super::call::{Answer, Call, Query, Who, decoded, read_body};
-use super::events::Listeners;
+use super::listeners::Listeners;
 use super::problem::{Failure, Kind};
 use super::route::{Route, route};
 use super::state::State;

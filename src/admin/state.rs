@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant as Time, sleep, timeout};
 
 use super::auth::Authorize;
-use super::events::Listeners;
+use super::listeners::Listeners;
 use super::problem::{Failure, Kind};
 use crate::engine::{FlagSet, Instant};
 use crate::source::{Definitions, Layered, Live, Source};
