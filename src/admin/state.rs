@@ -54,7 +54,7 @@ impl State {
         page: &HistoryPage,
         limit: usize,
     ) -> Result<(Vec<HistoryEntry>, bool), Failure> {
-        let (mut entries, mut bytes, mut at_once) = (Vec::new(), 0, 25);
+        let (mut entries, mut bytes, mut at_once) = (Vec::new(), 0, 10);
         let mut page = page.clone();
         loop {
             let wanted = at_once.min(limit - entries.len());
