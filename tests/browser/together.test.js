@@ -74,6 +74,76 @@ test("of two who edit at once, the second sees both and decides", async () => {
   assert.deepEqual([percentage, owner], [20, "web"], "theirs stays where mine does not touch it");
 });
 
+/** A page with the definition of a flag in a form, as `change` writes it, that is saved after `meanwhile`. */
+async function definitionConflict(name, change, meanwhile) {
+  const page = await as(ALICE, `flags/${name}`, { mayFail: /412/ });
+  await press(page, "Edit as JSON…");
+  const text = dialog(page).getByLabel("JSON");
+  await text.fill(change(await text.inputValue()));
+  await meanwhile();
+  await press(page, "Save");
+  await page.getByRole("heading", { name: "Somebody else was faster" }).waitFor();
+  return page;
+}
+
+test("a definition saved after somebody's kill takes along what was changed in it, and nothing else", async () => {
+  await flag("json_kill", { enabled: true, percentage: 50, owner: "web", metadata: { big: 1, deep: { a: 1 } } });
+  const page = await definitionConflict("json_kill", (text) => text.replace("50", "60").replace('"a": 1', '"a": 2'),
+    () => api("PATCH", "flags/json_kill?reason=INC-9", { enabled: false, owner: "carol", tags: ["x"] }));
+  const [theirs, mine] = await dialog(page).locator(".versions section").allInnerTexts();
+  assert.match(theirs, /Switch off for everyone[^]*web[^]*carol/i);
+  assert.match(mine, /60/);
+  assert.doesNotMatch(mine, /switch|owner/i);
+  assert.equal(await dialog(page).getByText("Both of you changed").count(), 0);
+  await dialog(page).getByText("Nobody gets it before or after.").waitFor();
+  await accessible(page, "conflict of definitions");
+  // Somebody is faster once more.
+  await api("PATCH", "flags/json_kill", { description: "later" });
+  await press(page, "Make my change on top of theirs");
+  await dialog(page).getByText("later").first().waitFor();
+  await press(page, "Make my change on top of theirs");
+  await page.locator(".notice").filter({ hasText: "is saved" }).first().waitFor();
+  assert.deepEqual((await stored("json_kill")).flag, { enabled: false, percentage: 60, owner: "carol", tags: ["x"], description: "later", metadata: { big: 1, deep: { a: 2 } } });
+  assert.equal(await shop("json_kill", "u"), false);
+});
+
+test("a definition switches on what others left off where somebody turned the switch in it and says so again", async () => {
+  await flag("json_on", { enabled: false, percentage: 100, owner: "web" });
+  const page = await definitionConflict("json_on", (text) => text.replace("false", "true").replace("web", "me"), () => api("PATCH", "flags/json_on", { owner: "carol", percentage: 30 }));
+  await dialog(page).getByText("Both of you changed: Owner.").waitFor();
+  await press(page, "Make my change on top of theirs");
+  await dialog(page).getByRole("alert").getByText("it is to be switched on").waitFor();
+  assert.equal((await stored("json_on")).flag.enabled, false, "nothing without a word");
+  await accessible(page, "conflict that switches on");
+  await picture(page, "light-conflict-definition");
+  await dialog(page).getByLabel("Switch it on for 30\u202f% of users").check();
+  await press(page, "Make my change on top of theirs");
+  await page.locator(".notice").filter({ hasText: "is saved" }).first().waitFor();
+  assert.deepEqual((await stored("json_on")).flag, { enabled: true, percentage: 30, owner: "me" });
+});
+
+test("a definition in other words keeps the switch that somebody turned, and none comes back from removal", async () => {
+  await flag("json_words", '{"on": true, "percentage": 5, "metadata": {"id": 12345678901234567890}}');
+  const page = await definitionConflict("json_words", () => '{"enabled": true, "percentage": 7, "metadata": {"id": 12345678901234567890}}', () => api("POST", "flags/json_words/kill"));
+  await press(page, "Make my change on top of theirs");
+  await page.locator(".notice").filter({ hasText: "is saved" }).first().waitFor();
+  const { text } = await stored("json_words");
+  assert.match(text, /"on": false/);
+  assert.match(text, /"percentage": 7/);
+  assert.match(text, /12345678901234567890/, "digits that JavaScript has no room for");
+
+  const { etag } = await api("GET", "flags/json_words");
+  const other = await definitionConflict("json_words", (text) => text.replace("7", "8"), () => api("PUT", "flags/json_words", "false", { headers: { "if-match": etag } }));
+  await press(other, "Make my change on top of theirs");
+  await other.locator(".notice").filter({ hasText: "is saved" }).first().waitFor();
+  assert.equal((await stored("json_words")).flag.enabled, false);
+
+  const last = await stored("json_words");
+  const gone = await definitionConflict("json_words", (text) => text.replace("8", "9"), () => api("DELETE", "flags/json_words", undefined, { headers: { "if-match": last.etag } }));
+  await dialog(gone).getByText("They removed the flag.").waitFor();
+  assert.equal(await gone.getByRole("button", { name: "Make my change on top of theirs" }).count(), 0);
+});
+
 test("a kill goes onto whatever others have made of the flag", async () => {
   await flag("kill_both", { enabled: true, percentage: 10 });
   const page = await as(ALICE, "flags/kill_both");

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { edit, patch } from "./edit.js";
-import { laidOut } from "./diff.js";
+import { differences, laidOut, rebased } from "./diff.js";
 import { button, code, field, h, line, select, theirs } from "./dom.js";
 import { KINDS, ago, day, endOfDay, kindName } from "./words.js";
 
@@ -76,13 +76,13 @@ function askText(page) {
   const base = page.shown;
   const before = laidOut(base.text);
   const text = h("textarea", { rows: 16, value: before, spellcheck: "false", autocapitalize: "none", class: "mono" });
-  const wanted = () => {
-    try {
-      const value = JSON.parse(text.value);
-      return value && typeof value === "object" ? value : null;
-    } catch {
-      return null;
-    }
+  const settle = (current) => {
+    const all = rebased(before, text.value, current.text);
+    if (all) return { ...all, lines: [laidOut(current.text), all.text], becomes: JSON.parse(all.text) };
+    return {
+      theirs: differences(base.flag, current.flag), mine: text.value,
+      hinders: "What you changed cannot be told from what you left alone, since one of the texts is no definition. Yours stands above: take what you need of it, and edit the flag as it is now.",
+    };
   };
   edit(page, {
     base, title: ["Definition of ", code(base.name)], action: "Save",
@@ -96,8 +96,8 @@ function askText(page) {
       }
     },
     content: field("JSON", text, "All of it is replaced. This can switch the flag on."),
-    make: (etag, reason) => api.put(base.name, text.value, etag, reason),
-    mine: () => wanted() ?? "Replace the whole definition.",
+    make: (etag, reason, merged = text.value) => api.put(base.name, merged, etag, reason),
+    settle,
   });
 }
 

@@ -1,9 +1,9 @@
 // Asking before something happens, and what to do when somebody else was faster.
 
 import * as api from "./api.js";
-import { changeList, differences, lines, pretty } from "./diff.js";
+import { changeList, lines, pretty } from "./diff.js";
 import { append, because, button, code, field, fill, fresh, h, notice, theirs } from "./dom.js";
-import { ago, keyName, list } from "./words.js";
+import { ago, fromTo, keyName, list, reachOf } from "./words.js";
 
 /** Opens a dialog; `content` gets a function that closes it. It leaves the page when it is closed. */
 export function open(title, tone, content) {
@@ -98,39 +98,50 @@ export function problem(found) {
 /**
  * Shows what somebody else made of a flag meanwhile beside what is wanted, and lets a person decide.
  *
- * - `base`: the flag as it was looked at. `problem`: the refusal, with the flag as it is.
- * - `mine`: a canonical object, or a sentence. `again(etag)`: makes the edit onto the flag as it is.
+ * - `problem`: the refusal, with the flag as it is. `settle(current)`: `theirs` and `mine`, lists of changes or a
+ *   sentence; `lines`, two texts to compare; `becomes`, the definition that comes out, and `text`, where it is sent as
+ *   one; `switchesOn`, where others left it off; `hinders`, why mine cannot be put on top of theirs.
+ * - `again(etag, text)`: makes the edit onto the flag as it is.
  */
-export async function conflict({ name, base, problem, mine, again, done, take }) {
+export async function conflict({ name, problem, settle, again, done, take }) {
   const { current } = problem;
   const last = await api.history(name, undefined, 1).then(({ entries }) => entries[0], () => null);
   const isGone = !current.etag;
-  const theirChanges = differences(base.flag, current.flag);
-  const myChanges = typeof mine === "string" ? [] : differences(base.flag, mine);
-  const both = theirChanges.filter((one) => myChanges.some((other) => other.key === one.key)).map((one) => keyName(one.key));
+  const settled = settle(current);
+  const { theirs: theirChanges, mine, becomes, switchesOn, hinders } = settled;
+  const both = theirChanges.filter((one) => typeof mine !== "string" && mine.some((other) => other.key === one.key)).map((one) => keyName(one.key));
+  const yes = h("input", { type: "checkbox", id: fresh("switch-on") });
   const version = (title, text, object) => h("details", {}, h("summary", {}, title), text ?? h("pre", { tabindex: "0", role: "group", "aria-label": title }, theirs(pretty(object))));
   const content = [
     h("p", {}, last ? [theirs(last.actor ?? "Somebody"), " changed ", code(name), ` ${ago(last.at)}`, because(last.reason), ". "] : "Somebody else changed this flag. ",
       h("b", {}, "Nothing of yours has been saved.")),
     h("div", { class: "versions" },
       h("section", {}, h("h3", {}, "Their change"), isGone ? h("p", {}, "They removed the flag.") : changeList(theirChanges)),
-      h("section", {}, h("h3", {}, "Your change"), typeof mine === "string" ? h("p", {}, mine) : changeList(myChanges))),
+      h("section", {}, h("h3", {}, "Your change"), typeof mine === "string" ? h("p", {}, theirs(mine)) : changeList(mine))),
     both.length > 0 && h("p", { class: "callout warn" }, `Both of you changed: ${list(both)}. Yours would take the place of theirs there.`),
     version("The flag as it is now", isGone ? h("p", {}, "Removed.") : null, current.flag),
-    typeof mine !== "string" && version("From theirs to yours, line by line", lines(pretty(current.flag), pretty(mine))),
+    settled.lines && version("From theirs to yours, line by line", lines(...settled.lines)),
+    !isGone && hinders && h("p", { class: "callout warn" }, hinders),
+    !isGone && becomes !== undefined && h("p", {}, "With yours on top of theirs: ", fromTo(current.flag, becomes)),
+    !isGone && switchesOn && h("div", { class: "callout bad" }, h("p", {}, h("b", {}, "The flag is off now, and your change would switch it on.")),
+      h("div", { class: "check" }, yes, h("label", { for: yes.id }, `Switch it on for ${reachOf(becomes).words}`))),
   ];
   open("Somebody else was faster", "conflict", (close) => {
     const error = h("div", { class: "error", role: "alert" });
     const apply = async () => {
+      if (switchesOn && !yes.checked) {
+        fill(error, h("p", {}, "Say above that it is to be switched on, or keep theirs."));
+        return yes.focus();
+      }
       try {
-        const answer = await again(current.etag);
+        const answer = await again(current.etag, settled.text);
         close();
         done(answer);
       } catch (refused) {
         if (!(refused instanceof api.Refused)) throw refused;
         if (refused.kind !== "stale") return fill(error, refusal(refused));
         close();
-        return conflict({ name, base, problem: refused.problem, mine, again, done, take });
+        return conflict({ name, problem: refused.problem, settle, again, done, take });
       }
     };
     const drop = () => {
@@ -141,6 +152,6 @@ export async function conflict({ name, base, problem, mine, again, done, take })
     return h("form", { on: { submit: (event) => event.preventDefault() } }, content, error,
       h("div", { class: "row end" },
         button("Keep theirs, drop mine", drop, { autofocus: true }),
-        !isGone && button("Make my change on top of theirs", apply, { class: "primary" })));
+        !isGone && !hinders && button("Make my change on top of theirs", apply, { class: "primary" })));
   });
 }

@@ -42,6 +42,62 @@ export function patchFrom(before, after) {
   }));
 }
 
+/** The keys of a stored text with their values as they are written; `null` for what is no definition. */
+export function members(text) {
+  let value = null;
+  try {
+    value = JSON.parse(text);
+  } catch { /* It is none. */ }
+  if (typeof value === "boolean") return new Map([["enabled", String(value)]]);
+  if (!isObject(value)) return null;
+  const found = new Map();
+  let depth = 0, from = 0, key = null;
+  for (const { 0: token, index } of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],:]/g)) {
+    if (token === "{" || token === "[") depth += 1;
+    else if (depth === 1 && token === ":") from = index + 1;
+    else if (depth === 1 && key === null && token.startsWith("\"")) key = JSON.parse(token);
+    else if (["}", "]", ","].includes(token)) {
+      if (depth === 1 && key !== null) {
+        found.set(key, text.slice(from, index).trim());
+        key = null;
+      }
+      if (token !== ",") depth -= 1;
+    }
+  }
+  return found;
+}
+
+const bare = (json) => json.replace(/\s/g, "");
+/** Numbers that reading does not keep are told apart, too. */
+const isOne = (one, other) => one === other || (one !== undefined && other !== undefined && bare(one) === bare(other) && same(JSON.parse(one), JSON.parse(other)));
+
+const read = (text) => (text === undefined ? null : JSON.parse(text));
+
+/** What is different between two definitions as they are written, key by key. */
+function between(before, after) {
+  const keys = [...new Set([...before.keys(), ...after.keys()])].sort();
+  return keys.filter((key) => !isOne(before.get(key), after.get(key))).map((key) => ({ key, before: read(before.get(key)), after: read(after.get(key)) }));
+}
+
+const SWITCH = ["enabled", "on"];
+const isOn = (definition) => SWITCH.map((key) => definition.get(key)).find((text) => text !== undefined && text !== "null") !== "false";
+
+/**
+ * What I made of a text, put onto what others have made of it meanwhile: the keys that I changed and no others, and
+ * the switch where I turned it. `null` where one of the three is no definition. `switchesOn`: others left it off.
+ */
+export function rebased(base, mine, theirs) {
+  const [before, wanted, there] = [base, mine, theirs].map((text) => members(text ?? ""));
+  if (!before || !wanted || !there) return null;
+  const turns = isOn(before) !== isOn(wanted);
+  const changes = between(before, wanted).filter(({ key }) => turns || !SWITCH.includes(key));
+  const result = new Map(there);
+  if (turns) SWITCH.filter((key) => !wanted.has(key)).forEach((key) => result.delete(key));
+  for (const { key } of changes) wanted.has(key) ? result.set(key, wanted.get(key)) : result.delete(key);
+  const text = `{\n${[...result].map(([key, value]) => `  ${JSON.stringify(key)}: ${value}`).join(",\n")}\n}`;
+  return { theirs: between(before, there), mine: changes, text, switchesOn: isOn(result) && !isOn(there) };
+}
+
 /** Changes as a list for people. */
 export function changeList(changes) {
   if (!changes.length) return h("p", { class: "quiet" }, "Nothing that decides anything: spelling or order alone.");
@@ -114,7 +170,6 @@ export function laidOut(text) {
   if (text.includes("\n")) return text;
   try {
     const value = JSON.parse(text);
-    const bare = (json) => json.replace(/\s/g, "");
     return bare(JSON.stringify(value)) === bare(text) ? JSON.stringify(value, null, 2) : text;
   } catch {
     return text;

@@ -1,7 +1,7 @@
 // Edits of one flag: asked about, made onto what was looked at, and settled where somebody else was faster.
 
 import * as api from "./api.js";
-import { changeList, differences, patched } from "./diff.js";
+import { changeList, differences, patched, pretty } from "./diff.js";
 import { confirm, conflict } from "./dialog.js";
 import { code, fill, h, notice, theirs } from "./dom.js";
 import { look } from "./live.js";
@@ -9,11 +9,12 @@ import { look } from "./live.js";
 /**
  * Asks, then makes an edit of the flag that `page` shows.
  *
- * - `make(etag, reason)`: sends it. `mine()`: what is wanted, as a canonical object or a sentence.
+ * - `make(etag, reason)`: sends it. `mine(shown)`: what is wanted of a flag that is like that, as a canonical object
+ *   or a sentence; or `settle(shown)` tells all that a conflict has to know.
  * - `base`: the flag as it was looked at. `isUrgent`: goes onto whatever the flag is by now. `leaves`: there is
  *   nothing left to look at.
  */
-export function edit(page, { make, mine, base = page.shown, isUrgent = false, leaves = false, ...asked }) {
+export function edit(page, { make, mine, base = page.shown, settle = settled(mine, base), isUrgent = false, leaves = false, ...asked }) {
   const { name } = base;
   const accept = (answer) => {
     tell(name, answer);
@@ -30,10 +31,18 @@ export function edit(page, { make, mine, base = page.shown, isUrgent = false, le
     }),
     done: accept,
     stale: (problem, reason) => conflict({
-      name, base, problem, mine: mine(problem.current), again: (etag) => make(etag, reason), done: accept, take: () => page.reload(true),
+      name, problem, settle, again: (etag, text) => make(etag, reason, text), done: accept, take: () => page.reload(true),
     }),
   });
 }
+
+/** What a conflict shows of an edit that is told by what it makes of a flag. */
+const settled = (mine, base) => (current) => {
+  const wanted = mine(current), theirs = differences(base.flag, current.flag);
+  if (typeof wanted === "string") return { theirs, mine: wanted };
+  const switchesOn = wanted.enabled !== false && current.flag?.enabled === false;
+  return { theirs, mine: differences(base.flag, mine(base)), lines: [pretty(current.flag), pretty(wanted)], becomes: wanted, switchesOn };
+};
 
 /**
  * An edit of some keys. What a form makes of them (`keys` is a function) is shown below it, as far as it can be taken.

@@ -90,8 +90,9 @@ function askRevert(page, entry) {
     target = JSON.parse(entry.after);
     if (typeof target === "boolean") target = { enabled: target };
   } catch { /* What cannot be read is refused by the server, with the reason. */ }
-  const keepsOff = shown.flag && !shown.flag.enabled && target?.enabled !== false;
-  const wanted = target && (keepsOff ? { ...target, enabled: false } : target);
+  // A flag that is off stays off.
+  const mine = ({ flag }) => target && (flag?.enabled === false ? { ...target, enabled: false } : target);
+  const wanted = mine(shown), keepsOff = shown.flag?.enabled === false && target?.enabled !== false;
   edit(page, {
     title: ["Revert ", code(shown.name), ` to version ${entry.version}?`], action: `Revert to version ${entry.version}`,
     content: [
@@ -100,6 +101,6 @@ function askRevert(page, entry) {
       keepsOff && h("p", { class: "callout" }, "The flag is off and stays off: reverting never switches a flag on."),
     ],
     make: (etag, reason) => api.act(shown.name, "revert", { body: { to: entry.version }, etag, reason }),
-    mine: () => wanted ?? `Go back to version ${entry.version}.`,
+    mine: (current) => mine(current) ?? `Go back to version ${entry.version}.`,
   });
 }

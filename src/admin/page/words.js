@@ -72,6 +72,26 @@ export function reach(flag, share) {
   return parts.join(", plus ") || "nobody";
 }
 
+const SPELLINGS = { on: "enabled", rollout_percentage: "percentage", users: "allowed_users", enabled_for_users: "allowed_users" };
+
+/** Whom a definition reaches now, as `{ words, share }`, in whichever spelling it is written. */
+export function reachOf(definition) {
+  const written = typeof definition === "boolean" ? { enabled: definition } : definition ?? { enabled: false };
+  const flag = Object.fromEntries(Object.entries(written).filter(([, value]) => value !== null).map(([key, value]) => [Object.hasOwn(SPELLINGS, key) ? SPELLINGS[key] : key, value]));
+  const names = flag.allowed_users || flag.allowed_groups || flag.rules;
+  const at = flag.paused_at === undefined ? now() : Math.min(now(), Date.parse(flag.paused_at));
+  const share = Array.isArray(flag.schedule) ? flag.schedule.findLast((step) => Date.parse(step.at) <= at)?.percentage ?? 0 : flag.percentage ?? (names ? 0 : 100);
+  return flag.enabled === false ? { words: "nobody", share: 0 } : { words: reach(flag, share), share };
+}
+
+/** What becomes of whom a flag reaches when one definition takes the place of another; `null` is none at all. */
+export function fromTo(before, after) {
+  const [old, young] = [reachOf(before), reachOf(after)];
+  const stays = old.share === young.share ? ` The share stays at ${percent(young.share)}.` : "";
+  if (old.words === young.words) return young.words === "nobody" ? "Nobody gets it before or after." : `It stays on for ${young.words}.${stays}`;
+  return `From ${old.words} to ${young.words}.${stays}`;
+}
+
 const DAYS_UNTIL_STALE = 90;
 const DAYS_OF_WARNING = 14;
 
