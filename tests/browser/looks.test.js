@@ -35,6 +35,7 @@ const VIEWS = [
   ["experiment", "flags/pricing_page", (page) => page.getByText("How those who get").waitFor()],
   ["rules", "flags/beta_reports", (page) => page.getByRole("heading", { name: "Rules", exact: true }).waitFor()],
   ["problem", "flags/broken", (page) => page.getByText("cannot be used").waitFor()],
+  ["held", "flags/needs_missing", (page) => page.getByText("nobody gets it here now").waitFor()],
   ["shadowed", "flags/shadowed", (page) => page.getByText("have no effect").waitFor()],
   ["new", "new", (page) => page.getByLabel("Name").waitFor()],
   ["explain", "explain", async (page) => {

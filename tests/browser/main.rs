@@ -25,7 +25,7 @@ const ALICE: &str = "alice-0123456789abcdef0123456789abcdef";
 const BOB: &str = "bob-0123456789abcdef0123456789abcdef";
 const VERA: &str = "vera-0123456789abcdef0123456789abcdef";
 
-/// What is there before anybody does anything; one flag cannot be read.
+/// What is there before anybody does anything; one flag cannot be read, and one requires a flag that is not there.
 const FLAGS: &str = r#"{"flags": {
     "dark_mode": true,
     "old_banner": {"enabled": true, "owner": "web", "created_at": "2025-01-10", "expires_at": "2025-06-30", "description": "The banner of the spring sale"},
@@ -37,6 +37,7 @@ const FLAGS: &str = r#"{"flags": {
                   {"when": [{"attribute": "country", "op": "one_of", "values": ["DE", "AT"]}], "serve": {"percentage": 25}}]},
     "fraud_check": {"enabled": false, "percentage": 100, "kind": "ops", "owner": "payments", "hidden": true, "description": "Looks at every order twice"},
     "shadowed": {"enabled": true, "percentage": 10, "description": "Another layer has the last word"},
+    "needs_missing": {"enabled": true, "requires": ["checkout_v2"], "owner": "payments", "description": "Waits for a flag that nobody has made"},
     "broken": {"enabled": "yes", "percentage": 120}
 }}"#;
 

@@ -244,6 +244,31 @@ test("an import shows what it would change first, and the export can be kept", a
   assert.equal(download.suggestedFilename(), "flags.json");
 });
 
+test("a flag that requires a missing one is said to reach nobody, with the reason, until that one is there", async () => {
+  assert.equal(await shop("needs_missing", "u"), false);
+  const [page, list] = [await as(ALICE, "flags/needs_missing"), await as(ALICE)];
+  await list.getByLabel("Search").fill("needs_missing");
+  const row = list.getByRole("row", { name: /needs_missing/ });
+  await row.getByText("Off by a problem").waitFor();
+  assert.equal(await row.locator(".col-share").innerText(), "nobody");
+  await list.getByRole("button", { name: /^Needs attention/ }).click();
+  await row.waitFor();
+  const power = page.locator(".power");
+  await power.getByRole("heading", { name: "Switched on, but nobody gets it here now" }).waitFor();
+  await power.getByText(/checkout_v2/).first().waitFor();
+  assert.equal(await state(page).innerText(), "Off by a problem");
+  assert.equal(await page.getByRole("heading", { name: "On for everyone" }).count(), 0);
+  await press(page, "Kill…");
+  await dialog(page).getByText("here nobody has it now").waitFor();
+  await page.keyboard.press("Escape");
+
+  await flag("checkout_v2", { enabled: true });
+  await page.getByRole("heading", { name: "On for everyone" }).waitFor();
+  await list.getByRole("button", { name: /^All/ }).click();
+  await row.getByText("On", { exact: true }).waitFor();
+  assert.equal(await shop("needs_missing", "u"), true);
+});
+
 test("whoever may only look is offered nothing else", async () => {
   await flag("look_at_me", { enabled: true, percentage: 10 });
   const page = await as(VERA, "flags/look_at_me");

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { shareBar } from "./chart.js";
 import { PAGE, button, field, fill, h, paged, say, select, theirs } from "./dom.js";
 import { hear, session } from "./live.js";
-import { badgesOf, day, hasAudience, kindName, now, percent, plural, span, stateOf } from "./words.js";
+import { badgesOf, day, hasAudience, hereOf, kindName, now, percent, plural, span, stateOf } from "./words.js";
 
 const STATES = [
   ["all", "All"], ["on", "On"], ["rolling", "Rolling out"], ["some", "On for some"], ["off", "Off"], ["killed", "Killed"], ["attention", "Needs attention"],
@@ -31,7 +31,7 @@ function isFound(shown) {
 const SORTS = {
   name: (shown) => shown.name,
   state: (shown) => WEIGHTS.indexOf(stateOf(shown).key),
-  share: (shown) => (shown.flag?.enabled ? shown.percentage : -1),
+  share: (shown) => (shown.flag && isServed(shown) ? shown.percentage : -1),
   owner: (shown) => shown.flag?.owner ?? "\uffff",
   kind: (shown) => kindName(shown.flag?.kind),
   age: (shown) => (shown.flag?.created_at ? now() - Date.parse(shown.flag.created_at) : -1),
@@ -187,13 +187,14 @@ function row(shown) {
       badgesOf(shown).map(badge),
       flag?.description && h("span", { class: "about" }, theirs(flag.description))),
     cell("state", pill(state)),
-    cell("share", flag ? [shareBar(flag.enabled && !shown.local_kill ? shown.percentage : 0), h("span", { class: "number" }, shareWords(shown))] : "–"),
+    cell("share", flag ? [shareBar(isServed(shown) ? shown.percentage : 0), h("span", { class: "number" }, shareWords(shown))] : "–"),
     cell("owner", flag?.owner && theirs(flag.owner)),
     cell("kind", flag && kindName(flag.kind)),
     cell("age", flag?.created_at && h("time", { datetime: flag.created_at, title: day(flag.created_at) }, span(now() - Date.parse(flag.created_at)))));
 }
 
-const shareWords = ({ flag, percentage, local_kill: kill }) => (!flag.enabled || kill ? "nobody" : percentage === 0 && hasAudience(flag) ? "by name" : percent(percentage));
+const isServed = (shown) => shown.flag.enabled && !shown.local_kill && !["nobody", "nothing-yet"].includes(hereOf(shown));
+const shareWords = (shown) => (!isServed(shown) ? "nobody" : shown.percentage === 0 && hasAudience(shown.flag) ? "by name" : percent(shown.percentage));
 
 export function pill({ key, label, tone }) {
   return h("span", { class: `pill ${tone}`, "data-state": key }, label);

@@ -3,7 +3,8 @@
 import * as api from "./api.js";
 import { edit } from "./edit.js";
 import { because, button, code, h, theirs } from "./dom.js";
-import { ago, percent, reach, shortMoment } from "./words.js";
+import { problem } from "./dialog.js";
+import { ago, hereOf, percent, reach, shortMoment } from "./words.js";
 
 export function power(page) {
   const { shown } = page;
@@ -21,10 +22,29 @@ export function power(page) {
         shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan stands still at ", percent(shown.rollout.percentage), " until it is resumed.")],
       page.mayEdit && flag && button("Restore…", () => askRestore(page), { class: "primary", "data-key": "power" }));
   }
+  const here = hereOf(shown);
+  if (here) return notAsStored(page, here);
   return card("on", flag ? onWords(flag, share) : "On, by its last good definition",
     [shown.rollout?.next_at && h("p", {}, `By its plan. The next step is ${ago(shown.rollout.next_at)}, ${shortMoment(shown.rollout.next_at)}.`),
       shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan is paused."),
       flag?.requires?.length > 0 && h("p", {}, "Only where these are on: ", flag.requires.map(required))],
+    page.mayKill && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));
+}
+
+const HERE = {
+  nobody: "Switched on, but nobody gets it here now",
+  earlier: "On here by its last good definition",
+  "nothing-yet": "Switched on, but nobody gets it here yet",
+};
+
+/** It says on, and this process does not go by it: which is off, or something else. */
+function notAsStored(page, here) {
+  const { flag, percentage, in_force: inForce, problems } = page.shown;
+  const errors = problems.filter(({ severity }) => severity === "error");
+  return card(here === "earlier" ? "on" : "off", HERE[here],
+    [errors.length > 0 ? errors.map((one) => h("p", {}, h("b", {}, "Why: "), problem(one), ".")) : h("p", {}, here === "nothing-yet" ? "This process has not loaded it yet." : "This process holds it off, and names no reason."),
+      h("p", {}, here === "earlier" ? [`The share there is ${percent(inForce.percentage)}. Once this is mended, it is on for `, h("b", {}, reach(flag, percentage)), "."]
+        : ["As it is stored it is on for ", h("b", {}, reach(flag, percentage)), here === "nothing-yet" ? "." : ": that comes back by itself once this is mended."])],
     page.mayKill && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));
 }
 
@@ -48,8 +68,8 @@ function askKill(page) {
   edit(page, {
     title: ["Kill ", code(shown.name), "?"], tone: "grave", action: "Kill it now", isUrgent: true,
     content: [
-      h("p", {}, h("b", {}, "It goes off at once for everybody"), flag?.enabled
-        ? [", that is for ", h("b", {}, reach(flag, percentage)), percentage > 0 && percentage < 100 && `: about ${Math.max(1, Math.round(percentage * 10))} of every 1000 users lose it`, "."]
+      h("p", {}, h("b", {}, "It goes off at once for everybody"), hereOf(shown) === "nobody" ? " who may still have it elsewhere; here nobody has it now."
+        : flag?.enabled ? [", that is for ", h("b", {}, reach(flag, percentage)), percentage > 0 && percentage < 100 && `: about ${Math.max(1, Math.round(percentage * 10))} of every 1000 users lose it`, "."]
         : ", by name or by share."),
       h("p", { class: "quiet" }, "Share, names, rules and plan are kept, so that Restore brings it back as it is.", shown.rollout && !shown.rollout.is_finished && " Its plan is paused."),
     ],
@@ -63,6 +83,7 @@ function askRestore(page) {
   edit(page, {
     title: ["Restore ", code(shown.name), "?"], action: "Restore it",
     content: [h("p", {}, "It comes back on for ", h("b", {}, reach(shown.flag, shown.percentage)), "."),
+      shown.problems.some(({ severity }) => severity === "error") && h("p", { class: "callout warn" }, "Not here, though, until what is wrong with it is mended."),
       shown.rollout && !shown.rollout.is_finished && h("p", {}, "Its plan stays paused until you resume it.")],
     make: (etag, reason) => api.act(shown.name, "restore", { etag, reason }),
     mine: (current) => (current.flag ? { ...current.flag, enabled: true } : "Restore the flag."),

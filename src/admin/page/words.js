@@ -92,6 +92,20 @@ export function fromTo(before, after) {
   return `From ${old.words} to ${young.words}.${stays}`;
 }
 
+/**
+ * What this process serves where that is not what is stored: `nobody`, an `earlier` definition, or `nothing-yet` where
+ * it has not loaded the flag. `null` where it is as stored, or is held back by what has words of its own.
+ */
+export function hereOf({ version, flag, problems, in_force: inForce, shadowed_by: layer, local_kill: kill }) {
+  if (!flag?.enabled || layer || kill) return null;
+  const isWrong = problems.some((problem) => problem.severity === "error");
+  if (inForce?.enabled) return isWrong ? "earlier" : null;
+  return isWrong || inForce?.version === version ? "nobody" : "nothing-yet";
+}
+
+/** Whom the end of a flag takes it from. */
+export const removal = (flag) => (reachOf(flag).words === "nobody" ? "Nobody has it now." : `It goes away from ${reachOf(flag).words}.`);
+
 const DAYS_UNTIL_STALE = 90;
 const DAYS_OF_WARNING = 14;
 
@@ -102,6 +116,9 @@ export function stateOf(shown) {
   if (!flag) return { key: "problem", label: "Problem", tone: "bad" };
   const reachesSomebody = share > 0 || hasAudience(flag) || (rollout && !rollout.is_finished);
   if (!flag.enabled) return reachesSomebody ? { key: "killed", label: "Killed", tone: "bad" } : { key: "off", label: "Off", tone: "quiet" };
+  const here = hereOf(shown);
+  if (here === "nobody") return { key: "problem", label: "Off by a problem", tone: "bad" };
+  if (here === "earlier") return { key: "problem", label: "Problem", tone: "bad" };
   if (rollout && !rollout.is_finished) {
     return rollout.paused_since ? { key: "rolling", label: "Paused", tone: "warn" } : { key: "rolling", label: "Rolling out", tone: "busy" };
   }
