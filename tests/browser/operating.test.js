@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ADMIN, ALICE, NESTED, ROOT, VERA, api, as, dialog, flag, logIn, open, press, save, shop, stored, until } from "./support.js";
+import { ADMIN, ALICE, NESTED, ROOT, VERA, api, as, dialog, flag, logIn, open, press, pressIn, save, shop, stored, until } from "./support.js";
 
 const state = (page) => page.locator(".flag-head .pill").first();
 
@@ -267,6 +267,39 @@ test("a flag that requires a missing one is said to reach nobody, with the reaso
   await list.getByRole("button", { name: /^All/ }).click();
   await row.getByText("On", { exact: true }).waitFor();
   assert.equal(await shop("needs_missing", "u"), true);
+});
+
+test("what is asked before an edit says to what share of users it goes", async () => {
+  await flag("to_whom", { enabled: true, percentage: 10 });
+  await api("PATCH", "flags/to_whom", { percentage: 40, allowed_users: ["maria"] });
+  const page = await as(ALICE, "flags/to_whom");
+  const says = async (words) => {
+    await dialog(page).getByText(words).waitFor();
+    await page.keyboard.press("Escape");
+    await dialog(page).waitFor({ state: "detached" });
+  };
+  await press(page, "Revert to version 1…");
+  await says("From 40\u202f% of users, plus 1 user by name to 10\u202f% of users.");
+  await press(page, "Remove flag…");
+  await says("It goes away from 40\u202f% of users, plus 1 user by name.");
+  await press(page, "Edit as JSON…");
+  await dialog(page).getByLabel("JSON").fill('{"on": true, "rollout_percentage": 70}');
+  await says("From 40\u202f% of users, plus 1 user by name to 70\u202f% of users.");
+  await pressIn(page, "By name", "Change…");
+  await dialog(page).getByLabel("Add users").fill("tom");
+  await says("The share stays at 40\u202f%.");
+  await pressIn(page, "About", "Change…");
+  await dialog(page).getByLabel("Owner").fill("web");
+  await says("It stays on for 40\u202f% of users, plus 1 user by name. The share stays at 40\u202f%.");
+  await api("POST", "flags/to_whom/kill");
+  await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
+  await press(page, "Edit as JSON…");
+  const text = dialog(page).getByLabel("JSON");
+  await text.fill((await text.inputValue()).replace("false", "true"));
+  await dialog(page).getByText("This switches it on for somebody.").waitFor();
+  await says("From nobody to 40\u202f% of users, plus 1 user by name.");
+  await press(page, "Revert to version 1…");
+  await says("Nobody gets it before or after.");
 });
 
 test("whoever may only look is offered nothing else", async () => {

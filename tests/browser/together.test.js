@@ -247,6 +247,41 @@ test("a question that is not answered is no edit in doubt", async () => {
   await page.locator(".error").getByText("The server cannot be reached").waitFor();
 });
 
+test("an import is made for what was looked at, and nothing is imported blindly", async () => {
+  await flag("blind_import", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "transfer", { mayFail: /412/ });
+  await page.getByLabel("Or as text").fill('{"flags": {"blind_import": {"enabled": true, "percentage": 20}}}');
+  await press(page, "Show what would change");
+  await page.getByText("1 changed").waitFor();
+  await press(page, "Import 1 change…");
+  await dialog(page).getByText("From 10\u202f% of users to 20\u202f% of users.").waitFor();
+  await accessible(page, "question import");
+  await api("POST", "flags/blind_import/kill");
+  await press(page, "Import");
+  await page.getByText("flags were changed since you looked").waitFor();
+  await dialog(page).waitFor({ state: "detached" });
+  assert.deepEqual((await stored("blind_import")).flag, { enabled: false, percentage: 10 }, "nothing was imported");
+  await page.getByText("and stays off").waitFor();
+  await press(page, "Import 1 change…");
+  await dialog(page).getByText("The share of users stays as it is.").waitFor();
+  await press(page, "Import");
+  await page.getByText("Imported:").waitFor();
+  assert.deepEqual((await stored("blind_import")).flag, { enabled: false, percentage: 20 });
+});
+
+test("a kill of which the store took nothing else says what it did not take", async () => {
+  await flag("kill_part", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/kill_part");
+  await page.route("**/flags/kill_part/kill*", async (route) => {
+    const response = await route.fetch();
+    return route.fulfill({ response, json: { ...await response.json(), not_taken: ["owner", "percentage"] } });
+  });
+  await press(page, "Kill…");
+  await press(page, "Kill it now");
+  await page.locator(".notice.bad").getByText("Owner, Share of users are as they were").waitFor();
+  await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor();
+});
+
 test("an import that gets stuck shows what was done and what was not", async () => {
   for (const name of ["stuck_a", "stuck_b", "stuck_c"]) await flag(name, { enabled: true, percentage: 1 });
   const page = await as(ALICE, "transfer", { mayFail: /503/ });

@@ -2,9 +2,9 @@
 
 import * as api from "./api.js";
 import { edit, patch } from "./edit.js";
-import { differences, laidOut, rebased } from "./diff.js";
-import { button, code, field, h, line, select, theirs } from "./dom.js";
-import { KINDS, ago, day, endOfDay, kindName } from "./words.js";
+import { differences, laidOut, members, rebased } from "./diff.js";
+import { button, code, field, fill, h, line, select, theirs } from "./dom.js";
+import { KINDS, ago, day, endOfDay, fromTo, kindName, reachOf, removal } from "./words.js";
 
 export function about(page) {
   const { flag } = page.shown;
@@ -76,6 +76,8 @@ function askText(page) {
   const base = page.shown;
   const before = laidOut(base.text);
   const text = h("textarea", { rows: 16, value: before, spellcheck: "false", autocapitalize: "none", class: "mono" });
+  const preview = h("p", { class: "preview", "aria-live": "polite" });
+  text.addEventListener("input", () => fill(preview, toWhom(base.flag, text.value)));
   const settle = (current) => {
     const all = rebased(before, text.value, current.text);
     if (all) return { ...all, lines: [laidOut(current.text), all.text], becomes: JSON.parse(all.text) };
@@ -95,10 +97,18 @@ function askText(page) {
         return `This is not JSON: ${error.message}`;
       }
     },
-    content: field("JSON", text, "All of it is replaced. This can switch the flag on."),
+    content: [field("JSON", text, "All of it is replaced. This can switch the flag on."), preview],
     make: (etag, reason, merged = text.value) => api.put(base.name, merged, etag, reason),
     settle,
   });
+}
+
+/** Whom a text as it was typed reaches, beside whom the flag reaches now. */
+function toWhom(flag, text) {
+  const wanted = members(text);
+  if (!wanted) return null;
+  const definition = JSON.parse(text), old = reachOf(flag), young = reachOf(definition);
+  return [old.words === "nobody" && young.words !== "nobody" && h("b", {}, "This switches it on for somebody. "), fromTo(flag, definition)];
 }
 
 function askRemove(page) {
@@ -107,7 +117,7 @@ function askRemove(page) {
   edit(page, {
     title: ["Remove ", code(shown.name), "?"], tone: "grave", action: "Remove it",
     check: () => (name.value.trim() === shown.name ? null : "Type the flag's name to remove it."),
-    content: [h("p", {}, "Code that still asks for it gets ", h("b", {}, "its own default"), ", mostly off. To switch it off, Kill is the better way: it keeps everything."), field("The flag's name, to be sure", name)],
+    content: [h("p", {}, "Code that still asks for it gets ", h("b", {}, "its own default"), ", mostly off. ", h("b", {}, removal(shown.flag)), " To switch it off, Kill is the better way: it keeps everything."), field("The flag's name, to be sure", name)],
     make: (etag, reason) => api.remove(shown.name, etag, reason),
     mine: () => "Remove the flag.",
     leaves: true,

@@ -90,8 +90,9 @@ export const remove = (name, etag, reason) => edit("DELETE", at(name), { headers
 export const act = (name, action, { body, etag, reason } = {}) =>
   edit("POST", at(name, `/${action}`), { body: body && JSON.stringify(body), headers: onto(etag), query: { reason } });
 
-export const importAll = (text, { dry, remove: removes, again, reason }) =>
-  (dry ? ask : edit)("POST", "import", { body: text, within: IMPORT_WITHIN, query: { dry_run: dry, remove: removes, create_again: again, reason } });
+/** `etag`: what the dry run, the import that is only looked at, went by. */
+export const importAll = (text, { dry, etag, remove: removes, again, reason }) =>
+  (dry ? ask : edit)("POST", "import", { body: text, headers: onto(etag), within: IMPORT_WITHIN, query: { dry_run: dry, remove: removes, create_again: again, reason } });
 
 /** Changes as they land. Calls `heard(name, data)` for each event and `linked(isLive)` as the connection comes and goes. */
 export function listen(heard, linked) {

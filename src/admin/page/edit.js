@@ -5,6 +5,7 @@ import { changeList, differences, patched, pretty } from "./diff.js";
 import { confirm, conflict } from "./dialog.js";
 import { code, fill, h, notice, theirs } from "./dom.js";
 import { look } from "./live.js";
+import { fromTo, keyName } from "./words.js";
 
 /**
  * Asks, then makes an edit of the flag that `page` shows.
@@ -54,7 +55,7 @@ export function patch(page, { keys, base = page.shown, content, check, ...asked 
   const preview = h("div", { class: "preview" });
   const draw = () => {
     const found = check?.() ? [] : changes();
-    fill(preview, found.length > 0 && [h("h3", {}, "What changes"), changeList(found)]);
+    fill(preview, found.length > 0 && [h("h3", {}, "What changes"), changeList(found), h("p", {}, fromTo(base.flag, patched(base.flag, wanted())))]);
   };
   edit(page, {
     ...asked, base, content: isForm ? [h("div", { class: "fields", on: { input: draw, change: draw, click: draw } }, content), preview] : content,
@@ -70,8 +71,12 @@ function tell(name, answer) {
     notice("bad", h("b", {}, "Off in this process only. "), code(name), answer.in_doubt
       ? " is off here. Nobody knows whether the store has it: look at the history once the store is back."
       : " is off here, and other processes may still serve it. It is written as soon as the store can be reached.",
-      answer.not_taken?.length > 0 && h("p", {}, "Not kept: ", theirs(answer.not_taken.join(", ")), "."));
+      answer.not_taken?.length > 0 && h("p", {}, "Not kept: ", theirs(answer.not_taken.map(keyName).join(", ")), "."));
     return;
+  }
+  if (answer.not_taken?.length > 0) {
+    return notice("bad", code(name), " is off, and that is saved. ", h("b", {}, "Nothing else was taken: "), theirs(answer.not_taken.map(keyName).join(", ")),
+      answer.not_taken.length === 1 ? " is as it was" : " are as they were", ", since the stored definition cannot be read. Mend it, then change them again.");
   }
   if (answer.changed === false) return notice("good", "There was nothing to change.");
   notice("good", code(name), " is saved", answer.shadowed_by && [", but ", h("b", {}, "it has no effect here: "), theirs(answer.shadowed_by), " overrules it"], ".");

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { changeList, differences, laidOut, lines } from "./diff.js";
 import { edit } from "./edit.js";
 import { append, button, code, fill, h, theirs } from "./dom.js";
-import { ago, moment } from "./words.js";
+import { ago, fromTo, moment } from "./words.js";
 
 const PAGE = 20;
 
@@ -97,7 +97,7 @@ function askRevert(page, entry) {
     title: ["Revert ", code(shown.name), ` to version ${entry.version}?`], action: `Revert to version ${entry.version}`,
     content: [
       h("p", {}, "It becomes what ", theirs(entry.actor ?? "somebody"), " left ", ago(entry.at), "."),
-      wanted ? changeList(differences(shown.flag, wanted)) : null,
+      wanted ? [changeList(differences(shown.flag, wanted)), h("p", {}, fromTo(shown.flag, wanted))] : null,
       keepsOff && h("p", { class: "callout" }, "The flag is off and stays off: reverting never switches a flag on."),
     ],
     make: (etag, reason) => api.act(shown.name, "revert", { body: { to: entry.version }, etag, reason }),

@@ -5,7 +5,7 @@ import { changeList } from "./diff.js";
 import { confirm, refusal } from "./dialog.js";
 import { button, code, field, fill, h, notice, paged, theirs } from "./dom.js";
 import { session } from "./live.js";
-import { list, plural } from "./words.js";
+import { fromTo, list, plural, reachOf, removal } from "./words.js";
 
 /** What becomes of a flag, and what became of it. */
 const WORDS = { create: ["is new", "was made"], change: ["changes", "was changed"], remove: ["is removed", "was removed"], refused: ["is refused", "was refused"] };
@@ -31,28 +31,34 @@ function importing() {
     text.value = await file.files[0].text();
     fill(result);
   });
-  const preview = async (event) => {
-    event.preventDefault();
+  /** Shows what would change; `before` stands above it. */
+  const look = async (before) => {
     try {
       const answer = await api.importAll(text.value, { ...options(), dry: true });
-      fill(result, outcome(answer), proceed(answer));
+      const { flags } = await api.flags();
+      fill(result, before, outcome(answer), proceed(answer, new Map(flags.map((shown) => [shown.name, shown.flag]))));
     } catch (refused) {
       if (!(refused instanceof api.Refused)) throw refused;
       fill(result, h("div", { class: "error", role: "alert" }, refusal(refused)));
     }
   };
-  const proceed = ({ flags, complete }) => {
+  const preview = (event) => {
+    event.preventDefault();
+    return look();
+  };
+  const proceed = ({ flags, complete, etag }, before) => {
     const touched = flags.filter(({ action }) => !["none", "refused"].includes(action));
     if (!complete) return h("p", { class: "callout warn" }, "Nothing can be imported as long as a flag is refused.");
     if (!touched.length) return h("p", {}, "Everything is like that already.");
     const removed = touched.filter(({ action }) => action === "remove").length;
     return button(`Import ${plural(touched.length, "change")}…`, () => confirm({
       title: `Import ${plural(touched.length, "change")}?`, action: "Import", tone: removed ? "grave" : "",
-      content: h("p", {}, `${summary(flags)}. Flags that are off stay off.`),
-      perform: (reason) => api.importAll(text.value, { ...options(), reason }).catch((refused) => {
+      content: [h("p", {}, `${summary(flags)}. Flags that are off stay off.`), toWhom(touched, before)],
+      perform: (reason) => api.importAll(text.value, { ...options(), etag, reason }).catch((refused) => {
         if (refused.kind === "incomplete") fill(result, h("p", { class: "callout bad" }, theirs(refused.message)), outcome(refused.problem));
         throw refused;
       }),
+      stale: () => look(h("p", { class: "callout warn", role: "alert" }, h("b", {}, "Nothing was imported: flags were changed since you looked. "), "This is what would change now.")),
       done: (answer) => {
         fill(result, outcome(answer));
         notice("good", "Imported: ", summary(answer.flags), ".");
@@ -65,6 +71,24 @@ function importing() {
     field("File", file), field("Or as text", text),
     check(removes, "Remove flags that are not in it"), check(again, "Make flags again that were removed earlier"),
     h("div", { class: "row" }, h("button", { type: "submit" }, "Show what would change")), result);
+}
+
+const MOST = 20;
+
+/** To what share of users an import goes, for flags where that changes. `before`: definitions by name. */
+function toWhom(touched, before) {
+  const moves = touched.map(({ name, action, changes }) => {
+    const old = before.get(name) ?? null;
+    const young = action === "remove" ? null : { ...old, ...Object.fromEntries(changes.map(({ key, after }) => [key, after])) };
+    return [name, old, young, action];
+  });
+  const moved = moves.filter(([, old, young, action]) => action === "remove" || reachOf(old).words !== reachOf(young).words);
+  const others = moves.length - moved.length;
+  return [
+    moved.length > 0 && h("ul", {}, moved.slice(0, MOST).map(([name, old, young, action]) => h("li", {}, code(name), ": ", action === "remove" ? removal(old) : fromTo(old, young)))),
+    moved.length > MOST && h("p", {}, `and ${moved.length - MOST} more`),
+    others > 0 && h("p", {}, moved.length ? `The share of ${plural(others, "other flag")} stays as it is.` : "The share of users stays as it is."),
+  ];
 }
 
 function summary(flags) {
