@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ADMIN, ALICE, NESTED, ROOT, VERA, api, as, dialog, flag, logIn, open, press, pressIn, save, shop, stored, until } from "./support.js";
+import { ADMIN, ALICE, NESTED, ROOT, VERA, api, as, dialog, fits, flag, logIn, open, press, pressIn, save, shop, stored, until } from "./support.js";
 
 const state = (page) => page.locator(".flag-head .pill").first();
 
@@ -300,6 +300,18 @@ test("what is asked before an edit says to what share of users it goes", async (
   await says("From nobody to 40\u202f% of users, plus 1 user by name.");
   await press(page, "Revert to version 1…");
   await says("Nobody gets it before or after.");
+});
+
+test("the top of the page names the store and whether it answers", async () => {
+  const page = await as(ALICE, "", { mayFail: /503/, viewport: { width: 360, height: 740 } });
+  const top = page.getByRole("banner");
+  await top.getByText("Store: shaky, it answers").waitFor();
+  await fits(page, "top");
+  await fetch(`${NESTED}/store/down`, { method: "POST" });
+  await top.getByText("Store: shaky does not answer").waitFor();
+  await fits(page, "top without a store");
+  await fetch(`${NESTED}/store/up`, { method: "POST" });
+  await top.getByText("Store: shaky, it answers").waitFor();
 });
 
 test("whoever may only look is offered nothing else", async () => {

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { showBanners } from "./banners.js";
-import { button, clearNotices, field, fill, h, notice, svg, theirs } from "./dom.js";
+import { button, clearNotices, field, fill, h, notice, svg, theirs, unseen } from "./dom.js";
 import { open } from "./dialog.js";
 import { connect, disconnect, hear, look, missed, session } from "./live.js";
 import { allChanges } from "./changes.js";
@@ -77,9 +77,14 @@ function frame(current) {
     h("div", { class: "who" }, pulse(), h("span", { class: "name" }, theirs(you.name), you.role === "viewer" && h("span", { class: "quiet" }, " may look only")), button("Log out", leave, { class: "plain small" }))));
 }
 
-/** Whether changes come in by themselves. */
+/** Whether changes come in by themselves, and which store they come from. */
 function pulse() {
-  return h("span", { class: session.isLive ? "pulse" : "pulse lost" }, session.isLive ? "Live" : "Not live");
+  const { store, source } = session.status;
+  const isThere = !store.error && source.freshness === "fresh";
+  return h("span", { class: "pulse-and-store" },
+    h("span", { class: session.isLive ? "pulse" : "pulse lost" }, session.isLive ? "Live" : "Not live"),
+    h("span", { class: isThere ? "store quiet" : "store lost", title: `The store ${store.name} ${isThere ? "answers" : "does not answer"}` },
+      unseen("Store: "), theirs(store.name), isThere ? unseen(", it answers") : " does not answer"));
 }
 
 async function leave() {
@@ -183,7 +188,7 @@ function whyNot(refused) {
 hear((name) => {
   if (name === "status" || name === "link") {
     showBanners();
-    document.querySelector(".pulse")?.replaceWith(pulse());
+    document.querySelector(".pulse-and-store")?.replaceWith(pulse());
   }
 });
 addEventListener("hashchange", () => session.status && document.querySelector(".login") === null && show());
