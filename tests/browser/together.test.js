@@ -17,6 +17,48 @@ test("what somebody else edits appears by itself, with who and why", async () =>
   await list.getByRole("row", { name: /watch_me.*35/ }).waitFor();
 });
 
+test("a page that nobody looks at gives its connection back, and looks at everything anew when it is seen", async () => {
+  await flag("unseen", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/unseen");
+  await page.addInitScript(() => {
+    const Stream = EventSource;
+    globalThis.streams = [];
+    globalThis.EventSource = class extends Stream {
+      constructor(url) {
+        super(url);
+        globalThis.streams.push(this);
+      }
+    };
+    globalThis.lost = [];
+    new MutationObserver(() => document.querySelector(".pulse.lost") && globalThis.lost.push(document.body.innerText)).observe(document, { childList: true, subtree: true });
+  });
+  await page.reload();
+  const turn = (hidden) => page.evaluate((hidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+  }, hidden);
+  const states = () => page.evaluate(() => globalThis.streams.map(({ readyState }) => readyState));
+  const heading = (share) => page.getByRole("heading", { name: `On for ${share}\u202f% of users` });
+  const [OPEN, CLOSED] = [1, 2];
+  await until(async () => assert.deepEqual(await states(), [OPEN]));
+  await turn(true);
+  await turn(false);
+  await turn(true);
+  await api("PATCH", "flags/unseen", { percentage: 20 });
+  await heading(20).waitFor();
+  assert.deepEqual(await states(), [OPEN], "not at once");
+  await until(async () => assert.deepEqual(await states(), [CLOSED]), 30_000);
+  await api("PATCH", "flags/unseen", { percentage: 30 });
+  await until(async () => assert.equal((await stored("unseen")).in_force.percentage, 30));
+  assert.equal(await heading(20).count(), 1, "nobody is told who does not look");
+  await turn(false);
+  await heading(30).waitFor();
+  await until(async () => assert.deepEqual(await states(), [CLOSED, OPEN]));
+  await api("PATCH", "flags/unseen", { percentage: 40 });
+  await heading(40).waitFor();
+  assert.deepEqual(await page.evaluate(() => globalThis.lost), [], "never said to be lost");
+});
+
 test("an edit of one's own is not announced as somebody else's", async () => {
   await flag("own_edit", { enabled: true, percentage: 10 });
   const page = await as(ALICE, "flags/own_edit");

@@ -33,6 +33,9 @@ export async function look() {
 
 let stop = null;
 
+/** A browser has six connections to a server for all its pages: one that nobody looks at gives its own back. */
+const HIDDEN_FOR = 10_000;
+
 /** Has everything that is shown looked at anew. */
 export const missed = () => tell("missed", {});
 
@@ -54,12 +57,32 @@ export function connect() {
     // Without events everything is looked at from time to time; and what was missed once they come again.
     if (!isLive) poll = setInterval(() => refresh().then(missed), 5000);
     // A stream also breaks off because its session has ended.
-    if (isLive !== wasLive) refresh().then(missed);
+    if (isLive !== wasLive || hasRested) refresh().then(missed);
+    hasRested = false;
   };
-  const close = api.listen(heard, linked);
+  let close = api.listen(heard, linked), rest = null, hasRested = false;
+  const turned = () => {
+    clearTimeout(rest);
+    if (document.hidden) {
+      rest = setTimeout(() => {
+        close?.();
+        close = null;
+        clearInterval(poll);
+      }, HIDDEN_FOR);
+    } else if (close === null) {
+      // What is shown is as old as the rest was long, which is no loss of the connection to be told of.
+      hasRested = true;
+      close = api.listen(heard, linked);
+    }
+  };
+  document.addEventListener("visibilitychange", turned);
+  // A page may be opened behind others.
+  turned();
   stop = () => {
-    close();
+    close?.();
+    clearTimeout(rest);
     clearInterval(poll);
+    document.removeEventListener("visibilitychange", turned);
     stop = null;
   };
 }
