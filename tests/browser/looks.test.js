@@ -18,10 +18,11 @@ const STYLES = [
 async function scene() {
   if ((await api("GET", "flags/rolled")).status === 200) return;
   const now = Date.now(), at = (hours) => new Date(now + hours * 3_600_000).toISOString();
-  await flag("rolled", { enabled: true, percentage: 1, owner: "payments", ticket: "PAY-12", description: "One-page checkout, for those who pay by card", created_at: "2026-11-01", expires_at: new Date(now + 6 * 86_400_000).toISOString().slice(0, 10), tags: ["checkout", "q4"], metadata: { cost: { monthly: 12.5 } } });
+  await flag("rolled", { enabled: true, percentage: 10, owner: "payments", ticket: "PAY-12", description: "One-page checkout, for those who pay by card", created_at: "2026-11-01", expires_at: new Date(now + 6 * 86_400_000).toISOString().slice(0, 10), tags: ["checkout", "q4"], metadata: { cost: { monthly: 12.5 } } });
   await api("PATCH", "flags/rolled?reason=For%20the%20testers", { allowed_users: ["tester_1", "maria"], allowed_groups: ["employees"] });
   const steps = [[-50, 1], [-26, 10], [22, 50], [70, 100]].map(([hours, percentage]) => ({ at: at(hours), percentage }));
-  await api("PATCH", "flags/rolled?reason=Step%20by%20step,%20as%20agreed", { percentage: null, schedule: steps });
+  const { status, body } = await api("PATCH", "flags/rolled?reason=Step%20by%20step,%20as%20agreed", { percentage: null, schedule: steps });
+  assert.equal(status, 200, JSON.stringify(body));
   await flag("stopped", { enabled: true, percentage: 30, owner: "search", description: "Suggests what others looked for" });
   await api("POST", "flags/stopped/kill?reason=Errors%20at%20checkout,%20INC-17");
   await flag("waiting", { enabled: true, schedule: steps, paused_at: at(-3), owner: "growth" });

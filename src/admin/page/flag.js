@@ -13,7 +13,7 @@ import { plan } from "./plan.js";
 import { rules } from "./rules.js";
 import { share } from "./share.js";
 import { power } from "./power.js";
-import { badgesOf, now, stateOf } from "./words.js";
+import { badgesOf, hereOf, now, stateOf } from "./words.js";
 import { variants } from "./variants.js";
 
 /**
@@ -137,6 +137,8 @@ export async function flagView(name) {
 
 function head({ shown }) {
   const { flag } = shown;
+  // What takes the flag away from people stands beside its switch.
+  const problems = shown.problems.filter(({ severity }) => severity !== "error" || !hereOf(shown));
   return h("div", { class: "flag-head" },
     h("div", { class: "title" }, h("h1", { tabindex: "-1" }, theirs(shown.name)), pill(stateOf(shown)), badgesOf(shown).map(badge)),
     flag?.description && h("p", { class: "description" }, theirs(flag.description)),
@@ -144,6 +146,6 @@ function head({ shown }) {
       shown.in_force && [": it is ", h("b", {}, shown.in_force.enabled ? "switched on" : "switched off"), " there"], "."),
     shown.from === "this process" && h("p", { class: "callout warn" }, h("b", {}, "The store does not answer. "), "This is the flag as this process has it. Only a kill works now."),
     shown.changed_outside && shown.version > 0 && h("p", { class: "callout" }, "Somebody wrote this flag past the history, with the store's own tools."),
-    shown.problems.length > 0 && h("div", { class: "callout bad" }, h("b", {}, flag ? "Something in it is not as it should be" : "The definition cannot be used"), h("ul", {}, shown.problems.map((one) => h("li", {}, problem(one)))),
+    problems.length > 0 && h("div", { class: "callout bad" }, h("b", {}, flag ? "Something in it is not as it should be" : "The definition cannot be used"), h("ul", {}, problems.map((one) => h("li", {}, problem(one)))),
       !flag && h("p", {}, shown.in_force ? "The last good definition stays in force." : "The flag is off until this is mended.")));
 }
