@@ -35,7 +35,7 @@ test("a page that nobody looks at gives its connection back, and looks at everyt
   await page.reload();
   const turn = (hidden) => page.evaluate((hidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+    document.dispatchEvent(new Event("visibilitychange"));
   }, hidden);
   const states = () => page.evaluate(() => globalThis.streams.map(({ readyState }) => readyState));
   const heading = (share) => page.getByRole("heading", { name: `On for ${share}\u202f% of users` });
@@ -307,7 +307,7 @@ test("an import is made for what was looked at, and nothing is imported blindly"
   await press(page, "Import 1 change…");
   await dialog(page).getByText("The share of users stays as it is.").waitFor();
   await press(page, "Import");
-  await page.getByText("Imported:").waitFor();
+  await page.locator(".notice").getByText("Imported:").waitFor();
   assert.deepEqual((await stored("blind_import")).flag, { enabled: false, percentage: 20 });
 });
 
