@@ -48,10 +48,15 @@ test("a page that nobody looks at gives its connection back, and looks at everyt
   await heading(20).waitFor();
   assert.deepEqual(await states(), [OPEN], "not at once");
   await until(async () => assert.deepEqual(await states(), [CLOSED]), 30_000);
+  await page.goto(`${ADMIN}/#/changes`);
+  const newest = page.locator(".timeline > li").first();
+  await newest.getByText("20\u202f%").waitFor();
   await api("PATCH", "flags/unseen", { percentage: 30 });
   await until(async () => assert.equal((await stored("unseen")).in_force.percentage, 30));
-  assert.equal(await heading(20).count(), 1, "nobody is told who does not look");
+  assert.equal(await newest.getByText("30\u202f%").count(), 0, "nobody is told who does not look");
   await turn(false);
+  await newest.getByText("30\u202f%").waitFor();
+  await page.goBack();
   await heading(30).waitFor();
   await until(async () => assert.deepEqual(await states(), [CLOSED, OPEN]));
   await api("PATCH", "flags/unseen", { percentage: 40 });
