@@ -44,7 +44,9 @@ pub(super) fn edit(name: &str, stored: &str, patch: &Map<String, Value>, now: In
             change => edit.set(key, change.clone()),
         };
     }
-    if patch.iter().any(|(key, value)| canonical_key(key) == Some("percentage") && value.is_null()) {
+    let says = |wanted: &str| patch.iter().find(|(key, _)| canonical_key(key) == Some(wanted)).map(|(_, value)| value);
+    // A plan in its place says what it gives.
+    if says("percentage") == Some(&Value::Null) && says("schedule").is_none_or(Value::is_null) {
         no_share_by_default(name, stored, &edit, now)?;
     }
     Ok(edit)
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_percentage_gives_way_to_a_schedule_or_to_lists() {
-        let plan = json!({"percentage": null, "schedule": [{"at": "2026-01-01T00:00:00Z", "percentage": 1}]});
+        let plan = json!({"percentage": null, "schedule": [{"at": "2026-01-01T00:00:00Z", "percentage": 10}]});
         assert!(patched(r#"{"percentage": 5}"#, plan).contains("schedule"));
         let named = patched(r#"{"percentage": 5}"#, json!({"percentage": null, "allowed_users": ["u"]}));
         assert!(named.contains(r#""percentage": 0"#), "{named}");
