@@ -325,7 +325,15 @@ async fn errors_say_what_to_do() {
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(chain(&refused).contains("may only be read by this process"), "{}", chain(&refused));
 
-    for url in ["flags.db", "postgres://x", "sqlite::memory:", "sqlite://x?mode=memory", "sqlite://x?mode=x"] {
+    for url in [
+        "flags.db",
+        "sqlite:",
+        "sqlite://",
+        "postgres://x",
+        "sqlite::memory:",
+        "sqlite://x?mode=memory",
+        "sqlite://x?mode=x",
+    ] {
         assert_eq!(SqliteStore::new(url).unwrap_err().kind(), ErrorKind::Configuration, "{url}");
     }
     let url = format!("sqlite://{}?mode=rw", files.path().display());

@@ -247,6 +247,10 @@ impl FromStr for Tokens {
                 let message = format!("entry {}: expected a name, a role and a token with ':' between", number + 1);
                 return Err(BadTokens { message });
             };
+            if token.contains(":viewer:") || token.contains(":editor:") {
+                let message = format!("entry {}: expected white space between entries, found none", number + 1);
+                return Err(BadTokens { message });
+            }
             tokens = match role {
                 "viewer" => tokens.viewer(name, token)?,
                 "editor" => tokens.editor(name, token)?,
@@ -300,6 +304,8 @@ mod tests {
         assert_eq!(message(" "), "expected at least one token, found none");
         assert_eq!(message(TOKEN), "entry 1: expected a name, a role and a token with ':' between");
         assert_eq!(message(&format!("a:admin:{TOKEN}")), "entry 1: expected the role viewer or editor");
+        let commas = format!("a:editor:{TOKEN},b:viewer:{TOKEN}2");
+        assert_eq!(message(&commas), "entry 1: expected white space between entries, found none");
         let twice = format!("a:editor:{TOKEN}\nb:viewer:{TOKEN}");
         assert_eq!(message(&twice), "token of \"b\": expected one that nobody else has");
         assert!(Tokens::new().viewer("a", "ü".repeat(32)).is_err());

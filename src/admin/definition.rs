@@ -70,7 +70,12 @@ pub(super) fn accepted(name: &str, text: &str) -> Result<Flag, Failure> {
         return Err(not_a_name(name).into());
     }
     let (flag, problems) = shown::read(name, text);
-    flag.ok_or_else(|| Failure::refused(&problems))
+    match flag {
+        Some(flag) => Ok(flag),
+        // Which means that there is none.
+        None if problems.is_empty() => Err(Problem::new("a flag", text.trim()).of_flag(name).into()),
+        None => Err(Failure::refused(&problems)),
+    }
 }
 
 /// Whether all flags are still accepted with these in place of theirs, and without those that are `None`: what one

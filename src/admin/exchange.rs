@@ -197,7 +197,10 @@ pub(super) async fn import(call: Call) -> Answer {
             Ok(shown::answer(StatusCode::OK, &body))
         }
         Some(failure) => Err(failure.with("flags", shown)),
-        None => make(&call, &steps, creates_again).await,
+        // Whoever asked may go: what is begun is ended.
+        None => tokio::spawn(async move { make(&call, &steps, creates_again).await })
+            .await
+            .unwrap_or_else(|_| Err(Failure::new(Kind::InDoubt, "the import broke off; look at the history"))),
     }
 }
 

@@ -79,7 +79,7 @@
 //! | `GET events` | viewer | server-sent events |
 //! | `POST import` | editor | a document; `?dry_run=true`, `?remove=true`, `?create_again=true`; `If-Match` with the `ETag` of the dry run |
 //! | `GET export` | viewer | the document: canonical flags, without keys of other services, and what is refused as it is |
-//! | `GET history/export` | viewer | `?format=csv` or `jsonl`, newest first |
+//! | `GET history/export` | viewer | `?format=csv` for people and spreadsheets, with control characters as `\u{…}` and an apostrophe before formulas; `jsonl` for programs, with all as it was; newest first |
 //! | `GET openapi.json` | viewer | this, for programs |
 //!
 //! **A flag** in answers:
@@ -125,7 +125,7 @@
 //!
 //! **import** answers `{dry_run, complete, etag, flags: [{name, action, version, kept_off, changes}, …]}`; `action` is
 //! `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All of a document is refused (422, or 409
-//! for a removed name) where one flag is. An import that got stuck is 503 `incomplete`, with the same `flags`.
+//! for a removed name) where one flag is. What is begun is ended though whoever asked has gone. An import that got stuck is 503 `incomplete`, with the same `flags`.
 //!
 //! # What it does not do
 //!

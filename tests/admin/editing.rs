@@ -113,6 +113,8 @@ async fn what_is_not_accepted_is_refused_with_its_places(place: Place) {
     let paths: Vec<&str> = problems.iter().map(|problem| problem["path"].as_str().unwrap()).collect();
     assert!(paths.contains(&"percentage") && paths.iter().any(|path| path.starts_with("rules.0")), "{paths:?}");
     assert_eq!(problem(&put(r#"{"enabled": true, "requires": ["nope"]}"#).await), "refused");
+    let nothing = put("null").await;
+    assert!(nothing.text().contains("expected a flag, found null"), "{}", nothing.text());
     let requires = api.ask("PATCH", "flags/b", &[], r#"{"requires": ["a"]}"#).await;
     assert_eq!(requires.status, 200, "{}", requires.text());
     assert_eq!(problem(&put(r#"{"enabled": true, "requires": ["b"]}"#).await), "refused", "a circle");

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
 
-use super::api::{Api, Place, in_every_place, json, problem};
+use super::api::{Api, EDITOR, Place, in_every_place, json, problem};
+use super::outage::{Shaky, until};
+use super::support::Client;
 
 in_every_place! {
     an_import_says_first_what_it_would_do_and_then_does_just_that
@@ -145,7 +147,7 @@ async fn flags_that_others_require_stay() {
     // Past the API anything can be removed; then the flag says what is wrong with it.
     let (api, store) = Api::with(&[("a", "true"), ("needs", needs)]).await;
     store.change("a", Change::remove(), &Author::new("x")).await.unwrap();
-    super::outage::until(async || !api.get("flags/needs").await["problems"].as_array().unwrap().is_empty()).await;
+    until(async || !api.get("flags/needs").await["problems"].as_array().unwrap().is_empty()).await;
     let shown = api.get("flags/needs").await;
     assert_eq!(shown["problems"][0]["flag"], "needs", "{shown}");
     assert_eq!(api.get("flags").await["flags"][0]["problems"], shown["problems"]);
@@ -192,4 +194,19 @@ async fn large_entries_come_in_small_pages() {
     assert_eq!(numbers, (1..=25).rev().collect::<Vec<u64>>());
     let lines = api.ask("GET", "history/export?format=jsonl", &[], "").await;
     assert_eq!(lines.text().lines().count(), 25);
+}
+
+#[tokio::test]
+async fn an_import_that_is_begun_is_ended_though_nobody_waits_for_the_answer() {
+    let shaky = Shaky::default();
+    let api = Api::over(shaky.clone()).await;
+    let flags: serde_json::Map<String, Value> = (0..50).map(|number| (format!("f{number}"), json!(true))).collect();
+    let body = json!({ "flags": flags }).to_string();
+    let mut client = Client::open(api.address).await;
+    let (bearer, length) = (format!("Bearer {EDITOR}"), body.len().to_string());
+    client.ask("POST", "/import", &[("authorization", bearer.as_bytes()), ("content-length", length.as_bytes())]).await;
+    client.send(body.as_bytes()).await;
+    until(async || shaky.store.read("f0").await.unwrap().version == 1).await;
+    drop(client);
+    until(async || api.get("flags").await["flags"].as_array().unwrap().len() == 50).await;
 }

@@ -224,6 +224,47 @@ test("what a user gets is explained in words", async () => {
   await page.getByRole("row", { name: /explain_me On This user is named/ }).waitFor();
 });
 
+test("an answer goes with the rules", async () => {
+  await flag("asked", { enabled: true, percentage: 100 });
+  const page = await as(ALICE, "flags/asked");
+  await page.getByLabel("User id").fill("maria");
+  await press(page, "Ask");
+  await page.locator(".verdict").filter({ hasText: "On for maria" }).waitFor();
+  await api("POST", "flags/asked/kill");
+  await page.locator(".verdict").filter({ hasText: "Off for maria" }).waitFor();
+});
+
+test("where another layer has the last word, that one is named and not the store", async () => {
+  const page = await as(ALICE, "flags/shadowed");
+  await page.getByRole("heading", { name: "On here, by memory" }).waitFor();
+  await press(page, "Kill in the store…");
+  await dialog(page).getByRole("button", { name: "Kill it now" }).click();
+  await page.getByText("The store says killed.").waitFor();
+  await page.getByRole("heading", { name: "On here, by memory" }).waitFor();
+  assert.equal(await shop("shadowed", "u"), true);
+  await press(page, "Restore in the store…");
+  await save(page, "Restore it");
+});
+
+test("a plan that begins in the past says what is in force at once, and no step is endless", async () => {
+  await flag("late_plan", { enabled: true, percentage: 1 });
+  const page = await as(ALICE, "flags/late_plan");
+  await press(page, "Start a plan…");
+  await dialog(page).getByLabel("Begins").fill("2020-01-01T09:00");
+  await dialog(page).getByText("It begins in the past: 100 % of users have it at once, and the plan is over.").waitFor();
+  await dialog(page).getByLabel("Begins").fill("");
+  await dialog(page).getByRole("spinbutton").nth(1).fill("1000000000");
+  await dialog(page).getByText("at most ten years").first().waitFor();
+});
+
+test("a session that the browser does not keep is told from a wrong token", async () => {
+  const page = await open(ADMIN);
+  await page.route("**/login", (route) => route.fulfill({ json: { expires_in: 36000 } }));
+  await page.getByLabel("Your token").fill(ALICE);
+  await press(page, "Log in");
+  await page.getByText("served by HTTPS").waitFor();
+});
+
 test("an import shows what it would change first, and the export can be kept", async () => {
   await flag("import_me", { enabled: false, percentage: 10 });
   const page = await as(ALICE, "transfer", { mayFail: /422/ });

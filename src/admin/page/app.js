@@ -164,9 +164,11 @@ function logInForm(entered) {
     fill(error);
     try {
       await api.logIn(token.value.trim());
-      await entered();
+      await entered().catch((refused) => {
+        throw refused.status === 401 ? new Error(NOT_KEPT) : refused;
+      });
     } catch (refused) {
-      if (!(refused instanceof api.Refused)) throw refused;
+      if (!(refused instanceof api.Refused) && refused.message !== NOT_KEPT) throw refused;
       fill(error, h("p", {}, whyNot(refused)));
       token.select();
       token.focus();
@@ -177,6 +179,8 @@ function logInForm(entered) {
   const form = h("form", { on: { submit } }, field("Your token", token, "From whoever runs this service. It is not kept in the browser."), error, go);
   return { form, token };
 }
+
+const NOT_KEPT = "The token is right, but the browser did not keep the session: this page has to be served by HTTPS, or allow cookies without it.";
 
 function whyNot(refused) {
   if (refused.kind === "no-login") return "This service has a login of its own: log in there, then open this page again.";

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { bucketBar } from "./chart.js";
 import { refusal } from "./dialog.js";
 import { code, field, fill, h, line, paged, theirs } from "./dom.js";
+import { hear } from "./live.js";
 import { why } from "./words.js";
 
 /** What was asked last, here and on other flags. */
@@ -31,19 +32,34 @@ function form(answered) {
   const groups = line({ value: asked.groups });
   const attributes = h("textarea", { rows: 2, value: asked.attributes, spellcheck: "false" });
   const result = h("div", { class: "result", "aria-live": "polite" });
-  const submit = async (event) => {
-    event?.preventDefault();
-    Object.assign(asked, { user: user.value, groups: groups.value, attributes: attributes.value });
+  let question = null;
+  const ask = async () => {
     try {
-      const question = { groups: groups.value.split(",").map((group) => group.trim()).filter(Boolean), attributes: attributesOf(attributes.value) };
-      const id = user.value.trim();
-      if (id) question.user_id = id;
       const { flags } = await api.explain(question);
-      fill(result, answered(flags, id ? code(id) : "an anonymous visitor"));
+      fill(result, answered(flags, question.user_id ? code(question.user_id) : "an anonymous visitor"));
     } catch (refused) {
       fill(result, h("div", { class: "error" }, refused instanceof api.Refused ? refusal(refused) : refused.message));
     }
   };
+  const submit = (event) => {
+    event.preventDefault();
+    Object.assign(asked, { user: user.value, groups: groups.value, attributes: attributes.value });
+    try {
+      question = { groups: groups.value.split(",").map((group) => group.trim()).filter(Boolean), attributes: attributesOf(attributes.value) };
+      const id = user.value.trim();
+      if (id) question.user_id = id;
+    } catch (wrong) {
+      question = null;
+      return fill(result, h("div", { class: "error" }, wrong.message));
+    }
+    return ask();
+  };
+  // An answer that rules have changed under is no answer.
+  const stop = hear((name) => {
+    if (!question || !["change", "missed", "status"].includes(name)) return;
+    if (element.isConnected) ask();
+    else stop();
+  });
   const element = h("form", { class: "explain", on: { submit } },
     field("User id", user, "Left empty: an anonymous visitor."),
     h("details", { open: Boolean(asked.groups || asked.attributes) }, h("summary", {}, "Groups and attributes"), field("Groups", groups, "With commas between them."), field("Attributes", attributes, "One in a line, as plan = pro")),
@@ -65,7 +81,7 @@ function answerOf(answer, who) {
     h("p", { class: enabled ? "verdict on" : "verdict off" }, h("b", {}, enabled ? "On" : "Off"), " for ", who, variant !== null && [" as ", code(variant)]),
     h("p", {}, theirs(why(answer))),
     value !== null && h("p", {}, "Value: ", code(JSON.stringify(value))),
-    bucket !== null && percentage !== null && [bucketBar(bucket, percentage), h("p", { class: "quiet" }, "A user's place from 0 to 100 never changes. Below the share it is on.")],
+    bucket !== null && percentage !== null && [bucketBar(bucket, percentage), h("p", { class: "quiet" }, "A user's place from 0 to 100, in this flag, never changes. Below the share it is on.")],
     shadow && h("p", { class: "callout warn" }, "Decided by ", theirs(shadow), ", not by the store."),
   ];
 }

@@ -68,7 +68,8 @@ export function timeline({ name = null, title = "History", action = () => null, 
 
 function item(entry, namesFlag, action, opened) {
   const { number, flag, version, at, actor, reason, before, after, changes } = entry;
-  const what = before === null ? "made it" : after === null ? "removed it" : "changed it";
+  const done = before === null ? "made" : after === null ? "removed" : "changed";
+  const what = namesFlag ? done : `${done} it`;
   const whole = h("details", { open: opened.has(number) }, h("summary", { "data-key": `details-${number}` }, "Line by line"));
   const show = () => {
     if (whole.open && !whole.querySelector("pre")) append(whole, [lines(before === null ? "" : laidOut(before), after === null ? "" : laidOut(after))]);

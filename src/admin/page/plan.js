@@ -73,6 +73,8 @@ function askEnd(page) {
   });
 }
 
+/** Hours of ten years: nobody plans further, and dates end somewhere. */
+const LONGEST = 10 * 366 * 24;
 const USUAL = [[1, 1, "days"], [10, 1, "days"], [50, 2, "days"], [100, 0, "days"]];
 
 /** The form for a plan: stages, when it begins, and what it looks like. */
@@ -113,6 +115,7 @@ function askStart(page) {
     for (const [index, { percentage, hours }] of stages.entries()) {
       if (percentage === null) return `Step ${index + 1}: ${WRONG_SHARE}`;
       if (index + 1 < stages.length && !(hours > 0)) return `Step ${index + 1}: how long is it to last?`;
+      if (hours > LONGEST) return `Step ${index + 1}: at most ten years.`;
       if (index > 0 && percentage < stages[index - 1].percentage) return `Step ${index + 1} is below the one before: a plan only goes up.`;
     }
     if (stages[0].percentage < inForce) return `${percent(inForce)} of users have it now, and a plan takes it from nobody: begin with at least that.`;
@@ -128,9 +131,11 @@ function askStart(page) {
       return stage;
     });
     const last = stages.at(-1);
+    const begun = start.value ? stages.filter((stage) => Date.parse(stage.at) <= now()).at(-1) : undefined;
     fill(preview, planChart({ stages, current: null, percentage: inForce, paused_since: null }, { isPreview: true }),
       h("p", {}, list(stages.map((stage, index) => `${percent(stage.percentage)} ${index === 0 ? (start.value ? `from ${moment(stage.at)}` : "at once") : `from ${moment(stage.at)}`}`), "and"), ".",
-        stages.length > 1 && ` It ends ${ago(last.at)}.`));
+        stages.length > 1 && ` It ends ${ago(last.at)}.`),
+      begun && h("p", { class: "callout warn" }, h("b", {}, `It begins in the past: ${percent(begun.percentage)} of users have it at once`), begun === last && ", and the plan is over", "."));
   }
 
   // What is in force is where it begins: nobody loses anything.

@@ -16,6 +16,7 @@ export function power(page) {
         h("p", {}, kill.question ? "Somebody has edited the flag in the store since: kill it in the store, too, or let the store decide (above)." : "It is written as soon as the store can be reached.")],
       page.mayKill && button("Try to kill it everywhere", () => askKill(page), { class: "kill", "data-key": "power" }));
   }
+  if (shown.shadowed_by) return overruled(page, isOn);
   if (!isOn) {
     return card("off", "Killed: nobody gets it",
       [flag && h("p", {}, "Everything else is kept. Restored, it reaches ", h("b", {}, reach(flag, share)), "."),
@@ -29,6 +30,15 @@ export function power(page) {
       shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan is paused."),
       flag?.requires?.length > 0 && h("p", {}, "Only where these are on: ", flag.requires.map(required))],
     page.mayKill && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));
+}
+
+/** Another layer has the last word: what the store says is not what anybody gets here. */
+function overruled(page, isOn) {
+  const { flag, in_force: inForce, percentage, shadowed_by: layer } = page.shown;
+  return card(inForce?.enabled ? "on" : "off", [inForce?.enabled ? "On here" : "Off here", ", by ", theirs(layer)],
+    [h("p", {}, "The store says ", h("b", {}, isOn && flag ? ["on for ", reach(flag, percentage)] : isOn ? "on" : "killed"), ". That holds in other processes, and here once ", theirs(layer), " no longer has the flag.")],
+    isOn ? page.mayKill && button("Kill in the store…", () => askKill(page), { class: "kill", "data-key": "power" })
+      : page.mayEdit && flag && button("Restore in the store…", () => askRestore(page), { class: "primary", "data-key": "power" }));
 }
 
 const HERE = {

@@ -20,7 +20,7 @@ export const shareLine = (share, attributes) => line({ inputmode: "decimal", siz
 export function consequence(from, to) {
   const many = (share) => `${Number((share * 10).toFixed(2))} of every 1000 users`;
   if (to > from) return [h("b", {}, `${many(to - from)} more get it.`), " Nobody loses it."];
-  return [h("b", {}, `${many(from - to)} lose it`), to === 0 ? ": nobody has it by share any more." : ". The others keep it."];
+  return [h("b", {}, `${many(from - to)} lose it`), to === 0 ? ": nobody has it by share any more." : `, ${percent(to)} keep it.`];
 }
 
 export function share(page) {

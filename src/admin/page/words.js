@@ -114,6 +114,7 @@ export function stateOf(shown) {
   const { flag, rollout, percentage: share } = shown;
   if (shown.local_kill) return { key: "local", label: "Off here only", tone: "bad" };
   if (!flag) return { key: "problem", label: "Problem", tone: "bad" };
+  if (shown.shadowed_by) return shown.in_force?.enabled ? { key: "some", label: "On by another layer", tone: "warn" } : { key: "off", label: "Off by another layer", tone: "warn" };
   const reachesSomebody = share > 0 || hasAudience(flag) || (rollout && !rollout.is_finished);
   if (!flag.enabled) return reachesSomebody ? { key: "killed", label: "Killed", tone: "bad" } : { key: "off", label: "Off", tone: "quiet" };
   const here = hereOf(shown);

@@ -332,6 +332,9 @@ impl File {
                 "expected the file of a database, found one in memory; MemoryStore is a store in memory",
             ));
         }
+        if options.get_filename().as_os_str().is_empty() {
+            return Err(wrong("expected the file of a database, as in sqlite://flags.db, found none"));
+        }
         let options = if url.contains("mode=") { options } else { options.create_if_missing(creates) };
         Ok(Self::with(options.get_filename().to_owned(), Connections::own(ours(options))))
     }
