@@ -95,12 +95,13 @@ impl<'a> View<'a> {
         let in_force = self.in_force.flag(name).map(
             |flag| json!({ "version": known, "enabled": flag.is_enabled(), "percentage": flag.percentage_at(*now) }),
         );
-        if known.unwrap_or_default() == version {
+        let kill = self.kills.iter().find(|kill| kill.flag == name);
+        // A kill that waits is told by itself.
+        if kill.is_none() && known.unwrap_or_default() == version {
             let more = self.problems.get(name).into_iter().flatten();
             let more: Vec<Problem> = more.filter(|problem| !problems.contains(problem)).cloned().collect();
             problems.extend(more);
         }
-        let kill = self.kills.iter().find(|kill| kill.flag == name);
         let is_expired = |flag: &Flag| flag.bookkeeping().expires_at.is_some_and(|day| day.is_over_at(*now));
         let shown = json!({
             "name": name,

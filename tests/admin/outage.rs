@@ -158,6 +158,7 @@ async fn a_kill_is_in_force_here_and_written_when_the_store_is_back() {
         assert!(!is_on(&api.source, "b"));
         let shown = api.get("flags/a").await;
         assert_eq!((&shown["from"], &shown["in_force"]["enabled"]), (&json!("this process"), &json!(false)));
+        assert_eq!(shown["problems"], json!([]), "the kill is told by itself");
         assert_eq!(api.get("flags").await["from"], "this process");
         assert_eq!(api.get("status").await["local_kills"].as_array().unwrap().len(), 2);
         // What is no kill is not taken.
