@@ -14,8 +14,10 @@ use crate::proxy::{Line, Proxy};
 
 /// How soon it shows.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
-/// From then on waits are longer than two seconds: 4 s after 10 s.
+/// From then on waits are longer than two seconds: 4 s after 10 s. They go on doubling in the next outage, unless a
+/// minute of health lies between, up to 30 s.
 const LONG: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -59,7 +61,8 @@ async fn freezes(
             Fault::Stopped => server.thaw(),
             Fault::Line(_) => proxy.set(Line::Good),
         }
-        let soon = if lasts < LONG { SOON } else { 2 * SOON + Duration::from_secs(1) };
+        let doubled = SOON.saturating_mul(1 << (time + 1).min(8)).min(LONGEST);
+        let soon = if lasts < LONG { SOON } else { doubled + Duration::from_secs(1) };
         fleet.is_current_within(soon).await.map_err(|late| format!("time {time}: {late}"))?;
         fleet.is_fresh_within(soon).await?;
     }
