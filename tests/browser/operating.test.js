@@ -280,7 +280,7 @@ test("an import shows what it would change first, and the export can be kept", a
   assert.equal((await api("GET", "flags/imported")).status, 404, "nothing before it is confirmed");
   await press(page, "Import 2 changes…");
   await press(page, "Import");
-  await page.getByText("Imported:").waitFor();
+  await page.locator(".notice").filter({ hasText: /Imported: \d/ }).waitFor();
   assert.deepEqual((await stored("import_me")).flag, { enabled: false, percentage: 20 });
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Save flags.json" }).click()]);
   assert.equal(download.suggestedFilename(), "flags.json");
