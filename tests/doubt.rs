@@ -23,6 +23,8 @@ enum Fate {
     Silence,
     /// Somebody else edits right after it was made, and the answer does not come back.
     AnswerLostAndOvertaken,
+    /// The store answers that it did not make it.
+    Rejected,
 }
 
 /// A store behind a line that breaks.
@@ -86,8 +88,10 @@ impl Store for Doubtful {
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             let Some(fate) = self.fates.lock().unwrap().pop() else { return self.store.commit(commit).await };
-            if fate == Fate::Lost {
-                return broken();
+            match fate {
+                Fate::Lost => return broken(),
+                Fate::Rejected => return Err(Error::rejected("doubtful", "the disk is full")),
+                _ => {}
             }
             assert!(self.store.commit(commit).await?);
             match fate {
@@ -265,4 +269,31 @@ async fn a_head_that_was_put_back_breaks_the_chain() {
         let broken = store.verify_history().await.unwrap().unwrap_err();
         assert_eq!((broken.number, broken.problem), (head.number, BrokenBy::Head));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_the_store_rejects_ends_at_once_and_is_not_in_doubt() {
+    let store = Doubtful::new(&[Fate::Rejected]);
+    let started = tokio::time::Instant::now();
+    let error = store.change("x", Change::put_text("true"), &alice()).await.unwrap_err();
+    let ChangeError::Store(cause) = &error else { panic!("{error}") };
+    assert_eq!((cause.kind(), cause.is_permanent()), (ErrorKind::Rejected, false));
+    assert_eq!(error.to_string(), "doubtful: nothing was changed, because the disk is full");
+    assert_eq!((made_by_alice(&store).await, started.elapsed()), (0, Duration::ZERO));
+
+    // The next attempt goes through.
+    store.change("x", Change::put_text("true"), &alice()).await.unwrap();
+    assert_eq!(made_by_alice(&store).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_after_a_lost_answer_leaves_the_doubt() {
+    let store = Doubtful::new(&[Fate::Lost, Fate::Rejected]);
+    let error = store.change("x", Change::put_text("true"), &alice()).await.unwrap_err();
+    let ChangeError::Store(error) = error else { panic!("{error}") };
+    assert_eq!(error.kind(), ErrorKind::InDoubt);
+
+    // The rejection stands behind it as the cause.
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "doubtful: nothing was changed, because the disk is full");
 }

@@ -51,6 +51,8 @@
 //!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
 //! 8. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
 //!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
+//!    `urn:tower-flags:store-rejected` says that the store answered no: nothing was changed, and `permanent` is `true`
+//!    where the same edit fails until the store's set-up is changed.
 //! 9. Bodies are at most 1 MiB and 127 levels deep, each key once.
 //!
 //! # Routes

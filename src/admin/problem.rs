@@ -31,13 +31,14 @@ pub(super) enum Kind {
     PreconditionRequired,
     TooManyStreams,
     StoreUnavailable,
+    StoreRejected,
     InDoubt,
     Incomplete,
 }
 
 impl Kind {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
@@ -57,6 +58,7 @@ impl Kind {
         Self::PreconditionRequired,
         Self::TooManyStreams,
         Self::StoreUnavailable,
+        Self::StoreRejected,
         Self::InDoubt,
         Self::Incomplete,
     ];
@@ -88,6 +90,9 @@ impl Kind {
             }
             Self::StoreUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The store cannot be used now")
+            }
+            Self::StoreRejected => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store-rejected", "The store rejected the edit; nothing was changed")
             }
             Self::InDoubt => (StatusCode::SERVICE_UNAVAILABLE, "in-doubt", "Nobody knows whether the edit was made"),
             Self::Incomplete => (StatusCode::SERVICE_UNAVAILABLE, "incomplete", "Only a part of it was done"),
@@ -147,7 +152,7 @@ impl Failure {
 
     /// Whether the store, and not the request, is the reason.
     pub(super) fn is_of_store(&self) -> bool {
-        matches!(self.kind, Kind::StoreUnavailable | Kind::InDoubt)
+        matches!(self.kind, Kind::StoreUnavailable | Kind::StoreRejected | Kind::InDoubt)
     }
 
     pub(super) fn detail(&self) -> &str {
@@ -181,6 +186,9 @@ impl From<Error> for Failure {
                 Kind::InDoubt,
                 format!("{}; look at the flag and its history before trying again", error.chain()),
             ),
+            ErrorKind::Rejected => {
+                Self::new(Kind::StoreRejected, error.chain()).with("permanent", error.is_permanent())
+            }
             _ => Self::new(Kind::StoreUnavailable, error.chain()),
         }
     }

@@ -14,6 +14,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     problem: Option<Problem>,
+    is_permanent: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -29,6 +30,9 @@ pub enum ErrorKind {
     Denied,
     /// The answer was lost in the midst of an edit: it may be in force, and the history will tell.
     InDoubt,
+    /// The store answered that it did not make an edit: it is full, locked or read-only, for example. Nothing was
+    /// changed. [`Error::is_permanent`] says whether the same edit can succeed later.
+    Rejected,
     /// What the store holds was refused as a whole: somebody has to mend it there.
     Refused,
 }
@@ -37,7 +41,7 @@ impl Error {
     /// An error with a message in lower case and without full stop.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), problem: None, cause: None }
+        Self { kind, message: message.into(), problem: None, is_permanent: false, cause: None }
     }
 
     /// Adds what caused it.
@@ -45,6 +49,41 @@ impl Error {
     pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// An edit that the store rejected: the message says that nothing was changed, and why.
+    ///
+    /// ```
+    /// use tower_flags::store::{Error, ErrorKind};
+    ///
+    /// let error = Error::rejected("redis localhost:6379", "the server is out of memory");
+    /// assert_eq!(error.kind(), ErrorKind::Rejected);
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "redis localhost:6379: nothing was changed, because the server is out of memory"
+    /// );
+    /// ```
+    #[must_use]
+    pub fn rejected(store: &str, because: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Rejected, format!("{store}: nothing was changed, because {because}"))
+    }
+
+    /// Marks an error that does not go away by itself: the same call fails until somebody changes the store's
+    /// set-up or the edit.
+    #[must_use]
+    pub fn permanent(mut self) -> Self {
+        self.is_permanent = true;
+        self
+    }
+
+    /// Whether the same call fails until the store's set-up or the edit is changed.
+    ///
+    /// `true` for [`Configuration`](ErrorKind::Configuration), [`Denied`](ErrorKind::Denied) and
+    /// [`Refused`](ErrorKind::Refused), and for what is marked by [`permanent`](Self::permanent).
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        let has_permanent_kind = matches!(self.kind, ErrorKind::Configuration | ErrorKind::Denied | ErrorKind::Refused);
+        self.is_permanent || has_permanent_kind
     }
 
     /// A document that was refused as a whole.
