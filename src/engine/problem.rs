@@ -61,7 +61,19 @@ pub enum Severity {
 }
 
 impl Problem {
-    pub(crate) fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
+    /// A problem of severity [`Error`](Severity::Error), without a place.
+    ///
+    /// ```
+    /// use tower_flags::Problem;
+    ///
+    /// let problem = Problem::new("the policy noeviction", "allkeys-lru").with_help("CONFIG SET maxmemory-policy noeviction");
+    /// assert_eq!(
+    ///     problem.to_string(),
+    ///     "expected the policy noeviction, found allkeys-lru; CONFIG SET maxmemory-policy noeviction"
+    /// );
+    /// ```
+    #[must_use]
+    pub fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             flag: None,
@@ -75,7 +87,9 @@ impl Problem {
         }
     }
 
-    pub(crate) fn of_flag(mut self, flag: &str) -> Self {
+    /// Names the flag that it belongs to, at most 128 characters of the name.
+    #[must_use]
+    pub fn of_flag(mut self, flag: &str) -> Self {
         self.flag = Some(cut(flag, 128));
         self
     }
@@ -85,12 +99,16 @@ impl Problem {
         self
     }
 
-    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+    /// Says what to do about it, or what happens until it is fixed.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(crate) fn in_source(mut self, source: &str) -> Self {
+    /// Names the document or store that it was found in, unless it names one already.
+    #[must_use]
+    pub fn in_source(mut self, source: &str) -> Self {
         self.source.get_or_insert_with(|| source.to_owned());
         self
     }

@@ -18,12 +18,16 @@ use super::traits::{Evaluation, Freshness, Source, Status};
 #[cfg(feature = "admin")]
 use crate::engine::FlagSet;
 use crate::engine::{Context, Definition, Document, FlagName, Instant, Problem, SourceId};
-use crate::store::{Author, Error, ErrorKind, Feed, Loaded, Notices, random_share};
+use crate::store::{self, Author, Error, ErrorKind, Feed, Loaded, Notices, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);
 /// How long a feed may take to answer before it counts as failed.
 const LONGEST_REFRESH: Duration = Duration::from_secs(10);
+/// How long a feed may take to say how it is doing, after which the previous answer stays.
+const LONGEST_CONDITION: Duration = Duration::from_secs(5);
+/// How far apart the clocks of a store and of this process may be.
+const MAX_SKEW: Duration = Duration::from_secs(30);
 
 /// A source over any [`Feed`]: subscribes, loads, and keeps the rules current until the last clone
 /// is dropped.
@@ -53,6 +57,7 @@ struct Shared {
     name: String,
     board: Board,
     health: Mutex<Health>,
+    condition: Mutex<Condition>,
     seen: Mutex<Seen>,
     /// Locked after the board, where both are.
     kills: Mutex<Kills>,
@@ -74,6 +79,13 @@ struct Health {
     last_error: Option<String>,
     /// The problem of a document that was refused as a whole.
     refused: Option<Problem>,
+}
+
+/// How the feed itself is doing, as it said last.
+#[derive(Debug, Default)]
+struct Condition {
+    problems: Vec<Problem>,
+    stale_since: Option<Instant>,
 }
 
 impl Live {
@@ -289,6 +301,7 @@ impl LiveBuilder {
             name: self.feed.name().to_owned(),
             board: Board::new(),
             health: Mutex::default(),
+            condition: Mutex::default(),
             seen: Mutex::default(),
             kills: Mutex::default(),
             changes: Teller::default(),
@@ -367,10 +380,15 @@ impl Keeper {
     }
 
     async fn run(mut self) {
+        if self.has_loaded {
+            ask_for_condition(&*self.feed, &self.shared).await;
+        }
         loop {
             let wait = tokio::time::sleep(self.next_wait());
+            // Notices come often; how the store itself is doing changes seldom.
+            let mut is_resync = self.notices.is_none();
             tokio::select! {
-                () = wait => {}
+                () = wait => is_resync = true,
                 () = self.shared.look_now.notified() => {}
                 notice = next_notice(&mut self.notices) => {
                     if let Err(error) = notice {
@@ -383,7 +401,10 @@ impl Keeper {
                 }
             }
             // What goes wrong is in the status.
-            let _ = self.refresh_within(LONGEST_REFRESH, "answer").await;
+            let outcome = self.refresh_within(LONGEST_REFRESH, "answer").await;
+            if is_resync && outcome.is_ok() {
+                ask_for_condition(&*self.feed, &self.shared).await;
+            }
             #[cfg(feature = "file")]
             self.shared.save().await;
         }
@@ -461,6 +482,16 @@ impl Keeper {
                 self.listening.wait(now).map_or(resync, |wait| wait.min(resync))
             }
         }
+    }
+}
+
+/// Asks the feed how it is doing itself.
+async fn ask_for_condition(feed: &dyn Feed, shared: &Shared) {
+    let before = now();
+    match tokio::time::timeout(LONGEST_CONDITION, feed.condition()).await {
+        Ok(Ok(condition)) => shared.take_condition(condition, before, now()),
+        Ok(Err(error)) => tracing::debug!(source = shared.name, "its condition is not known: {}", error.chain()),
+        Err(_) => tracing::debug!(source = shared.name, "its condition is not known after {LONGEST_CONDITION:?}"),
     }
 }
 
@@ -608,6 +639,20 @@ impl Shared {
         }
     }
 
+    /// Shows in the status how the feed itself is doing, with its clock read between two instants of ours.
+    fn take_condition(&self, found: store::Condition, before: Instant, after: Instant) {
+        let mut problems = found.problems;
+        problems.extend(found.clock.and_then(|clock| skew(clock, before, after)));
+        for problem in &mut problems {
+            problem.source.get_or_insert_with(|| self.name.clone());
+        }
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        for problem in problems.iter().filter(|problem| !condition.problems.contains(problem)) {
+            tracing::warn!(source = self.name, "{problem}");
+        }
+        *condition = Condition { problems, stale_since: found.stale_since };
+    }
+
     fn succeeded(&self) {
         let mut health = self.health();
         if health.last_error.is_some() {
@@ -650,6 +695,22 @@ impl Shared {
     }
 }
 
+/// The problem of a store whose clock, read between two instants of this process, is too far from its own.
+fn skew(clock: Instant, before: Instant, after: Instant) -> Option<Problem> {
+    let millis = if clock > after {
+        clock.unix_millis().saturating_sub(after.unix_millis())
+    } else {
+        before.unix_millis().saturating_sub(clock.unix_millis()).max(0)
+    };
+    let skew = Duration::from_millis(millis.unsigned_abs());
+    (skew > MAX_SKEW).then(|| {
+        let direction = if clock > after { "ahead of" } else { "behind" };
+        let found = format!("the store's clock {} s {direction} it", skew.as_secs());
+        Problem::new(format!("clocks within {} s of the clock of this process", MAX_SKEW.as_secs()), found)
+            .with_help("schedules take effect by the clock of each process: synchronise the clocks")
+    })
+}
+
 impl Source for Live {
     fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
         self.shared.board.evaluate(context, now)
@@ -658,11 +719,13 @@ impl Source for Live {
     fn status(&self) -> Status {
         let mut status = self.shared.board.status();
         let health = self.shared.health();
-        if let (Freshness::Fresh, Some(since)) = (status.freshness, health.stale_since) {
+        let condition = self.shared.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        let stale_since = [health.stale_since, condition.stale_since].into_iter().flatten().min();
+        if let (Freshness::Fresh, Some(since)) = (status.freshness, stale_since) {
             status.freshness = Freshness::StaleSince(since);
         }
         status.last_error.clone_from(&health.last_error);
-        status.problems.splice(0..0, health.refused.clone());
+        status.problems.splice(0..0, health.refused.iter().chain(&condition.problems).cloned());
         status
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::Error;
-use crate::engine::Document;
+use crate::engine::{Document, Instant, Problem};
 
 /// A future in a box, so that traits with asynchronous methods can be used behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -79,10 +79,44 @@ pub trait Feed: Send + Sync + 'static {
     /// Nobody can be listened to now. The caller goes on loading from time to time, and tries again.
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>>;
 
+    /// How the store itself is doing, which no document shows: a setting under which edits can be lost, a replica that
+    /// is cut off, its clock. [`Live`](crate::source::Live) asks after it has connected and at each resync, and shows
+    /// the answer in its status. By default there is nothing to report.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be asked now. The previous answer stays in the status.
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        Box::pin(async { Ok(Condition::default()) })
+    }
+
     /// How often to load without a notice; 30 s by default.
     fn resync_every(&self) -> Duration {
         Duration::from_secs(30)
     }
+}
+
+/// How a store itself is doing, from [`Feed::condition`].
+///
+/// ```
+/// use tower_flags::Problem;
+/// use tower_flags::store::Condition;
+///
+/// let mut condition = Condition::default();
+/// condition.problems.push(Problem::new("the eviction policy noeviction", "allkeys-lru"));
+/// assert!(condition.stale_since.is_none() && condition.clock.is_none());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Condition {
+    /// Settings or states of the store under which definitions or edits can be lost, each with its remedy.
+    pub problems: Vec<Problem>,
+    /// Since when its answers may be old although it answers: a replica that its primary does not reach, for example.
+    /// The source is stale since then.
+    pub stale_since: Option<Instant>,
+    /// The store's own clock, where it has one. A difference of more than 30 s from the clock of this process becomes
+    /// a problem in the status.
+    pub clock: Option<Instant>,
 }
 
 /// Notices of changes, from [`Feed::subscribe`].
@@ -106,6 +140,10 @@ impl<F: Feed + ?Sized> Feed for Arc<F> {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
         F::subscribe(self)
+    }
+
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        F::condition(self)
     }
 
     fn resync_every(&self) -> Duration {

@@ -67,7 +67,7 @@ mod traits;
 
 pub use change::{Author, Change, ChangeError, Changed, StoreExt};
 pub use error::{Error, ErrorKind};
-pub use feed::{BoxFuture, Feed, Loaded, Notices};
+pub use feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::{FileFeed, FileStore};
