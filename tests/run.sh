@@ -35,19 +35,26 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 . tests/servers.sh
 log=$folder/log
 
-# Adds up what the test runner says of each of its runs; an error ends the script right here.
+failed=0
+
+# Runs one set of tests and goes on whatever they say: the end reports all failures of all sets.
 run() {
     say "$*"
-    "$@" 2>&1 | tee -a "$log"
+    "$@" 2>&1 | tee -a "$log" || failed=1
 }
 
 # Builds the examples too, some of which the tests run. Ignored are tests that need what was installed
 # above.
-run cargo test --locked --workspace --all-features -- --include-ignored
-run cargo test --locked --no-default-features --lib --test bucketing --test plain_tower --test pending --test limits
+run cargo test --locked --workspace --all-features --no-fail-fast -- --include-ignored
+run cargo test --locked --no-fail-fast --no-default-features --lib --test bucketing --test plain_tower --test pending --test limits
 
-no_server_is_left
+no_server_is_left || failed=1
+
+# --- sum --------------------------------------------------------------------------------------------
 
 say "all tests"
+# Cargo repeats the name of each test that failed, and names each program that did not build or ended early.
+grep -E '^test .* \.\.\. (FAILED|ignored)|^error: ' "$log" | sort -u || true
 awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }
-     END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit failed > 0 || passed == 0 }' "$log"
+     END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit failed > 0 || passed == 0 || skipped > 0 }' "$log" || failed=1
+exit $failed

@@ -24,5 +24,5 @@ trap 'exit 130' INT TERM
 
 # A test that leaves a server running is a defect.
 no_server_is_left() {
-    [ -z "$(ls "$folder/servers")" ] || { echo "servers were left running: $(ls "$folder/servers")" >&2; exit 1; }
+    [ -z "$(ls "$folder/servers")" ] || { echo "servers were left running: $(ls "$folder/servers")" >&2; return 1; }
 }
