@@ -1,7 +1,5 @@
 //! Which definition may take the place of which.
 
-use serde_json::Value;
-
 use super::problem::Failure;
 use super::shown;
 use super::state::{State, now};
@@ -48,13 +46,14 @@ impl Before {
             && !new.contains_key("paused_at")
             && let Some(paused_at) = self.paused_at(name)
         {
-            edit = edit.set("paused_at", paused_at);
+            // A process whose clock runs ahead may have written it.
+            edit = edit.set("paused_at", paused_at.min(now).to_string());
         }
         Ok(edit.apply(name, Some(text), now)?)
     }
 
-    fn paused_at(&self, name: &str) -> Option<Value> {
-        shown::object(name, self.text.as_deref()?)?.remove("paused_at")
+    fn paused_at(&self, name: &str) -> Option<Instant> {
+        flag_from_json(Some(name), self.text.as_deref()?).ok()?.paused_at()
     }
 }
 

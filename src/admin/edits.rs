@@ -84,6 +84,7 @@ pub(super) async fn edited(call: &Call, status: StatusCode, changed: &Changed, n
     let mut shown = shown::stored(&call.state, &call.name, &stored);
     shown["stored"] = true.into();
     shown["changed"] = changed.entry.is_some().into();
+    shown["notes"] = serde_json::json!(changed.notes);
     if !not_taken.is_empty() {
         shown["not_taken"] = serde_json::json!(not_taken);
     }

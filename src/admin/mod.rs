@@ -105,7 +105,8 @@
 //! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `local_kill` is
 //! `{flag, version, at, by, reason, question}`. The last four are not in lists; `from` is `"this process"` where the
 //! store cannot be read, and `text` and `etag` are `null` then. `changed_outside`: somebody wrote it past the history.
-//! Answers to edits add `"stored": true` and `changed` (`false` where there was nothing to change); a kill that is
+//! Answers to edits add `"stored": true`, `changed` (`false` where there was nothing to change) and `notes`, sentences about
+//! what was done beside it; a kill that is
 //! in force here alone (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error` and `not_taken`.
 //!
 //! **An entry** of the history: `{number, flag, version, at, actor, reason, before, after, previous, digest, changes}`;

@@ -19,8 +19,10 @@ use super::text::{members, position};
 ///    (the percentage not beside a `schedule`), so that other readers of the store go on
 ///    understanding it. In force is what was before the edit: taking the last list off a flag that
 ///    was for that list alone does not turn it on for everybody.
-/// 3. Turning `enabled` off also sets `paused_at`, where there is a schedule and none is set: the
-///    plan stands still with it. Turning it on sets nothing else.
+/// 3. Turning `enabled` off also sets `paused_at` to now, where there is a schedule that does not stand
+///    still yet: the plan stands still with it. Turning it on again sets nothing else, unless `paused_at`
+///    lies ahead, as a process whose clock runs ahead writes it: that becomes now, so that the plan
+///    stands still.
 /// 4. What comes out is a flag that is accepted; otherwise the edit is refused and nothing changes.
 ///
 /// ```
@@ -84,12 +86,21 @@ impl Edit {
         let names = |wanted: Key| {
             self.changes.iter().any(|(spelling, _)| matches!(lookup(spelling), Known::Key(key) if key == wanted))
         };
+        let was_on = in_force.as_ref().is_some_and(Flag::is_enabled);
         let in_force = in_force.filter(|_| !names(Key::Percentage)).map(|flag| flag.percentage_at(now));
-        let is_killed = self.changes.iter().rev().find_map(|(spelling, value)| {
-            matches!(lookup(spelling), Known::Key(Key::Enabled)).then(|| *value == Some(Value::Bool(false)))
+        let switch = self.changes.iter().rev().find_map(|(spelling, value)| {
+            matches!(lookup(spelling), Known::Key(Key::Enabled)).then_some(value.as_ref())
         });
         let flag = flag_from_json(Some(name), &text.joined())?;
-        if is_killed == Some(true) && text.has(Key::Schedule) && !text.has(Key::PausedAt) {
+        let stops = match switch {
+            Some(Some(Value::Bool(false))) => {
+                text.has(Key::Schedule) && !text.has(Key::PausedAt) || flag.pauses_after(now)
+            }
+            // A pause to come of a flag that is on was written on purpose.
+            Some(Some(Value::Bool(true))) => !was_on && flag.pauses_after(now),
+            _ => false,
+        };
+        if stops && !(names(Key::PausedAt) && text.has(Key::PausedAt)) {
             text.put(Key::PausedAt, Some(&now));
         }
         if !text.has(Key::Enabled) {
@@ -325,6 +336,12 @@ mod tests {
         assert!(restored.ends_with(r#","paused_at":"2026-12-01T09:00:00Z"}"#), "{restored}");
         let earlier = r#"{"enabled":true,"schedule":[],"paused_at":"2026-11-01T00:00:00Z"}"#;
         assert!(edit(earlier, &Edit::new().set("enabled", false)).contains("2026-11-01"));
+        let later = r#"{"enabled":false,"schedule":[],"paused_at":"2027-01-01T00:00:00Z"}"#;
+        for enabled in [false, true] {
+            assert!(
+                edit(later, &Edit::new().set("enabled", enabled)).contains(r#""paused_at":"2026-12-01T09:00:00Z""#)
+            );
+        }
     }
 
     #[test]

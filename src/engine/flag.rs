@@ -228,6 +228,15 @@ impl Flag {
         self.enabled
     }
 
+    /// Whether its plan runs now and is to pause later.
+    pub(crate) fn pauses_after(&self, now: Instant) -> bool {
+        self.paused_at().is_some_and(|paused_at| paused_at > now)
+    }
+
+    pub(crate) fn paused_at(&self) -> Option<Instant> {
+        self.schedule.as_ref()?.paused_at
+    }
+
     /// The share of users in force at an instant: the schedule's, the stated one, or the default,
     /// which is 0 where an audience is named and 100 elsewhere.
     #[must_use]

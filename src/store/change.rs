@@ -131,8 +131,9 @@ impl Change {
         Self::to(To::Killed)
     }
 
-    /// Switches the flag on again with the settings it had. A schedule that stands still goes on standing. The flag
-    /// has to be there.
+    /// Switches the flag on again with the settings it had. A schedule that stands still goes on standing; one whose
+    /// pause lies ahead, as a process whose clock runs ahead writes it, stands still from now on, and
+    /// [`Changed::notes`] says so. The flag has to be there.
     ///
     /// An edit also where the store says that the flag is on already: after a store came back older, sources hold
     /// off what they have seen switched off, and this tells them that somebody means it to be on.
@@ -223,6 +224,8 @@ pub struct Changed {
     pub definition: Option<String>,
     /// What the history says of it; `None` where there was nothing to change.
     pub entry: Option<HistoryEntry>,
+    /// What the edit did beside what was asked for, in words for people.
+    pub notes: Vec<String>,
 }
 
 /// Why a change was not made.
@@ -376,7 +379,12 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         let mut last_error = None;
         for attempt in 0_u32.. {
             match timeout_at(deadline, self.attempt()).await {
-                Ok(Ok(Some(changed))) => return Ok(changed),
+                Ok(Ok(Some(mut changed))) => {
+                    if !matches!(self.change.to, To::Definition(_) | To::Removed) {
+                        changed.notes.extend(changed.entry.as_ref().and_then(note_of_pause));
+                    }
+                    return Ok(changed);
+                }
                 Ok(Ok(None)) => {}
                 Ok(Err(ChangeError::Store(error))) if error.kind() == ErrorKind::Unavailable => {
                     last_error = Some(*error);
@@ -445,7 +453,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         // What somebody else wrote becomes an entry also where nothing is to be done beside it.
         let is_edit = definition != stored.definition || is_foreign || matches!(self.change.to, To::Restored);
         if !is_edit {
-            return Ok(Some(Changed { version: stored.version, definition, entry: None }));
+            return Ok(Some(Changed { version: stored.version, definition, entry: None, notes: Vec::new() }));
         }
         let commit = self.commit(stored, definition, now).await?;
         // In doubt until there is an answer, also where waiting for it is given up.
@@ -533,5 +541,21 @@ impl Commit {
 
 fn changed(commit: Commit) -> Changed {
     let Commit { version, definition, mut entries, .. } = commit;
-    Changed { version, definition, entry: entries.pop() }
+    Changed { version, definition, entry: entries.pop(), notes: Vec::new() }
+}
+
+/// Pauses that lie less ahead are as good as now.
+const MIN_AHEAD: Duration = Duration::from_secs(1);
+
+/// Says that an edit has brought a pause that lay ahead to the present.
+fn note_of_pause(entry: &HistoryEntry) -> Option<String> {
+    let paused_at = |text: &Option<String>| flag_from_json(Some(&entry.flag), text.as_deref()?).ok()?.paused_at();
+    let ahead = paused_at(&entry.before)?.saturating_duration_since(entry.at);
+    let is_brought = paused_at(&entry.after).is_none_or(|paused_at| paused_at <= entry.at);
+    (ahead > MIN_AHEAD && is_brought).then(|| {
+        format!(
+            "the plan's pause was {} s ahead, as a process writes it whose clock runs ahead; it counts from now",
+            ahead.as_secs()
+        )
+    })
 }

@@ -346,3 +346,45 @@ async fn two_processes_over_one_store_compute_the_same() {
     assert!(open().verify_history().await.unwrap().is_ok());
     assert_eq!(open().history(&HistoryPage::newest()).await.unwrap().len(), 9);
 }
+
+#[tokio::test]
+async fn a_plan_that_was_stopped_by_a_clock_ahead_stands_still_where_it_is_restored() {
+    let at =
+        |millis: i64| Instant::from_unix_millis(Instant::from(std::time::SystemTime::now()).unix_millis() + millis);
+    let killed = |ahead: i64| {
+        format!(
+            r#"{{"enabled":false,"schedule":[{{"at":"{}","percentage":5}},{{"at":"{}","percentage":100}}],"paused_at":"{}"}}"#,
+            at(-60_000),
+            at(60_000),
+            at(ahead)
+        )
+    };
+    for (method, path, body) in [
+        ("POST", "flags/x/restore", ""),
+        ("PATCH", "flags/x", r#"{"enabled": true}"#),
+        ("PATCH", "flags/x", r#"{"enabled": true, "owner": "me"}"#),
+    ] {
+        let (api, _store) = Api::with(&[("x", &killed(3_600_000))]).await;
+        let restored = json(&api.ask(method, path, &[], body).await);
+        assert!(restored["rollout"]["paused_since"].is_string(), "{method} {path}: {restored}");
+        let notes = restored["notes"].as_array().unwrap();
+        assert!(notes.len() == 1 && notes[0].as_str().unwrap().contains("clock runs ahead"), "{restored}");
+    }
+    // Nor does what is taken from before the kill bring the pause back.
+    for what in ["revert", "import"] {
+        let (api, _store) = Api::with(&[("x", &killed(3_600_000).replace("false", "true"))]).await;
+        let killed = killed(3_600_000);
+        let put = api.ask("PUT", "flags/x", &[("if-match", "*")], &killed).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        let plan = json(&put)["flag"]["schedule"].clone();
+        let reply = if what == "revert" {
+            api.ask("POST", "flags/x/revert", &[], r#"{"to": 1}"#).await
+        } else {
+            let document = json!({"flags": {"x": {"enabled": true, "schedule": plan}}});
+            api.ask("POST", "import", &[], &document.to_string()).await
+        };
+        assert_eq!(reply.status, 200, "{what}: {}", reply.text());
+        let restored = json(&api.ask("POST", "flags/x/restore", &[], "").await);
+        assert!(restored["rollout"]["paused_since"].is_string(), "{what}: {restored}");
+    }
+}

@@ -129,11 +129,11 @@ fn switched_off(name: &str, text: &str) -> String {
     if !flag.is_enabled() {
         return text.to_owned();
     }
-    // The instant is written only where a schedule stops, which is taken back.
-    let off = Edit::new().set("enabled", false).apply(name, Some(text), Instant::MIN);
+    // The instant is written only where a schedule stops, which is taken back. At the last one no pause lies ahead.
+    let off = Edit::new().set("enabled", false).apply(name, Some(text), Instant::MAX);
     let off = match off {
         Ok(off) if flag.schedule.as_ref().is_some_and(|schedule| schedule.paused_at.is_none()) => {
-            Edit::new().remove("paused_at").apply(name, Some(&off), Instant::MIN)
+            Edit::new().remove("paused_at").apply(name, Some(&off), Instant::MAX)
         }
         off => off,
     };
