@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::instant::Instant;
+use super::number::Number;
 use super::problem::{Problem, quoted};
 use super::text::{Node, View};
 
@@ -27,7 +28,7 @@ pub(crate) enum Test {
     Equals(Vec<Scalar>),
     Text(TextOperator, Vec<String>),
     Matches(Vec<Regex>),
-    Number(Comparison, Vec<f64>),
+    Number(Comparison, Vec<Number>),
     Version(Comparison, Vec<semver::Version>),
     Instant(Comparison, Vec<Instant>),
     Exists,
@@ -36,7 +37,7 @@ pub(crate) enum Test {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scalar {
     Bool(bool),
-    Number(f64),
+    Number(Number),
     Text(String),
 }
 
@@ -161,7 +162,7 @@ impl Test {
                 matches!(self, Self::Equals(values) if values.contains(&Scalar::Bool(*value)))
             }
             Value::Number(number) => {
-                let Some(number) = number.as_f64() else { return false };
+                let Some(number) = Number::of_attribute(number) else { return false };
                 match self {
                     Self::Equals(values) => values.contains(&Scalar::Number(number)),
                     Self::Number(comparison, values) => values.iter().any(|value| comparison.holds(&number, value)),
@@ -229,14 +230,11 @@ fn text(node: &Node<'_>) -> Result<String, Problem> {
     }
 }
 
-fn number(node: &Node<'_>) -> Result<f64, Problem> {
-    if let View::Number(digits) = node.view()
-        && let Ok(number) = digits.parse::<f64>()
-        && number.is_finite()
-    {
-        return Ok(number);
+fn number(node: &Node<'_>) -> Result<Number, Problem> {
+    match node.view() {
+        View::Number(digits) => Number::read(&digits),
+        _ => Err(Problem::new("a finite number", node.describe())),
     }
-    Err(Problem::new("a finite number", node.describe()))
 }
 
 fn version(node: &Node<'_>) -> Result<semver::Version, Problem> {

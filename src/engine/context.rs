@@ -70,6 +70,9 @@ impl Context {
 
     /// Adds an attribute for rules and `bucket_by`, in place of one of the same name.
     ///
+    /// Rules compare integers exactly, from `i64::MIN` to `u64::MAX`. A float is the number that it holds: an id
+    /// above 2⁵³ does not survive in one.
+    ///
     /// `user_id` and `groups` can be asked like attributes but not set as such: setting them here
     /// changes nothing.
     #[must_use]

@@ -117,7 +117,7 @@ impl Serialize for Scalar {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Number(value) => serializer.serialize_f64(*value),
+            Self::Number(value) => value.serialize(serializer),
             Self::Text(value) => serializer.serialize_str(value),
         }
     }

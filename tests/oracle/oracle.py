@@ -68,6 +68,15 @@ OPS = PLAIN_OPS + tuple("not_" + op for op in PLAIN_OPS)
 
 # ---------------------------------------------------------------------------------------------- reading text
 
+def is_of_64_bits(number):
+    return -(2 ** 63) <= number <= 2 ** 64 - 1
+
+
+def decimal_integer(text):
+    """An integer of any length; Python's own reading ends at 4,300 digits."""
+    return int(Decimal(text.replace("_", "")))
+
+
 class Number:
     """A number as it was written."""
 
@@ -78,7 +87,15 @@ class Number:
         """True for what a reader of JSON keeps as an integer of 64 bits, with or without sign."""
         if not re.fullmatch(r"0|-?[1-9][0-9]*", self.text) or len(self.text) > 20:
             return False
-        return -(2 ** 63) <= int(self.text) <= 2 ** 64 - 1
+        return is_of_64_bits(int(self.text))
+
+    def is_written_whole(self):
+        """True for digits alone, without a point or an exponent."""
+        return re.fullmatch(r"[+-]?[0-9_]+", self.text) is not None
+
+    def is_too_long(self):
+        """True for a whole number that no integer of 64 bits holds, with or without sign."""
+        return self.is_written_whole() and not is_of_64_bits(decimal_integer(self.text))
 
     def as_float(self):
         return float(self.text.replace("_", ""))
@@ -191,6 +208,15 @@ def is_sound(value):
     if isinstance(value, Pairs):
         return not value.duplicates() and all(not is_broken(key) and is_sound(item) for key, item in value.pairs)
     return not isinstance(value, Broken)
+
+
+def keeps_digits(value):
+    """False where a whole number is longer than 64 bits, however deep."""
+    if isinstance(value, list):
+        return all(keeps_digits(item) for item in value)
+    if isinstance(value, Pairs):
+        return all(keeps_digits(item) for _, item in value.pairs)
+    return not (isinstance(value, Number) and value.is_too_long())
 
 
 def plain(value):
@@ -488,7 +514,7 @@ class FlagReader:
                 self.error("variants", name)
             if isinstance(item, Pairs):
                 fields = self.fields(item, ("weight", "value"), "variants", name)
-                if not is_sound(fields.get("value")):
+                if not is_sound(fields.get("value")) or not keeps_digits(fields.get("value")):
                     self.error("variants", name, "value")
                 weight = self.percentage(fields.get("weight"), "variants", name, "weight")
             else:
@@ -582,7 +608,7 @@ class FlagReader:
     def clause_value(self, op, value, *path):
         """The value in the form the comparison wants."""
         if op == "equals":
-            prepared = scalar(value)
+            prepared = scalar(value, ruled_number)
         elif op in ("contains", "starts_with", "ends_with"):
             prepared = value if isinstance(value, str) else None
         elif op == "matches":
@@ -592,7 +618,7 @@ class FlagReader:
         elif op in ("before", "after"):
             prepared = instant(value)
         else:
-            prepared = finite(value)
+            prepared = ruled_number(value)
         if prepared is None:
             self.error(*path)
         return prepared
@@ -617,24 +643,48 @@ class FlagReader:
                 for i, tag in enumerate(found["tags"]):
                     if not isinstance(tag, str):
                         warn("tags", i)
-        if "metadata" in found and (not isinstance(found["metadata"], Pairs) or not is_sound(found["metadata"])):
-            warn("metadata")
+        if "metadata" in found:
+            metadata = found["metadata"]
+            if not isinstance(metadata, Pairs) or not is_sound(metadata) or not keeps_digits(metadata):
+                warn("metadata")
 
 
-def finite(value):
+def asked_number(value):
+    """The number that an attribute holds: an integer of 64 bits, else a float. Python compares both by their values."""
     if not isinstance(value, Number):
         return None
+    if value.is_integer():
+        return int(value.text)
     number = value.as_float()
     return number if number == number and abs(number) != float("inf") else None
 
 
-def scalar(value):
-    """Something that compares equal only to the same type: ("string", s), ("number", f64), ("bool", b)."""
+def ruled_number(value):
+    """The number of a rule, or None where no comparison holds it as it is written."""
+    if not isinstance(value, Number):
+        return None
+    if value.is_written_whole():
+        return None if value.is_too_long() else decimal_integer(value.text)
+    try:
+        written = Decimal(value.text.replace("_", ""))
+    except InvalidOperation:
+        return 0 if re.match(r"[+-]?[0._]*[eE]", value.text) else None  # an exponent beyond all bounds
+    number = value.as_float()
+    if number != number or abs(number) == float("inf"):
+        return None
+    if number.is_integer():
+        return int(number) if is_of_64_bits(int(number)) and written == int(number) else None
+    return number if written == Decimal(repr(number)) else None
+
+
+def scalar(value, read):
+    """Something that compares equal only to the same type: ("string", s), ("number", n), ("bool", b); `read` is how
+    numbers are read."""
     if isinstance(value, str):
         return ("string", value)
     if isinstance(value, bool):
         return ("bool", value)
-    number = finite(value)
+    number = read(value)
     return None if number is None else ("number", number)
 
 
@@ -903,7 +953,7 @@ def element_holds(clause, element):
 
 def value_holds(op, element, value):
     if op == "equals":
-        return scalar(element) == value
+        return scalar(element, asked_number) == value
     if op in ("contains", "starts_with", "ends_with", "matches"):
         if not isinstance(element, str):
             return False
@@ -917,7 +967,7 @@ def value_holds(op, element, value):
     if op in ("before", "after"):
         at = instant(element)
         return at is not None and (at < value if op == "before" else at > value)
-    ordered = semver(element) if op.startswith("semver_") else finite(element)
+    ordered = semver(element) if op.startswith("semver_") else asked_number(element)
     if ordered is None:
         return False
     return {

@@ -211,9 +211,12 @@ impl<'a> Keys<'a> {
                 .unwrap_or_default(),
             created_at: self.part(Key::CreatedAt, warnings, parts::day),
             expires_at: self.part(Key::ExpiresAt, warnings, parts::day),
-            metadata: self.part(Key::Metadata, warnings, |node| match node.to_value() {
-                Some(serde_json::Value::Object(metadata)) => Ok(metadata),
-                _ => parts::wrong(node, "an object of at most 128 levels with each key once"),
+            metadata: self.part(Key::Metadata, warnings, |node| {
+                const EXPECTED: &str = "an object of at most 128 levels with each key once";
+                match parts::exact(node, EXPECTED)? {
+                    serde_json::Value::Object(metadata) => Ok(metadata),
+                    _ => parts::wrong(node, EXPECTED),
+                }
             }),
         };
         for located in &mut warnings[first..] {

@@ -7,9 +7,10 @@ use crate::engine::clause::{Clause, Operator, Test};
 use crate::engine::flag::{Requirement, Rule, Serve, Step, Variant};
 use crate::engine::instant::{Day, Instant};
 use crate::engine::lists::Texts;
+use crate::engine::number::WHOLE;
 use crate::engine::percentage::{self, Percentage};
-use crate::engine::problem::{Problem, quoted};
-use crate::engine::text::{Node, View};
+use crate::engine::problem::{Problem, quoted, shortened};
+use crate::engine::text::{Node, Unkept, View};
 
 /// Most variants of a flag; their numbers fit one byte beside "none".
 const MAX_VARIANTS: usize = 255;
@@ -240,13 +241,24 @@ fn weight_and_value(node: &Node<'_>) -> Reading<(Percentage, Option<serde_json::
     let weight = percentage(&weight).map_err(under("weight"))?;
     let value = match members.remove("value") {
         None => None,
-        Some(value) => match value.to_value() {
-            Some(value) => Some(value),
-            None => return wrong(&value, "JSON of at most 128 levels with each key once").map_err(under("value")),
-        },
+        Some(value) => {
+            let read = exact(&value, "JSON of at most 128 levels with each key once");
+            Some(read.map_err(under("value"))?)
+        }
     };
     no_more_keys(&members, ["weight", "value"])?;
     Ok((weight, value))
+}
+
+/// A value that is passed on with all digits of its whole numbers.
+pub(crate) fn exact(node: &Node<'_>, expected: &str) -> Reading<serde_json::Value> {
+    node.to_exact_value().or_else(|unkept| match unkept {
+        Unkept::Value => wrong(node, expected),
+        Unkept::Number(digits) => {
+            let problem = Problem::new(WHOLE, shortened(&digits)).with_help("put a longer one in quotes");
+            Err(located(node, problem))
+        }
+    })
 }
 
 /// Rules may serve variants by name, so the variants are read first.

@@ -9,7 +9,7 @@ mod node;
 mod toml;
 
 pub(crate) use json::{JsonNode, members, position};
-pub(crate) use node::{Node, View};
+pub(crate) use node::{Node, Unkept, View};
 #[cfg(feature = "file")]
 pub(crate) use toml::TomlDocument;
 

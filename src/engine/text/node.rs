@@ -7,6 +7,7 @@ use serde_json::{Map, Number, Value};
 use super::json::JsonNode;
 #[cfg(feature = "file")]
 use super::toml::TomlNode;
+use crate::engine::number::keeps_digits;
 use crate::engine::problem::quoted;
 
 /// Deepest nesting of values that are kept whole.
@@ -33,6 +34,15 @@ pub(crate) enum View<'a> {
     Map(Vec<(Cow<'a, str>, Node<'a>)>),
     /// A text with an escape that stands for no character.
     Broken,
+}
+
+/// Why a value cannot be kept as it is written.
+#[derive(Debug)]
+pub(crate) enum Unkept {
+    /// It is nested too deep, has a key twice, or holds what JSON cannot.
+    Value,
+    /// It holds a whole number with more digits than are kept.
+    Number(String),
 }
 
 impl<'a> Node<'a> {
@@ -64,43 +74,54 @@ impl<'a> Node<'a> {
 
     /// The whole value; `None` where it is nested too deep, has a key twice, or holds a number that
     /// JSON cannot.
+    #[cfg(feature = "admin")]
     pub(crate) fn to_value(&self) -> Option<Value> {
+        self.read_value(|_| true).ok()
+    }
+
+    /// The whole value, in which each whole number has all its digits.
+    pub(crate) fn to_exact_value(&self) -> Result<Value, Unkept> {
+        self.read_value(keeps_digits)
+    }
+
+    fn read_value(&self, is_kept: fn(&str) -> bool) -> Result<Value, Unkept> {
         // Asked first, since it sees what a look level by level does not: half a surrogate pair in a
         // key, and numbers beyond all bounds.
         if let Self::Json(node) = self
             && serde_json::from_str::<Value>(node.text()).is_err()
         {
-            return None;
+            return Err(Unkept::Value);
         }
-        self.to_value_within(MAX_DEPTH)
+        self.read_value_within(MAX_DEPTH, is_kept)
     }
 
-    fn to_value_within(&self, depth: usize) -> Option<Value> {
-        let below = depth.checked_sub(1)?;
-        Some(match self.view() {
+    fn read_value_within(&self, depth: usize, is_kept: fn(&str) -> bool) -> Result<Value, Unkept> {
+        let below = depth.checked_sub(1).ok_or(Unkept::Value)?;
+        Ok(match self.view() {
             View::Null => Value::Null,
             View::Bool(value) => Value::Bool(value),
+            View::Number(digits) if !is_kept(&digits) => return Err(Unkept::Number(digits.into_owned())),
             View::Number(digits) => Value::Number(match digits.parse::<i64>() {
                 Ok(integer) => integer.into(),
                 Err(_) => match digits.parse::<u64>() {
                     Ok(integer) => integer.into(),
-                    Err(_) => Number::from_f64(digits.parse().ok()?)?,
+                    Err(_) => digits.parse().ok().and_then(Number::from_f64).ok_or(Unkept::Value)?,
                 },
             }),
             View::Text(text) => Value::String(text.into_owned()),
             View::List(items) => {
-                Value::Array(items.iter().map(|item| item.to_value_within(below)).collect::<Option<_>>()?)
+                Value::Array(items.iter().map(|item| item.read_value_within(below, is_kept)).collect::<Result<_, _>>()?)
             }
             View::Map(members) => {
                 let mut object = Map::new();
                 for (key, member) in members {
-                    if object.insert(key.into_owned(), member.to_value_within(below)?).is_some() {
-                        return None;
+                    if object.insert(key.into_owned(), member.read_value_within(below, is_kept)?).is_some() {
+                        return Err(Unkept::Value);
                     }
                 }
                 Value::Object(object)
             }
-            View::Broken => return None,
+            View::Broken => return Err(Unkept::Value),
         })
     }
 

@@ -24,8 +24,38 @@ const PATTERNS: [&str; 9] =
     ["^a", "@example\\.com$", "^[a-z]+$", "gold|silver", "^$", "(?i)GOLD", "[0-9]{2,4}-[0-9]{2}", "^(a|b)+c?$", "ß"];
 const VERSIONS: [&str; 9] =
     ["0.0.0", "1.2.3", "1.2.3-alpha", "1.2.3-alpha.1", "1.2.3-2", "1.2.3-10", "1.2.3+build", "1.10.0", "10.0.0-rc.1+x"];
-const NUMBERS: [&str; 14] =
-    ["0", "-0", "1", "-1", "18", "18.0", "1.8e1", "0.1", "1e300", "-2.5", "9007199254740993", "17.999", "1E-7", "42"];
+/// Those that a rule can hold, some of them neighbours that a 64-bit float does not tell apart.
+const NUMBERS: [&str; 18] = [
+    "0",
+    "-0",
+    "1",
+    "-1",
+    "18",
+    "18.0",
+    "1.8e1",
+    "0.1",
+    "-2.5",
+    "9007199254740992",
+    "9007199254740993",
+    "9007199254740992.0",
+    "18446744073709551614",
+    "18446744073709551615",
+    "-9223372036854775808",
+    "17.999",
+    "1E-7",
+    "42",
+];
+/// Those that none can.
+const LOST_NUMBERS: [&str; 8] = [
+    "1e300",
+    "-1e300",
+    "1e20",
+    "18446744073709551616",
+    "-9223372036854775809",
+    "9007199254740993.0",
+    "1.2345678901234568e18",
+    "0.10000000000000000555",
+];
 /// Ascending, some of them the same instant in other words.
 const INSTANTS: [&str; 9] = [
     "1970-01-01T00:00:00Z",
@@ -401,7 +431,8 @@ impl Generator {
         match self.random.below(9) {
             0 => Tree::Null,
             1 => Tree::Bool(self.random.chance(50)),
-            2 | 3 => Tree::number(self.random.pick(&NUMBERS)),
+            2 => Tree::number(self.random.pick(&NUMBERS)),
+            3 => Tree::number(self.random.pick(&LOST_NUMBERS)),
             4 | 5 => Tree::text(self.random.pick(&TEXTS)),
             6 => Tree::List((0..self.random.below(3)).map(|_| self.anything()).collect()),
             7 => Tree::texts([self.random.pick(&TEXTS)]),
@@ -444,7 +475,10 @@ impl Generator {
     }
 
     fn attribute(&mut self, name: &str) -> Value {
-        let number = |random: &mut Random| serde_json::from_str::<Value>(random.pick(&NUMBERS)).expect("JSON numbers");
+        let number = |random: &mut Random| {
+            let digits = if random.chance(80) { random.pick(&NUMBERS) } else { random.pick(&LOST_NUMBERS) };
+            serde_json::from_str::<Value>(digits).expect("JSON numbers")
+        };
         if self.random.chance(12) {
             let odd = [json!(null), json!([]), json!([null]), json!({"a": 1}), json!([["a"], {"b": 2}]), json!(true)];
             return odd[self.random.below(odd.len())].clone();

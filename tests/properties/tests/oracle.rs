@@ -364,6 +364,82 @@ fn operators_compare_every_kind_of_attribute_alike() {
     compare(&cases);
 }
 
+/// Texts of numbers at the edges of what floats and integers of 64 bits hold, each written in several ways.
+fn numbers_at_the_edges() -> Vec<String> {
+    let edges: [i128; 8] = [0, 1, 1 << 53, 1_234_567_890_123_456_789, 1 << 63, 1 << 64, 1 << 70, 1 << 100];
+    let mut texts = Vec::new();
+    for edge in edges {
+        for number in [edge - 2, edge - 1, edge, edge + 1, edge + 2] {
+            for number in [number, -number] {
+                texts.push(number.to_string());
+                texts.push(format!("{number}.0"));
+                texts.push(format!("{number}.5"));
+                texts.push(format!("{number}0e-1"));
+            }
+        }
+    }
+    let odd = "-0|-0.0|0e9|1e19|1.8446744073709551615e19|1.8446744073709552e19|-9.223372036854775808e18|1e-400|5e-324|2e-324|\
+               1.7976931348623157e308|1.7976931348623158e308|1e309|0.1|0.10|0.1000000000000000055511151231257827|\
+               0.30000000000000004|0.3000000000000000444|4503599627370495.5|4503599627370495.25|100e-2|0.000";
+    texts.extend(odd.split('|').map(str::to_owned));
+    texts
+}
+
+#[test]
+fn numbers_compare_alike_at_the_edges_of_what_is_held() {
+    let texts = numbers_at_the_edges();
+    let mut cases = Vec::new();
+    for text in &texts {
+        // Neighbours of the number, as integers and as floats, and a list of them.
+        let mut asked =
+            vec![json!(u64::MAX), json!(u64::MAX - 1), json!(i64::MIN), json!(i64::MIN + 1), json!([1, 0.5])];
+        if let Ok(whole) = text.parse::<i128>() {
+            let near = [whole - 1, whole, whole + 1].into_iter();
+            asked.extend(near.clone().filter_map(|near| i64::try_from(near).ok()).map(Value::from));
+            asked.extend(near.clone().filter_map(|near| u64::try_from(near).ok()).map(Value::from));
+            asked.extend(near.map(|near| json!(near as f64)));
+        }
+        if let Some(float) = text.parse::<f64>().ok().filter(|float| float.is_finite()) {
+            asked.extend([float, float.next_up(), float.next_down()].map(Value::from));
+        }
+        for operator in ["equals", "greater", "greater_or_equal", "less", "less_or_equal", "not_equals", "not_less"] {
+            cases.push(Case::clause(operator, &format!("[{text}]"), asked.clone()));
+        }
+    }
+    compare(&cases);
+}
+
+#[test]
+fn numbers_in_toml_are_as_exact() {
+    let numbers = "1234567890123456789|+1234567890123456789|1_234_567_890_123_456_789|18446744073709551615|\
+                   18446744073709551616|-9223372036854775809|0x7fff_ffff_ffff_ffff|9007199254740993|9007199254740993.0|\
+                   9_007_199_254_740_992.0|+1.5|1e3|0.1|inf|nan";
+    let asked = [1_234_567_890_123_456_789_u64, 1_234_567_890_123_456_788, u64::MAX, 9_007_199_254_740_993, 1000];
+    let contexts: Vec<Value> = asked.map(|number| json!({ "attributes": { "v": number } })).into();
+    let case = |number: &str| Case {
+        text: format!(
+            "[flags.x]\nenabled = true\n[[flags.x.rules]]\nserve = true\n\
+             when = [{{ attribute = \"v\", op = \"greater_or_equal\", values = [{number}] }}]\n"
+        ),
+        format: "toml",
+        contexts: contexts.clone(),
+        ..Case::json("")
+    };
+    compare(&numbers.split('|').map(case).collect::<Vec<_>>());
+}
+
+#[test]
+fn numbers_in_values_and_metadata_keep_their_digits_or_are_no_part() {
+    let mut cases = Vec::new();
+    // Beyond the largest float, the two readers of JSON round otherwise.
+    let is_read = |text: &&String| text.parse::<f64>().is_ok_and(|float| float.is_finite() && float != f64::MAX);
+    for text in numbers_at_the_edges().iter().filter(is_read) {
+        cases.push(Case::part("variants", &format!("{{\"a\": {{\"weight\": 100, \"value\": [[{text}]]}}}}")));
+        cases.push(Case::part("metadata", &format!("{{\"a\": [{text}]}}")));
+    }
+    compare(&cases);
+}
+
 #[test]
 fn a_null_flag_beside_one_of_its_name_is_a_duplicate_in_either_order() {
     let texts = [r#"{"flags": {"a": true, "a": null}}"#, r#"{"flags": {"a": null, "a": true}}"#];

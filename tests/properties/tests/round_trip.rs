@@ -84,6 +84,16 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Numbers that rules can hold: whole ones of 64 bits, and fractions.
+fn number_of_a_rule() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i32>().prop_map(|whole| json!(f64::from(whole))),
+        any::<f64>().prop_filter("one with a fraction", |float| float.fract() != 0.0).prop_map(Value::from),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -104,7 +114,7 @@ proptest! {
     #[test]
     fn texts_and_numbers_survive_wherever_they_stand(
         texts in proptest::collection::vec(any::<String>(), 0..6),
-        numbers in proptest::collection::vec(any::<f64>(), 1..4),
+        numbers in proptest::collection::vec(number_of_a_rule(), 1..4),
         weight in 0..=100_000_u32,
         share in 0..=100_000_u32,
         millis in any::<i64>(),
@@ -164,10 +174,7 @@ fn every_other_spelling_becomes_the_canonical_one() {
     let rule =
         |op: &str| json!({ "rules": [{ "when": [{ "attribute": "a", "op": op, "values": [1] }], "serve": true }] });
     let flag = Flag::try_from(rule("not_one_of")).unwrap();
-    assert_eq!(
-        serde_json::to_value(&flag).unwrap()["rules"],
-        rule("not_equals")["rules"].to_string().replace("[1]", "[1.0]").parse::<Value>().unwrap()
-    );
+    assert_eq!(serde_json::to_value(&flag).unwrap()["rules"], rule("not_equals")["rules"]);
     assert_eq!(
         serde_json::to_string(&"{\"name\": \"x\", \"on\": true}".parse::<Flag>().unwrap()).unwrap(),
         r#"{"enabled":true}"#
