@@ -58,11 +58,13 @@ impl<T> Future for Held<T> {
 #[must_use]
 #[track_caller]
 pub fn flag(name: impl FlagName) -> bool {
-    match CURRENT.try_with(|flags| flags.is_enabled(&name)) {
+    // Before the answers are borrowed: what a type of the application does to name itself may enter a scope.
+    let (name, default) = (name.name(), name.default_answer());
+    match CURRENT.try_with(|flags| flags.is_enabled_or(name, default)) {
         Ok(is_enabled) => is_enabled,
         Err(_) => {
-            read_out_of_scope(name.name());
-            name.default_answer()
+            read_out_of_scope(name);
+            default
         }
     }
 }
@@ -73,10 +75,11 @@ pub fn flag(name: impl FlagName) -> bool {
 #[must_use]
 #[track_caller]
 pub fn variant(name: impl FlagName) -> Option<String> {
-    match CURRENT.try_with(|flags| flags.variant(&name).map(str::to_owned)) {
+    let name = name.name();
+    match CURRENT.try_with(|flags| flags.variant(name).map(str::to_owned)) {
         Ok(variant) => variant,
         Err(_) => {
-            read_out_of_scope(name.name());
+            read_out_of_scope(name);
             None
         }
     }
@@ -88,7 +91,8 @@ pub fn variant(name: impl FlagName) -> Option<String> {
 ///
 /// [`OutOfScope`] where no layer is around the current task; that is neither counted nor logged.
 pub fn try_flag(name: impl FlagName) -> Result<bool, OutOfScope> {
-    CURRENT.try_with(|flags| flags.is_enabled(&name)).map_err(|_| OutOfScope)
+    let (name, default) = (name.name(), name.default_answer());
+    CURRENT.try_with(|flags| flags.is_enabled_or(name, default)).map_err(|_| OutOfScope)
 }
 
 impl<T: Readable> Declared<T> {

@@ -107,8 +107,9 @@ impl Layered {
     /// The name of the part that a flag's definition comes from.
     #[must_use]
     pub fn part_of(&self, flag: impl FlagName) -> Option<String> {
+        let name = flag.name();
         let part_of = self.merged.part_of.read().unwrap_or_else(PoisonError::into_inner);
-        part_of.get(flag.name()).map(|&part| self.merged.parts[part].name().to_owned())
+        part_of.get(name).map(|&part| self.merged.parts[part].name().to_owned())
     }
 }
 

@@ -52,10 +52,11 @@ impl Memory {
     /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, or more than 10 000 flags; then nothing is
     /// changed. A flag that requires unknown flags is a problem of the set, in [`status`](Source::status).
     pub fn set(&self, name: impl FlagName, flag: impl Into<Flag>) -> Result<(), Problem> {
-        let mut outcome = Ok(());
+        // Before the turn is taken: types of the application may use this memory while they are converted.
+        let (name, flag, mut outcome) = (name.name(), flag.into(), Ok(()));
         self.board.publish(|in_force| {
             let mut document = in_force.clone();
-            outcome = document.insert(&name, flag);
+            outcome = document.insert(name, flag);
             outcome.is_ok().then(|| (document, String::new()))
         });
         outcome
@@ -63,10 +64,10 @@ impl Memory {
 
     /// Removes a flag; `false` if there was none.
     pub fn remove(&self, name: impl FlagName) -> bool {
-        let mut was_there = false;
+        let (name, mut was_there) = (name.name(), false);
         self.board.publish(|in_force| {
             let mut document = in_force.clone();
-            was_there = document.remove(&name);
+            was_there = document.remove(name);
             was_there.then(|| (document, String::new()))
         });
         was_there

@@ -8,6 +8,7 @@ mod carry;
 mod drops;
 mod handler;
 mod lost;
+mod names;
 mod nested;
 mod order;
 mod response;
