@@ -49,11 +49,13 @@ fn told(reply: &Reply) -> (Vec<&str>, Vec<&str>) {
 
 /// Alice's answer of a page that has these headers and does this.
 async fn page(layer: FlagLayer, headers: &[(HeaderName, &'static str)], read: fn()) -> Reply {
-    let headers: HeaderMap =
-        headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+    let mut lines = HeaderMap::new();
+    for (name, value) in headers {
+        lines.append(name, HeaderValue::from_static(value));
+    }
     let handler = move || async move {
         read();
-        (headers, "page")
+        (lines, "page")
     };
     get_as(serve(Router::new().route("/", get(handler)).layer(layer)).await, "/", "alice").await
 }
@@ -112,13 +114,54 @@ async fn what_the_page_says_itself_is_kept() {
         "private=\"x-a\"",
     ] {
         let reply = page(layer(), &[(CACHE_CONTROL, said)], reads_list).await;
-        assert_eq!(told(&reply), (vec![NAMES], vec![said, "private"]));
+        assert_eq!(told(&reply), (vec![NAMES], vec![&*format!("private, {said}")]));
     }
     let reply = page(layer(), &[(VARY, "accept-encoding")], reads_list).await;
-    assert_eq!(told(&reply).0, ["accept-encoding", NAMES], "appended, never replaced");
+    assert_eq!(told(&reply).0, [format!("accept-encoding, {NAMES}")], "appended, never replaced");
     for said in ["*", NAMES] {
         assert_eq!(told(&page(layer(), &[(VARY, said)], reads_list).await).0, [said], "that says it all");
     }
+}
+
+#[tokio::test]
+async fn a_cache_that_reads_the_first_line_alone_reads_everything() {
+    // `HeaderMap::get`, as some caches use it.
+    for (said, merged) in [
+        (&["max-age=60", "must-revalidate"][..], "private, max-age=60, must-revalidate"),
+        (&["max-age=60", "private"], "max-age=60, private"),
+        (&["max-age=60", "no-store"], "max-age=60, no-store"),
+        (&["max-age=60", "", "s-maxage=9"], "max-age=60, s-maxage=9"),
+        (&["x=\"a", "private"], "private, x=\"a, private"),
+        (&["x=\"a"], "private, x=\"a"),
+    ] {
+        let said: Vec<_> = said.iter().map(|line| (CACHE_CONTROL, *line)).collect();
+        let reply = page(layer(), &said, reads_list).await;
+        assert_eq!(told(&reply), (vec![NAMES], vec![merged]), "{said:?}");
+        assert_eq!(page(layer(), &said, nothing).await.lines("cache-control").len(), said.len(), "nothing was read");
+    }
+    for (said, merged) in [
+        (&["accept-encoding", "Origin"][..], "accept-encoding, Origin, x-user-id, x-user-groups"),
+        (&["X-User-ID, accept"], "X-User-ID, accept, x-user-groups"),
+        (&["accept", "X-USER-GROUPS,x-user-id"], "accept, X-USER-GROUPS,x-user-id"),
+        (&["accept", "*"], "*"),
+        (&["accept, *"], "*"),
+    ] {
+        let said: Vec<_> = said.iter().map(|line| (VARY, *line)).collect();
+        assert_eq!(told(&page(layer(), &said, reads_list).await).0, [merged], "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_layers_write_one_line_each() {
+    let other = |user, groups| {
+        let (user, groups) = (HeaderName::from_static(user), HeaderName::from_static(groups));
+        FlagLayer::new(memory(r#"{"inner": {"allowed_users": ["alice"]}}"#)).user_header(user).groups_header(groups)
+    };
+    let handler = || async { ([(CACHE_CONTROL, "max-age=60")], (flag("inner"), flag("list")).1.to_string()) };
+    let router = Router::new().route("/", get(handler)).layer(other("x-user-id", "x-teams").trust_headers());
+    let reply = get_as(serve(router.layer(layer())).await, "/", "alice").await;
+    let vary = "x-user-id, x-teams, x-user-groups";
+    assert_eq!((reply.text(), told(&reply)), ("true", (vec![vary], vec!["private, max-age=60"])));
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ async fn shared_caches_keep_no_id() {
 async fn a_page_that_read_a_flag_varies_by_the_cookie() {
     let server = served(layer()).await;
     let reply = again(server, ID).await;
-    assert_eq!(reply.lines("vary"), ["x-user-id, x-user-groups", "cookie"]);
+    assert_eq!(reply.lines("vary"), ["x-user-id, x-user-groups, cookie"]);
     assert_eq!(reply.header("cache-control"), Some("private"));
 }
 

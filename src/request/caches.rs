@@ -19,16 +19,20 @@ impl Directives {
             return directives;
         }
         for line in headers.get_all(CACHE_CONTROL) {
-            for directive in split_unquoted(line.as_bytes()) {
-                let mut parts = directive.splitn(2, |&byte| byte == b'=');
-                let name = parts.next().unwrap_or_default().trim_ascii();
-                let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-                directives.is_shared |= is(b"public") || is(b"s-maxage");
-                // `private="set-cookie"` is about that header alone; the rest may be kept.
-                directives.is_unshared |= is(b"no-store") || is(b"private") && parts.next().is_none();
-            }
+            directives.read(line.as_bytes());
         }
         directives
+    }
+
+    fn read(&mut self, line: &[u8]) {
+        for directive in split_unquoted(line) {
+            let mut parts = directive.splitn(2, |&byte| byte == b'=');
+            let name = parts.next().unwrap_or_default().trim_ascii();
+            let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+            self.is_shared |= is(b"public") || is(b"s-maxage");
+            // `private="set-cookie"` is about that header alone; the rest may be kept.
+            self.is_unshared |= is(b"no-store") || is(b"private") && parts.next().is_none();
+        }
     }
 }
 
@@ -46,11 +50,33 @@ fn split_unquoted(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+static PRIVATE: HeaderValue = HeaderValue::from_static("private");
+
 /// Keeps shared caches from storing the response, unless it has said something about them itself.
+///
+/// All of it is one line: some caches read the first alone.
 pub(super) fn make_private(headers: &mut HeaderMap, directives: Directives) {
-    if !directives.is_shared && !directives.is_unshared {
-        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
+    let is_said = directives.is_shared || directives.is_unshared;
+    let line = match headers.get_all(CACHE_CONTROL).iter().count() {
+        0 => PRIVATE.clone(),
+        1 if is_said => return,
+        _ => {
+            let said = joined(headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes));
+            // Quotes that are left open on one line swallow what comes after it.
+            let mut together = Directives::default();
+            together.read(&said);
+            let is_said = together.is_shared || together.is_unshared;
+            let line = if is_said { said } else { joined([PRIVATE.as_bytes(), &said]) };
+            HeaderValue::from_bytes(&line).unwrap_or_else(|_| PRIVATE.clone())
+        }
+    };
+    headers.insert(CACHE_CONTROL, line);
+}
+
+/// The lines of a header as one (RFC 9110, section 5.3).
+fn joined<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let lines: Vec<&[u8]> = lines.into_iter().filter(|line| !line.trim_ascii().is_empty()).collect();
+    lines.join(&b", "[..])
 }
 
 /// Keeps everybody from storing the response, whatever it has said.
@@ -58,10 +84,28 @@ pub(super) fn forbid(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Adds the headers that name the caller to `Vary`, once.
+/// Adds the headers that name the caller to `Vary`, each once, and makes one line of all.
 pub(super) fn vary(headers: &mut HeaderMap, by: &HeaderValue) {
-    let has_it = headers.get_all(VARY).iter().any(|line| line == by || line.as_bytes().trim_ascii() == b"*");
-    if !has_it {
-        headers.append(VARY, by.clone());
-    }
+    let mut lines = headers.get_all(VARY).iter();
+    let line = match (lines.next(), lines.next()) {
+        (None, _) => by.clone(),
+        (Some(line), None) if line == by => return,
+        _ => {
+            let said: Vec<&[u8]> = headers.get_all(VARY).iter().map(HeaderValue::as_bytes).collect();
+            let names = || said.iter().flat_map(|line| names_of(line));
+            if names().any(|name| name == b"*") {
+                HeaderValue::from_static("*")
+            } else {
+                let is_new = |name: &&[u8]| !names().any(|said| said.eq_ignore_ascii_case(name));
+                let new = names_of(by.as_bytes()).filter(is_new);
+                let line = joined(said.iter().copied().chain(new));
+                HeaderValue::from_bytes(&line).unwrap_or_else(|_| HeaderValue::from_static("*"))
+            }
+        }
+    };
+    headers.insert(VARY, line);
+}
+
+fn names_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }

@@ -66,9 +66,10 @@
 //! 1. If a flag was read whose answer depends on the caller before the response began, `Cache-Control:
 //!    private` is added, unless the response says `no-store`, `private`, `public` or `s-maxage`.
 //! 2. If one was read, or `X-Active-Flags` could be another for another caller, `Vary` gets the headers that
-//!    may name the caller, where these were looked at. It is appended to.
+//!    may name the caller, where these were looked at.
 //! 3. A request with a valid override token is answered with `no-store`, whatever the response said.
 //!
+//! Both headers keep what they say, and become one line each: some caches read the first line alone.
 //! [`FlagLayer::leave_cache_headers`] turns the first two off.
 //!
 //! # Gates and exceptions
