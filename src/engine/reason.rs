@@ -18,7 +18,7 @@ pub enum Reason {
     NotLoaded,
     /// 1: the definition was refused and there was no good one before.
     Problem,
-    /// 1: the source did not answer in time, and neither did its fallback.
+    /// 1: the source was late or panicked, and had no fallback that answers.
     Unavailable,
     /// 2: the flag is switched off.
     Disabled,
@@ -99,7 +99,7 @@ impl fmt::Display for Answer {
             Reason::Unknown => f.write_str(": no flag has this name"),
             Reason::NotLoaded => f.write_str(": no rules have been loaded yet"),
             Reason::Problem => f.write_str(": the definition has errors and there was no good one before"),
-            Reason::Unavailable => f.write_str(": the source did not answer in time"),
+            Reason::Unavailable => f.write_str(": the source gave no answer"),
             Reason::Disabled => f.write_str(": the flag is switched off"),
             Reason::Override => f.write_str(": a tester's override says so"),
             Reason::Upstream => f.write_str(": the calling service decided it"),

@@ -25,12 +25,19 @@ pub struct RequestCounts {
     /// Decisions of calling services that were refused: not signed, changed, expired, from another
     /// service, too long, or on two lines.
     pub refused_decisions: u64,
+    /// Panics of the source; its fallback answered, or every flag was off, and on a
+    /// [refresh](crate::Flags::refresh) the previous answers stayed. The first is logged.
+    pub source_panics: u64,
+    /// Panics of closures that the layer was configured with; the layer goes on as if the closure had given no
+    /// answer. The first of each closure is logged.
+    pub closure_panics: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    /// Which reasons of refusals somebody was told of: a bit each.
-    #[cfg(feature = "overrides")]
+    pub(super) source_panics: AtomicU64,
+    pub(super) closure_panics: AtomicU64,
+    /// Which reasons of refusals, and which panics, were logged: a bit each.
     pub(super) told: AtomicU64,
     pub(super) refused_user_ids: AtomicU64,
     pub(super) refused_groups: AtomicU64,
@@ -49,6 +56,8 @@ impl Counters {
             omitted_from_header: self.omitted_from_header.load(Ordering::Relaxed),
             refused_overrides: self.refused_overrides.load(Ordering::Relaxed),
             refused_decisions: self.refused_decisions.load(Ordering::Relaxed),
+            source_panics: self.source_panics.load(Ordering::Relaxed),
+            closure_panics: self.closure_panics.load(Ordering::Relaxed),
         }
     }
 }
@@ -59,7 +68,6 @@ pub(super) fn count(counter: &AtomicU64) -> bool {
 }
 
 /// Counts, and says whether it was the first time for this reason.
-#[cfg(feature = "overrides")]
 pub(super) fn count_reason(counter: &AtomicU64, told: &AtomicU64, reason: u32) -> bool {
     counter.fetch_add(1, Ordering::Relaxed);
     told.fetch_or(1 << reason, Ordering::Relaxed) >> reason & 1 == 0

@@ -14,12 +14,12 @@ use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::caches::Directives;
+use super::caught::Pending;
 use super::header;
 use super::layer::Config;
 use super::service::{Answering, Asked};
 use super::{caches, refresh, scope};
-use crate::engine::{Flags, Reason};
-use crate::source::Evaluation;
+use crate::engine::Flags;
 
 pin_project! {
     /// The response to come of a [`FlagService`](super::FlagService).
@@ -58,7 +58,7 @@ pin_project! {
 
 /// A request whose flags are being decided elsewhere.
 pub(super) struct Waiting<S, B> {
-    evaluation: Pin<Box<dyn Future<Output = Flags> + Send>>,
+    evaluation: Pending,
     /// Made at the first poll, where the runtime is sure to be there.
     deadline: Option<Pin<Box<Sleep>>>,
     inner: S,
@@ -67,31 +67,21 @@ pub(super) struct Waiting<S, B> {
 }
 
 impl<S, B> Waiting<S, B> {
-    pub(super) fn new(
-        evaluation: Pin<Box<dyn Future<Output = Flags> + Send>>,
-        inner: S,
-        request: Request<B>,
-        asked: Asked,
-    ) -> Box<Self> {
+    pub(super) fn new(evaluation: Pending, inner: S, request: Request<B>, asked: Asked) -> Box<Self> {
         Box::new(Self { evaluation, deadline: None, inner, request, asked })
     }
 
     fn poll(&mut self, cx: &mut TaskContext<'_>, config: &Config) -> Poll<Flags> {
-        let flags = match self.evaluation.as_mut().poll(cx) {
-            Poll::Ready(flags) => flags,
+        match Pin::new(&mut self.evaluation).poll(cx) {
+            Poll::Ready(Some(flags)) => Poll::Ready(self.asked.settle(flags)),
+            Poll::Ready(None) => Poll::Ready(self.asked.without_source(config)),
             Poll::Pending => {
                 let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(config.deadline)));
                 ready!(deadline.as_mut().poll(cx));
                 config.count_late("the source's fallback answers, or every flag is off");
-                let fallback = config.source.fallback().map(|fallback| self.asked.evaluate(fallback));
-                let Some(Evaluation::Ready(flags)) = fallback else {
-                    let none = Flags::none(self.asked.context.clone(), self.asked.now, Reason::Unavailable);
-                    return Poll::Ready(self.asked.settle(none.standing_for(config.source.id())));
-                };
-                return Poll::Ready(flags.standing_for(config.source.id()));
+                Poll::Ready(self.asked.without_source(config))
             }
-        };
-        Poll::Ready(self.asked.settle(flags))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caches::Directives;
+use super::caught::Code;
 use super::counts::Counters;
 use crate::engine::Entry;
 use crate::engine::Flags;
@@ -51,6 +52,17 @@ impl HeaderPolicy {
     /// [`identify`](crate::FlagLayer::identify) makes of it.
     pub fn when(accepts: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         Self::When(Arc::new(accepts))
+    }
+
+    /// The same policy; a predicate that panics is counted, and accepts nothing.
+    pub(super) fn counting(self, counters: &Arc<Counters>) -> Self {
+        match self {
+            Self::When(accepts) => {
+                let counters = Arc::clone(counters);
+                Self::when(move |request| counters.caught(Code::HeaderPolicy, || accepts(request)).unwrap_or_default())
+            }
+            other => other,
+        }
     }
 
     /// Whether the header can be on a response at all.

@@ -8,6 +8,7 @@ use http::HeaderName;
 use http::request::Parts;
 use tower_layer::Layer;
 
+use super::caught::Code;
 use super::counts::{Counters, RequestCounts, count};
 use super::header::HeaderPolicy;
 use super::identity::{Headers, Identity};
@@ -69,7 +70,7 @@ impl FlagLayer {
             #[cfg(feature = "visitors")]
             visitors: None,
             deadline: Duration::from_millis(50),
-            clock: Arc::new(|| Instant::from(SystemTime::now())),
+            clock: Arc::new(system_clock),
             counters: Arc::default(),
         };
         Self { config: Arc::new(config) }
@@ -100,7 +101,14 @@ impl FlagLayer {
     /// # let _ = layer;
     /// ```
     pub fn identify(self, closure: impl Fn(&Parts) -> Option<Context> + Send + Sync + 'static) -> Self {
-        self.configured(|config| config.identity.closure = Some(Arc::new(closure)))
+        self.configured(|config| {
+            let counters = Arc::clone(&config.counters);
+            config.identity.closure = Some(Arc::new(move |request: &Parts| {
+                // Neither headers nor a layer around name the caller then: the closure may have known better.
+                let named = counters.caught(Code::Identify, || closure(request));
+                named.unwrap_or_else(|| Some(Context::anonymous()))
+            }));
+        })
     }
 
     /// Says that a proxy in front sets the headers that name the caller and takes away those that
@@ -132,7 +140,7 @@ impl FlagLayer {
 
     /// On which responses `X-Active-Flags` stands; on all unless set.
     pub fn header_policy(self, policy: HeaderPolicy) -> Self {
-        self.configured(|config| config.header_policy = policy)
+        self.configured(|config| config.header_policy = policy.counting(&config.counters))
     }
 
     /// Longest value of `X-Active-Flags` in bytes; 1 024 unless set. Proxies cap the headers of a
@@ -169,7 +177,12 @@ impl FlagLayer {
     ///
     /// A router that is nested under a path has its own part of the path here.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.configured(|config| config.skip = Some(Arc::new(predicate)))
+        self.configured(|config| {
+            let counters = Arc::clone(&config.counters);
+            config.skip = Some(Arc::new(move |request: &Parts| {
+                counters.caught(Code::Skip, || predicate(request)).unwrap_or_default()
+            }));
+        })
     }
 
     /// Lets testers force flags by signed tokens. Off unless set.
@@ -213,7 +226,10 @@ impl FlagLayer {
     /// # let _ = layer;
     /// ```
     pub fn clock(self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
-        self.configured(|config| config.clock = Arc::new(clock))
+        self.configured(|config| {
+            let counters = Arc::clone(&config.counters);
+            config.clock = Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(system_clock));
+        })
     }
 
     /// What was refused, late or left out so far, over all clones of the layer.
@@ -221,6 +237,10 @@ impl FlagLayer {
     pub fn counts(&self) -> RequestCounts {
         self.config.counters.read()
     }
+}
+
+pub(super) fn system_clock() -> Instant {
+    Instant::from(SystemTime::now())
 }
 
 impl<S> Layer<S> for FlagLayer {

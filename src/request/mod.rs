@@ -86,11 +86,14 @@
 //! # What it does not do
 //!
 //! It does not authenticate: flags from headers are no authorisation. It never answers in the place of
-//! the inner service, and a source that fails or is late turns flags off, not requests away.
+//! the inner service, and a source that panics or is late turns flags off, not requests away. Panics of the source and
+//! of closures are counted in [`FlagLayer::counts`], and the first of each is logged. With `panic = "abort"` they end the
+//! process.
 
 mod body;
 mod caches;
 mod carry;
+mod caught;
 #[cfg(any(feature = "overrides", feature = "visitors"))]
 mod cookie;
 mod counts;
@@ -111,6 +114,8 @@ mod visitors;
 
 pub use body::ResponseBody;
 pub use carry::{FlagsExt, InFlags, spawn, spawn_blocking};
+#[cfg(feature = "testing")]
+pub(crate) use caught::caught;
 pub use counts::RequestCounts;
 #[cfg(feature = "axum")]
 pub use extract::FlagsRejection;

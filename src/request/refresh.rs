@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
+use super::caught::{Code, Pending};
 use super::layer::Config;
 use super::service::force;
 use crate::engine::Flags;
@@ -24,7 +25,7 @@ impl Flags {
     /// [`scope`](Self::scope). These ones stay as they are.
     ///
     /// The same value comes back where no layer has made it, where the layer and all services of it are
-    /// gone, and where the source is not ready within the layer's deadline. With our own sources nothing
+    /// gone, and where the source panics or is not ready within the layer's deadline. With our own sources nothing
     /// is waited for. What the calling service has decided for the request stays decided, and so does what a
     /// tester has forced until their token expires, both as far as the new rules allow it.
     ///
@@ -42,16 +43,20 @@ impl Flags {
     /// With a source that is not ready, in a tokio runtime without timers.
     pub async fn refresh(&self) -> Self {
         let Some(config) = self.home::<Config>() else { return self.clone() };
-        let flags = match config.source.evaluate(self.context(), (config.clock)()) {
-            Evaluation::Ready(flags) => flags,
-            Evaluation::Pending(evaluation) => match tokio::time::timeout(config.deadline, evaluation).await {
-                Ok(flags) => flags,
-                Err(_) => {
+        let now = (config.clock)();
+        let evaluation = config.counters.caught(Code::Source, || config.source.evaluate(self.context(), now));
+        let flags = match evaluation {
+            Some(Evaluation::Ready(flags)) => Some(flags),
+            Some(Evaluation::Pending(evaluation)) => {
+                let evaluation = Pending::new(evaluation, &config.counters);
+                tokio::time::timeout(config.deadline, evaluation).await.unwrap_or_else(|_| {
                     config.count_late("the answers of before stay");
-                    return self.clone();
-                }
-            },
+                    None
+                })
+            }
+            None => None,
         };
+        let Some(flags) = flags else { return self.clone() };
         let flags = force(flags, self.requested());
         let flags = match self.outer() {
             // A layer inside a layer inside a layer: the depth is that of the application's routers.

@@ -8,11 +8,12 @@ use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
 use super::body::ResponseBody;
+use super::caught::{Code, Pending};
 use super::future::{ResponseFuture, Waiting};
 use super::header::Wanted;
 use super::layer::Config;
 use super::{refresh, scope};
-use crate::engine::{Context, Flags, Forced, ForcedBy, Instant};
+use crate::engine::{Context, Flags, Forced, ForcedBy, Instant, Reason};
 use crate::source::{Evaluation, Source};
 
 /// The service that [`FlagLayer`](super::FlagLayer) puts around another one.
@@ -47,7 +48,7 @@ where
             return ResponseFuture::without_flags(future, Arc::clone(&self.config));
         }
         let asked = Asked::of(&parts, &self.config);
-        match asked.evaluate(&*self.config.source) {
+        match asked.evaluate(&self.config) {
             Evaluation::Ready(flags) => {
                 let flags = refresh::attach(flags, &self.config);
                 parts.extensions.insert(flags.clone());
@@ -61,6 +62,7 @@ where
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
                 let request = Request::from_parts(parts, body);
+                let evaluation = Pending::new(evaluation, &self.config.counters);
                 ResponseFuture::waiting(Waiting::new(evaluation, inner, request, asked), Arc::clone(&self.config))
             }
         }
@@ -151,7 +153,25 @@ impl Asked {
     }
 
     /// Answers from the set that the request has pinned where there is one, else from the source.
-    pub(super) fn evaluate(&self, source: &dyn Source) -> Evaluation {
+    fn evaluate(&self, config: &Config) -> Evaluation {
+        let evaluation = config.counters.caught(Code::Source, || self.ask(&*config.source));
+        evaluation.unwrap_or_else(|| Evaluation::Ready(self.without_source(config)))
+    }
+
+    /// Where the source is late or has panicked: its fallback answers, else every flag is off.
+    pub(super) fn without_source(&self, config: &Config) -> Flags {
+        let counters = &config.counters;
+        let fallback = counters.caught(Code::Source, || match self.ask(config.source.fallback()?) {
+            Evaluation::Ready(flags) => Some(flags),
+            Evaluation::Pending(_) => None,
+        });
+        let flags = fallback
+            .flatten()
+            .unwrap_or_else(|| self.settle(Flags::none(self.context.clone(), self.now, Reason::Unavailable)));
+        flags.standing_for(counters.caught(Code::Source, || config.source.id()).flatten())
+    }
+
+    fn ask(&self, source: &dyn Source) -> Evaluation {
         let pinned = self.outer.as_ref().and_then(|outer| outer.decided_by(source.id()?, &self.context));
         if let Some(flags) = pinned {
             return Evaluation::Ready(force(flags, &self.forced));

@@ -13,7 +13,8 @@ use crate::engine::{Context, Flags, Instant, Problem, SourceId};
 ///
 /// A source never fails: what it does not know is off, and [`status`](Self::status) tells operators
 /// the rest. The crate's own sources are always ready; a source that has to ask somebody else
-/// returns a future, which the layer runs under a deadline.
+/// returns a future, which the layer runs under a deadline. A panic of a source is caught by the layer:
+/// the [`fallback`](Self::fallback) answers, else every flag is off.
 ///
 /// ```
 /// use tower_flags::source::{Evaluation, Source, Status};
@@ -54,7 +55,7 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
-    /// Who answers when a pending evaluation is late. It has to be ready. `None` by default: every
+    /// Who answers when an evaluation is late or panics. It has to be ready. `None` by default: every
     /// flag is off then, with reason [`Unavailable`](crate::engine::Reason::Unavailable).
     fn fallback(&self) -> Option<&dyn Source> {
         None

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderValue, Request};
 use tower_layer::Layer;
@@ -15,6 +15,8 @@ use super::decisions::{DECISIONS, X_FLAG_DECISIONS};
 use super::key::SigningKey;
 use super::token::{Claims, MAX_LEN, Wanted};
 use crate::engine::{FlagName, Flags, Instant};
+use crate::request::caught::caught;
+use crate::request::layer::system_clock;
 use crate::request::scope;
 
 /// A layer around a client that sends the decisions of the current request along, so that the service
@@ -68,7 +70,7 @@ impl SendDecisions {
             service: service.into(),
             flags: flags.into_iter().map(|flag| flag.name().to_owned()).collect(),
             valid_for: Duration::from_secs(30),
-            clock: Arc::new(|| Instant::from(SystemTime::now())),
+            clock: Arc::new(system_clock),
             has_warned: Arc::default(),
             is_lost: Arc::default(),
         };
@@ -84,7 +86,15 @@ impl SendDecisions {
 
     /// Where the instant comes from that the expiry counts from; the system's clock unless set.
     pub fn clock(mut self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
-        Arc::make_mut(&mut self.config).clock = Arc::new(clock);
+        let has_panicked = AtomicBool::new(false);
+        Arc::make_mut(&mut self.config).clock = Arc::new(move || {
+            caught(&clock).unwrap_or_else(|panic| {
+                if !has_panicked.swap(true, Ordering::Relaxed) {
+                    tracing::error!("the closure of `clock` panicked: {panic:?}; the system's clock is used");
+                }
+                system_clock()
+            })
+        });
         self
     }
 }
