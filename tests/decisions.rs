@@ -115,6 +115,25 @@ async fn only_flags_that_the_sender_lists_and_knows_are_sent() {
 }
 
 #[tokio::test]
+async fn decisions_are_sensitive_for_logs_and_header_compression() {
+    let sent = sent(&sender(["new_checkout"]), Some(&decided()), Request::new(())).await;
+    let header = sent.headers()["x-flag-decisions"].clone();
+    assert!(header.is_sensitive() && !format!("{sent:?}").contains(header.to_str().unwrap()));
+
+    for (layer, expected) in [(layer(), true), (FlagLayer::new(memory(RULES)), false)] {
+        let sees = service_fn(|request: Request<()>| {
+            let is_sensitive = request.headers().get_all("x-flag-decisions").iter().all(|line| line.is_sensitive());
+            ready(Response::builder().header("x-seen", is_sensitive.to_string()).body(()))
+        });
+        for line in [header.to_str().unwrap(), "no token"] {
+            let request = Request::builder().header("x-flag-decisions", line).body(()).unwrap();
+            let response = layer.layer(sees).call(request).await.unwrap();
+            assert_eq!(response.headers()["x-seen"], expected.to_string());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_header_that_came_in_is_not_passed_on_by_accident() {
     let foreign = || Request::builder().header("x-flag-decisions", "foreign").body(()).unwrap();
     let outside = sent(&sender(["new_checkout"]), None, foreign()).await;

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use http::HeaderName;
+use tower::ServiceExt;
 use tower_flags::engine::Reason;
 use tower_flags::request::{OverrideToken, Overrides, SigningKey};
 use tower_flags::source::{Evaluation, Source, Status};
@@ -102,6 +105,67 @@ async fn a_link_sets_a_cookie_that_forces_the_flag_from_then_on() {
 
     let anybody = ask(shop, "/", &[]).await;
     assert_eq!(answer(&anybody, "new_checkout"), false, "nobody else is concerned");
+}
+
+#[tokio::test]
+async fn what_forces_flags_is_sensitive_for_logs_and_header_compression() {
+    let sees = |headers: HeaderMap| async move {
+        let is_sensitive = |name: &str| headers.get_all(name).iter().map(HeaderValue::is_sensitive).collect::<Vec<_>>();
+        format!("{:?} {:?}", is_sensitive("x-flag-override"), is_sensitive("cookie"))
+    };
+    let layer = || layer().clock(|| at(NOW));
+    let app = Router::new().route("/", get(sees));
+    let token = signed(&token());
+    let answered = async |app: &Router, uri: &str, headers: &[(&str, &str)]| {
+        let request = headers.iter().fold(Request::get(uri), |request, (name, value)| request.header(*name, *value));
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts.headers, String::from_utf8(to_bytes(body, 1000).await.unwrap().to_vec()).unwrap())
+    };
+    let tester = app.clone().layer(layer());
+
+    let link = format!("/?flag_override={token}");
+    let (headers, _) = answered(&tester, &link, &[]).await;
+    assert_eq!(headers["x-flag-overrides"], "new_checkout=on");
+    assert!(headers["x-flag-overrides"].is_sensitive() && headers["set-cookie"].is_sensitive(), "{headers:?}");
+    let shown = format!("{headers:?}");
+    assert!(!shown.contains(&token) && !shown.contains("new_checkout=on"), "{shown}");
+    let (headers, _) = answered(&tester, "/?flag_override=", &[]).await;
+    assert!(headers.get_all("set-cookie").iter().all(HeaderValue::is_sensitive), "{headers:?}");
+
+    // On the way in, for loggers inside and for clients that send headers on.
+    let cookie = format!("a=b; flag_override={token}");
+    let brought = [("x-flag-override", &*token), ("cookie", &*cookie), ("cookie", "theme=dark")];
+    assert_eq!(answered(&tester, "/", &brought).await.1, "[true] [true, false]");
+    let refused = [("x-flag-override", "no token"), ("x-flag-override", "nor this")];
+    assert_eq!(answered(&tester, "/", &refused).await.1, "[true, true] []");
+    let without = app.layer(FlagLayer::new(memory(RULES)));
+    assert_eq!(answered(&without, "/", &brought).await.1, "[false] [false, false]", "nothing there reads them");
+}
+
+#[tokio::test]
+async fn a_cookie_can_hold_for_all_hosts_of_a_domain() {
+    let shop = served(FlagLayer::new(memory(RULES)).overrides(Overrides::new(key()).domain("example.com"))).await;
+    let token = signed(&token());
+    let opened = ask(shop, &format!("/?flag_override={token}"), &[]).await;
+    let alone = "flag_override=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax";
+    let cookie =
+        format!("flag_override={token}; Path=/; Max-Age=21600; HttpOnly; SameSite=Lax; Domain=example.com; Secure");
+    assert_eq!(opened.lines("set-cookie"), [alone, &cookie], "one of this host alone would come before it");
+    let ended = ask(shop, "/?flag_override=", &[("Cookie", &format!("flag_override={token}"))]).await;
+    let everywhere = "flag_override=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Domain=example.com";
+    assert_eq!(ended.lines("set-cookie"), [alone, everywhere]);
+    assert_eq!(ended.header("cache-control"), Some("no-store"));
+}
+
+#[test]
+fn domains_that_no_cookie_can_have_are_rejected() {
+    assert_eq!(format!("{:?}", Overrides::new(key()).domain(".Example.com")).matches("example.com").count(), 1);
+    for domain in ["", ".", "a b", "a;Secure", "a..b", "ex\u{e4}mple.com", "-a.com", "a-.com", "127.0.0.1", "[::1]"] {
+        let rejected = std::panic::catch_unwind(|| Overrides::new(key()).domain(domain)).unwrap_err();
+        let message = rejected.downcast_ref::<String>().unwrap();
+        assert!(message.starts_with("expected a domain such as example.com, found "), "{message}");
+    }
 }
 
 #[tokio::test]

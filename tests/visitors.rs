@@ -10,11 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
+use tower::ServiceExt;
 use tower_flags::request::Visitors;
 use tower_flags::{Context, FlagLayer, FlagSet, Flags, HeaderPolicy, Instant, Memory, flag};
 
@@ -199,4 +202,53 @@ async fn two_layers_give_one_id() {
     let server = serve(router).await;
     let reply = ask(server, "/", &[]).await;
     assert_eq!(given(&reply), reply.text(), "one cookie, and the handler saw that id");
+}
+
+#[tokio::test]
+async fn an_id_is_sensitive_for_logs_and_header_compression() {
+    let sees = |headers: HeaderMap| async move { headers["cookie"].is_sensitive().to_string() };
+    let app = Router::new().route("/", get(|| async {})).route("/sees", get(sees)).layer(layer());
+    let answered = async |request: Request| app.clone().oneshot(request).await.unwrap();
+    let first = answered(Request::new(Body::empty())).await;
+    let cookie = &first.headers()["set-cookie"];
+    let id = cookie.to_str().unwrap().split([';', '=']).nth(1).unwrap().to_owned();
+    assert!(cookie.is_sensitive() && !format!("{:?}", first.headers()).contains(&id));
+    for (cookie, expected) in [(format!("visitor={id}"), "true"), ("theme=dark".to_owned(), "false")] {
+        let request = Request::get("/sees").header("cookie", cookie).body(Body::empty()).unwrap();
+        let body = to_bytes(answered(request).await.into_body(), 10).await.unwrap();
+        assert_eq!(body, expected.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn an_id_can_hold_for_all_hosts_of_a_domain() {
+    let visitors = Visitors::new().domain("shop.example.com").insecure_cookie();
+    let server = served(layer().visitors(visitors)).await;
+    let reply = ask(server, "/", &[]).await;
+    let (_, rest) = set_cookie(&reply).unwrap().split_once("; ").unwrap();
+    assert_eq!(rest, "Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax; Domain=shop.example.com");
+    assert_eq!(set_cookie(&again(server, ID).await), None);
+}
+
+#[test]
+#[should_panic(expected = r#"expected a domain such as example.com, found "example.com; Max-Age=0""#)]
+fn domains_that_no_cookie_can_have_are_rejected() {
+    let _ = Visitors::new().domain("example.com; Max-Age=0");
+}
+
+#[test]
+#[should_panic(expected = r#"a cookie named "__Host-id" cannot have a domain"#)]
+fn browsers_reject_a_host_cookie_with_a_domain() {
+    let _ = Visitors::new().domain("example.com").cookie("__Host-id");
+}
+
+#[tokio::test]
+async fn where_assets_are_skipped_the_page_alone_gives_an_id() {
+    let handler = || async { "page" };
+    let router = Router::new().route("/", get(handler)).route("/assets/{name}", get(handler));
+    let server = serve(router.layer(layer().skip(|request| request.uri.path().starts_with("/assets/")))).await;
+    let (page, script, style) =
+        tokio::join!(ask(server, "/", &[]), ask(server, "/assets/a.js", &[]), ask(server, "/assets/a.css", &[]));
+    given(&page);
+    assert_eq!((set_cookie(&script), set_cookie(&style)), (None, None));
 }

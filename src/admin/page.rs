@@ -125,7 +125,8 @@ fn set_cookie(state: &State, parts: &Parts, response: &mut Response, value: &str
     let secure = if state.has_insecure_cookie { "" } else { "; Secure" };
     let cookie = format!("{COOKIE_NAME}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     // A path that a header cannot carry is no path of this router.
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+    if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {
+        cookie.set_sensitive(true);
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
 }

@@ -238,7 +238,7 @@ fn finish_overrides(headers: &mut HeaderMap, seen: &Flags, answering: &mut Answe
             "a valid override token forces nothing: its flags are unknown here, switched off, or not `overridable`"
         );
     }
-    if let Some(cookie) = answering.override_cookie.take() {
+    for cookie in answering.override_cookies.drain(..) {
         caches::forbid(headers);
         headers.append(SET_COOKIE, cookie);
     }

@@ -150,7 +150,8 @@ pub(super) fn write_overrides(headers: &mut HeaderMap, overrides: &[Entry<'_>], 
         line.push_str(&said);
     }
     match HeaderValue::try_from(line) {
-        Ok(line) if !line.is_empty() => {
+        Ok(mut line) if !line.is_empty() => {
+            line.set_sensitive(true);
             headers.insert(&X_FLAG_OVERRIDES, line);
         }
         _ => take_away(headers, &X_FLAG_OVERRIDES),

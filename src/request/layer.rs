@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+#[cfg(any(feature = "overrides", feature = "visitors"))]
+use http::HeaderMap;
 use http::HeaderName;
 use http::request::Parts;
 use tower_layer::Layer;
@@ -274,6 +276,24 @@ impl Config {
         {
             let _ = flags;
             false
+        }
+    }
+
+    /// Marks what a request has brought for this layer alone as sensitive, for loggers further in and for clients that
+    /// send headers on.
+    #[cfg(any(feature = "overrides", feature = "visitors"))]
+    pub(super) fn conceal(&self, headers: &mut HeaderMap) {
+        #[cfg(feature = "overrides")]
+        if self.overrides.is_some() {
+            Overrides::conceal(headers);
+        }
+        #[cfg(feature = "overrides")]
+        if self.accepted.is_some() {
+            AcceptDecisions::conceal(headers);
+        }
+        #[cfg(feature = "visitors")]
+        if let Some(visitors) = &self.visitors {
+            visitors.conceal(headers);
         }
     }
 

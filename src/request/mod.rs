@@ -61,6 +61,9 @@
 //! (`SendDecisions` there, `AcceptDecisions` here), both signed and off unless set. A flag that is switched
 //! off stays off.
 //!
+//! Tokens, decisions and ids of visitors are [sensitive](http::HeaderValue::is_sensitive) in responses, in requests to
+//! the next service, and in the request that the inner service receives: `Debug` and loggers do not show them.
+//!
 //! # Caches
 //!
 //! 1. If a flag was read whose answer depends on the caller before the response began, `Cache-Control:
@@ -106,6 +109,8 @@ mod identity;
 mod layer;
 mod refresh;
 mod scope;
+#[cfg(any(feature = "overrides", feature = "visitors"))]
+mod sensitive;
 mod service;
 #[cfg(feature = "overrides")]
 mod signed;

@@ -48,6 +48,8 @@ where
             return ResponseFuture::without_flags(future, Arc::clone(&self.config));
         }
         let asked = Asked::of(&parts, &self.config);
+        #[cfg(any(feature = "overrides", feature = "visitors"))]
+        self.config.conceal(&mut parts.headers);
         match asked.evaluate(&self.config) {
             Evaluation::Ready(flags) => {
                 let flags = refresh::attach(flags, &self.config);
@@ -91,7 +93,7 @@ pub(super) struct Answering {
     pub(super) is_by_headers: bool,
     /// Whether a tester's token was accepted.
     pub(super) is_overridden: bool,
-    pub(super) override_cookie: Option<HeaderValue>,
+    pub(super) override_cookies: Vec<HeaderValue>,
     pub(super) visitor_cookie: Option<HeaderValue>,
 }
 
@@ -107,7 +109,7 @@ impl Asked {
             header,
             is_by_headers,
             is_overridden: false,
-            override_cookie: None,
+            override_cookies: Vec::new(),
             visitor_cookie: None,
         };
         let asked = Self { context, now, outer, forced: Vec::new(), answer };
@@ -144,7 +146,7 @@ impl Asked {
             let found = overrides.find(parts, &self.context, self.now, &config.counters);
             self.forced = found.forced;
             self.answer.is_overridden = found.is_valid;
-            self.answer.override_cookie = found.set_cookie;
+            self.answer.override_cookies = found.set_cookies;
         }
         if let Some(accepted) = &config.accepted {
             self.forced.extend(accepted.find(&parts.headers, self.now, &config.counters));

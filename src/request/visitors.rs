@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::COOKIE;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 
 use super::cookie;
 use crate::engine::Context;
@@ -29,18 +29,33 @@ use crate::engine::Context;
 /// # let _ = layer;
 /// ```
 ///
+/// **Parallel first requests** of one browser get an id each, and the browser keeps the one that arrives last. Give
+/// ids on pages and not on what a page loads, by [`FlagLayer::skip`](crate::FlagLayer::skip):
+///
+/// ```
+/// use tower_flags::request::Visitors;
+/// use tower_flags::{FlagLayer, Memory};
+///
+/// let layer = FlagLayer::new(Memory::new())
+///     .visitors(Visitors::new())
+///     .skip(|request| request.uri.path().starts_with("/assets/"));
+/// # let _ = layer;
+/// ```
+///
 /// A lasting id in a browser may take consent where you are.
 #[derive(Clone, Debug)]
 #[must_use = "this does nothing until a layer has it"]
 pub struct Visitors {
     cookie: String,
     max_age: Duration,
+    domain: Option<String>,
     is_secure: bool,
 }
 
 impl Default for Visitors {
     fn default() -> Self {
-        Self { cookie: "visitor".to_owned(), max_age: Duration::from_secs(365 * 24 * 60 * 60), is_secure: true }
+        let max_age = Duration::from_secs(365 * 24 * 60 * 60);
+        Self { cookie: "visitor".to_owned(), max_age, domain: None, is_secure: true }
     }
 }
 
@@ -54,7 +69,9 @@ impl Visitors {
     ///
     /// # Panics
     ///
-    /// With another name.
+    /// With another name, and with one that begins with `__Host-` beside a [`domain`](Self::domain): browsers ignore
+    /// such a cookie.
+    #[track_caller]
     pub fn cookie(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -63,6 +80,28 @@ impl Visitors {
             "expected a cookie's name of letters, digits, - and _, found {name:?}"
         );
         self.cookie = name;
+        self.checked()
+    }
+
+    /// Sets the cookie for a domain and all hosts below it: `example.com` for `shop.example.com` and
+    /// `pay.example.com`. Unless this is called, each host gives ids of its own.
+    ///
+    /// The domain has to be that of the service or a parent of it; browsers ignore the cookie otherwise. Ids that a
+    /// host gave before stay with that host until they expire; another [`cookie`](Self::cookie) name replaces them.
+    ///
+    /// # Panics
+    ///
+    /// With what is no domain name, and beside a cookie whose name begins with `__Host-`.
+    #[track_caller]
+    pub fn domain(mut self, domain: impl AsRef<str>) -> Self {
+        self.domain = Some(cookie::domain(domain.as_ref()));
+        self.checked()
+    }
+
+    #[track_caller]
+    fn checked(self) -> Self {
+        let is_of_host = self.cookie.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("__host-"));
+        assert!(self.domain.is_none() || !is_of_host, "a cookie named {:?} cannot have a domain", self.cookie);
         self
     }
 
@@ -95,10 +134,14 @@ impl Visitors {
             let _ = write!(id, "{byte:02x}");
             id
         });
-        let secure = if self.is_secure { "; Secure" } else { "" };
         let seconds = self.max_age.as_secs();
-        let line = format!("{}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", self.cookie);
-        (who.with_visitor(id), line.parse().ok())
+        let line = cookie::line(&self.cookie, &id, seconds, self.domain.as_deref(), self.is_secure);
+        (who.with_visitor(id), line)
+    }
+
+    /// Marks what a request has brought as sensitive.
+    pub(super) fn conceal(&self, headers: &mut HeaderMap) {
+        cookie::conceal_named(headers, &self.cookie);
     }
 }
 

@@ -1,7 +1,10 @@
 //! Who gets in: every path and method, every credential.
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
 use serde_json::json;
+use tower::ServiceExt;
 use tower_flags::admin::{self, Access, Admin, Tokens};
 use tower_flags::source::Live;
 use tower_flags::store::{HistoryPage, Store};
@@ -187,6 +190,18 @@ async fn the_form_trades_a_token_for_a_cookie_that_does_not_give_it_away() {
     assert_eq!(out.status, 204);
     assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
     assert_eq!(ask("GET", "flags", with(&[]), "").await.status, 401, "the session is over");
+}
+
+#[tokio::test]
+async fn a_session_is_sensitive_for_logs_and_header_compression() {
+    let store = store(&[]).await;
+    let source = Live::connect(store.clone()).await.unwrap();
+    let router = Admin::new(store, source, tokens()).router();
+    let request = Request::post("/login").header("content-type", "application/json");
+    let request =
+        request.header("sec-fetch-site", "same-origin").body(Body::from(json!({ "token": EDITOR }).to_string()));
+    let response = router.oneshot(request.unwrap()).await.unwrap();
+    assert!(response.headers()["set-cookie"].is_sensitive(), "{response:?}");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ fn enters_a_scope() {
 fn a_name_may_enter_a_scope_while_it_is_read() {
     answers().sync_scope(|| {
         assert!(flag(Busy("mine", enters_a_scope)));
-        assert!(flag(&Busy("mine", enters_a_scope)));
+        assert!(flag(Busy("mine", enters_a_scope)));
         assert_eq!(variant(Busy("page", enters_a_scope)).as_deref(), Some("a"));
         assert_eq!(try_flag(Busy("mine", enters_a_scope)), Ok(true));
         let unknown = Busy("unknown", enters_a_scope);

@@ -9,6 +9,7 @@ use super::key::SigningKey;
 use super::token::{Claims, Refusal};
 use crate::engine::{FlagName, Forced, ForcedBy, Instant};
 use crate::request::counts::{Counters, count_reason};
+use crate::request::sensitive::conceal;
 
 pub(super) static X_FLAG_DECISIONS: HeaderName = HeaderName::from_static("x-flag-decisions");
 pub(super) const DECISIONS: &str = "tower-flags decisions 1";
@@ -85,6 +86,11 @@ impl AcceptDecisions {
                 Vec::new()
             }
         }
+    }
+
+    /// Marks what a request has brought as sensitive.
+    pub(in crate::request) fn conceal(headers: &mut HeaderMap) {
+        conceal(headers, &X_FLAG_DECISIONS, |_| true);
     }
 
     fn open(&self, line: &str, now: Instant) -> Result<Claims, Refusal> {

@@ -2,21 +2,20 @@
 
 use http::header::COOKIE;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::key::SigningKey;
 use super::token::{Claims, MAX_TOKEN, OVERRIDE, Refusal};
 use crate::engine::{Context, Forced, ForcedBy, Instant};
 use crate::request::cookie;
 use crate::request::counts::{Counters, count_reason};
+use crate::request::sensitive::conceal;
 
 static X_FLAG_OVERRIDE: HeaderName = HeaderName::from_static("x-flag-override");
 /// The cookie and the parameter.
 const NAME: &str = "flag_override";
 /// Most cookies of that name that are looked at.
 const MOST_COOKIES: usize = 4;
-/// Makes browsers forget the cookie.
-pub(in crate::request) const CLEARED: &str = "flag_override=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax";
 
 /// Lets testers force flags by signed tokens: [`FlagLayer::overrides`](crate::FlagLayer::overrides).
 ///
@@ -48,6 +47,7 @@ pub(in crate::request) const CLEARED: &str = "flag_override=; Path=/; Max-Age=0;
 #[must_use = "overrides do nothing until a layer has them"]
 pub struct Overrides {
     keys: Vec<SigningKey>,
+    domain: Option<String>,
     is_secure: bool,
 }
 
@@ -57,18 +57,32 @@ pub(in crate::request) struct Found {
     pub(in crate::request) forced: Vec<Forced>,
     /// Whether a valid token was there, whatever it does.
     pub(in crate::request) is_valid: bool,
-    pub(in crate::request) set_cookie: Option<HeaderValue>,
+    pub(in crate::request) set_cookies: Vec<HeaderValue>,
 }
 
 impl Overrides {
     /// Takes tokens that this key has signed.
     pub fn new(key: SigningKey) -> Self {
-        Self { keys: vec![key], is_secure: true }
+        Self { keys: vec![key], domain: None, is_secure: true }
     }
 
     /// Takes tokens of another key too: the one before, until what it has signed has expired.
     pub fn also_accept(mut self, key: SigningKey) -> Self {
         self.keys.push(key);
+        self
+    }
+
+    /// Sets the cookie for a domain and all hosts below it: `example.com` for `shop.example.com` and
+    /// `pay.example.com`. Unless this is called, a link holds for the host that it leads to.
+    ///
+    /// The domain has to be that of the service or a parent of it; browsers ignore the cookie otherwise.
+    ///
+    /// # Panics
+    ///
+    /// With what is no domain name.
+    #[track_caller]
+    pub fn domain(mut self, domain: impl AsRef<str>) -> Self {
+        self.domain = Some(cookie::domain(domain.as_ref()));
         self
     }
 
@@ -81,7 +95,7 @@ impl Overrides {
     pub(in crate::request) fn find(&self, request: &Parts, who: &Context, now: Instant, counters: &Counters) -> Found {
         let link = request.uri.query().and_then(parameter);
         if link == Some(b"") {
-            return Found { set_cookie: Some(HeaderValue::from_static(CLEARED)), ..Found::default() };
+            return Found { set_cookies: self.cleared().collect(), ..Found::default() };
         }
         // Of two lines nobody can say which was meant; neither is.
         let mut lines = request.headers.get_all(&X_FLAG_OVERRIDE).iter();
@@ -95,8 +109,8 @@ impl Overrides {
         for (token, is_link) in tokens.chain(header.into_iter().chain(cookies).map(|token| (token, false))) {
             match self.open(token, who, now) {
                 Ok(claims) => {
-                    let set_cookie = if is_link { self.cookie(token, &claims, now) } else { None };
-                    return Found { forced: claims.forced(ForcedBy::Override).collect(), is_valid: true, set_cookie };
+                    let set_cookies = if is_link { self.cookies(token, &claims, now) } else { Vec::new() };
+                    return Found { forced: claims.forced(ForcedBy::Override).collect(), is_valid: true, set_cookies };
                 }
                 Err(refusal) => {
                     if count_reason(&counters.refused_overrides, &counters.told, refusal.number()) {
@@ -120,11 +134,24 @@ impl Overrides {
         }
     }
 
-    fn cookie(&self, token: &[u8], claims: &Claims, now: Instant) -> Option<HeaderValue> {
-        let token = std::str::from_utf8(token).ok()?;
+    /// Marks what a request has brought as sensitive.
+    pub(in crate::request) fn conceal(headers: &mut HeaderMap) {
+        conceal(headers, &X_FLAG_OVERRIDE, |_| true);
+        cookie::conceal_named(headers, NAME);
+    }
+
+    fn cookies(&self, token: &[u8], claims: &Claims, now: Instant) -> Vec<HeaderValue> {
+        let Ok(token) = std::str::from_utf8(token) else { return Vec::new() };
         let seconds = claims.exp.saturating_sub(now.unix_millis().div_euclid(1000));
-        let secure = if self.is_secure { "; Secure" } else { "" };
-        format!("{NAME}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}").parse().ok()
+        // An older cookie of this host alone would be sent first, and win.
+        let older = self.cleared().filter(|_| self.domain.is_some()).take(1);
+        older.chain(cookie::line(NAME, token, seconds, self.domain.as_deref(), self.is_secure)).collect()
+    }
+
+    /// Makes browsers forget the cookie: that of this host alone, and that of the domain.
+    fn cleared(&self) -> impl Iterator<Item = HeaderValue> {
+        let domains = std::iter::once(None).chain(self.domain.as_deref().map(Some));
+        domains.filter_map(|domain| cookie::line(NAME, "", 0, domain, false))
     }
 }
 

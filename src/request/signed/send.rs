@@ -194,7 +194,12 @@ impl Config {
                 "decisions for the next service take more than {MAX_LEN} bytes; the last ones are left out",
             );
         }
-        if sent == 0 { None } else { HeaderValue::try_from(claims.seal(DECISIONS, &self.key)).ok() }
+        if sent == 0 {
+            return None;
+        }
+        let mut header = HeaderValue::try_from(claims.seal(DECISIONS, &self.key)).ok()?;
+        header.set_sensitive(true);
+        Some(header)
     }
 }
 
