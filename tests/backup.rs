@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tower_flags::source::{Evaluation, Freshness, Live, Source};
-use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, Loaded, Notices};
+use tower_flags::store::{
+    Author, BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, SqliteStore, Store,
+    StoreExt,
+};
 use tower_flags::{Context, Instant};
 
 use rewound::{Rewound, becomes, content, is_on, until};
@@ -209,4 +212,167 @@ async fn rules_that_come_too_late_for_the_start_are_not_replaced_by_the_backup()
         until(|| !is_on(&source, "x")).await;
         assert!(source.status().origin.starts_with("2 "), "with {bound} ms");
     }
+}
+
+fn problems(source: &Live) -> Vec<String> {
+    source.status().problems.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_backup_that_cannot_be_written_is_a_problem_until_it_can() {
+    let (folder, store) = (folder(), Rewound::new(content(1, &[("a", "true", 1)])));
+    // The first has no folder, the second is a folder itself.
+    let (missing, taken) = (folder.path().join("missing/backup"), folder.path().join("taken"));
+    std::fs::create_dir(&taken).unwrap();
+    std::fs::write(taken.join("file"), "").unwrap();
+    for path in [&missing, &taken] {
+        let source = connect(&store, path).await;
+        assert!(is_on(&source, "a"));
+        let found = problems(&source);
+        let expected = format!("rewound: expected a backup file that can be written, found {}: ", path.display());
+        assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:?}");
+        assert!(found[0].contains("does not survive a restart"), "{found:?}");
+        let kill = source.kill_here("a", &Author::new("alice")).await.unwrap();
+        assert!(!source.survives_restart(&kill) && problems(&source).len() == 2);
+
+        if *path == missing {
+            std::fs::create_dir(folder.path().join("missing")).unwrap();
+        } else {
+            std::fs::remove_dir_all(&taken).unwrap();
+        }
+        // It is tried again with each load, also where nothing has changed.
+        store.is_down(false);
+        until(|| source.survives_restart(&kill)).await;
+        assert_eq!(problems(&source).len(), 1, "the kill alone");
+        drop(source);
+        assert_eq!(connect(&store, path).await.local_kills(), [kill]);
+    }
+    // Without a backup file there is nothing to write, and nothing survives.
+    let source = Live::connect(store).await.unwrap();
+    let kill = source.kill_here("a", &Author::new("alice")).await.unwrap();
+    assert!(!source.survives_restart(&kill) && problems(&source).len() == 1);
+}
+
+/// Edits a store: `a` is killed, and `b` is on. Five edits.
+async fn fill(store: &impl Store) {
+    for (flag, change) in [
+        ("a", Change::put_text("true")),
+        ("b", Change::put_text("true")),
+        ("a", Change::put_text(r#"{"percentage": 100}"#)),
+        ("b", Change::put_text(r#"{"percentage": 100}"#)),
+        ("a", Change::kill()),
+    ] {
+        store.change(flag, change, &Author::new("alice")).await.unwrap();
+    }
+}
+
+/// A source over the store that has loaded it.
+async fn start<S: Store + Clone>(store: &S, backup: &Path) -> Live {
+    let builder = Live::builder(store.clone()).start_within(Duration::from_secs(30));
+    builder.backup(backup).connect().await.unwrap()
+}
+
+/// Another store at the same place in the set-up: its flags are what it says, and it is no older copy.
+async fn is_another_store<S: Store + Clone>(old: S, new: S) {
+    let folder = folder();
+    let backup = folder.path().join("backup");
+    fill(&old).await;
+    let source = start(&old, &backup).await;
+    assert!(!is_on(&source, "a") && is_on(&source, "b"));
+    drop((source, old));
+
+    // Without a single edit yet.
+    let source = start(&new, &backup).await;
+    assert_eq!((source.status().flags, problems(&source)), (0, vec![]), "{}", new.name());
+    drop(source);
+    for flag in ["b", "a"] {
+        new.change(flag, Change::put_text("true"), &Author::new("bob")).await.unwrap();
+        let source = start(&new, &backup).await;
+        assert_eq!((is_on(&source, flag), problems(&source)), (true, vec![]), "{}", new.name());
+        drop(source);
+    }
+    // From now on it is the one that was seen, and one that comes back older.
+    new.change("a", Change::kill(), &Author::new("bob")).await.unwrap();
+    let source = start(&new, &backup).await;
+    assert_eq!((is_on(&source, "a"), problems(&source)), (false, vec![]), "{}", new.name());
+}
+
+#[tokio::test]
+async fn a_new_store_beside_an_old_backup_is_not_an_older_copy() {
+    is_another_store(MemoryStore::new(), MemoryStore::new()).await;
+    let folder = folder();
+    let sqlite = |name: &str| SqliteStore::at(folder.path().join(name));
+    is_another_store(sqlite("old.db"), sqlite("new.db")).await;
+    let file = async |name: &str| FileStore::create(folder.path().join(name)).await.unwrap();
+    is_another_store(file("old.json").await, file("new.json").await).await;
+}
+
+#[tokio::test]
+async fn a_new_store_in_place_of_the_old_one_is_not_an_older_copy_for_a_process_that_runs() {
+    let folder = folder();
+    let (path, backup) = (folder.path().join("flags.json"), folder.path().join("backup"));
+    let store = FileStore::create(&path).await.unwrap();
+    fill(&store).await;
+    let source = start(&store, &backup).await;
+
+    let new = FileStore::create(folder.path().join("new.json")).await.unwrap();
+    for flag in ["a", "b"] {
+        new.change(flag, Change::put_text("true"), &Author::new("bob")).await.unwrap();
+    }
+    for ending in ["json.history", "json"] {
+        std::fs::rename(folder.path().join(format!("new.{ending}")), path.with_extension(ending)).unwrap();
+    }
+    until(|| is_on(&source, "a")).await;
+    assert_eq!(problems(&source), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_same_store_is_one_whatever_was_there_in_between() {
+    let folder = folder();
+    let (path, backup) = (folder.path().join("flags.json"), folder.path().join("backup"));
+    let store = FileStore::create(&path).await.unwrap();
+    store.change("a", Change::put_text("true"), &Author::new("alice")).await.unwrap();
+    let history = path.with_extension("json.history");
+    let copies = [std::fs::read(&history).unwrap(), std::fs::read(&path).unwrap()];
+    fill(&store).await;
+    drop(start(&store, &backup).await);
+
+    // Emptied first, and seen so by a process.
+    std::fs::remove_file(&history).unwrap();
+    std::fs::write(&path, r#"{"flags": {}}"#).unwrap();
+    let source = start(&store, &backup).await;
+    assert_eq!(problems(&source), [""; 0]);
+    drop(source);
+
+    std::fs::write(&history, &copies[0]).unwrap();
+    std::fs::write(&path, &copies[1]).unwrap();
+    let source = start(&store, &backup).await;
+    assert!(!is_on(&source, "a"));
+    let found = problems(&source);
+    assert!(found.len() == 2 && found.iter().any(|problem| problem.contains("older copy")), "{found:#?}");
+}
+
+#[tokio::test]
+async fn what_was_seen_off_stays_off_in_a_store_that_knows_of_no_edit_of_it() {
+    let folder = folder();
+    let (path, backup) = (folder.path().join("flags.json"), folder.path().join("backup"));
+    let store = FileStore::create(&path).await.unwrap();
+    fill(&store).await;
+    drop(start(&store, &backup).await);
+
+    // As a new image of a container has it: the file that was delivered, and no history.
+    std::fs::remove_file(path.with_extension("json.history")).unwrap();
+    std::fs::write(&path, r#"{"flags": {"a": true, "b": true}}"#).unwrap();
+    for edited in [None, Some("b")] {
+        if let Some(flag) = edited {
+            store.change(flag, Change::put_text("false"), &Author::new("bob")).await.unwrap();
+        }
+        let source = start(&store, &backup).await;
+        assert_eq!((is_on(&source, "a"), is_on(&source, "b")), (false, edited.is_none()));
+        let found = problems(&source);
+        assert!(found.len() == 1 && found[0].contains("flag \"a\"") && !found[0].contains("older copy"), "{found:#?}");
+    }
+    store.change("a", Change::restore(), &Author::new("bob")).await.unwrap();
+    let source = start(&store, &backup).await;
+    assert_eq!((is_on(&source, "a"), problems(&source)), (true, vec![]));
 }

@@ -94,8 +94,22 @@ fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -
     shown["in_doubt"] = (failure.kind == Kind::InDoubt).into();
     shown["error"] = failure.detail().into();
     shown["not_taken"] = serde_json::json!(lost);
+    shown["warning"] = serde_json::json!(warning(call, held));
     shown["local_kill"] = shown::local_kill(&call.state, held);
     call::json(StatusCode::ACCEPTED, &shown)
+}
+
+/// What whoever killed the flag has to know beside that it is off here alone.
+fn warning(call: &Call, held: &LocalKill) -> Option<String> {
+    let source = &call.state.source;
+    if source.survives_restart(held) {
+        return None;
+    }
+    let because = match source.backup_problem() {
+        Some(problem) => format!("its backup file cannot be written, {}", problem.found),
+        None => "it has no backup file; LiveBuilder::backup names one".to_owned(),
+    };
+    Some(format!("the kill does not survive a restart of this process: {because}"))
 }
 
 /// Starts to write kills into the store once it is back, once per router, where there is a runtime. It ends with

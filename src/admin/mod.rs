@@ -47,7 +47,8 @@
 //!    whatever the store does. What the store has not taken after 2 s is 202 with `"stored": false`; it is written
 //!    when the store is back, under the name of whoever asked and with their reason, as long as nobody has edited the
 //!    flag; else it is a question, which `kill`, `restore` or `forget-kill` answers. With
-//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart. Nothing that is wrong with the
+//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart; where it does not, since there is no
+//!    backup file or it cannot be written, `warning` says so. Nothing that is wrong with the
 //!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
 //! 8. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
 //!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
@@ -103,11 +104,11 @@
 //! removed. `percentage` is its share now, by its plan; `rollout` is the plan, as [`Rollout`](crate::operate::rollout::Rollout).
 //! `in_force` is what requests of this process get, from whichever layer; `null`
 //! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `local_kill` is
-//! `{flag, version, at, by, reason, question}`. The last four are not in lists; `from` is `"this process"` where the
+//! `{flag, version, at, by, reason, question, survives_restart}`. The last four are not in lists; `from` is `"this process"` where the
 //! store cannot be read, and `text` and `etag` are `null` then. `changed_outside`: somebody wrote it past the history.
 //! Answers to edits add `"stored": true`, `changed` (`false` where there was nothing to change) and `notes`, sentences about
-//! what was done beside it; a kill that is
-//! in force here alone (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error` and `not_taken`.
+//! what was done beside it; a kill that is in force here alone (202) has `"stored": false`, `"scope": "this process"`,
+//! `in_doubt`, `error`, `not_taken` and `warning`, the reason why it does not survive a restart, or `null`.
 //!
 //! **An entry** of the history: `{number, flag, version, at, actor, reason, before, after, previous, digest, changes}`;
 //! `before` and `after` are texts, `changes` is `[{key, before, after}, …]` over the canonical objects; under the

@@ -132,6 +132,7 @@ pub(super) fn local_kill(state: &State, kill: &LocalKill) -> Value {
         "by": kill.by,
         "reason": kill.reason,
         "question": is_question(state, kill),
+        "survives_restart": state.source.survives_restart(kill),
     })
 }
 

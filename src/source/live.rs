@@ -28,6 +28,9 @@ const LONGEST_REFRESH: Duration = Duration::from_secs(10);
 const LONGEST_CONDITION: Duration = Duration::from_secs(5);
 /// How far apart the clocks of a store and of this process may be.
 const MAX_SKEW: Duration = Duration::from_secs(30);
+/// How long writing the backup file holds up what waits for it. A disk that hangs holds up neither loading nor kills.
+#[cfg(feature = "file")]
+const LONGEST_BACKUP: Duration = Duration::from_secs(5);
 
 /// A source over any [`Feed`]: subscribes, loads, and keeps the rules current until the last clone
 /// is dropped.
@@ -42,7 +45,9 @@ const MAX_SKEW: Duration = Duration::from_secs(30);
 /// 5. An update that lacks more than half of the flags in force removes none of them, unless
 ///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count.
 /// 6. A store that comes back older, after it was restored from a copy, is reported. A flag that was seen
-///    switched off stays off then until its version rises again, whatever the number.
+///    switched off stays off then until its version rises again, whatever the number. Another store in its place is
+///    not older ([`Feed::identity`]): there a flag stays off only as long as the store knows of no edit of it.
+/// 7. A backup file that cannot be written is a problem in the status until it can.
 ///
 /// Requests never wait for any of it: they read the compiled set.
 #[derive(Clone, Debug)]
@@ -66,10 +71,23 @@ struct Shared {
     look_now: Notify,
     #[cfg(feature = "file")]
     backup: Option<Backup>,
-    /// The version in force that the backup file holds; locked while it is written.
+    /// Held by the one that writes the backup file.
     #[cfg(feature = "file")]
-    saved: Mutex<u64>,
+    backing_up: Arc<tokio::sync::Mutex<()>>,
+    #[cfg(feature = "file")]
+    backed_up: Mutex<BackedUp>,
     allow_shrink: bool,
+}
+
+/// What the backup file holds.
+#[cfg(feature = "file")]
+#[derive(Debug, Default)]
+struct BackedUp {
+    /// The version in force.
+    version: u64,
+    kills: Vec<LocalKill>,
+    /// Why it does not hold what is in force.
+    problem: Option<Problem>,
 }
 
 /// How loading goes.
@@ -125,8 +143,8 @@ impl Live {
     /// in which that cannot be written. Other processes go by the store.
     ///
     /// It holds until the store itself says that the flag is off, or until [`forget_kill`](Self::forget_kill); the
-    /// status says so, and the backup file keeps it over a restart. Whoever edits the flag in the store meanwhile
-    /// does not undo it.
+    /// status says so, and the backup file keeps it over a restart ([`survives_restart`](Self::survives_restart)).
+    /// Whoever edits the flag in the store meanwhile does not undo it.
     ///
     /// ```
     /// use tower_flags::source::{Live, Source};
@@ -156,15 +174,13 @@ impl Live {
             by: by.name().to_owned(),
             reason: by.reason().map(str::to_owned),
         };
-        let (shared, added) = (Arc::clone(&self.shared), kill.clone());
-        let is_there = blocking(move || {
-            shared.republish(|document, kills| {
-                let is_there = matches!(document.flags.get(&*added.flag), Some(Definition::Good(_)));
-                if is_there {
-                    kills.add(added, document);
-                }
-                is_there
-            })
+        let added = kill.clone();
+        let is_there = self.republish(|document, kills| {
+            let is_there = matches!(document.flags.get(&*added.flag), Some(Definition::Good(_)));
+            if is_there {
+                kills.add(added, document);
+            }
+            is_there
         });
         if is_there.await {
             tracing::warn!(source = self.shared.name, flag, by = kill.by, "switched off in this process alone");
@@ -183,8 +199,45 @@ impl Live {
     /// Lets the store decide again on a flag that [`kill_here`](Self::kill_here) has switched off. `false` where it
     /// has not.
     pub async fn forget_kill(&self, flag: impl FlagName) -> bool {
-        let (shared, flag) = (Arc::clone(&self.shared), flag.name().to_owned());
-        blocking(move || shared.republish(|document, kills| kills.forget(&flag, document))).await
+        let flag = flag.name().to_owned();
+        self.republish(move |document, kills| kills.forget(&flag, document)).await
+    }
+
+    /// Whether the backup file holds a kill of [`kill_here`](Self::kill_here), so that it is in effect again after a
+    /// restart. `false` without a backup file, and where it could not be written: the status says why.
+    #[must_use]
+    pub fn survives_restart(&self, kill: &LocalKill) -> bool {
+        #[cfg(feature = "file")]
+        return self.shared.backed_up().kills.contains(kill);
+        #[cfg(not(feature = "file"))]
+        {
+            let _ = kill;
+            false
+        }
+    }
+
+    /// Why the backup file does not hold what is in force, where there is one.
+    #[cfg(feature = "admin")]
+    pub(crate) fn backup_problem(&self) -> Option<Problem> {
+        #[cfg(feature = "file")]
+        return self.shared.backed_up().problem.clone();
+        #[cfg(not(feature = "file"))]
+        None
+    }
+
+    /// Puts other kills in force. It goes on to its end where the caller goes away meanwhile.
+    async fn republish(&self, change: impl FnOnce(&mut Document, &mut Kills) -> bool + Send + 'static) -> bool {
+        let shared = Arc::clone(&self.shared);
+        joined(tokio::spawn(async move {
+            let changing = Arc::clone(&shared);
+            let is_changed = blocking(move || changing.republish(change)).await;
+            #[cfg(feature = "file")]
+            if is_changed {
+                shared.save().await;
+            }
+            is_changed
+        }))
+        .await
     }
 
     /// The rules in force.
@@ -272,7 +325,8 @@ impl LiveBuilder {
     /// store gives none in time. What was switched off by them stays off, also where the store comes back
     /// older: see [`Live`].
     ///
-    /// A file that cannot be read or written is logged, and costs nothing else.
+    /// A file that cannot be read is logged. One that cannot be written is a problem in the status until it can.
+    /// Neither costs anything else.
     #[cfg(feature = "file")]
     #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
     pub fn backup(mut self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -309,7 +363,9 @@ impl LiveBuilder {
             #[cfg(feature = "file")]
             backup: self.backup,
             #[cfg(feature = "file")]
-            saved: Mutex::default(),
+            backing_up: Arc::default(),
+            #[cfg(feature = "file")]
+            backed_up: Mutex::default(),
             allow_shrink: self.allow_shrink,
         });
         #[cfg(feature = "file")]
@@ -342,6 +398,10 @@ struct Keeper {
     notices: Option<Box<dyn Notices>>,
     /// Whether what is in force came from the feed, and not from the backup file.
     has_loaded: bool,
+    /// Whether the store has been asked for its identity since it was connected to.
+    has_asked: bool,
+    /// Whether the store does not let us ask.
+    may_not_ask: bool,
     /// Of loading.
     backoff: Backoff,
     /// Of listening, where loading goes well.
@@ -369,7 +429,8 @@ async fn supervise(keeper: Keeper, mut stopped: oneshot::Receiver<()>) {
 impl Keeper {
     fn new(feed: Arc<dyn Feed>, shared: Arc<Shared>) -> Self {
         let (backoff, listening) = (Backoff::default(), Backoff::default());
-        Self { feed, shared, notices: None, has_loaded: false, backoff, listening }
+        let (has_loaded, has_asked, may_not_ask) = (false, false, false);
+        Self { feed, shared, notices: None, has_loaded, has_asked, may_not_ask, backoff, listening }
     }
 
     /// One that waits before its first attempt.
@@ -431,15 +492,17 @@ impl Keeper {
                 Ok(notices) => self.notices = Some(notices),
                 Err(error) => unheard = Some(error),
             }
+            self.has_asked = false;
         }
         let known = self.shared.board.set();
         // Of what the backup file held, problems are not known.
         let known = self.has_loaded.then(|| known.origin());
         let outcome = match self.feed.load(known).await {
             Ok(Some(loaded)) => {
+                let identity = self.identity(&loaded).await;
                 // Compiling a large set takes a while, and requests are served on this thread.
                 let shared = Arc::clone(&self.shared);
-                let published = tokio::task::spawn_blocking(move || shared.publish(loaded)).await;
+                let published = tokio::task::spawn_blocking(move || shared.publish(loaded, identity.as_deref())).await;
                 self.has_loaded |= published.is_ok();
                 published.map_err(|error| {
                     Error::new(ErrorKind::Unavailable, format!("{}: compiling was given up", self.shared.name))
@@ -471,6 +534,26 @@ impl Keeper {
         outcome
     }
 
+    /// The identity of the store, asked for where that may matter.
+    async fn identity(&mut self, loaded: &Loaded) -> Option<String> {
+        let is_needed = !self.has_asked || self.shared.seen().depends_on_identity(loaded);
+        if self.may_not_ask || !is_needed {
+            return None;
+        }
+        match tokio::time::timeout(LONGEST_CONDITION, self.feed.identity()).await {
+            Ok(Ok(identity)) => {
+                self.has_asked = true;
+                identity
+            }
+            Ok(Err(error)) => {
+                self.may_not_ask = error.kind() == ErrorKind::Denied;
+                tracing::debug!(source = self.shared.name, "its identity is not known: {}", error.chain());
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
     /// A feed that is cheap to ask, a file, is asked in its own rhythm also while it fails.
     fn next_wait(&self) -> Duration {
         let (rhythm, now) = (self.feed.resync_every(), Time::now());
@@ -497,7 +580,11 @@ async fn ask_for_condition(feed: &dyn Feed, shared: &Shared) {
 
 /// Compiling, and writing the backup, take a while, and requests are served on this thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await.map_err(tokio::task::JoinError::try_into_panic) {
+    joined(tokio::task::spawn_blocking(work)).await
+}
+
+async fn joined<T>(task: tokio::task::JoinHandle<T>) -> T {
+    match task.await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         // The runtime is ending, and this task with it.
@@ -557,28 +644,55 @@ impl Shared {
         }
     }
 
+    #[cfg(feature = "file")]
+    fn backed_up(&self) -> MutexGuard<'_, BackedUp> {
+        self.backed_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes what is in force into the backup file, where that does not hold it yet.
     #[cfg(feature = "file")]
-    fn back_up(&self) {
-        let Some(backup) = &self.backup else { return };
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+    fn back_up(&self, backup: &Backup) {
         let set = self.board.set();
-        if *saved == set.version() {
+        if self.backed_up().version == set.version() {
             return;
         }
         let content = Saved::new(&self.board.document(), set.origin(), self.seen().clone(), &self.kills());
         match backup.write(&content) {
-            Ok(()) => *saved = set.version(),
-            Err(error) => tracing::warn!(source = self.name, "{}", error.chain()),
+            Ok(()) => {
+                let now = BackedUp { version: set.version(), kills: content.kills, problem: None };
+                if std::mem::replace(&mut *self.backed_up(), now).problem.is_some() {
+                    tracing::info!(source = self.name, "the backup file is written again");
+                }
+            }
+            Err(error) => self.not_backed_up(backup.problem(error)),
         }
     }
 
-    /// Like that, from a task.
+    #[cfg(feature = "file")]
+    fn not_backed_up(&self, problem: Problem) {
+        let problem = Some(problem.in_source(&self.name));
+        let mut backed_up = self.backed_up();
+        if let Some(problem) = problem.as_ref().filter(|_| backed_up.problem != problem) {
+            tracing::warn!("{problem}");
+        }
+        backed_up.problem = problem;
+    }
+
+    /// Like that, from a task. Where it takes too long it goes on by itself, and the status says so.
     #[cfg(feature = "file")]
     async fn save(self: &Arc<Self>) {
-        if self.backup.is_some() {
-            let shared = Arc::clone(self);
-            blocking(move || shared.back_up()).await;
+        let Some(backup) = self.backup.clone() else { return };
+        let (shared, backing_up, writes) = (Arc::clone(self), Arc::clone(&self.backing_up), backup.clone());
+        let saving = async move {
+            let turn = backing_up.lock_owned().await;
+            blocking(move || {
+                shared.back_up(&writes);
+                drop(turn);
+            })
+            .await;
+        };
+        if tokio::time::timeout(LONGEST_BACKUP, saving).await.is_err() {
+            self.not_backed_up(backup.problem(format!("not written within {LONGEST_BACKUP:?}")));
         }
     }
 
@@ -609,8 +723,6 @@ impl Shared {
         });
         if is_changed {
             self.published(&before);
-            #[cfg(feature = "file")]
-            self.back_up();
         }
         is_changed
     }
@@ -622,11 +734,11 @@ impl Shared {
         document
     }
 
-    fn publish(&self, mut loaded: Loaded) {
+    fn publish(&self, mut loaded: Loaded, identity: Option<&str>) {
         let before = self.board.document();
         self.board.publish(|in_force| {
             self.kills().take(&mut loaded.document, &loaded.versions);
-            self.seen().take(&mut loaded);
+            self.seen().take(&mut loaded, identity);
             let Loaded { document, origin, removed, .. } = loaded;
             Some((document.after_removing(in_force, self.allow_shrink, &removed), origin))
         });
@@ -726,6 +838,8 @@ impl Source for Live {
         }
         status.last_error.clone_from(&health.last_error);
         status.problems.splice(0..0, health.refused.iter().chain(&condition.problems).cloned());
+        #[cfg(feature = "file")]
+        status.problems.extend(self.shared.backed_up().problem.clone());
         status
     }
 

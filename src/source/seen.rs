@@ -14,9 +14,15 @@ use crate::store::Loaded;
 /// A store that was restored from an older copy may lack a kill. A flag that was seen switched off then stays
 /// off until its version rises above the one it was found with, whatever the number: that somebody edits it is
 /// the sign that they know.
+///
+/// Another store in its place is not an older copy. Its flags are what it says, but one that was seen switched off and
+/// that its history does not know: the flag stays off until the first edit of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Seen {
+    /// The identity of the store in which all of it was seen; empty before that is known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    store: String,
     /// The highest revision of the store.
     highest: Option<u64>,
     /// The revision that it had last.
@@ -29,24 +35,52 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Takes in what was loaded, and holds off in it what has to stay off.
-    pub(super) fn take(&mut self, loaded: &mut Loaded) {
-        if self.is_older(loaded) {
-            for name in &self.killed {
-                let found = loaded.versions.get(name).copied().unwrap_or_default();
-                self.held.entry(Arc::clone(name)).and_modify(|held| *held = (*held).min(found)).or_insert(found);
-            }
+    /// Takes in what was loaded from the store of this identity, where that is known, and holds off in it what has to
+    /// stay off.
+    pub(super) fn take(&mut self, loaded: &mut Loaded, identity: Option<&str>) {
+        match identity {
+            Some(another) if !self.store.is_empty() && another != self.store => self.take_another(loaded, another),
+            identity => self.take_same(loaded, identity.unwrap_or_default()),
         }
-        self.report_age(loaded);
         self.held.retain(|name, held| loaded.versions.get(name).is_none_or(|version| version <= held));
         self.hold_off(&mut loaded.document);
-        self.highest = self.highest.max(loaded.revision);
-        self.revision = loaded.revision;
         self.versions.clone_from(&loaded.versions);
         let flags = &loaded.document.flags;
         self.killed.retain(|name| !flags.contains_key(name));
         let killed = flags.iter().filter(|(_, definition)| definition.is_killed()).map(|(name, _)| Arc::clone(name));
         self.killed.extend(killed.chain(self.held.keys().cloned()));
+    }
+
+    fn take_same(&mut self, loaded: &mut Loaded, identity: &str) {
+        if self.is_older(loaded) {
+            for name in &self.killed {
+                let found = loaded.versions.get(name).copied().unwrap_or_default();
+                self.held.insert(Arc::clone(name), found);
+            }
+        }
+        self.report_age(loaded);
+        self.highest = self.highest.max(loaded.revision);
+        self.revision = loaded.revision;
+        if self.store.is_empty() {
+            identity.clone_into(&mut self.store);
+        }
+    }
+
+    fn take_another(&mut self, loaded: &Loaded, identity: &str) {
+        let is_unedited = |name: &Arc<str>| loaded.versions.get(name).is_none_or(|version| *version == 0);
+        self.held = self.killed.iter().filter(|name| is_unedited(name)).map(|name| (Arc::clone(name), 0)).collect();
+        // One without a history may be the store that was seen, emptied: what comes back to it is compared with that.
+        if !identity.is_empty() {
+            identity.clone_into(&mut self.store);
+            self.killed = self.held.keys().cloned().collect();
+            self.highest = loaded.revision;
+            self.revision = loaded.revision;
+        }
+    }
+
+    /// Whether it matters for what was loaded which store it is from.
+    pub(super) fn depends_on_identity(&self, loaded: &Loaded) -> bool {
+        self.store.is_empty() || loaded.versions.is_empty() || self.is_older(loaded)
     }
 
     /// Switches off in a document what is held off.
@@ -55,7 +89,9 @@ impl Seen {
             let Some(Definition::Good(flag)) = document.flags.get_mut(name) else { continue };
             if flag.is_enabled() {
                 *flag = kept(flag, true, false);
-                let expected = format!("a version above {held}, since the store came back older and the flag was off");
+                let expected = format!(
+                    "a version above {held}, since the flag was off before the store came back older or was replaced"
+                );
                 let problem = Problem::new(expected, format!("version {held}")).of_flag(name);
                 document.problems.push(problem.with_help("it stays off until somebody edits it"));
             }

@@ -90,6 +90,19 @@ pub trait Feed: Send + Sync + 'static {
         Box::pin(async { Ok(Condition::default()) })
     }
 
+    /// What tells this store from every other one, whatever is edited in it: the stores of this crate return the digest
+    /// of the first entry of their history, and an empty text before there is one. Only a store that was seen before
+    /// can have come back older; another one in its place is new. `None` by default, and where it cannot be told.
+    ///
+    /// [`Live`](crate::source::Live) asks after it has connected, and where what was loaded looks older.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be asked now, or does not let us. It counts as the store that was seen before.
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// How often to load without a notice; 30 s by default.
     fn resync_every(&self) -> Duration {
         Duration::from_secs(30)
@@ -144,6 +157,10 @@ impl<F: Feed + ?Sized> Feed for Arc<F> {
 
     fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
         F::condition(self)
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
+        F::identity(self)
     }
 
     fn resync_every(&self) -> Duration {

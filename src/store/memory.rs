@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::error::{Error, ErrorKind};
 use super::feed::{BoxFuture, Feed, Loaded, Notices};
 use super::history::{Head, HistoryEntry};
-use super::traits::{Capabilities, Commit, HistoryPage, Store, Stored};
+use super::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 use crate::engine::{Document, Problem};
 
 /// A [`Store`] in memory: for tests, and where edits may be lost with the process. Clones are one store.
@@ -88,6 +88,10 @@ impl Feed for MemoryStore {
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
         let notices = self.shared.changed.subscribe();
         Box::pin(async { Ok(Box::new(notices) as Box<dyn Notices>) })
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
+        Box::pin(identity_of(self))
     }
 }
 

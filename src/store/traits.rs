@@ -41,6 +41,17 @@ pub trait Store: Feed {
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>>;
 }
 
+/// The [`identity`](Feed::identity) of a store with a history.
+pub(super) async fn identity_of(store: &(impl Store + ?Sized)) -> Result<Option<String>, Error> {
+    let first = HistoryPage::newest().before(2).limit(1);
+    match store.history(&first).await?.first() {
+        Some(entry) => Ok(Some(entry.digest())),
+        None if store.read("").await?.head.number == 0 => Ok(Some(String::new())),
+        // The first entry was cut off.
+        None => Ok(None),
+    }
+}
+
 /// What a store can do, as data: the contract suite tests what is said here, and names what it skips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

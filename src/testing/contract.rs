@@ -170,6 +170,7 @@ pub async fn check_store<F: StoreFixture>(fixture: &F) -> Report {
         "the history is a chain" chain;
         "racing edits are all made, once each" races;
         "what is known is not loaded again" known;
+        "the store can be told from others" identity;
         "changes are noticed" notices if has_notices, "it has no notices";
         "edits of other processes are seen" other_processes if is_shared, "it is not shared";
         "edits survive" survives if is_durable, "it is not durable";
@@ -435,6 +436,22 @@ async fn known<F: StoreFixture>(fixture: &F) {
     assert_ne!(second.origin, first.origin);
     assert!(second.revision >= first.revision);
     assert!(second.document.flag("x").is_some_and(|flag| !flag.is_enabled()));
+}
+
+/// A store that cannot be told from others says so, and has no more to show.
+async fn identity<F: StoreFixture>(fixture: &F) {
+    let (store, other) = (fixture.fresh().await, fixture.fresh().await);
+    let Some(before) = store.identity().await.expect("it is asked") else { return };
+    assert_eq!((before.as_str(), other.identity().await.expect("it is asked").as_deref()), ("", Some("")));
+    changed(&store, "x", Change::put_text("true")).await;
+    changed(&other, "y", Change::put_text("true")).await;
+    let first = store.identity().await.expect("it is asked");
+    assert!(first.as_ref().is_some_and(|first| !first.is_empty()), "{first:?}");
+    assert_ne!(first, other.identity().await.expect("it is asked"), "another store has another one");
+    for change in [Change::kill(), Change::remove(), Change::put_text("true").create_again()] {
+        changed(&store, "x", change).await;
+        assert_eq!(store.identity().await.expect("it is asked"), first, "it never changes");
+    }
 }
 
 async fn notices<F: StoreFixture>(fixture: &F) {

@@ -270,6 +270,44 @@ async fn a_kill_that_waits_outlives_a_restart() {
     assert_eq!((entries.len(), entries[0].reason.as_deref()), (2, Some("INC-17")), "written once by one of them");
 }
 
+/// A backup file that cannot be written, one that can, and none: the answer to a kill and the status say which it is.
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn the_answer_to_a_kill_says_whether_it_survives_a_restart() {
+    let store = Shaky::default();
+    store.store.change("a", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("missing/backup");
+    let start = async |backup: Option<&std::path::Path>| {
+        let builder = Live::builder(store.clone());
+        let builder = if let Some(path) = backup { builder.backup(path) } else { builder };
+        let source = builder.connect().await.unwrap();
+        Api::at("", Admin::new(store.clone(), source.clone(), tokens()).router(), source).await
+    };
+    let (kept, without) = (start(Some(&backup)).await, start(None).await);
+    store.is(DOWN);
+    let kill = async |api: &Api| json(&api.ask("POST", "flags/a/kill", &[], "").await);
+    let path = backup.display().to_string();
+    for (api, because) in [(&kept, &*path), (&without, "no backup file")] {
+        let answer = kill(api).await;
+        let warning = answer["warning"].as_str().unwrap();
+        assert!(warning.contains("does not survive a restart") && warning.contains(because), "{warning}");
+        assert_eq!(answer["local_kill"]["survives_restart"], false, "{answer}");
+    }
+    let problems = kept.get("status").await["source"]["problems"].to_string();
+    assert!(problems.contains(&path), "{problems}");
+
+    // As soon as the file can be written, also while the store is still away.
+    std::fs::create_dir(folder.path().join("missing")).unwrap();
+    until(async || kept.get("status").await["local_kills"][0]["survives_restart"] == true).await;
+    let problems = kept.get("status").await["source"]["problems"].to_string();
+    assert!(!problems.contains(&path), "{problems}");
+    let answer = kill(&kept).await;
+    assert_eq!((&answer["warning"], &answer["local_kill"]["survives_restart"]), (&json!(null), &json!(true)));
+    drop(kept);
+    assert!(!is_on(&start(Some(&backup)).await.source, "a"));
+}
+
 #[tokio::test]
 async fn the_task_that_writes_kills_ends_with_the_router() {
     let store = Shaky::default();

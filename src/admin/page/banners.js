@@ -43,7 +43,8 @@ function ofKill(kill) {
   return banner("bad", "Off in this process only",
     h("p", {}, flag, " was switched off ", here, ". ", kill.question
       ? h("b", {}, "Somebody has edited the flag in the store since. Which one is meant?")
-      : [h("b", {}, "Other processes may still serve it."), " It is written to the store as soon as the store can be reached."]),
+      : [h("b", {}, "Other processes may still serve it."), " It is written to the store as soon as the store can be reached."],
+      !kill.survives_restart && " It does not survive a restart of this process."),
     session.mayEdit && h("div", { class: "row" },
       kill.question && button("Kill it in the store, too", again, { class: "kill small" }),
       button("Let the store decide…", forget, { class: "small" })));

@@ -71,6 +71,7 @@ function tell(name, answer) {
     notice("bad", h("b", {}, "Off in this process only. "), code(name), answer.in_doubt
       ? " is off here. Nobody knows whether the store has it: look at the history once the store is back."
       : " is off here, and other processes may still serve it. It is written as soon as the store can be reached.",
+      answer.warning && h("p", {}, h("b", {}, "It does not survive a restart of this process. "), theirs(answer.warning)),
       answer.not_taken?.length > 0 && h("p", {}, "Not kept: ", theirs(answer.not_taken.map(keyName).join(", ")), "."));
     return;
   }

@@ -14,7 +14,7 @@ use crate::engine::{Problem, utf_8};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
 use crate::store::history::{HistoryEntry, digest_of};
-use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored};
+use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
 /// How long others may have the lock before an edit is given up for now. One edit takes milliseconds.
 const LOCKED: Duration = Duration::from_secs(2);
@@ -162,6 +162,10 @@ impl Feed for FileStore {
 
     fn resync_every(&self) -> Duration {
         RESYNC
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
+        Box::pin(identity_of(self))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::engine::{MAX_FLAG, Problem, is_name};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
 use crate::store::history::HistoryEntry;
-use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored};
+use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
 /// How many entries of the history are read in one go.
 const ENTRIES: usize = 100;
@@ -366,6 +366,10 @@ impl Feed for RedisStore {
             let tracking = Tracking::start(&self.shared.server, &self.shared.keys).await?;
             Ok(Box::new(tracking) as Box<dyn Notices>)
         })
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
+        Box::pin(identity_of(self))
     }
 }
 

@@ -14,6 +14,7 @@ use super::listen::listen;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
 use super::trouble::{Dialect, Trouble, mending};
 use crate::engine::{MAX_FLAG, MAX_FLAGS};
+use crate::store::traits::identity_of;
 use crate::store::{
     BoxFuture, Capabilities, Commit, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded, Notices, Store,
     Stored,
@@ -298,6 +299,10 @@ impl Feed for PostgresStore {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
         Box::pin(self.server.listen(CHANNEL))
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
+        Box::pin(identity_of(self))
     }
 }
 

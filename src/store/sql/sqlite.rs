@@ -17,6 +17,7 @@ use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_
 use super::trouble::{Dialect, Trouble, mending};
 use super::watch::{FileId, Watch};
 use crate::engine::{MAX_FLAG, MAX_FLAGS};
+use crate::store::traits::identity_of;
 use crate::store::{
     BoxFuture, Capabilities, Commit, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded, Notices, Store,
     Stored,
@@ -275,6 +276,10 @@ impl Feed for SqliteStore {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
         Box::pin(self.file.watch())
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
+        Box::pin(identity_of(self))
     }
 }
 
