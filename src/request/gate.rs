@@ -5,13 +5,14 @@ use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context as TaskContext, Poll};
 
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::oneshot::Oneshot;
 use super::scope;
 use crate::engine::{FlagName, Flags, assert_is_variant};
 
@@ -46,6 +47,10 @@ use crate::engine::{FlagName, Flags, assert_is_variant};
 ///
 /// The layer that decides, [`FlagLayer`](crate::FlagLayer), goes around this one. Without it every gate is
 /// closed, which counts as a read out of scope.
+///
+/// A gate is always ready. It decides first, and only then waits until the service that answers is ready. A
+/// rejected caller neither waits for the hidden service nor fails with it. Each request gets a clone of the
+/// service that answers, so the hidden service and the fallback have to be `Clone`.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RequireFlag<F = NotFound> {
@@ -228,59 +233,47 @@ pub trait Closed<B, R, E> {
     /// The answer to come.
     type Future: Future<Output = Result<Response<R>, E>>;
 
-    /// Gets ready with the service inside.
+    /// Answers a request, once the service that gives the answer is ready.
     #[doc(hidden)]
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), E>>;
-
-    /// The answer.
-    #[doc(hidden)]
-    fn answer(&mut self, request: Request<B>) -> Self::Future;
+    fn answer(&self, request: Request<B>) -> Self::Future;
 }
 
 impl<B, R: Default, E> Closed<B, R, E> for NotFound {
     type Future = Ready<Result<Response<R>, E>>;
 
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), E>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn answer(&mut self, _: Request<B>) -> Self::Future {
+    fn answer(&self, _: Request<B>) -> Self::Future {
         let mut response = Response::new(R::default());
         *response.status_mut() = StatusCode::NOT_FOUND;
         ready(Ok(response))
     }
 }
 
-impl<B, R, S: Service<Request<B>, Response = Response<R>>> Closed<B, R, S::Error> for Fallback<S> {
-    type Future = S::Future;
+impl<B, R, S: Service<Request<B>, Response = Response<R>> + Clone> Closed<B, R, S::Error> for Fallback<S> {
+    type Future = Oneshot<S, B>;
 
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn answer(&mut self, request: Request<B>) -> S::Future {
-        self.0.call(request)
+    fn answer(&self, request: Request<B>) -> Self::Future {
+        Oneshot::new(self.0.clone(), request)
     }
 }
 
 impl<S, F, B, R> Service<Request<B>> for RequireFlagService<S, F>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     F: Closed<B, R, S::Error>,
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = RequireFlagFuture<S::Future, F::Future>;
+    type Future = RequireFlagFuture<Oneshot<S, B>, F::Future>;
 
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
-        ready!(self.gate.fallback.poll_ready(cx))?;
-        self.inner.poll_ready(cx)
+    /// Always ready: the service that has to be ready is known only once there is a request.
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let flags = scope::of(request.extensions());
         let state = if self.gate.is_open(flags.as_ref()) {
-            State::Open { future: self.inner.call(request) }
+            State::Open { future: Oneshot::new(self.inner.clone(), request) }
         } else {
             State::Closed { future: self.gate.fallback.answer(request) }
         };

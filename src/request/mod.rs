@@ -107,6 +107,7 @@ mod gate;
 mod header;
 mod identity;
 mod layer;
+mod oneshot;
 mod refresh;
 mod scope;
 #[cfg(any(feature = "overrides", feature = "visitors"))]
@@ -128,6 +129,7 @@ pub use future::ResponseFuture;
 pub use gate::{Closed, Fallback, NotFound, RequireFlag, RequireFlagFuture, RequireFlagService};
 pub use header::HeaderPolicy;
 pub use layer::FlagLayer;
+pub use oneshot::Oneshot;
 pub use scope::{OutOfScope, flag, panic_out_of_scope, reads_out_of_scope, try_flag, variant};
 pub use service::FlagService;
 #[cfg(feature = "overrides")]
