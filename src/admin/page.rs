@@ -30,7 +30,7 @@ macro_rules! module {
 }
 
 /// The public files, which hold no data.
-const FILES: [File; 27] = [
+const FILES: [File; 30] = [
     ("", "text/html; charset=utf-8", INDEX),
     ("style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     module!("about.js"),
@@ -47,11 +47,14 @@ const FILES: [File; 27] = [
     module!("edit.js"),
     module!("explain.js"),
     module!("flag.js"),
+    module!("focus.js"),
     module!("history.js"),
     module!("list.js"),
     module!("live.js"),
     module!("plan.js"),
     module!("power.js"),
+    module!("press.js"),
+    module!("redraw.js"),
     module!("rule.js"),
     module!("rules.js"),
     module!("share.js"),

@@ -2,21 +2,25 @@
 
 import * as api from "./api.js";
 import { confirm, problem } from "./dialog.js";
-import { because, button, code, fill, h, notice, theirs } from "./dom.js";
+import { because, button, code, h, notice, theirs } from "./dom.js";
 import { look, session } from "./live.js";
+import { undisturbed } from "./press.js";
+import { redraw } from "./redraw.js";
 import { ago, moment, plural } from "./words.js";
 
 let last = "";
 
-/** Shows them anew, unless they are what they were: whoever is about to press a button keeps it. */
-export function showBanners() {
+/** Shows them anew, unless they are what they were. */
+export const showBanners = () => undisturbed(draw);
+
+function draw() {
   const { status } = session;
   if (!status) return;
   const { store, source, rules, local_kills: kills } = status;
   const signature = JSON.stringify([store.error, source.freshness, source.last_error, rules.problems, kills, session.isLive, session.mayEdit]);
   if (signature === last && document.getElementById("banners").childElementCount) return;
   last = signature;
-  fill(document.getElementById("banners"), kills.map(ofKill), ofStore(store, source), ofLink(), ofProblems(rules.problems));
+  redraw(document.getElementById("banners"), kills.map(ofKill), ofStore(store, source), ofLink(), ofProblems(rules.problems));
 }
 
 function banner(tone, title, ...content) {
@@ -46,8 +50,8 @@ function ofKill(kill) {
       : [h("b", {}, "Other processes may still serve it."), " It is written to the store as soon as the store can be reached."],
       !kill.survives_restart && " It does not survive a restart of this process."),
     session.mayEdit && h("div", { class: "row" },
-      kill.question && button("Kill it in the store, too", again, { class: "kill small" }),
-      button("Let the store decide…", forget, { class: "small" })));
+      kill.question && button("Kill it in the store, too", again, { class: "kill small", "data-key": `again ${kill.flag}` }),
+      button("Let the store decide…", forget, { class: "small", "data-key": `forget ${kill.flag}` })));
 }
 
 function ofStore(store, source) {
@@ -72,5 +76,5 @@ function ofProblems(problems) {
   if (!errors.length) return null;
   const item = (one) => h("li", {}, one.flag && [h("a", { href: `#/flags/${encodeURIComponent(one.flag)}` }, code(one.flag)), " "], problem(one));
   return banner("warn", `${plural(errors.length, "problem")} in the rules`,
-    h("details", {}, h("summary", {}, "Flags with errors keep their last good definition, or are off"), h("ul", {}, errors.slice(0, 50).map(item))));
+    h("details", {}, h("summary", { "data-key": "problems" }, "Flags with errors keep their last good definition, or are off"), h("ul", {}, errors.slice(0, 50).map(item))));
 }

@@ -3,15 +3,26 @@
 import * as api from "./api.js";
 import { changeList, lines, pretty } from "./diff.js";
 import { append, because, button, code, field, fill, fresh, h, notice, theirs } from "./dom.js";
+import { giveBack, remember } from "./focus.js";
 import { ago, fromTo, keyName, list, reachOf } from "./words.js";
 
-/** Opens a dialog; `content` gets a function that closes it. It leaves the page when it is closed. */
+/** Opens a dialog; `content` gets a function that closes it. Closed, it leaves the page and gives the focus back. */
 export function open(title, tone, content) {
   const id = fresh("dialog");
   const dialog = h("dialog", { "aria-labelledby": id, class: tone });
-  append(dialog, [h("h2", { id }, title), content(() => dialog.close())]);
-  dialog.addEventListener("close", () => dialog.remove());
+  const close = () => {
+    dialog.close();
+    giveBack(dialog);
+  };
+  append(dialog, [h("h2", { id }, title), content(close)]);
+  // A choice of files in the dialog that is cancelled is told here, too.
+  dialog.addEventListener("cancel", (event) => event.target === dialog && close());
+  dialog.addEventListener("close", () => {
+    giveBack(dialog);
+    dialog.remove();
+  });
   document.body.append(dialog);
+  remember(dialog);
   dialog.showModal();
   dialog.querySelector("[autofocus]")?.focus();
   return dialog;
@@ -31,12 +42,14 @@ export function confirm({ title, content, action, tone = "", perform, done, stal
     const why = reasonFor({ autofocus: tone === "grave" });
     const error = h("div", { class: "error", role: "alert" });
     const go = h("button", { type: "submit", class: tone === "grave" ? "kill" : "primary" }, action);
+    // A button that is disabled loses the focus.
+    const busy = (isBusy) => go.setAttribute("aria-disabled", String(isBusy));
     const submit = async (event) => {
       event.preventDefault();
-      if (go.disabled) return;
+      if (go.ariaDisabled === "true") return;
       const objection = check?.();
       if (objection) return fill(error, h("p", {}, objection));
-      go.disabled = true;
+      busy(true);
       fill(error);
       try {
         const answer = await perform(why.read());
@@ -50,7 +63,7 @@ export function confirm({ title, content, action, tone = "", perform, done, stal
         }
         fill(error, refusal(refused));
       } finally {
-        go.disabled = false;
+        busy(false);
       }
     };
     return h("form", { novalidate: true, on: { submit } },

@@ -1,5 +1,8 @@
 // Building the page. Data becomes text nodes and attribute values, and never markup.
 
+import { FOCUSABLE, focus, remove, rest } from "./focus.js";
+import { undisturbed } from "./press.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element: `h("p", { class: "quiet", on: { click } }, "text", child, [more])`. */
@@ -102,11 +105,13 @@ export function paged(items, make, { most = PAGE, grown } = {}) {
     most += PAGE;
     grown?.(most);
     draw();
-  }, { class: "more" });
+  }, { class: "more", "data-key": "more" });
   function draw() {
     fill(place, make(items.slice(0, most)));
     fill(more, `Show ${Math.min(PAGE, items.length - most)} more`);
+    const hadFocus = document.activeElement === more;
     more.hidden = items.length <= most;
+    if (hadFocus && more.hidden && ![...place.querySelectorAll(FOCUSABLE)].slice(-1).some(focus)) rest();
   }
   draw();
   return [place, more];
@@ -120,12 +125,16 @@ export function say(text) {
 /** A message at the top of the page, which stays until it is closed; `good` ones go by themselves. */
 export function notice(tone, ...content) {
   const item = h("div", { class: `notice ${tone}`, role: tone === "bad" ? "alert" : "status" });
-  const close = () => item.remove();
+  const next = () => (item.nextElementSibling ?? item.previousElementSibling)?.querySelector("button");
+  const close = () => remove(item, next());
   append(item, [h("div", {}, content), button("Close", close, { class: "plain small" })]);
   const all = document.getElementById("notices");
-  all.append(item);
-  while (all.children.length > 4) all.firstChild.remove();
-  if (tone === "good") setTimeout(close, 8000);
+  undisturbed(() => {
+    all.append(item);
+    while (all.children.length > 4) remove(all.firstChild, all.children[1].querySelector("button"));
+  });
+  // One that has the focus stays.
+  if (tone === "good") setTimeout(() => undisturbed(() => item.contains(document.activeElement) || close()), 8000);
   return item;
 }
 

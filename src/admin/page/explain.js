@@ -3,8 +3,10 @@
 import * as api from "./api.js";
 import { bucketBar } from "./chart.js";
 import { refusal } from "./dialog.js";
-import { code, field, fill, h, line, paged, theirs } from "./dom.js";
+import { PAGE, code, field, fill, h, line, paged, theirs } from "./dom.js";
 import { hear } from "./live.js";
+import { undisturbed } from "./press.js";
+import { redraw } from "./redraw.js";
 import { why } from "./words.js";
 
 /** What was asked last, here and on other flags. */
@@ -26,23 +28,28 @@ function attributesOf(text) {
   return attributes;
 }
 
-/** `answered(flags, who)` shows the answers for whoever was asked about. */
+/** `answered(flags, who, pages)` shows the answers for whoever was asked about, with these options of `paged`. */
 function form(answered) {
   const user = line({ value: asked.user });
   const groups = line({ value: asked.groups });
   const attributes = h("textarea", { rows: 2, value: asked.attributes, spellcheck: "false" });
   const result = h("div", { class: "result", "aria-live": "polite" });
-  let question = null;
+  let question = null, most = PAGE;
+  const grown = (more) => {
+    most = more;
+  };
   const ask = async () => {
     try {
+      const id = question.user_id;
       const { flags } = await api.explain(question);
-      fill(result, answered(flags, question.user_id ? code(question.user_id) : "an anonymous visitor"));
+      undisturbed(() => redraw(result, answered(flags, id ? code(id) : "an anonymous visitor", { most, grown })));
     } catch (refused) {
-      fill(result, h("div", { class: "error" }, refused instanceof api.Refused ? refusal(refused) : refused.message));
+      redraw(result, h("div", { class: "error" }, refused instanceof api.Refused ? refusal(refused) : refused.message));
     }
   };
   const submit = (event) => {
     event.preventDefault();
+    most = PAGE;
     Object.assign(asked, { user: user.value, groups: groups.value, attributes: attributes.value });
     try {
       question = { groups: groups.value.split(",").map((group) => group.trim()).filter(Boolean), attributes: attributesOf(attributes.value) };
@@ -88,14 +95,14 @@ function answerOf(answer, who) {
 
 export function explainAll() {
   const element = h("div", { class: "stack" }, h("div", {}, h("h1", {}, "Who gets what"), h("p", { class: "quiet" }, "Every flag for one user, now, and why.")),
-    h("div", { class: "card" }, form((flags, who) => {
+    h("div", { class: "card" }, form((flags, who, pages) => {
       const row = (one) => h("tr", { role: "row" },
         h("th", { scope: "row", role: "rowheader" }, h("a", { href: `#/flags/${encodeURIComponent(one.name)}` }, theirs(one.name))),
         h("td", { role: "cell" }, h("span", { class: one.enabled ? "pill good" : "pill quiet" }, one.enabled ? "On" : "Off"), one.variant !== null && [" ", code(one.variant)]),
         h("td", { role: "cell" }, theirs(why(one))));
       const on = flags.filter((one) => one.enabled).length;
       return [h("p", {}, h("b", {}, `${on} of ${flags.length} are on`), " for ", who, "."), paged(flags, (some) => h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
-        h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, some.map(row))))];
+        h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, some.map(row))), pages)];
     })));
   return { title: "Who gets what", element };
 }

@@ -5,11 +5,13 @@ import { audience } from "./audience.js";
 import { problem } from "./dialog.js";
 import { about, advanced } from "./about.js";
 import { explainFlag } from "./explain.js";
-import { because, code, fill, h, notice, say, theirs } from "./dom.js";
+import { because, code, h, notice, say, theirs } from "./dom.js";
 import { historyOf } from "./history.js";
 import { badge, pill } from "./list.js";
 import { hear, session } from "./live.js";
 import { plan } from "./plan.js";
+import { undisturbed } from "./press.js";
+import { redraw } from "./redraw.js";
 import { rules } from "./rules.js";
 import { share } from "./share.js";
 import { power } from "./power.js";
@@ -49,17 +51,14 @@ class Page {
   }
 
   #draw({ place, make }) {
-    const there = place.firstElementChild;
-    if (there?.isTouched?.()) return false;
-    const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-    fill(place, make(this));
-    if (focused) place.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    return true;
+    if (!place.firstElementChild?.isTouched?.()) redraw(place, make(this));
   }
+
+  #drawAll = () => this.places.forEach((one) => this.#draw(one));
 
   /** Shows everything anew. */
   draw() {
-    this.places.forEach((one) => this.#draw(one));
+    undisturbed(this.#drawAll);
     this.wake();
   }
 
@@ -98,7 +97,8 @@ class Page {
   }
 
   vanish(refused) {
-    fill(this.element, h("div", { class: "empty" }, h("h1", {}, "This flag is gone"), h("p", {}, code(this.name), ": ", theirs(refused.message)), h("p", {}, h("a", { href: "#/changes" }, "Who removed it?"), " ", h("a", { href: "#/" }, "All flags"))));
+    const gone = h("div", { class: "empty" }, h("h1", {}, "This flag is gone"), h("p", {}, code(this.name), ": ", theirs(refused.message)), h("p", {}, h("a", { href: "#/changes" }, "Who removed it?"), " ", h("a", { href: "#/" }, "All flags")));
+    undisturbed(() => redraw(this.element, gone));
   }
 }
 

@@ -3,7 +3,9 @@
 import * as api from "./api.js";
 import { changeList, differences, laidOut, lines } from "./diff.js";
 import { edit } from "./edit.js";
-import { append, button, code, fill, h, theirs } from "./dom.js";
+import { append, button, code, h, theirs } from "./dom.js";
+import { undisturbed } from "./press.js";
+import { redraw } from "./redraw.js";
 import { ago, fromTo, moment } from "./words.js";
 
 const PAGE = 20;
@@ -29,14 +31,12 @@ export function timeline({ name = null, title = "History", action = () => null, 
   let entries = [], next = null, turn = 0;
   const opened = new Set();
   const draw = () => {
-    const focused = items.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-    fill(items, entries.map((entry) => item(entry, name === null, action(entry), opened)));
-    if (focused) items.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    fill(more, entries.length === 0 && h("p", { class: "quiet" }, none()), next !== null && button("Older changes", older, { class: "small" }));
+    redraw(items, entries.map((entry) => item(entry, name === null, action(entry), opened)));
+    redraw(more, entries.length === 0 && h("p", { class: "quiet" }, none()), next !== null && button("Older changes", older, { class: "small" }));
   };
   const failed = (refused) => {
     if (!(refused instanceof api.Refused)) throw refused;
-    fill(more, h("p", { class: "quiet" }, "The history cannot be read now: ", theirs(refused.message)));
+    redraw(more, h("p", { class: "quiet" }, "The history cannot be read now: ", theirs(refused.message)));
   };
   async function older() {
     try {
@@ -56,7 +56,7 @@ export function timeline({ name = null, title = "History", action = () => null, 
       const found = await api.history(name, undefined, Math.min(1000, Math.max(PAGE, entries.length + 1)));
       if (mine !== turn) return;
       ({ entries, next } = found);
-      draw();
+      undisturbed(draw);
     } catch (refused) {
       failed(refused);
     }

@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { shareBar } from "./chart.js";
 import { PAGE, button, field, fill, h, paged, say, select, theirs } from "./dom.js";
 import { hear, session } from "./live.js";
+import { undisturbed } from "./press.js";
+import { redraw } from "./redraw.js";
 import { badgesOf, day, hasAudience, hereOf, kindName, now, percent, plural, span, stateOf } from "./words.js";
 
 const STATES = [
@@ -55,27 +57,24 @@ export async function listView() {
 
   const draw = () => {
     const found = flags.filter(isFound);
-    fill(chips, STATES.map(([key, label]) => {
+    redraw(chips, STATES.map(([key, label]) => {
       const many = found.filter((shown) => isIn(key, shown)).length;
       if (!many && key !== "all" && key !== wanted.state) return null;
       const choose = () => {
         Object.assign(wanted, { state: key, most: PAGE });
         draw();
-        chips.querySelector(`[data-state="${key}"]`)?.focus();
       };
-      return button([label, h("span", { class: "many" }, many)], choose, { class: "chip", "data-state": key, "aria-pressed": String(key === wanted.state) });
+      return button([label, h("span", { class: "many" }, many)], choose, { class: "chip", "data-key": `state ${key}`, "data-state": key, "aria-pressed": String(key === wanted.state) });
     }));
     const rows = sorted(found.filter((shown) => isIn(wanted.state, shown)));
     fill(count, rows.length === flags.length ? plural(flags.length, "flag") : `${rows.length} of ${plural(flags.length, "flag")}`,
       from === "store" ? "" : ", as this process has them: the store does not answer");
-    const focused = document.activeElement?.closest?.("[data-key]")?.dataset.key;
-    fill(table, flags.length === 0 ? none() : rows.length === 0 ? nothingFound(reset) : paged(rows, (some) => rowsOf(some, sort), {
+    redraw(table, flags.length === 0 ? none() : rows.length === 0 ? nothingFound(reset) : paged(rows, (some) => rowsOf(some, sort), {
       most: wanted.most,
       grown: (most) => {
         wanted.most = most;
       },
     }));
-    if (focused && table.isConnected) table.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   };
   const sort = (key) => {
     wanted.isUp = wanted.sort === key ? !wanted.isUp : true;
@@ -114,6 +113,11 @@ export async function listView() {
 
   // Several changes that land together are one look; and plans move without any.
   let soon = null, isDue = false, isAway = false;
+  const drawAll = () => {
+    if (isAway) return;
+    if (!document.activeElement?.matches?.("select")) choices();
+    draw();
+  };
   const again = () => {
     if (isDue) return;
     isDue = true;
@@ -128,9 +132,7 @@ export async function listView() {
       } finally {
         if (!isAway) soon = setTimeout(again, untilNext(flags));
       }
-      if (isAway) return;
-      if (!document.activeElement?.matches?.("select")) choices();
-      draw();
+      undisturbed(drawAll);
     }, 250);
   };
   const silence = hear((name, data) => {

@@ -37,7 +37,11 @@ export function share(page) {
   const number = shareLine(now, { "aria-label": "Share of users in percent", "data-key": "share-number" });
   const words = h("p", { class: "quiet", "aria-live": "polite" });
   const save = button("", ask, { class: "primary", "data-key": "share-save" });
-  const drop = button("Undo", () => set(now), { class: "plain" });
+  const drop = button("Undo", () => {
+    set(now);
+    // With nothing to undo there is no button.
+    number.focus();
+  }, { class: "plain" });
   const buttons = h("div", { class: "row" }, save, drop);
   const quick = h("div", { class: "row quick", role: "group", "aria-label": "Common shares" },
     [0, 1, 5, 10, 25, 50, 100].map((to) => button(percent(to), () => set(to), { class: "chip", "data-key": `share-${to}` })));

@@ -5,6 +5,7 @@ import { changeList } from "./diff.js";
 import { confirm, refusal } from "./dialog.js";
 import { button, code, field, fill, h, notice, paged, theirs } from "./dom.js";
 import { session } from "./live.js";
+import { redraw } from "./redraw.js";
 import { fromTo, list, plural, reachOf, removal } from "./words.js";
 
 /** What becomes of a flag, and what became of it. */
@@ -36,10 +37,10 @@ function importing() {
     try {
       const answer = await api.importAll(text.value, { ...options(), dry: true });
       const { flags } = await api.flags();
-      fill(result, before, outcome(answer), proceed(answer, new Map(flags.map((shown) => [shown.name, shown.flag]))));
+      redraw(result, before, outcome(answer), proceed(answer, new Map(flags.map((shown) => [shown.name, shown.flag]))));
     } catch (refused) {
       if (!(refused instanceof api.Refused)) throw refused;
-      fill(result, h("div", { class: "error", role: "alert" }, refusal(refused)));
+      redraw(result, h("div", { class: "error", role: "alert" }, refusal(refused)));
     }
   };
   const preview = (event) => {
@@ -55,12 +56,12 @@ function importing() {
       title: `Import ${plural(touched.length, "change")}?`, action: "Import", tone: removed ? "grave" : "",
       content: [h("p", {}, `${summary(flags)}. Flags that are off stay off.`), toWhom(touched, before)],
       perform: (reason) => api.importAll(text.value, { ...options(), etag, reason }).catch((refused) => {
-        if (refused.kind === "incomplete") fill(result, h("p", { class: "callout bad" }, theirs(refused.message)), outcome(refused.problem));
+        if (refused.kind === "incomplete") redraw(result, h("p", { class: "callout bad" }, theirs(refused.message)), outcome(refused.problem));
         throw refused;
       }),
       stale: () => look(h("p", { class: "callout warn", role: "alert" }, h("b", {}, "Nothing was imported: flags were changed since you looked. "), "This is what would change now.")),
       done: (answer) => {
-        fill(result, outcome(answer));
+        redraw(result, outcome(answer));
         notice("good", "Imported: ", summary(answer.flags), ".");
       },
     }), { class: "primary" });
