@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::call::{self, Answer, Call};
 use super::problem::{Failure, Kind};
 use super::state::now;
-use crate::engine::{Context, Instant};
+use crate::engine::{Context, Instant, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,8 +24,21 @@ struct Question {
     at: Option<Instant>,
 }
 
+/// An answer for a number that lost its last digits would be one for another caller.
+fn all_digits(question: &str) -> Result<(), Failure> {
+    let attributes = members(question).into_iter().flatten().filter(|(key, _)| key == "attributes");
+    for (name, value) in attributes.filter_map(|(_, attributes)| members(attributes.get())).flatten() {
+        if let Err(Unkept::Number(digits)) = json_node(value.get())?.to_exact_value() {
+            let found = Problem::new(WHOLE_NUMBER, digits).with_help("ask with a longer one as text, in quotes");
+            return Err(Failure::new(Kind::Malformed, format!("attribute {}: {found}", quoted(&name))));
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn explain(call: Call) -> Answer {
-    let (_, question) = call.json()?;
+    let (text, question) = call.json()?;
+    all_digits(text)?;
     let question: Question = serde_json::from_value(question)
         .map_err(|error| Failure::new(Kind::Malformed, format!("the context: {error}")))?;
     let Question { user_id, groups, attributes, visitor, at } = question;

@@ -13,7 +13,7 @@ use super::merge;
 use super::problem::{Failure, Kind};
 use super::shown::{self, View};
 use super::state::now;
-use crate::engine::{Definition, Edit, Problem, canonical_key, flag_from_json, is_name, not_a_name};
+use crate::engine::{Definition, Edit, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
 use crate::store::{Change, Feed, Stored};
 
 pub(super) async fn list(call: Call) -> Answer {
@@ -114,14 +114,15 @@ pub(super) async fn put(call: Call) -> Answer {
 
 pub(super) async fn patch(call: Call) -> Answer {
     let precondition = call.precondition()?;
-    let (_, Value::Object(patch)) = call.json()? else {
+    let (text, _) = call.json()?;
+    let Plain::Map(patch) = Plain::of_json(text)? else {
         return Err(Problem::new("an object with the keys to change", "something else").of_flag(&call.name).into());
     };
     let name = call.name.as_str();
     let edit_of = |stored: &Stored| -> Result<Edit, Failure> { merge::edit(name, edits::text(stored)?, &patch, now()) };
-    let other_keys = || patch.keys().filter(|key| canonical_key(key) != Some("enabled"));
+    let other_keys = || patch.iter().map(|(key, _)| key).filter(|key| canonical_key(key) != Some("enabled"));
     let switch = patch.iter().find(|(key, _)| canonical_key(key) == Some("enabled")).map(|(_, value)| value);
-    if switch == Some(&Value::Bool(false)) {
+    if switch == Some(&Plain::Bool(false)) {
         let others: Vec<&str> = other_keys().map(String::as_str).collect();
         return local_kill::kill(&call, &precondition, &others, |stored, _| {
             let text = edits::text(stored)?;
@@ -139,12 +140,12 @@ pub(super) async fn patch(call: Call) -> Answer {
         })
         .await;
     }
-    if patch.keys().any(|key| matches!(canonical_key(key), Some("requires" | "variants"))) {
+    if patch.iter().any(|(key, _)| matches!(canonical_key(key), Some("requires" | "variants"))) {
         let stored = call.state.read(name).await?;
         let text = edit_of(&stored)?.apply(name, stored.definition.as_deref(), now())?;
         fits_in(&call.state, name, Some(accepted(name, &text)?)).await?;
     }
-    let is_switched_on = switch == Some(&Value::Bool(true));
+    let is_switched_on = switch == Some(&Plain::Bool(true));
     let is_restore = is_switched_on && other_keys().next().is_none();
     let turn = if is_switched_on { Some(call.state.turn().await) } else { None };
     let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, _| {

@@ -1,27 +1,21 @@
 //! JSON merge patch (RFC 7396) over the canonical object of a flag.
 
-use serde_json::{Map, Value};
-
 use super::problem::Failure;
-use super::shown;
-use crate::engine::{Edit, Instant, Problem, canonical_key, flag_from_json, json};
+use crate::engine::{Edit, Instant, Plain, Problem, canonical_key, flag_from_json, members};
 
-/// The edit that a patch means for a stored text. Keys may be in any spelling that is read.
-pub(super) fn edit(name: &str, stored: &str, patch: &Map<String, Value>, now: Instant) -> Result<Edit, Failure> {
+/// The edit that a patch means for a stored text. Keys may be in any spelling that is read, and numbers keep their
+/// digits, those of neighbours too.
+pub(super) fn edit(name: &str, stored: &str, patch: &[(String, Plain)], now: Instant) -> Result<Edit, Failure> {
     let refuse = |expected: &str, found: String, path: &str| -> Failure {
         Problem::new(expected, found).of_flag(name).at_path(path).into()
     };
-    let current = shown::object(name, stored).unwrap_or_else(|| as_written(stored));
     let mut edit = Edit::new();
     let mut named: Vec<&str> = Vec::new();
     for (spelling, change) in patch {
         let Some(key) = canonical_key(spelling) else {
             // Says what is known, and what is near.
-            let probe = Value::Object(Map::from_iter([
-                ("enabled".to_owned(), true.into()),
-                (spelling.clone(), change.clone()),
-            ]));
-            let problem = match flag_from_json(Some(name), &probe.to_string()) {
+            let probe = Plain::Map(vec![("enabled".to_owned(), Plain::Bool(true)), (spelling.clone(), change.clone())]);
+            let problem = match flag_from_json(Some(name), &probe.to_compact()) {
                 Err(problem) => Problem { line: None, column: None, ..problem },
                 Ok(_) => Problem::new("a key that decides something", spelling.clone())
                     .with_help("what other services keep here is theirs to edit")
@@ -35,27 +29,27 @@ pub(super) fn edit(name: &str, stored: &str, patch: &Map<String, Value>, now: In
         }
         named.push(key);
         edit = match change {
-            Value::Null if key == "enabled" => {
+            Plain::Null if key == "enabled" => {
                 // Taking the key away would switch a flag on that is off.
                 return Err(refuse("true or false", "null".into(), spelling));
             }
-            Value::Null => edit.remove(key),
-            Value::Object(_) => edit.set(key, merged(current.get(key), change)),
-            change => edit.set(key, change.clone()),
+            Plain::Null => edit.remove(key),
+            Plain::Map(_) => edit.set_plain(key, merged(as_written(stored, key), change)),
+            change => edit.set_plain(key, change.clone()),
         };
     }
     let says = |wanted: &str| patch.iter().find(|(key, _)| canonical_key(key) == Some(wanted)).map(|(_, value)| value);
     // A plan in its place says what it gives.
-    if says("percentage") == Some(&Value::Null) && says("schedule").is_none_or(Value::is_null) {
+    if says("percentage") == Some(&Plain::Null) && says("schedule").is_none_or(|plan| *plan == Plain::Null) {
         no_share_by_default(name, stored, &edit, now)?;
     }
     Ok(edit)
 }
 
-/// The keys of a text that is no accepted flag, by their canonical names.
-fn as_written(stored: &str) -> Map<String, Value> {
-    let Some(Value::Object(written)) = json(stored).ok().and_then(|node| node.to_value()) else { return Map::new() };
-    written.into_iter().map(|(key, value)| (canonical_key(&key).map_or(key.clone(), str::to_owned), value)).collect()
+/// What a stored text has under a key, in whichever spelling.
+pub(super) fn as_written(stored: &str, key: &str) -> Option<Plain> {
+    let mut values = members(stored)?.into_iter().filter(|(spelling, _)| canonical_key(spelling) == Some(key));
+    values.find_map(|(_, value)| Plain::of_json(value.get()).ok().filter(|value| *value != Plain::Null))
 }
 
 /// Taking the percentage away may mean 100 %, which nobody asks for in this way.
@@ -72,37 +66,40 @@ fn no_share_by_default(name: &str, stored: &str, edit: &Edit, now: Instant) -> R
 }
 
 /// RFC 7396, section 2.
-fn merged(target: Option<&Value>, patch: &Value) -> Value {
-    let Value::Object(patch) = patch else { return patch.clone() };
+fn merged(target: Option<Plain>, patch: &Plain) -> Plain {
+    let Plain::Map(patch) = patch else { return patch.clone() };
     let mut result = match target {
-        Some(Value::Object(target)) => target.clone(),
-        _ => Map::new(),
+        Some(Plain::Map(target)) => target,
+        _ => Vec::new(),
     };
     for (key, change) in patch {
-        if change.is_null() {
-            result.remove(key);
-        } else {
-            let new = merged(result.get(key), change);
-            result.insert(key.clone(), new);
+        let place = result.iter().position(|(known, _)| known == key);
+        match (place, change) {
+            (_, Plain::Null) => result.retain(|(known, _)| known != key),
+            (Some(place), change) => {
+                let old = std::mem::replace(&mut result[place].1, Plain::Null);
+                result[place].1 = merged(Some(old), change);
+            }
+            (None, change) => result.push((key.clone(), merged(None, change))),
         }
     }
-    Value::Object(result)
+    Plain::Map(result)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::{Instant, Value, edit};
+    use super::{Instant, Plain, edit};
 
     fn patched(stored: &str, patch: Value) -> String {
-        let Value::Object(patch) = patch else { unreachable!() };
+        let Plain::Map(patch) = Plain::from(patch) else { unreachable!() };
         let now = "2026-12-01T09:00:00Z".parse().unwrap();
         edit("x", stored, &patch, now).unwrap().apply("x", Some(stored), now).unwrap()
     }
 
     fn refused(patch: Value) -> String {
-        let Value::Object(patch) = patch else { unreachable!() };
+        let Plain::Map(patch) = Plain::from(patch) else { unreachable!() };
         edit("x", r#"{"enabled": true, "percentage": 5}"#, &patch, Instant::from_unix_millis(0))
             .unwrap_err()
             .detail()
@@ -129,7 +126,7 @@ mod tests {
     fn variants_can_be_shifted_one_by_one() {
         let stored = r#"{"enabled":true,"variants":{"a":50,"b":{"weight":50,"value":1}}}"#;
         let patched = patched(stored, json!({"variants": {"a": 40, "b": {"weight": 60}}}));
-        assert!(patched.contains(r#""variants":{"a":40,"b":{"value":1,"weight":60}}"#), "{patched}");
+        assert!(patched.contains(r#""variants":{"a":40,"b":{"weight":60,"value":1}}"#), "{patched}");
     }
 
     #[test]

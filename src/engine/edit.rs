@@ -9,7 +9,7 @@ use super::instant::Instant;
 use super::name::FlagName;
 use super::problem::{Problem, quoted};
 use super::read::{Definition, Key, Known, flag_from_json, lookup, spelling_of};
-use super::text::{members, position};
+use super::text::{Plain, members, position};
 
 /// A change of some keys of a stored flag, as JSON text.
 ///
@@ -41,7 +41,7 @@ use super::text::{members, position};
 #[must_use = "an edit does nothing until it is applied"]
 pub struct Edit {
     /// Keys as the caller spells them; `None` removes.
-    changes: Vec<(String, Option<Value>)>,
+    changes: Vec<(String, Option<Plain>)>,
 }
 
 impl Edit {
@@ -53,7 +53,14 @@ impl Edit {
     /// Sets a key, in any spelling that is read. `null`, which is also what numbers that JSON cannot
     /// say become, is refused when the edit is applied.
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.changes.push((key.to_owned(), Some(value.into())));
+        self.changes.push((key.to_owned(), Some(value.into().into())));
+        self
+    }
+
+    /// Sets a key to a value whose numbers keep their digits.
+    #[cfg(feature = "admin")]
+    pub(crate) fn set_plain(mut self, key: &str, value: Plain) -> Self {
+        self.changes.push((key.to_owned(), Some(value)));
         self
     }
 
@@ -77,11 +84,11 @@ impl Edit {
             let Known::Key(key) = lookup(spelling) else {
                 return Err(Problem::new("a known key", quoted(spelling)).of_flag(name));
             };
-            if *value == Some(Value::Null) {
+            if *value == Some(Plain::Null) {
                 let problem = Problem::new("a value", "null").with_help("a key is removed by `remove`");
                 return Err(problem.of_flag(name).at_path(spelling));
             }
-            text.put(key, value.as_ref());
+            text.put(key, value.as_ref().map(Plain::to_compact));
         }
         let names = |wanted: Key| {
             self.changes.iter().any(|(spelling, _)| matches!(lookup(spelling), Known::Key(key) if key == wanted))
@@ -93,21 +100,21 @@ impl Edit {
         });
         let flag = flag_from_json(Some(name), &text.joined())?;
         let stops = match switch {
-            Some(Some(Value::Bool(false))) => {
+            Some(Some(Plain::Bool(false))) => {
                 text.has(Key::Schedule) && !text.has(Key::PausedAt) || flag.pauses_after(now)
             }
             // A pause to come of a flag that is on was written on purpose.
-            Some(Some(Value::Bool(true))) => !was_on && flag.pauses_after(now),
+            Some(Some(Plain::Bool(true))) => !was_on && flag.pauses_after(now),
             _ => false,
         };
         if stops && !(names(Key::PausedAt) && text.has(Key::PausedAt)) {
-            text.put(Key::PausedAt, Some(&now));
+            text.put(Key::PausedAt, Some(written(&now)));
         }
         if !text.has(Key::Enabled) {
-            text.put(Key::Enabled, Some(&flag.is_enabled()));
+            text.put(Key::Enabled, Some(written(&flag.is_enabled())));
         }
         if !text.has(Key::Schedule) && !text.has(Key::Percentage) {
-            text.put(Key::Percentage, Some(&in_force.unwrap_or(flag.default_percentage())));
+            text.put(Key::Percentage, Some(written(&in_force.unwrap_or(flag.default_percentage()))));
         }
         let edited = text.joined();
         flag_from_json(Some(name), &edited)?;
@@ -119,7 +126,7 @@ impl Edit {
 /// holds nothing that could be kept becomes `false`.
 pub(crate) fn killed(name: &str, stored: &str) -> String {
     let off = Text::of(Some(stored)).map(|mut text| {
-        text.put(Key::Enabled, Some(&false));
+        text.put(Key::Enabled, Some(written(&false)));
         text.joined()
     });
     let is_off = |text: &String| {
@@ -187,8 +194,8 @@ impl Text {
         self.position(key).is_some_and(|at| self.members[at].value != "null")
     }
 
-    fn put(&mut self, key: Key, value: Option<&impl Serialize>) {
-        let value = value.map(|value| serde_json::to_string(value).expect("values of flags are JSON"));
+    /// Sets a key to a JSON text, or removes it.
+    fn put(&mut self, key: Key, value: Option<String>) {
         match (self.position(key), value) {
             (Some(at), Some(value)) => self.members[at].value = value,
             (Some(at), None) => self.remove(at),
@@ -241,6 +248,10 @@ impl Text {
     }
 }
 
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("values of flags are JSON")
+}
+
 /// What stands before the key: brace or comma, and white space.
 fn opening(before: &str) -> &str {
     let before = before.trim_start();
@@ -255,7 +266,7 @@ impl Flag {
         let mut text = Text::of(serde_json::to_string(self).ok().as_deref())
             .unwrap_or(Text { members: Vec::new(), end: "}".into() });
         if !text.has(Key::Schedule) && !text.has(Key::Percentage) {
-            text.put(Key::Percentage, Some(&self.default_percentage()));
+            text.put(Key::Percentage, Some(written(&self.default_percentage())));
         }
         text.joined()
     }

@@ -140,6 +140,8 @@ pub(crate) use document::kept;
 pub(crate) use edit::killed;
 pub(crate) use flag::{Schedule, Step};
 pub(crate) use name::assert_is_variant;
+#[cfg(feature = "admin")]
+pub(crate) use number::WHOLE as WHOLE_NUMBER;
 pub(crate) use problem::quoted;
 #[cfg(feature = "file")]
 pub(crate) use read::Format;
@@ -154,7 +156,11 @@ pub(crate) use read::{canonical_key, is_foreign_key};
 pub(crate) use reads::Recorder;
 pub(crate) use set::Identity;
 #[cfg(any(feature = "admin", feature = "file"))]
+pub(crate) use text::Plain;
+#[cfg(feature = "admin")]
+pub(crate) use text::Unkept;
+#[cfg(any(feature = "admin", feature = "file"))]
 pub(crate) use text::members;
-pub(crate) use text::{Node, json};
 #[cfg(feature = "file")]
-pub(crate) use text::{View, position};
+pub(crate) use text::position;
+pub(crate) use text::{Node, json};

@@ -5,11 +5,13 @@
 
 mod json;
 mod node;
+mod plain;
 #[cfg(feature = "file")]
 mod toml;
 
 pub(crate) use json::{JsonNode, members, position};
 pub(crate) use node::{Node, Unkept, View};
+pub(crate) use plain::Plain;
 #[cfg(feature = "file")]
 pub(crate) use toml::TomlDocument;
 

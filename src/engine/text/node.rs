@@ -11,7 +11,7 @@ use crate::engine::number::keeps_digits;
 use crate::engine::problem::quoted;
 
 /// Deepest nesting of values that are kept whole.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// A value somewhere in a document.
 #[derive(Clone, Debug)]

@@ -2,8 +2,7 @@
 
 use toml_edit::{Array, ArrayOfTables, Decor, DocumentMut, Formatted, InlineTable, Item, Table, TableLike, Value};
 
-use super::plain::Plain;
-use crate::engine::Problem;
+use crate::engine::{Plain, Problem};
 
 /// A flag as a tree; dates become texts, and so do the numbers that JSON cannot say.
 pub(super) fn flag(text: &str, name: &str) -> Result<Option<Plain>, Problem> {
@@ -476,7 +475,7 @@ dotted.percentage = 7
 "#;
 
     fn json(text: &str) -> Plain {
-        Plain::of_json(text).unwrap()
+        Plain::of_definition(text).unwrap()
     }
 
     fn put(text: &str, name: &str, definition: &str) -> String {

@@ -4,7 +4,6 @@ mod feed;
 mod in_json;
 mod in_toml;
 mod journal;
-mod plain;
 mod replace;
 mod store;
 mod text;

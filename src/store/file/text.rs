@@ -1,8 +1,7 @@
 //! One flag in the text of a file, whichever format it has.
 
-use super::plain::Plain;
 use super::{in_json, in_toml};
-use crate::engine::{Document, Format, Problem};
+use crate::engine::{Document, Format, Plain, Problem};
 
 /// The definition of a flag as JSON: from a JSON file byte for byte, from a TOML file as that says it.
 pub(super) fn flag(file: &str, format: Format, name: &str) -> Result<Option<String>, Problem> {
@@ -16,7 +15,7 @@ pub(super) fn flag(file: &str, format: Format, name: &str) -> Result<Option<Stri
 pub(super) fn is_what_became_of(written: &str, found: &str, format: Format) -> bool {
     match format {
         Format::Json => written.trim() == found,
-        Format::Toml => match (Plain::of_json(written), Plain::of_json(found)) {
+        Format::Toml => match (Plain::of_definition(written), Plain::of_definition(found)) {
             (Ok(written), Ok(found)) => written == found,
             _ => false,
         },
@@ -28,7 +27,7 @@ pub(super) fn with_flag(file: &str, format: Format, name: &str, definition: Opti
     let edited = match format {
         Format::Json => in_json::with_flag(file, name, definition),
         Format::Toml => {
-            let plain = definition.map(Plain::of_json).transpose()?;
+            let plain = definition.map(Plain::of_definition).transpose()?;
             in_toml::with_flag(file, name, plain.as_ref())
         }
     }?;

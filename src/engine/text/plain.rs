@@ -1,15 +1,17 @@
-//! The definition of a flag as a tree, whichever format it is written in.
+//! A value as a tree, whichever format it is written in.
 
 use std::fmt::Write;
 
-use crate::engine::{Problem, View, json};
+use serde_json::Value;
 
-/// Deepest nesting of a flag that is carried from one format to the other.
-const MAX_DEPTH: usize = 128;
+#[cfg(any(feature = "admin", feature = "file"))]
+use super::node::{MAX_DEPTH, View};
+#[cfg(any(feature = "admin", feature = "file"))]
+use crate::engine::problem::Problem;
 
 /// A value as JSON knows it, with the digits of its numbers as they were written.
 #[derive(Clone, Debug)]
-pub(super) enum Plain {
+pub(crate) enum Plain {
     Null,
     Bool(bool),
     Number(String),
@@ -20,15 +22,23 @@ pub(super) enum Plain {
 }
 
 impl Plain {
-    /// Reads a JSON text. Keys of the outermost object that are null are left out, since null equals absent.
-    pub(super) fn of_json(text: &str) -> Result<Self, Problem> {
-        let mut plain = Self::of(&json(text)?.view(), MAX_DEPTH)?;
+    /// Reads a definition in JSON. Its keys that are null are left out, since null equals absent.
+    #[cfg(feature = "file")]
+    pub(crate) fn of_definition(text: &str) -> Result<Self, Problem> {
+        let mut plain = Self::of_json(text)?;
         if let Self::Map(members) = &mut plain {
             members.retain(|(_, value)| !matches!(value, Self::Null));
         }
         Ok(plain)
     }
 
+    /// Reads a JSON text.
+    #[cfg(any(feature = "admin", feature = "file"))]
+    pub(crate) fn of_json(text: &str) -> Result<Self, Problem> {
+        Self::of(&super::json(text)?.view(), MAX_DEPTH)
+    }
+
+    #[cfg(any(feature = "admin", feature = "file"))]
     fn of(view: &View<'_>, depth: usize) -> Result<Self, Problem> {
         let below = depth.checked_sub(1).ok_or_else(|| {
             Problem::new(format!("at most {MAX_DEPTH} levels of values within each other"), "a deeper one")
@@ -42,7 +52,7 @@ impl Plain {
                 Self::List(items.iter().map(|item| Self::of(&item.view(), below)).collect::<Result<_, _>>()?)
             }
             View::Map(members) => {
-                let member = |(key, value): &(std::borrow::Cow<'_, str>, crate::engine::Node<'_>)| {
+                let member = |(key, value): &(std::borrow::Cow<'_, str>, super::Node<'_>)| {
                     Ok((key.to_string(), Self::of(&value.view(), below)?))
                 };
                 Self::Map(members.iter().map(member).collect::<Result<_, Problem>>()?)
@@ -52,13 +62,27 @@ impl Plain {
     }
 
     /// Writes JSON with a space after each comma and colon.
-    pub(super) fn to_json(&self) -> String {
+    #[cfg(feature = "file")]
+    pub(crate) fn to_json(&self) -> String {
         let mut text = String::new();
-        self.write(&mut text);
+        self.write(&mut text, " ");
         text
     }
 
-    fn write(&self, text: &mut String) {
+    /// Writes JSON without white space.
+    pub(crate) fn to_compact(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, "");
+        text
+    }
+
+    fn write(&self, text: &mut String, gap: &str) {
+        let next = |text: &mut String, place: usize| {
+            if place > 0 {
+                text.push(',');
+                text.push_str(gap);
+            }
+        };
         match self {
             Self::Null => text.push_str("null"),
             Self::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
@@ -67,18 +91,19 @@ impl Plain {
             Self::List(items) => {
                 text.push('[');
                 for (place, item) in items.iter().enumerate() {
-                    text.push_str(if place == 0 { "" } else { ", " });
-                    item.write(text);
+                    next(text, place);
+                    item.write(text, gap);
                 }
                 text.push(']');
             }
             Self::Map(members) => {
                 text.push('{');
                 for (place, (key, value)) in members.iter().enumerate() {
-                    text.push_str(if place == 0 { "" } else { ", " });
+                    next(text, place);
                     write_text(text, key);
-                    text.push_str(": ");
-                    value.write(text);
+                    text.push(':');
+                    text.push_str(gap);
+                    value.write(text, gap);
                 }
                 text.push('}');
             }
@@ -86,8 +111,23 @@ impl Plain {
     }
 }
 
+impl From<Value> for Plain {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(value),
+            Value::Number(number) => Self::Number(number.to_string()),
+            Value::String(text) => Self::Text(text),
+            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            Value::Object(members) => {
+                Self::Map(members.into_iter().map(|(key, value)| (key, Self::from(value))).collect())
+            }
+        }
+    }
+}
+
 fn write_text(text: &mut String, value: &str) {
-    let _ = write!(text, "{}", serde_json::Value::from(value));
+    let _ = write!(text, "{}", Value::from(value));
 }
 
 /// The same whatever the order of keys; numbers are the same by their digits.
@@ -110,7 +150,7 @@ fn by_key(members: &[(String, Plain)]) -> Vec<(&str, &Plain)> {
     members
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "file"))]
 mod tests {
     use super::*;
 
@@ -118,8 +158,9 @@ mod tests {
     fn json_comes_back_with_its_digits_and_in_its_order() {
         let text = r#"{"b":2.50e1,"a":[1,-0.0,{"x":null}],"t":"\"\u0000ü"}"#;
         let plain = Plain::of_json(text).unwrap();
+        assert_eq!(plain.to_compact(), text);
         assert_eq!(plain.to_json(), r#"{"b": 2.50e1, "a": [1, -0.0, {"x": null}], "t": "\"\u0000ü"}"#);
-        assert_eq!(Plain::of_json(r#"{"a": 1, "b": null}"#).unwrap(), Plain::of_json(r#"{"a": 1}"#).unwrap());
+        assert_eq!(Plain::of_definition(r#"{"a": 1, "b": null}"#).unwrap(), Plain::of_json(r#"{"a": 1}"#).unwrap());
         assert_eq!(Plain::of_json(r#"{"a": 1, "b": 2}"#).unwrap(), Plain::of_json(r#"{"b": 2, "a": 1}"#).unwrap());
         assert_ne!(Plain::of_json(r#"{"a": 1}"#).unwrap(), Plain::of_json(r#"{"a": 1.0}"#).unwrap());
     }
