@@ -1,5 +1,6 @@
 //! Edits that are worked out from what is stored: read, decide, compare and write.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -30,18 +31,23 @@ pub(super) async fn apply(
     }
     let (author, deadline) = (call.author(), Time::now() + within);
     loop {
-        let stored = state.read(name).await?;
+        let stored = state.read(name).await.map_err(Failure::of_edit)?;
         check(call, precondition, &stored)?;
-        let change = make(&stored, &Before::of(state, name, &stored).await?)?;
+        let before = Before::of(state, name, &stored).await.map_err(Failure::of_edit)?;
+        let change = make(&stored, &before)?;
         let left = deadline.saturating_duration_since(Time::now());
         match state.store.change(name, change.over(&stored).within(left), &author).await {
-            Ok(changed) => return Ok(changed),
+            Ok(changed) => {
+                // Kills that wait for the store need not wait longer.
+                state.has_written.store(true, Ordering::Relaxed);
+                return Ok(changed);
+            }
             Err(ChangeError::Conflict(_)) if Time::now() < deadline => {
                 sleep(Duration::from_millis(8).mul_f64(random_share())).await;
             }
             Err(ChangeError::Conflict(_)) => {
-                let detail = format!("others changed flag {name:?} faster than this edit for {within:?}");
-                return Err(Failure::new(Kind::StoreUnavailable, detail));
+                let detail = format!("other edits of flag {name:?} were faster than this one for {within:?}");
+                return Err(Failure::new(Kind::StoreUnavailable, detail).of_edit());
             }
             Err(error) => return Err(error.into()),
         }

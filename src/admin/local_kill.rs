@@ -2,11 +2,14 @@
 //!
 //! 1. The store is asked first. Where this process does not go by the kill after 150 ms, since the store has not
 //!    answered or this process has not heard of it, the flag is switched off here; the store may take 2 s in all.
-//! 2. What it has not taken by then is in force here alone, is written once the store is back, and becomes a
+//! 2. What it has not taken by then is in force here alone, is written once the store takes it, and becomes a
 //!    question where somebody has edited the flag meanwhile.
+//! 3. Attempts to write it keep the waits of a source in an outage, and come at once where the source loads again
+//!    or another edit is made. The answer and the status say why it waits, and whether that ends by itself.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,13 +23,15 @@ use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{STORE_WITHIN, State};
 use crate::engine::flag_from_json;
-use crate::source::LocalKill;
+use crate::source::{Backoff, LocalKill, Waits};
 use crate::store::{Author, Change, ChangeError, Error, ErrorKind, StoreExt, Stored};
 
 /// How long requests may go on seeing the flag while the store makes up its mind: 200 ms are promised.
 const AT_ONCE: Duration = Duration::from_millis(150);
-/// How often to look whether the store is back.
-const TRY_EVERY: Duration = Duration::from_secs(1);
+/// How often to look whether there is a kill to write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for a store whose answer stays the same until somebody changes its set-up.
+const PERMANENT: Duration = Duration::from_secs(30);
 
 /// Makes a change that switches a flag off: in the store, else in this process. `lost` are keys that the request
 /// names beside it, which only the store could keep.
@@ -87,12 +92,15 @@ fn no_answer() -> Failure {
 }
 
 fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -> axum::response::Response {
+    let waits = Waits { error: failure.detail().to_owned(), is_permanent: failure.is_permanent() };
+    call.state.source.kill_waits(&held.flag, waits);
     let mut shown = shown::in_force_alone(&call.state, &call.name).unwrap_or_default();
     shown["stored"] = false.into();
     shown["changed"] = true.into();
     shown["scope"] = "this process".into();
     shown["in_doubt"] = (failure.kind == Kind::InDoubt).into();
     shown["error"] = failure.detail().into();
+    shown["permanent"] = failure.is_permanent().into();
     shown["not_taken"] = serde_json::json!(lost);
     shown["warning"] = serde_json::json!(warning(call, held));
     shown["local_kill"] = shown::local_kill(&call.state, held);
@@ -123,46 +131,103 @@ pub(super) fn watch(state: &Arc<State>) {
     let mut end = state.end.subscribe();
     let state = Arc::downgrade(state);
     runtime.spawn(async move {
-        let mut asked = BTreeSet::new();
+        let mut writer = Writer::default();
         loop {
             tokio::select! {
                 _ = end.changed() => return,
-                () = sleep(TRY_EVERY) => {}
+                () = sleep(LOOK_EVERY) => {}
             }
-            if write_kills(&state, &mut asked).await.is_none() {
+            if writer.look(&state).await.is_none() {
                 return;
             }
         }
     });
 }
 
-/// `None` where the router is gone.
-async fn write_kills(state: &Weak<State>, asked: &mut BTreeSet<String>) -> Option<()> {
-    let kills = state.upgrade()?.source.local_kills();
-    asked.retain(|flag| kills.iter().any(|kill| kill.flag == *flag));
-    for kill in kills {
+/// What writes the kills of one process.
+#[derive(Default)]
+struct Writer {
+    /// Kills that are questions, as far as they were logged.
+    asked: BTreeSet<String>,
+    backoff: Backoff,
+    /// When the next attempt is due, where one has failed.
+    next: Option<Time>,
+    /// Whether the source loaded when it was looked at last.
+    loaded: bool,
+}
+
+impl Writer {
+    /// Writes what is to be written and due. `None` where the router is gone.
+    async fn look(&mut self, state: &Weak<State>) -> Option<()> {
         let state = state.upgrade()?;
-        let _turn = state.turn().await;
-        if !state.source.local_kills().contains(&kill) {
-            continue;
+        let kills = state.source.local_kills();
+        self.asked.retain(|flag| kills.iter().any(|kill| kill.flag == *flag));
+        let (loads, loaded) = (state.source.loads_well(), self.loaded);
+        self.loaded = loads;
+        let has_written = state.has_written.swap(false, Ordering::Relaxed);
+        let is_back = has_written || loads && !loaded;
+        if kills.is_empty() {
+            (self.backoff, self.next) = (Backoff::default(), None);
+        } else if is_back || self.next.is_none_or(|next| next <= Time::now()) {
+            self.write_all(&state, kills).await;
         }
-        let mut author = Author::new(&kill.by);
-        if let Some(reason) = &kill.reason {
-            author = author.because(reason);
-        }
-        match write(&state, &kill, &author).await {
-            Ok(false) => state.source.look_now(),
-            Ok(true) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
-            Err(ChangeError::Store(error)) => tracing::debug!(flag = kill.flag, "the kill waits: {}", error.chain()),
-            // Nobody but a person can say what is meant, and the status asks.
-            Err(error) => {
-                if asked.insert(kill.flag.clone()) {
-                    tracing::warn!(flag = kill.flag, by = kill.by, "a kill is in this process alone: {error}");
+        Some(())
+    }
+
+    async fn write_all(&mut self, state: &State, kills: Vec<LocalKill>) {
+        let mut failed = None;
+        for kill in kills {
+            let _turn = state.turn().await;
+            if !state.source.local_kills().contains(&kill) {
+                continue;
+            }
+            let mut author = Author::new(&kill.by);
+            if let Some(reason) = &kill.reason {
+                author = author.because(reason);
+            }
+            match write(state, &kill, &author).await {
+                Ok(false) => state.source.look_now(),
+                Ok(true) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
+                Err(ChangeError::Store(error)) => {
+                    let waits = Waits { error: error.chain(), is_permanent: error.is_permanent() };
+                    if state.source.waits_of(&kill.flag).as_ref() != Some(&waits) {
+                        tracing::warn!(
+                            flag = kill.flag,
+                            permanent = waits.is_permanent,
+                            "the kill waits: {}",
+                            waits.error
+                        );
+                        state.source.kill_waits(&kill.flag, waits);
+                    }
+                    let is_away = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied);
+                    failed = Some(error);
+                    if is_away {
+                        break;
+                    }
+                }
+                // Nobody but a person can say what is meant, and the status asks.
+                Err(error) => {
+                    if self.asked.insert(kill.flag.clone()) {
+                        tracing::warn!(flag = kill.flag, by = kill.by, "a kill is in this process alone: {error}");
+                    }
                 }
             }
         }
+        let now = Time::now();
+        match failed {
+            Some(error) => {
+                self.backoff.failed(now, error.kind());
+                let wait = self.backoff.wait(now).unwrap_or_default();
+                let is_denied = error.kind() == ErrorKind::Denied;
+                let least = if error.is_permanent() && !is_denied { PERMANENT.mul_f64(0.5) } else { Duration::ZERO };
+                self.next = now.checked_add(wait.max(least));
+            }
+            None => {
+                self.backoff.succeeded(now);
+                self.next = None;
+            }
+        }
     }
-    Some(())
 }
 
 /// Onto what the kill was made for, or not at all. `false` where the store has it already.

@@ -104,11 +104,13 @@
 //! removed. `percentage` is its share now, by its plan; `rollout` is the plan, as [`Rollout`](crate::operate::rollout::Rollout).
 //! `in_force` is what requests of this process get, from whichever layer; `null`
 //! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `local_kill` is
-//! `{flag, version, at, by, reason, question, survives_restart}`. The last four are not in lists; `from` is `"this process"` where the
-//! store cannot be read, and `text` and `etag` are `null` then. `changed_outside`: somebody wrote it past the history.
-//! Answers to edits add `"stored": true`, `changed` (`false` where there was nothing to change) and `notes`, sentences about
-//! what was done beside it; a kill that is in force here alone (202) has `"stored": false`, `"scope": "this process"`,
-//! `in_doubt`, `error`, `not_taken` and `warning`, the reason why it does not survive a restart, or `null`.
+//! `{flag, version, at, by, reason, question, survives_restart, error, permanent}`: `error` says why it is not in the store
+//! yet, and `permanent` that the store goes on answering so until its set-up, or the kill, is changed. The last four are
+//! not in lists; `from` is `"this process"` where the store cannot be read, and `text` and `etag` are `null` then.
+//! `changed_outside`: somebody wrote it past the history. Answers to edits add `"stored": true`, `changed` (`false` where
+//! there was nothing to change) and `notes`, sentences about what was done beside it; a kill that is in force here alone
+//! (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error`, `permanent`, `not_taken` and `warning`, the
+//! reason why it does not survive a restart, or `null`.
 //!
 //! **An entry** of the history: `{number, flag, version, at, actor, reason, before, after, previous, digest, changes}`;
 //! `before` and `after` are texts, `changes` is `[{key, before, after}, …]` over the canonical objects; under the

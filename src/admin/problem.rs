@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::engine::Problem;
 use crate::store::{ChangeError, Error, ErrorKind};
 
+const NOTHING_CHANGED: &str = "nothing was changed, because ";
+
 /// The kinds of problems: what a client tells them apart by never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -94,7 +96,9 @@ impl Kind {
             Self::StoreRejected => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store-rejected", "The store rejected the edit; nothing was changed")
             }
-            Self::InDoubt => (StatusCode::SERVICE_UNAVAILABLE, "in-doubt", "Nobody knows whether the edit was made"),
+            Self::InDoubt => {
+                (StatusCode::SERVICE_UNAVAILABLE, "in-doubt", "The answer was lost: the edit may have been made")
+            }
             Self::Incomplete => (StatusCode::SERVICE_UNAVAILABLE, "incomplete", "Only a part of it was done"),
         }
     }
@@ -159,6 +163,19 @@ impl Failure {
         &self.detail
     }
 
+    /// Whether the store goes on answering like this until somebody changes its set-up, or the edit.
+    pub(super) fn is_permanent(&self) -> bool {
+        self.more.get("permanent") == Some(&Value::Bool(true))
+    }
+
+    /// Of an edit that never got to the store: says that nothing was changed.
+    pub(super) fn of_edit(mut self) -> Self {
+        if self.kind == Kind::StoreUnavailable && !self.detail.contains(NOTHING_CHANGED) {
+            self.detail = format!("{NOTHING_CHANGED}{}", self.detail);
+        }
+        self
+    }
+
     pub(super) fn to_value(&self) -> Value {
         let (status, _, title) = self.kind.parts();
         let mut body = self.more.clone();
@@ -189,7 +206,7 @@ impl From<Error> for Failure {
             ErrorKind::Rejected => {
                 Self::new(Kind::StoreRejected, error.chain()).with("permanent", error.is_permanent())
             }
-            _ => Self::new(Kind::StoreUnavailable, error.chain()),
+            _ => Self::new(Kind::StoreUnavailable, error.chain()).with("permanent", error.is_permanent()),
         }
     }
 }
@@ -204,7 +221,7 @@ impl From<ChangeError> for Failure {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Refused(problem) => (*problem).into(),
-            ChangeError::Store(error) => (*error).into(),
+            ChangeError::Store(error) => Self::from(*error).of_edit(),
             ChangeError::Missing => Self::new(Kind::NoSuchFlag, "there is no flag of this name"),
             ChangeError::Removed(stored) => Self::removed(stored.version),
             conflict @ ChangeError::Conflict(_) => Self::new(Kind::StoreUnavailable, conflict.to_string()),

@@ -1,6 +1,7 @@
 //! From a request to its handler: who may ask what, how, and with which headers the answer goes out.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -58,6 +59,7 @@ impl Admin {
             listeners: Listeners::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             turn: tokio::sync::Mutex::default(),
+            has_written: AtomicBool::new(false),
             loaded: Mutex::default(),
             end: watch::Sender::new(()),
         };

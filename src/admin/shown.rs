@@ -125,6 +125,7 @@ impl<'a> View<'a> {
 
 /// A kill that is not in the store yet.
 pub(super) fn local_kill(state: &State, kill: &LocalKill) -> Value {
+    let waits = state.source.waits_of(&kill.flag);
     json!({
         "flag": kill.flag,
         "version": kill.version,
@@ -133,6 +134,8 @@ pub(super) fn local_kill(state: &State, kill: &LocalKill) -> Value {
         "reason": kill.reason,
         "question": is_question(state, kill),
         "survives_restart": state.source.survives_restart(kill),
+        "error": waits.as_ref().map(|waits| &waits.error),
+        "permanent": waits.is_some_and(|waits| waits.is_permanent),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,8 @@ pub(super) struct State {
     pub(super) exports: Arc<Semaphore>,
     /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Whether the store has made an edit since kills that wait were looked at last.
+    pub(super) has_written: AtomicBool,
     /// What the store held last.
     pub(super) loaded: Mutex<Option<Arc<Loaded>>>,
     /// Tells the task that writes kills that the router is gone.

@@ -18,7 +18,7 @@ const DENIED: Duration = Duration::from_secs(5 * 60);
 /// Health after which the waits start anew.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// The waits of one source between attempts. Attempts never end.
+/// The waits of one source, or of the kills that a router writes, between attempts. Attempts never end.
 ///
 /// 1. The first comes after a uniform 0 to 2 s.
 /// 2. For the first 10 s of an outage they are at most 2 s apart, then twice as far each time, up to 30 s.
@@ -27,7 +27,7 @@ const HEALTHY: Duration = Duration::from_secs(60);
 /// 5. The doubling goes on where it was unless 60 s of health lie between: a long outage with a short return in it
 ///    is a long one.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     /// Since when the outage lasts, and how many attempts have failed in it.
     outage: Option<Outage>,
     healthy_since: Option<Time>,
@@ -43,14 +43,14 @@ struct Outage {
 }
 
 impl Backoff {
-    pub(super) fn succeeded(&mut self, now: Time) {
+    pub(crate) fn succeeded(&mut self, now: Time) {
         let healthy_since = *self.healthy_since.get_or_insert(now);
         if now - healthy_since >= HEALTHY {
             self.outage = None;
         }
     }
 
-    pub(super) fn failed(&mut self, now: Time, kind: ErrorKind) {
+    pub(crate) fn failed(&mut self, now: Time, kind: ErrorKind) {
         let is_denied = kind == ErrorKind::Denied;
         let new = Outage { since: now, failures: 1, late_failures: 0, is_denied };
         self.outage = Some(match (self.outage, self.healthy_since.take()) {
@@ -70,12 +70,12 @@ impl Backoff {
     }
 
     /// Whether it was the credentials.
-    pub(super) fn is_denied(&self) -> bool {
+    pub(crate) fn is_denied(&self) -> bool {
         self.outage.is_some_and(|outage| outage.is_denied)
     }
 
     /// How long to wait for the next attempt; `None` while everything is right.
-    pub(super) fn wait(&self, now: Time) -> Option<Duration> {
+    pub(crate) fn wait(&self, now: Time) -> Option<Duration> {
         let outage = self.outage.filter(|_| self.healthy_since.is_none())?;
         Some(outage.wait(now, random_share()))
     }

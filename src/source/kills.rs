@@ -39,6 +39,27 @@ impl LocalKill {
     }
 }
 
+/// Why a kill is not in the store yet.
+#[cfg(feature = "admin")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// What the store said, or why it said nothing.
+    pub(crate) error: String,
+    /// Whether it goes on saying that until somebody changes its set-up, or the kill.
+    pub(crate) is_permanent: bool,
+}
+
+#[cfg(feature = "admin")]
+impl Waits {
+    fn help(&self) -> String {
+        let end = if self.is_permanent { "this does not go away by itself" } else { "it is tried again" };
+        format!(
+            "it stays off here, and other processes go by the store. The last attempt to write it: {}; {end}",
+            self.error
+        )
+    }
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Kills(BTreeMap<Arc<str>, Held>);
@@ -48,6 +69,8 @@ struct Held {
     kill: LocalKill,
     /// What would be in force without it, and the problem that stands for it.
     instead: Option<(Definition, Problem)>,
+    #[cfg(feature = "admin")]
+    waits: Option<Waits>,
 }
 
 impl Kills {
@@ -60,9 +83,33 @@ impl Kills {
         self.0.contains_key(flag)
     }
 
+    /// Remembers why one is not in the store yet.
+    #[cfg(feature = "admin")]
+    pub(super) fn wait(&mut self, flag: &str, waits: Waits) {
+        if let Some(held) = self.0.get_mut(flag) {
+            held.waits = Some(waits);
+        }
+    }
+
+    #[cfg(feature = "admin")]
+    pub(super) fn waits(&self, flag: &str) -> Option<Waits> {
+        self.0.get(flag)?.waits.clone()
+    }
+
+    /// Says in their problems why they are not in the store yet.
+    #[cfg(feature = "admin")]
+    pub(super) fn explain(&self, problems: &mut [Problem]) {
+        for held in self.0.values() {
+            let (Some(waits), Some((_, problem))) = (&held.waits, &held.instead) else { continue };
+            for shown in problems.iter_mut().filter(|shown| *shown == problem) {
+                shown.help = Some(waits.help());
+            }
+        }
+    }
+
     #[cfg(feature = "file")]
     pub(super) fn of(kills: Vec<LocalKill>) -> Self {
-        Self(kills.into_iter().map(|kill| (Arc::from(&*kill.flag), Held { kill, instead: None })).collect())
+        Self(kills.into_iter().map(|kill| (Arc::from(&*kill.flag), Held::new(kill))).collect())
     }
 
     /// What the store says of the flag.
@@ -76,7 +123,7 @@ impl Kills {
         let version = kill.version;
         let name: Arc<str> = Arc::from(&*kill.flag);
         self.forget(&name, document);
-        let mut held = Held { kill, instead: None };
+        let mut held = Held::new(kill);
         held.hold_off(&name, document, version);
         self.0.insert(name, held);
     }
@@ -106,6 +153,15 @@ impl Kills {
 }
 
 impl Held {
+    fn new(kill: LocalKill) -> Self {
+        Self {
+            kill,
+            instead: None,
+            #[cfg(feature = "admin")]
+            waits: None,
+        }
+    }
+
     fn hold_off(&mut self, name: &Arc<str>, document: &mut Document, version: Option<u64>) {
         let Some(definition) = document.flags.get_mut(name) else { return };
         // One that is refused keeps its definition in force, which is switched off.

@@ -11,6 +11,8 @@ use super::backoff::Backoff;
 use super::backup::{Backup, Saved};
 use super::board::{Board, Listener, log_problems, now};
 use super::changes::{Changes, Teller};
+#[cfg(feature = "admin")]
+use super::kills::Waits;
 use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
 use super::seen::Seen;
@@ -263,6 +265,24 @@ impl Live {
     #[cfg(feature = "admin")]
     pub(crate) fn holds_off(&self, flag: &str) -> bool {
         self.shared.seen().holds_off(flag) || self.shared.kills().has(flag)
+    }
+
+    /// Remembers why a kill of this process is not in the store yet.
+    #[cfg(feature = "admin")]
+    pub(crate) fn kill_waits(&self, flag: &str, waits: Waits) {
+        self.shared.kills().wait(flag, waits);
+    }
+
+    /// Why a kill of this process is not in the store yet, as far as writing it was tried.
+    #[cfg(feature = "admin")]
+    pub(crate) fn waits_of(&self, flag: &str) -> Option<Waits> {
+        self.shared.kills().waits(flag)
+    }
+
+    /// Whether the last attempt to load went well.
+    #[cfg(feature = "admin")]
+    pub(crate) fn loads_well(&self) -> bool {
+        self.shared.health().last_error.is_none()
     }
 
     /// Whether requests go by this version of a flag, or a later one.
@@ -830,6 +850,8 @@ impl Source for Live {
 
     fn status(&self) -> Status {
         let mut status = self.shared.board.status();
+        #[cfg(feature = "admin")]
+        self.shared.kills().explain(&mut status.problems);
         let health = self.shared.health();
         let condition = self.shared.condition.lock().unwrap_or_else(PoisonError::into_inner);
         let stale_since = [health.stale_since, condition.stale_since].into_iter().flatten().min();

@@ -46,12 +46,16 @@ mod memory;
 mod seen;
 mod traits;
 
+#[cfg(feature = "admin")]
+pub(crate) use backoff::Backoff;
 pub use changes::{Changes, FlagChange, Missed};
 pub use env::Env;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::File;
 pub use kills::LocalKill;
+#[cfg(feature = "admin")]
+pub(crate) use kills::Waits;
 pub use layered::{Definitions, Layered};
 pub use live::{Live, LiveBuilder};
 pub use memory::Memory;

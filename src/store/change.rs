@@ -228,7 +228,18 @@ pub struct Changed {
     pub notes: Vec<String>,
 }
 
-/// Why a change was not made.
+/// Why a change was not made: nothing was changed, and the message says so. Only where [`Store`](Self::Store) has an
+/// error of the kind [`InDoubt`](ErrorKind::InDoubt), the store's answer was lost, and the change may have been made.
+///
+/// ```
+/// use tower_flags::store::{Author, Change, MemoryStore, StoreExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let error = MemoryStore::new().change("x", Change::kill(), &Author::new("alice")).await.unwrap_err();
+/// assert_eq!(error.to_string(), "nothing was changed, because there is no flag of this name");
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -236,7 +247,8 @@ pub enum ChangeError {
     Conflict(Box<Stored>),
     /// What would come out is no flag, or the name is none.
     Refused(Box<Problem>),
-    /// The flag was removed, and the change does not say that it is meant to be there again.
+    /// The flag was removed, or taken away past the history, and the change does not say that it is meant to be there
+    /// again.
     Removed(Box<Stored>),
     /// There is no such flag to remove, or to act on.
     Missing,
@@ -247,16 +259,26 @@ pub enum ChangeError {
 impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // These say themselves what became of the edit.
+            Self::Store(error) if matches!(error.kind(), ErrorKind::InDoubt | ErrorKind::Rejected) => {
+                return error.fmt(f);
+            }
+            _ => f.write_str("nothing was changed, because ")?,
+        }
+        match self {
             Self::Conflict(stored) => {
                 write!(f, "the flag was changed meanwhile: it has version {}", stored.current_version())
             }
             Self::Refused(problem) => problem.fmt(f),
-            Self::Removed(stored) => write!(
-                f,
-                "a flag of this name was removed (version {}); choose another name, or put a definition \
-                 with `create_again`",
-                stored.version
-            ),
+            Self::Removed(stored) => {
+                let what = if stored.content.is_empty() { "removed" } else { "taken away past the history" };
+                write!(
+                    f,
+                    "a flag of this name was {what} (version {}); choose another name, or put a definition with \
+                     `create_again`",
+                    stored.version
+                )
+            }
             Self::Missing => f.write_str("there is no flag of this name"),
             Self::Store(error) => error.fmt(f),
         }
@@ -410,7 +432,8 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
     fn given_up(&self, cause: Option<Error>) -> Error {
         let (store, flag, within) = (self.store.name(), &self.flag, self.change.within);
         let error = if self.in_doubt.is_empty() {
-            Error::new(ErrorKind::Unavailable, format!("{store}: flag {flag:?} could not be changed within {within:?}"))
+            let message = format!("{store} did not make the change of flag {flag:?} within {within:?}");
+            Error::new(ErrorKind::Unavailable, message)
         } else {
             let message = format!(
                 "{store}: no answer within {within:?} whether flag {flag:?} was changed; its history will tell"

@@ -13,7 +13,7 @@ use tower_flags::store::{
 };
 use tower_flags::{Context, Instant};
 
-use super::api::{Api, json, problem, tokens};
+use super::api::{Api, json, problem, problem as problem_of, tokens};
 
 /// A store that can be down, silent, or forgetful of its answers, and that others write past us.
 #[derive(Clone, Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Shaky {
     fate: Arc<AtomicU8>,
     /// How often single flags were asked for.
     pub(crate) reads: Arc<AtomicU32>,
+    /// How often something was to be written.
+    pub(crate) commits: Arc<AtomicU32>,
     /// Texts that were written past the store's own counting.
     past: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -33,6 +35,10 @@ pub(crate) const DOWN: u8 = 1;
 pub(crate) const SILENT: u8 = 2;
 /// Commits are made and not answered; the rest works.
 pub(crate) const MUTE: u8 = 3;
+/// Commits are rejected, as by a server that is out of memory; the rest works.
+pub(crate) const FULL: u8 = 4;
+/// Commits are rejected until somebody changes the set-up; the rest works.
+pub(crate) const READ_ONLY: u8 = 5;
 
 impl Shaky {
     pub(crate) fn is(&self, fate: u8) {
@@ -95,8 +101,14 @@ impl Store for Shaky {
     }
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.gate().await?;
+            match self.fate.load(Ordering::SeqCst) {
+                FULL => return Err(Error::rejected("shaky", "the server is out of memory")),
+                READ_ONLY => return Err(Error::rejected("shaky", "the server is read-only").permanent()),
+                _ => {}
+            }
             let mut commit = commit.clone();
             let is_past = self.past.lock().unwrap().iter().any(|(name, _)| *name == commit.flag);
             if is_past {
@@ -320,4 +332,90 @@ async fn the_task_that_writes_kills_ends_with_the_router() {
     assert_eq!(Arc::strong_count(&held), 2);
     drop(router);
     until(async || Arc::strong_count(&held) == 1).await;
+}
+
+#[tokio::test]
+async fn a_kill_that_the_store_rejects_is_not_in_doubt_and_says_whether_it_can_be_written_later() {
+    for (fate, because, is_permanent) in [(FULL, "out of memory", false), (READ_ONLY, "read-only", true)] {
+        let (api, store) = shaky(&[("a", "true"), ("b", "true")]).await;
+        store.is(fate);
+        let killed = json(&api.ask("POST", "flags/a/kill?reason=INC-17", &[], "").await);
+        let error = killed["error"].as_str().unwrap();
+        assert!(error.contains("nothing was changed, because") && error.contains(because), "{killed}");
+        assert_eq!((&killed["in_doubt"], &killed["permanent"]), (&json!(false), &json!(is_permanent)), "{killed}");
+        assert!(!is_on(&api.source, "a"));
+        // In the list of kills, and in the status that health endpoints show.
+        let waits = api.get("status").await["local_kills"][0].clone();
+        assert_eq!((&waits["error"], &waits["permanent"]), (&json!(error), &json!(is_permanent)), "{waits}");
+        let problem = api.source.status().problems[0].to_string();
+        assert!(problem.contains(because), "{problem}");
+        assert_eq!(problem.contains("does not go away by itself"), is_permanent, "{problem}");
+        // What is no kill is an answer of its own.
+        let reply = api.ask("PATCH", "flags/b", &[], r#"{"percentage": 5}"#).await;
+        assert_eq!((reply.status, problem_of(&reply).as_str()), (503, "store-rejected"));
+        assert_eq!(json(&reply)["permanent"], is_permanent);
+        assert_eq!(store.read("b").await.unwrap().version, 1);
+
+        store.is(UP);
+        // An edit that is made tells that the kill can be.
+        assert_eq!(api.ask("PATCH", "flags/b", &[], r#"{"percentage": 5}"#).await.status, 200);
+        until(async || api.source.local_kills().is_empty()).await;
+        let entry = store.history(&HistoryPage::newest().of("a")).await.unwrap().remove(0);
+        assert_eq!((entry.version, entry.reason.as_deref()), (2, Some("INC-17")));
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_never_got_to_the_store_says_that_nothing_was_changed() {
+    for fate in [DOWN, SILENT, FULL] {
+        let (api, store) = shaky(&[("a", "true")]).await;
+        let etag = api.etag("a").await;
+        store.is(fate);
+        for (method, path, body) in [
+            ("PATCH", "flags/a", r#"{"percentage": 5}"#),
+            ("POST", "flags/a/rollout/start", r#"{"stages": [{"percentage": 100}]}"#),
+            ("POST", "flags/a/restore", ""),
+        ] {
+            let reply = json(&api.ask(method, path, &[("if-match", &etag)], body).await);
+            let detail = reply["detail"].as_str().unwrap();
+            assert!(detail.contains("nothing was changed, because"), "{method} {path}: {detail}");
+        }
+        assert_eq!(store.store.read("a").await.unwrap().version, 1);
+    }
+}
+
+/// How often a kill that waits is tried to be written in two minutes.
+async fn attempts_in_two_minutes(fate: u8) -> u32 {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    let store = Shaky::default();
+    store.store.change("a", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    let source = Live::connect(store.clone()).await.unwrap();
+    let router = Admin::new(store.clone(), source.clone(), tokens()).router();
+    store.is(fate);
+    let request =
+        http::Request::post("/flags/a/kill").header("authorization", format!("Bearer {}", super::api::EDITOR));
+    let reply = router.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(reply.status(), 202, "{:?}", reply.into_body().collect().await);
+    let before = store.commits.load(Ordering::SeqCst) + store.reads.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let attempts = store.commits.load(Ordering::SeqCst) + store.reads.load(Ordering::SeqCst) - before;
+    // And it is written soon after the store takes it.
+    store.is(UP);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(source.local_kills(), []);
+    attempts
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_that_waits_keeps_the_waits_of_an_outage() {
+    // Each attempt reads the flag three times and writes it once.
+    let full = attempts_in_two_minutes(FULL).await;
+    assert!((4..80).contains(&full), "{full} while the store is full");
+    let read_only = attempts_in_two_minutes(READ_ONLY).await;
+    assert!((4..48).contains(&read_only), "{read_only} while the store is read-only");
+    // There the first read fails.
+    let down = attempts_in_two_minutes(DOWN).await;
+    assert!((1..20).contains(&down), "{down} while the store is down");
 }
