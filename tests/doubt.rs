@@ -25,6 +25,8 @@ enum Fate {
     AnswerLostAndOvertaken,
     /// The store answers that it did not make it.
     Rejected,
+    /// The line breaks before the end of it is sent.
+    Unsent,
 }
 
 /// A store behind a line that breaks.
@@ -90,6 +92,7 @@ impl Store for Doubtful {
             let Some(fate) = self.fates.lock().unwrap().pop() else { return self.store.commit(commit).await };
             match fate {
                 Fate::Lost => return broken(),
+                Fate::Unsent => return Err(Error::new(ErrorKind::Unavailable, "the line broke early").unchanged()),
                 Fate::Rejected => return Err(Error::rejected("doubtful", "the disk is full")),
                 _ => {}
             }
@@ -171,6 +174,36 @@ async fn where_no_answer_comes_in_time_the_edit_is_in_doubt() {
         other => panic!("expected doubt, found {other:?}"),
     }
     assert_eq!(made_by_alice(&store).await, 1, "it was made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_never_reached_the_store_is_tried_again_and_is_not_in_doubt() {
+    let store = Doubtful::new(&[Fate::Unsent, Fate::Unsent]);
+    let changed = store.change("x", Change::put_text("true"), &alice()).await.unwrap();
+    assert_eq!(changed.version, 1);
+    assert_eq!(made_by_alice(&store).await, 1);
+
+    let store = Doubtful::new(&[Fate::Unsent; 10_000]);
+    match store.change("x", Change::put_text("true"), &alice()).await {
+        Err(ChangeError::Store(error)) => {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.is_unchanged() && error.to_string().contains("nothing was changed, because"), "{error}");
+            assert_eq!(
+                std::error::Error::source(&error).map(ToString::to_string).as_deref(),
+                Some("the line broke early")
+            );
+        }
+        other => panic!("expected an error, found {other:?}"),
+    }
+    assert_eq!(made_by_alice(&store).await, 0);
+
+    // One lost answer among them is in doubt all the same.
+    let mut fates = [Fate::Unsent; 10_000];
+    fates[1] = Fate::Lost;
+    let store = Doubtful::new(&fates);
+    let error = store.change("x", Change::put_text("true"), &alice()).await.unwrap_err();
+    let ChangeError::Store(error) = error else { panic!("{error}") };
+    assert!(error.kind() == ErrorKind::InDoubt && !error.is_unchanged(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

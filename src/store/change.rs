@@ -432,8 +432,9 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
     fn given_up(&self, cause: Option<Error>) -> Error {
         let (store, flag, within) = (self.store.name(), &self.flag, self.change.within);
         let error = if self.in_doubt.is_empty() {
-            let message = format!("{store} did not make the change of flag {flag:?} within {within:?}");
-            Error::new(ErrorKind::Unavailable, message)
+            let message =
+                format!("{store}: nothing was changed, because flag {flag:?} could not be changed within {within:?}");
+            Error::new(ErrorKind::Unavailable, message).unchanged()
         } else {
             let message = format!(
                 "{store}: no answer within {within:?} whether flag {flag:?} was changed; its history will tell"
@@ -487,7 +488,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         };
         let is_answered = match &outcome {
             Ok(_) => true,
-            Err(error) => !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::InDoubt),
+            Err(error) => error.is_unchanged() || !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::InDoubt),
         };
         let commit = if is_answered { self.in_doubt.pop() } else { None };
         let is_made = outcome?;

@@ -15,6 +15,7 @@ pub struct Error {
     message: String,
     problem: Option<Problem>,
     is_permanent: bool,
+    is_unchanged: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -41,7 +42,7 @@ impl Error {
     /// An error with a message in lower case and without full stop.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), problem: None, is_permanent: false, cause: None }
+        Self { kind, message: message.into(), problem: None, is_permanent: false, is_unchanged: false, cause: None }
     }
 
     /// Adds what caused it.
@@ -84,6 +85,23 @@ impl Error {
     pub fn is_permanent(&self) -> bool {
         let has_permanent_kind = matches!(self.kind, ErrorKind::Configuration | ErrorKind::Denied | ErrorKind::Refused);
         self.is_permanent || has_permanent_kind
+    }
+
+    /// Marks an error of [`Store::commit`](super::Store::commit) as certain: nothing was changed, although the store
+    /// gave no answer, since the connection was lost before the edit was complete, for example.
+    /// [`StoreExt::change`](super::StoreExt::change) tries again, and is not in doubt.
+    #[must_use]
+    pub fn unchanged(mut self) -> Self {
+        self.is_unchanged = true;
+        self
+    }
+
+    /// Whether it is certain that an edit was not made.
+    ///
+    /// `true` for [`Rejected`](ErrorKind::Rejected), and for what is marked by [`unchanged`](Self::unchanged).
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.is_unchanged || self.kind == ErrorKind::Rejected
     }
 
     /// A document that was refused as a whole.

@@ -30,7 +30,8 @@ pub trait Store: Feed {
     /// # Errors
     ///
     /// The store cannot be written. Where the connection breaks in the midst of it, the commit may be there all
-    /// the same; the head tells.
+    /// the same; the head tells. Errors that are [`Rejected`](super::ErrorKind::Rejected) or marked as
+    /// [`unchanged`](Error::unchanged) say that it is not there.
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// A page of the history, newest first.
