@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use servers::Postgres;
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, Executor, PgPool};
 use tokio::time::timeout;
 use tower_flags::source::{Changes, FlagChange, Freshness, Live, Status};
 use tower_flags::store::{
-    Author, Change, ChangeError, Error, ErrorKind, Feed, HistoryPage, PostgresStore, PostgresTable, Store, StoreExt,
+    Author, Change, ChangeError, Changed, Error, ErrorKind, Feed, HistoryPage, PostgresStore, PostgresTable, Store,
+    StoreExt,
 };
 use tower_flags::testing::{StoreFixture, check_store};
 use tower_flags::{Document, Percentage, Source};
@@ -114,6 +115,51 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// An edit that was not made, as is certain.
+#[track_caller]
+fn rejected(outcome: Result<Changed, ChangeError>) -> Error {
+    let Err(ChangeError::Store(error)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{}", chain(&error));
+    assert!(error.to_string().contains(": nothing was changed, because "), "{error}");
+    *error
+}
+
+/// Connections of a store whose URL names it, as the server counts them.
+struct Counted {
+    asking: sqlx::PgConnection,
+    most: i64,
+}
+
+impl Counted {
+    async fn on(url: &str) -> Self {
+        Self { asking: sqlx::PgConnection::connect(url).await.unwrap(), most: 0 }
+    }
+
+    async fn count(&mut self) -> i64 {
+        // Reads no catalogue, which may be locked.
+        let statement = "SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE application_name = 'counted'";
+        let count = sqlx::query_scalar(statement).fetch_one(&mut self.asking).await.unwrap();
+        self.most = self.most.max(count);
+        count
+    }
+
+    /// Counts until something is over.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            if let Ok(done) = timeout(Duration::from_millis(20), &mut work).await {
+                return done;
+            }
+            self.count().await;
+        }
+    }
+}
+
+/// The URL with a name by which the server tells the connections of one store.
+fn counted(url: &str) -> String {
+    format!("{url}?application_name=counted")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -384,8 +430,8 @@ async fn a_transaction_that_somebody_leaves_open_holds_up_one_flag_and_not_the_o
     let pool = PgPool::connect(&url).await.unwrap();
     let mut theirs = pool.begin().await.unwrap();
     sqlx::query("UPDATE tower_flags SET definition = '{\"percentage\": 7}'").execute(&mut *theirs).await.unwrap();
-    let held = store.change("held", Change::kill().within(Duration::from_secs(3)), &alice()).await.unwrap_err();
-    assert!(chain(&held).contains("somebody's open transaction holds the row"), "{}", chain(&held));
+    let held = rejected(store.change("held", Change::kill(), &alice()).await);
+    assert!(!held.is_permanent() && chain(&held).contains("another transaction holds a lock"), "{}", chain(&held));
     put(&store, "other", "true").await;
     theirs.commit().await.unwrap();
     let killed = store.change("held", Change::kill(), &alice()).await.unwrap();
@@ -416,9 +462,8 @@ async fn an_edit_that_is_given_up_leaves_no_lock_and_its_connection_is_not_used_
 async fn what_no_column_can_hold_is_refused_with_the_reason() {
     let store = PostgresStore::new(&server().fresh()).unwrap();
     let by = Author::new("alice").because("a\0b");
-    let error = store.change("x", Change::put_text("true"), &by).await.unwrap_err();
-    let ChangeError::Store(error) = error else { panic!("{error}") };
-    assert_eq!(error.kind(), ErrorKind::Configuration, "{}", chain(&error));
+    let error = rejected(store.change("x", Change::put_text("true"), &by).await);
+    assert!(error.is_permanent(), "{}", chain(&error));
     assert_eq!(store.read("x\0").await.unwrap().definition, None);
     put(&store, "x", "true").await;
 }
@@ -587,4 +632,311 @@ async fn rows_that_are_no_flags_cost_themselves_alone_and_a_wrong_query_says_so(
         let error = feed(wrong).load(None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{}", chain(&error));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn edits_that_are_given_up_at_a_locked_table_leave_no_connection_in_the_server() {
+    let server = server();
+    let url = server.fresh();
+    let store = PostgresStore::new(&counted(&url)).unwrap();
+    put(&store, "x", "true").await;
+    let (mut counted, mut theirs) = (Counted::on(&url).await, sqlx::PgConnection::connect(&url).await.unwrap());
+    for lock in ["tower_flags", "tower_flags_head"] {
+        let lock = format!("BEGIN; LOCK TABLE {lock} IN ACCESS EXCLUSIVE MODE");
+        theirs.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(lock))).await.unwrap();
+        for _ in 0..100 {
+            let by = alice();
+            let given_up = timeout(Duration::from_millis(30), store.change("x", Change::kill(), &by));
+            assert!(counted.during(given_up).await.is_err());
+        }
+        theirs.execute("ROLLBACK").await.unwrap();
+        store.change("x", Change::restore().within(PATIENCE), &alice()).await.unwrap();
+    }
+    assert!((1..=4).contains(&counted.most), "{} connections", counted.most);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_locked_table_of_the_application_takes_no_connection_that_is_not_promised() {
+    let server = server();
+    let url = server.fresh();
+    server.sql(
+        &url,
+        "CREATE TABLE feature_flags (name text, definition text); INSERT INTO feature_flags VALUES ('x', 'true')",
+    );
+    let query = "SELECT * FROM feature_flags";
+    let table = PostgresTable::new(&counted(&url), query).unwrap().listen("feature_flags");
+    let source = Live::connect(table.read_every(Duration::from_millis(50))).await.unwrap();
+    let pool = PgPoolOptions::new().max_connections(2).connect(&counted(&url)).await.unwrap();
+    let pooled = PostgresTable::from_pool(pool.clone(), query).read_every(Duration::from_millis(50));
+    let pooled = Live::connect(pooled).await.unwrap();
+    let (mut counted, mut theirs) = (Counted::on(&url).await, sqlx::PgConnection::connect(&url).await.unwrap());
+    theirs.execute(sqlx::raw_sql("BEGIN; LOCK TABLE feature_flags IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+    for source in [&source, &pooled] {
+        counted
+            .during(becomes(source, "it is stale", |status| matches!(status.freshness, Freshness::StaleSince(_))))
+            .await;
+        let said = source.status().last_error.unwrap();
+        assert!(said.contains("another transaction holds a lock"), "{said}");
+    }
+    // Some more attempts.
+    let _ = counted.during(timeout(Duration::from_secs(6), std::future::pending::<()>())).await;
+    assert!((1..=5 + 2).contains(&counted.most), "{} connections", counted.most);
+    theirs.execute("ROLLBACK").await.unwrap();
+    becomes(&source, "it recovers", is_fresh).await;
+    becomes(&pooled, "it recovers", is_fresh).await;
+    let settings = "SELECT current_setting('statement_timeout') || current_setting('lock_timeout') || \
+         current_setting('idle_in_transaction_session_timeout') || current_setting('transaction_read_only')";
+    for _ in 0..4 {
+        let found: String = sqlx::query_scalar(settings).fetch_one(&pool).await.unwrap();
+        assert_eq!(found, "000off", "limits stay in their transactions");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn making_the_tables_and_connecting_wait_for_nobody_for_ever() {
+    let server = Postgres::start();
+    let url = server.fresh();
+    let store = PostgresStore::new(&counted(&url)).unwrap();
+    let (mut counted, mut theirs) = (Counted::on(&url).await, sqlx::PgConnection::connect(&url).await.unwrap());
+    theirs.execute("SELECT pg_advisory_lock(8391162112114)").await.unwrap();
+    for _ in 0..3 {
+        let error = counted.during(store.load(None)).await.unwrap_err();
+        assert!(chain(&error).contains("lock timeout"), "{}", chain(&error));
+    }
+    theirs.execute("SELECT pg_advisory_unlock(8391162112114)").await.unwrap();
+    put(&store, "x", "true").await;
+
+    // A server in which nobody can begin.
+    let end = "BEGIN; LOCK TABLE pg_catalog.pg_authid IN ACCESS EXCLUSIVE MODE; \
+         SELECT pg_terminate_backend(pid) FROM pg_stat_get_activity(NULL) WHERE application_name = 'counted'";
+    theirs.execute(sqlx::raw_sql(end)).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(store.load(None).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(store.subscribe().await.err().unwrap().kind(), ErrorKind::Unavailable);
+    }
+    let backends = tokio::task::block_in_place(|| server.backends());
+    assert!(backends <= 5 + 2, "{backends} connections");
+    theirs.execute("ROLLBACK").await.unwrap();
+    put(&store, "x", "false").await;
+    counted.during(store.subscribe()).await.unwrap();
+    assert!(counted.most <= 5, "{} connections", counted.most);
+}
+
+/// Errors of one server, each raised by a trigger while an edit is written.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn whatever_the_server_says_before_the_end_of_an_edit_is_certain() {
+    let server = server();
+    let url = server.fresh();
+    let store = PostgresStore::new(&url).unwrap();
+    put(&store, "x", "true").await;
+    let before = store.history(&HistoryPage::newest()).await.unwrap();
+    server.sql(
+        &url,
+        "CREATE TABLE code (code text); INSERT INTO code VALUES (''); \
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE EXCEPTION 'as the test says' USING ERRCODE = (SELECT code FROM code); END $$; \
+         CREATE TRIGGER fail BEFORE INSERT ON tower_flags_history FOR EACH ROW EXECUTE FUNCTION fail()",
+    );
+    let at_the_end = "DROP TRIGGER fail ON tower_flags_history; \
+         CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON tower_flags_history \
+         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()";
+    let (now, for_good) = (|kind| (kind, false), |kind| (kind, true));
+    for trigger in ["", at_the_end] {
+        server.sql(&url, trigger);
+        for (code, (kind, is_permanent)) in [
+            ("53100", now(ErrorKind::Rejected)),
+            ("53200", now(ErrorKind::Rejected)),
+            ("53400", now(ErrorKind::Rejected)),
+            ("55P03", now(ErrorKind::Rejected)),
+            ("57014", now(ErrorKind::Rejected)),
+            ("58030", now(ErrorKind::Rejected)),
+            ("XX000", now(ErrorKind::Rejected)),
+            ("22P05", for_good(ErrorKind::Rejected)),
+            ("23514", for_good(ErrorKind::Rejected)),
+            ("25006", for_good(ErrorKind::Rejected)),
+            ("54000", for_good(ErrorKind::Rejected)),
+            ("P0001", for_good(ErrorKind::Rejected)),
+            ("XX001", for_good(ErrorKind::Rejected)),
+            ("42501", for_good(ErrorKind::Denied)),
+            ("28000", for_good(ErrorKind::Denied)),
+            ("42703", for_good(ErrorKind::Configuration)),
+            ("0A000", for_good(ErrorKind::Configuration)),
+            // Another connection may do it: it is tried again as long as the edit has time.
+            ("08006", now(ErrorKind::Unavailable)),
+            ("53300", now(ErrorKind::Unavailable)),
+            ("57P01", now(ErrorKind::Unavailable)),
+            ("40001", now(ErrorKind::Unavailable)),
+        ] {
+            server.sql(&url, &format!("UPDATE code SET code = '{code}'"));
+            let error = loop {
+                let kill = Change::kill().within(Duration::from_millis(400));
+                let Err(ChangeError::Store(error)) = store.change("x", kill, &alice()).await else { panic!("{code}") };
+                // Unless its time ends in the midst of another attempt, whose answer nobody waits for.
+                if error.kind() != ErrorKind::InDoubt || kind != ErrorKind::Unavailable {
+                    break error;
+                }
+            };
+            assert_eq!((error.kind(), error.is_permanent()), (kind, is_permanent), "{code}: {}", chain(&error));
+            assert!(error.to_string().contains(": nothing was changed, because "), "{code}: {error}");
+            // That it is tried again is the only reason to have no cause.
+            assert!(code == "40001" || chain(&error).contains("as the test says"), "{code}: {}", chain(&error));
+            assert!(is_on(&store, "x").await, "{code}");
+        }
+    }
+    assert_eq!(store.history(&HistoryPage::newest()).await.unwrap(), before);
+    server.sql(&url, "DROP TRIGGER fail ON tower_flags_history");
+    store.change("x", Change::kill(), &alice()).await.unwrap();
+    assert!(store.verify_history().await.unwrap().is_ok());
+}
+
+async fn is_on(store: &PostgresStore, flag: &str) -> bool {
+    document(store).await.flag(flag).unwrap().is_enabled()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_connection_that_ends_before_the_edit_does_leaves_no_doubt() {
+    let server = server();
+    let kinds = [
+        ("BEFORE INSERT ON tower_flags_history", true),
+        ("AFTER INSERT ON tower_flags_history DEFERRABLE INITIALLY DEFERRED", false),
+    ];
+    for (when, is_certain) in kinds {
+        let url = server.fresh();
+        let store = PostgresStore::new(&url).unwrap();
+        put(&store, "x", "true").await;
+        let constraint = if is_certain { "" } else { "CONSTRAINT" };
+        // Every other time; a sequence is not rolled back.
+        server.sql(
+            &url,
+            &format!(
+                "CREATE SEQUENCE times; CREATE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                     IF nextval('times') % 2 = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; \
+                     RETURN NEW; END $$; \
+                 CREATE {constraint} TRIGGER ends {when} FOR EACH ROW EXECUTE FUNCTION ends()"
+            ),
+        );
+        for _ in 0..3 {
+            // Made on the second attempt, and once.
+            let killed = store.change("x", Change::kill(), &alice()).await.unwrap();
+            let restored = store.change("x", Change::restore(), &alice()).await.unwrap();
+            assert_eq!(restored.version, killed.version + 1, "{when}");
+        }
+        assert_eq!(store.verify_history().await.unwrap().unwrap().number, 7, "{when}");
+        // Each time.
+        server.sql(
+            &url,
+            "CREATE OR REPLACE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$",
+        );
+        let error = loop {
+            let kill = Change::kill().within(Duration::from_millis(300));
+            let Err(ChangeError::Store(error)) = store.change("x", kill, &alice()).await else { panic!("{when}") };
+            // Unless its time ends in the midst of another attempt, whose answer nobody waits for.
+            if !(is_certain && error.kind() == ErrorKind::InDoubt) {
+                break error;
+            }
+        };
+        assert!(is_on(&store, "x").await, "{when}");
+        let expected = if is_certain { ErrorKind::Unavailable } else { ErrorKind::InDoubt };
+        assert_eq!(error.kind(), expected, "{when}: {}", chain(&error));
+        assert_eq!(error.is_unchanged(), is_certain, "{when}: {}", chain(&error));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn an_encoding_that_cannot_hold_the_reason_is_named() {
+    let server = server();
+    let database = "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'";
+    server.sql(&server.url(), database);
+    let url = server.url().replace("/postgres", "/latin").replace("//latin", "//postgres");
+    let store = PostgresStore::new(&url).unwrap();
+    put(&store, "x", "true").await;
+    store
+        .change("x", Change::edit(tower_flags::engine::Edit::new().set("percentage", 5)), &alice().because("größer"))
+        .await
+        .unwrap();
+    for by in [Author::new("alice").because("🔥 at checkout"), Author::new("Алиса")] {
+        let asked = Instant::now();
+        let error = rejected(store.change("x", Change::kill(), &by).await);
+        assert!(error.is_permanent() && error.to_string().contains("encoding of the database"), "{}", chain(&error));
+        assert!(asked.elapsed() < Duration::from_secs(4), "at once");
+    }
+    store.change("x", Change::kill(), &alice()).await.unwrap();
+    assert_eq!(store.verify_history().await.unwrap().unwrap().number, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_read_only_database_rejects_edits_and_is_not_overruled() {
+    let server = server();
+    let url = server.fresh();
+    let store = PostgresStore::new(&url).unwrap();
+    put(&store, "x", "true").await;
+    server.sql(&url, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$");
+    // Settings of a database hold for new connections.
+    let store = PostgresStore::new(&url).unwrap();
+    let error = rejected(store.change("x", Change::kill(), &alice()).await);
+    assert!(error.is_permanent() && error.to_string().contains("its transactions are read-only"), "{}", chain(&error));
+    assert!(is_on(&store, "x").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_full_disk_rejects_edits_until_there_is_room() {
+    let server = server();
+    let Some(disk) = servers::SmallDisk::mount("16m") else {
+        return println!("not run: this process may not mount a disk");
+    };
+    let tablespace = disk.path().join("tablespace");
+    std::fs::create_dir(&tablespace).unwrap();
+    server.give(&tablespace);
+    let location = tablespace.display();
+    server.sql(&server.url(), &format!("CREATE TABLESPACE small LOCATION '{location}'"));
+    server.sql(&server.url(), "CREATE DATABASE on_small TABLESPACE small");
+    let url = server.url().replace("/postgres", "/on_small").replace("//on_small", "//postgres");
+    let store = PostgresStore::new(&url).unwrap();
+    put(&store, "x", "true").await;
+    let filler = disk.fill();
+    // Pages that are there already take some edits.
+    let error = loop {
+        let text = format!(r#"{{"percentage": 5, "description": "{}"}}"#, "no room ".repeat(500));
+        let edited = store.change("x", Change::put_text(text), &alice()).await;
+        match edited {
+            Ok(_) => drop(store.change("x", Change::put_text("true"), &alice()).await),
+            Err(_) => break rejected(edited),
+        }
+    };
+    assert!(!error.is_permanent() && error.to_string().contains("the disk of the server is full"), "{}", chain(&error));
+    std::fs::remove_file(filler).unwrap();
+    store.change("x", Change::kill(), &alice()).await.unwrap();
+    assert!(store.verify_history().await.unwrap().is_ok());
+    drop(store);
+    server.sql(&server.url(), "DROP DATABASE on_small WITH (FORCE)");
+    server.sql(&server.url(), "DROP TABLESPACE small");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_server_without_a_free_connection_has_changed_nothing() {
+    let server = Postgres::start_with(&["max_connections=8"]);
+    let url = server.fresh();
+    put(&PostgresStore::new(&url).unwrap(), "x", "true").await;
+    let mut others = Vec::new();
+    while let Ok(other) = sqlx::PgConnection::connect(&url).await {
+        others.push(other);
+    }
+    let store = PostgresStore::new(&url).unwrap();
+    let change = store.change("x", Change::kill().within(Duration::from_millis(300)), &alice()).await;
+    let Err(ChangeError::Store(error)) = change else { panic!("{change:?}") };
+    assert!(error.kind() == ErrorKind::Unavailable && error.is_unchanged(), "{}", chain(&error));
+    assert!(chain(&error).contains("the server has too many connections"), "{}", chain(&error));
+    drop(others);
+    let killed = store.change("x", Change::kill(), &alice()).await.unwrap();
+    assert_eq!(killed.version, 2);
 }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(all(feature = "sqlite", feature = "testing"))]
 
+#[path = "support/servers.rs"]
+mod servers;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +15,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tower_flags::source::{Changes, FlagChange, Freshness, Live, Status};
 use tower_flags::store::{
-    Author, Change, ChangeError, ErrorKind, Feed, HistoryPage, SqliteStore, SqliteTable, Store, StoreExt,
+    Author, Change, ChangeError, Changed, Error, ErrorKind, Feed, HistoryPage, SqliteStore, SqliteTable, Store,
+    StoreExt,
 };
 use tower_flags::testing::{StoreFixture, check_store};
 use tower_flags::{Document, Source};
@@ -127,6 +131,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// An edit that was not made, as is certain.
+#[track_caller]
+fn rejected(outcome: Result<Changed, ChangeError>) -> Error {
+    let Err(ChangeError::Store(error)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{}", chain(&error));
+    assert!(error.to_string().contains(": nothing was changed, because "), "{error}");
+    *error
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_keeps_the_contract() {
     let report = check_store(&Files::new()).await;
@@ -165,7 +178,7 @@ async fn what_another_program_writes_into_the_file_is_in_force_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_another_process_keeps_locked_is_tried_again() {
+async fn a_file_that_another_process_keeps_locked_rejects_edits_and_waits_for_short_locks() {
     let files = Files::new();
     let store = SqliteStore::at(files.path());
     put(&store, "x", "true").await;
@@ -173,8 +186,9 @@ async fn a_file_that_another_process_keeps_locked_is_tried_again() {
     sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM tower_flags").execute(&mut theirs).await.unwrap();
     assert_eq!(document(&store).await.flags().count(), 1, "readers do not wait");
     let asked = Instant::now();
-    let locked = store.change("x", Change::kill().within(Duration::from_secs(3)), &alice()).await.unwrap_err();
+    let locked = rejected(store.change("x", Change::kill(), &alice()).await);
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    assert!(!locked.is_permanent(), "{locked}");
     assert!(chain(&locked).contains("another process writes it, or has left a transaction open"), "{}", chain(&locked));
     let waiting = tokio::spawn({
         let store = store.clone();
@@ -320,9 +334,8 @@ async fn errors_say_what_to_do() {
     put(&SqliteStore::at(&readable), "x", "true").await;
     let readable = SqliteStore::new(&format!("sqlite://{}?mode=ro", readable.display())).unwrap();
     assert_eq!(document(&readable).await.flags().count(), 1);
-    let refused = readable.change("x", Change::kill(), &alice()).await.unwrap_err();
-    let ChangeError::Store(error) = &refused else { panic!("{refused}") };
-    assert_eq!(error.kind(), ErrorKind::Denied);
+    let refused = rejected(readable.change("x", Change::kill(), &alice()).await);
+    assert!(refused.is_permanent(), "{refused}");
     assert!(chain(&refused).contains("may only be read by this process"), "{}", chain(&refused));
 
     for url in [
@@ -418,4 +431,83 @@ async fn more_rows_than_there_may_be_flags_are_refused_and_not_taken_in_part() {
     let refused = store.load(None).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(refused.to_string().contains("at most 10000 rows"), "{refused}");
+}
+
+/// A flag that needs some pages, with a text that differs each time.
+fn large(number: usize) -> String {
+    format!(r#"{{"percentage": 5, "description": "{}"}}"#, format!("{number} and more ").repeat(1000))
+}
+
+/// Edits until one of them is rejected.
+async fn until_rejected(store: &SqliteStore) -> Error {
+    for number in 0..1000 {
+        let edited = store.change("x", Change::put_text(large(number)), &alice()).await;
+        if edited.is_err() {
+            return rejected(edited);
+        }
+    }
+    panic!("there is always room")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_rejects_edits_until_there_is_room() {
+    let Some(disk) = servers::SmallDisk::mount("600k") else {
+        return println!("not run: this process may not mount a disk");
+    };
+    let store = SqliteStore::at(disk.path().join("flags.db"));
+    put(&store, "x", "true").await;
+    let filler = disk.fill();
+    let error = until_rejected(&store).await;
+    assert!(!error.is_permanent() && chain(&error).contains("disk is full"), "{}", chain(&error));
+    let before = document(&store).await.flag("x").cloned();
+    std::fs::remove_file(filler).unwrap();
+    assert_eq!(document(&store).await.flag("x").cloned(), before);
+    store.change("x", Change::kill(), &alice()).await.unwrap();
+    assert!(store.verify_history().await.unwrap().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_at_its_limit_of_pages_rejects_edits() {
+    let files = Files::new();
+    let path = files.path();
+    put(&SqliteStore::at(&path), "x", "true").await;
+    let options = SqliteConnectOptions::new().filename(&path).pragma("max_page_count", "40");
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let store = SqliteStore::from_pool(pool);
+    let error = until_rejected(&store).await;
+    assert!(!error.is_permanent() && chain(&error).contains("max_page_count"), "{}", chain(&error));
+    // Without the limit it goes on.
+    let store = SqliteStore::at(&path);
+    store.change("x", Change::kill(), &alice()).await.unwrap();
+    assert!(store.verify_history().await.unwrap().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_sqlite_says_is_certain() {
+    let files = Files::new();
+    let path = files.path();
+    let store = SqliteStore::at(&path);
+    put(&store, "x", "true").await;
+    let edit = async || rejected(store.change("x", Change::kill(), &alice()).await);
+    // A trigger of somebody else's, and a check at the end of the transaction.
+    sql(
+        &path,
+        "CREATE TRIGGER theirs BEFORE INSERT ON tower_flags_history BEGIN SELECT RAISE(ABORT, 'not today'); END",
+    )
+    .await;
+    let error = edit().await;
+    assert!(error.is_permanent() && chain(&error).contains("not today"), "{}", chain(&error));
+    sql(
+        &path,
+        "DROP TRIGGER theirs; CREATE TABLE parents (id INTEGER PRIMARY KEY); \
+         CREATE TABLE children (id INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED); \
+         CREATE TRIGGER theirs AFTER INSERT ON tower_flags_history BEGIN INSERT INTO children VALUES (7); END",
+    )
+    .await;
+    let error = edit().await;
+    assert!(error.is_permanent() && chain(&error).contains("FOREIGN KEY constraint failed"), "{}", chain(&error));
+    assert!(document(&store).await.flag("x").unwrap().is_enabled());
+    sql(&path, "DROP TRIGGER theirs").await;
+    store.change("x", Change::kill(), &alice()).await.unwrap();
+    assert_eq!(store.verify_history().await.unwrap().unwrap().number, 2);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tower_flags::store::Feed;
 
 use crate::broken::NoResync;
+use crate::counted::Counter;
 use crate::dose;
 use crate::fleet::{Fleet, SOON};
 use crate::places::{Kind, Server, assert_found, assert_good, on_each};
@@ -16,13 +17,15 @@ const EDITS: u64 = 50;
 async fn cuts(kind: Kind, cuts: usize, feed: fn(&dyn Server, &Proxy) -> Arc<dyn Feed>) -> Result<(), String> {
     let server = tokio::task::block_in_place(|| kind.start());
     let proxy = Proxy::start(server.address()).await;
+    let counter = Counter::start(kind, server.address());
     let fleet = Fleet::start(server.open(None), vec![feed(&*server, &proxy)]).await;
     for cut in 0..cuts {
         proxy.cut();
         fleet.edits(EDITS).await?;
         fleet.is_current_within(SOON).await.map_err(|late| format!("after cut {cut}: {late}"))?;
     }
-    fleet.end().await
+    fleet.end().await?;
+    counter.end()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

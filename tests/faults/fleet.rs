@@ -103,7 +103,8 @@ impl EditorState {
             Err(ChangeError::Store(error)) if error.kind() == ErrorKind::InDoubt => {
                 outcomes.in_doubt.insert(number);
             }
-            Err(ChangeError::Store(error)) if error.kind() == ErrorKind::Unavailable => {}
+            // Both say that nothing was changed.
+            Err(ChangeError::Store(error)) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Rejected) => {}
             Err(error) => outcomes.wrong.push(format!("{number}: {error}")),
         }
     }

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tower_flags::store::Feed;
 
 use crate::broken::NoResync;
+use crate::counted::Counter;
 use crate::dose;
 use crate::fleet::{Fleet, SOON};
 use crate::places::{Kind, Server, assert_found, assert_good, on_each};
@@ -44,6 +45,7 @@ async fn freezes(
 ) -> Result<(), String> {
     let server = tokio::task::block_in_place(|| kind.start());
     let proxy = Proxy::start(server.address()).await;
+    let counter = Counter::start(kind, server.address());
     let feeds = (0..2).map(|_| feed(&*server, &proxy)).collect();
     let fleet = Fleet::start(server.open(None), feeds).await;
     for time in 0..times {
@@ -68,7 +70,8 @@ async fn freezes(
     }
     // Edits of the time go on where the server does.
     sleep(Duration::from_millis(10)).await;
-    fleet.end().await
+    fleet.end().await?;
+    counter.end()
 }
 
 async fn all(kind: Kind, times: usize) -> Result<(), String> {

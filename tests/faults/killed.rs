@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use tower_flags::store::Feed;
 
 use crate::broken::NoResync;
+use crate::counted::Counter;
 use crate::dose;
 use crate::fleet::{Fleet, SOON};
 use crate::places::{Kind, Server, assert_found, assert_good, on_each};
@@ -17,6 +18,7 @@ const PROCESSES: usize = 3;
 
 async fn kills(kind: Kind, kills: usize, feed: fn(&dyn Server) -> Arc<dyn Feed>) -> Result<(), String> {
     let mut server = block_in_place(|| kind.start());
+    let counter = Counter::start(kind, server.address());
     let feeds = (0..PROCESSES).map(|_| feed(&*server)).collect();
     let fleet = Fleet::start(server.open(None), feeds).await;
     let mut random = Random(kills as u64);
@@ -27,7 +29,8 @@ async fn kills(kind: Kind, kills: usize, feed: fn(&dyn Server) -> Arc<dyn Feed>)
         block_in_place(|| server.start_again());
         fleet.is_current_within(SOON).await.map_err(|late| format!("after kill {kill}: {late}"))?;
     }
-    fleet.end().await
+    fleet.end().await?;
+    counter.end()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

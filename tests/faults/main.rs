@@ -1,5 +1,5 @@
 //! What happens to real stores, done to them while processes serve requests from their rules: killed, frozen, cut
-//! off, raced, absent, restored from an old copy. No request fails, no edit is lost, and every process has the
+//! off, locked, raced, absent, restored from an old copy. No request fails, no edit is lost, and every process has the
 //! newest rules soon after.
 //!
 //! Each of the tests of the first four faults has a twin that runs it against something deliberately broken, and
@@ -27,10 +27,12 @@ mod urls;
 
 mod absent;
 mod broken;
+mod counted;
 mod cut;
 mod fleet;
 mod frozen;
 mod killed;
+mod locked;
 mod older;
 mod race;
 

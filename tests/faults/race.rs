@@ -13,7 +13,9 @@ use tower_flags::engine::Edit;
 use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
 
 use crate::broken::GetAndSet;
+use crate::counted::Counter;
 use crate::dose;
+use crate::places::Kind;
 use crate::servers::{Postgres, Redis};
 use crate::support::Random;
 use crate::urls::open;
@@ -58,12 +60,17 @@ struct Racer {
     is_over: bool,
 }
 
+/// The URL with a name by which PostgreSQL counts the connections of one process.
+fn named(url: &str, name: &str) -> String {
+    if url.starts_with("postgres:") { format!("{url}?application_name={name}") } else { url.to_owned() }
+}
+
 type Said = mpsc::UnboundedSender<(usize, String)>;
 
 fn start(url: &str, is_broken: bool, number: usize, edits: std::ops::Range<usize>, said: Said) -> Child {
     let mut process = Command::new(std::env::current_exe().unwrap())
         .args(["race::racer", "--exact", "--include-ignored", "--nocapture"])
-        .env("RACE_URL", url)
+        .env("RACE_URL", named(url, &format!("racer_{number}_from_{}", edits.start)))
         .env("RACE_RACER", number.to_string())
         .env("RACE_FROM", edits.start.to_string())
         .env("RACE_TO", edits.end.to_string())
@@ -184,6 +191,7 @@ async fn check(store: &dyn Store, racers: &[Racer]) -> Result<(), String> {
 struct Places {
     urls: Vec<String>,
     _servers: (Redis, Postgres, TempDir),
+    counter: Counter,
 }
 
 fn places() -> Places {
@@ -196,7 +204,8 @@ fn places() -> Places {
         format!("sqlite:{}", path("flags.db").display()),
         format!("file:{}", path("flags.json").display()),
     ];
-    Places { urls, _servers: (redis, postgres, folder) }
+    let counter = Counter::start(Kind::Postgres, Postgres::address(&postgres));
+    Places { urls, _servers: (redis, postgres, folder), counter }
 }
 
 async fn races(edits: usize, is_broken: bool) -> Vec<(String, Result<(), String>)> {
@@ -210,6 +219,9 @@ async fn races(edits: usize, is_broken: bool) -> Vec<(String, Result<(), String>
     let mut outcomes = Vec::new();
     for (url, running) in running {
         outcomes.push((url, running.await.unwrap_or_else(|panic| Err(panic.to_string()))));
+    }
+    if !is_broken {
+        outcomes.push(("connections".to_owned(), places.counter.end()));
     }
     outcomes
 }

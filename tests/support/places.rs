@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tower_flags::store::Store;
 
@@ -11,6 +12,7 @@ use crate::urls::open;
 
 /// A server with one store on it.
 pub(crate) trait Server: Send {
+    fn kind(&self) -> Kind;
     /// The store on it, as another process would open it; over another address where a line is between.
     fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store>;
     fn address(&self) -> SocketAddr;
@@ -24,6 +26,10 @@ pub(crate) trait Server: Send {
 }
 
 impl Server for Redis {
+    fn kind(&self) -> Kind {
+        Kind::Redis
+    }
+
     fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
         let address = through.unwrap_or(Redis::address(self));
         open(&Kind::Redis.url(address))
@@ -51,9 +57,16 @@ impl Server for Redis {
 }
 
 impl Server for Postgres {
+    fn kind(&self) -> Kind {
+        Kind::Postgres
+    }
+
     fn open(&self, through: Option<SocketAddr>) -> Arc<dyn Store> {
         let address = through.unwrap_or(Postgres::address(self));
-        open(&Kind::Postgres.url(address))
+        // By its name the server tells the connections of one store from those of others.
+        static STORES: AtomicUsize = AtomicUsize::new(0);
+        let store = STORES.fetch_add(1, Ordering::Relaxed);
+        open(&format!("{}?application_name=store_{store}", Kind::Postgres.url(address)))
     }
 
     fn address(&self) -> SocketAddr {

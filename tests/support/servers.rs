@@ -191,10 +191,46 @@ fn ask_redis(stream: &mut BufReader<TcpStream>, words: &[&[u8]]) -> String {
     line.trim_end().to_owned()
 }
 
+/// A disk of this size in memory, which can be full. It is unmounted with this value.
+pub(crate) struct SmallDisk {
+    folder: TempDir,
+}
+
+impl SmallDisk {
+    /// `None` where this process may not mount: only root may, and not in every container.
+    pub(crate) fn mount(size: &str) -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=777"), "none"]).arg(folder.path());
+        let is_mounted = is_root() && mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        is_mounted.then_some(Self { folder })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes all the room that is left; the file has to be removed to give it back.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let path = self.path().join("filler");
+        let mut filler = std::fs::File::create(&path).unwrap();
+        while filler.write_all(&[7; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Whatever still has a file of it open keeps it no longer than itself.
+        let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
+    }
+}
+
 /// A PostgreSQL server of its own; everybody is let in as `postgres`.
 pub(crate) struct Postgres {
     folder: TempDir,
     port: u16,
+    settings: Vec<String>,
     process: Option<Process>,
     databases: AtomicU32,
 }
@@ -202,17 +238,12 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// With data that survive `kill -9` of its processes, which needs no syncing.
     pub(crate) fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let mut postgres = Self { folder, port: free_port(), process: None, databases: AtomicU32::new(0) };
-        // It refuses to run as root.
-        if is_root() {
-            std::fs::set_permissions(postgres.folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-            std::fs::create_dir(postgres.data().parent().unwrap()).unwrap();
-            let (user, group) = postgres_user();
-            chown(postgres.data().parent().unwrap(), Some(user), Some(group)).unwrap();
-        } else {
-            std::fs::create_dir(postgres.data().parent().unwrap()).unwrap();
-        }
+        Self::start_with(&[])
+    }
+
+    /// With these settings, as in `max_connections=40`.
+    pub(crate) fn start_with(settings: &[&str]) -> Self {
+        let mut postgres = Self::in_a_folder(settings);
         let created = postgres
             .program("initdb")
             .args(["--username=postgres", "--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8"])
@@ -222,6 +253,34 @@ impl Postgres {
             .expect("initdb is there");
         assert!(created.status.success(), "initdb: {}", String::from_utf8_lossy(&created.stderr));
         postgres.start_again();
+        postgres
+    }
+
+    /// A standby of this server, which follows it by streaming replication, with these settings.
+    pub(crate) fn standby(&self, settings: &[&str]) -> Self {
+        let mut standby = Self::in_a_folder(settings);
+        let copied = standby
+            .program("pg_basebackup")
+            .args(["--host=127.0.0.1", "--username=postgres", "--write-recovery-conf", "--wal-method=stream"])
+            .args(["--checkpoint=fast", "--no-sync", "--port", &self.port.to_string(), "--pgdata"])
+            .arg(standby.data())
+            .output()
+            .expect("pg_basebackup is there");
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        standby.start_again();
+        standby
+    }
+
+    fn in_a_folder(settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let (folder, databases) = (TempDir::new().unwrap(), AtomicU32::new(0));
+        let postgres = Self { folder, port: free_port(), settings, process: None, databases };
+        std::fs::create_dir(postgres.data().parent().unwrap()).unwrap();
+        // It refuses to run as root.
+        if is_root() {
+            std::fs::set_permissions(postgres.folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        }
+        postgres.give(postgres.data().parent().unwrap());
         postgres
     }
 
@@ -263,6 +322,14 @@ impl Postgres {
         self.url_of(&name)
     }
 
+    /// Lets the server write into a folder.
+    pub(crate) fn give(&self, folder: &Path) {
+        if is_root() {
+            let (user, group) = postgres_user();
+            chown(folder, Some(user), Some(group)).unwrap();
+        }
+    }
+
     /// Statements as somebody types them into `psql`, with what it prints; panics where one is refused.
     pub(crate) fn sql(&self, url: &str, statements: &str) -> String {
         let mut psql = Command::new("psql")
@@ -295,6 +362,9 @@ impl Postgres {
         ] {
             command.args(["-c", setting]);
         }
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
         // Left by a server that was killed; it is gone.
         let _ = std::fs::remove_file(self.data().join("postmaster.pid"));
         self.process = Some(Process::start(&mut command));
@@ -303,6 +373,16 @@ impl Postgres {
             let ready = ready.args(["--quiet", "--host=127.0.0.1", "--port", &self.port.to_string()]);
             ready.status().is_ok_and(|status| status.success())
         });
+    }
+
+    /// How many of its processes serve connections, or are about to.
+    pub(crate) fn backends(&self) -> usize {
+        let family = self.process.as_ref().unwrap().family();
+        let serves = |process: &&String| {
+            let title = std::fs::read(Path::new("/proc").join(process).join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&title).contains("127.0.0.1(")
+        };
+        family.iter().filter(serves).count()
     }
 
     /// `SIGSTOP` to all its processes.

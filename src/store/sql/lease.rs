@@ -1,13 +1,17 @@
 //! Connections that are used by one task at a time, and never again after something went wrong on them.
+//!
+//! A connection that does not answer is still one in the server, whatever is done to it here. It keeps its place among
+//! the four until the server has answered, so that a server that is locked or frozen gets no more of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{ConnectOptions, Connection, Database, Pool};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::time::{sleep, timeout};
 
 use super::trouble::Trouble;
 
@@ -15,22 +19,31 @@ use super::trouble::Trouble;
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// How long everything may take that is read at once, and making the tables.
 pub(super) const WHOLE: Duration = Duration::from_secs(5);
-/// Connections that a store without the application's pool has at most, beside the one that hears of changes.
+/// Connections that a store has at most, beside the one that listens.
 const MOST: usize = 4;
+/// How long a silent connection keeps its place where others need it. As long as the longest pause between attempts
+/// to reach a server, which may have moved to another address.
+pub(super) const SILENT: Duration = Duration::from_secs(30);
 
 type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 
 /// Where connections come from.
-pub(super) enum Connections<DB: Database> {
+pub(super) struct Connections<DB: Database> {
+    origin: Origin<DB>,
+    places: Arc<Semaphore>,
+    /// What waits for silent connections ends with the store.
+    store: watch::Sender<()>,
+}
+
+enum Origin<DB: Database> {
     /// Made when they are needed. A pool of `sqlx` would hide for two seconds that nobody listens, and why.
-    Own(Own<DB>),
+    Own(Arc<Own<DB>>),
     /// The application's.
     Pool(Pool<DB>),
 }
 
-pub(super) struct Own<DB: Database> {
+struct Own<DB: Database> {
     options: Options<DB>,
-    free: Semaphore,
     idle: Mutex<Vec<DB::Connection>>,
     /// Raised when what is open is of no use any more.
     generation: AtomicU64,
@@ -38,37 +51,97 @@ pub(super) struct Own<DB: Database> {
 
 impl<DB: Database> Connections<DB> {
     pub(super) fn own(options: Options<DB>) -> Self {
-        let (free, idle, generation) = (Semaphore::new(MOST), Mutex::default(), AtomicU64::new(0));
-        Self::Own(Own { options, free, idle, generation })
+        Self::of(Origin::Own(Arc::new(Own { options, idle: Mutex::default(), generation: AtomicU64::new(0) })))
+    }
+
+    pub(super) fn pool(pool: Pool<DB>) -> Self {
+        Self::of(Origin::Pool(pool))
+    }
+
+    fn of(origin: Origin<DB>) -> Self {
+        Self { origin, places: Arc::new(Semaphore::new(MOST)), store: watch::Sender::new(()) }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) fn is_pool(&self) -> bool {
+        matches!(self.origin, Origin::Pool(_))
     }
 
     /// How to connect beside them.
     pub(super) fn options(&self) -> Options<DB> {
-        match self {
-            Self::Own(own) => own.options.clone(),
-            Self::Pool(pool) => Options::<DB>::clone(&pool.connect_options()),
+        match &self.origin {
+            Origin::Own(own) => own.options.clone(),
+            Origin::Pool(pool) => Options::<DB>::clone(&pool.connect_options()),
         }
     }
 
     /// A connection that answers.
-    pub(super) async fn lease(&self) -> Result<Lease<'_, DB>, Trouble> {
-        let held = match self {
-            Self::Own(own) => own.held().await?,
-            // Its own limit is for requests of the application, mostly 30 s.
-            Self::Pool(pool) => {
-                let acquired = timeout(ANSWER, pool.acquire()).await;
-                Held::Pooled(acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
+    pub(super) async fn lease(&self) -> Result<Lease<DB>, Trouble> {
+        let permit = timeout(ANSWER, Arc::clone(&self.places).acquire_owned()).await;
+        let permit = permit.map_err(|_| self.late())?.map_err(|_| sqlx::Error::PoolClosed)?;
+        let mut place = Place { _permit: permit, places: Arc::clone(&self.places), store: self.store.subscribe() };
+        if let Origin::Own(own) = &self.origin {
+            while let Some(held) = own.held() {
+                let mut lease = Lease(Some((held, place)));
+                // One that the server has closed meanwhile is replaced; one that is silent says that the server is.
+                if late(ANSWER, lease.connection().ping()).await.map(|()| true).or_else(Trouble::unless_late)? {
+                    return Ok(lease);
+                }
+                place = lease.into_place();
             }
-        };
-        Ok(Lease { held: Some(held) })
+        }
+        self.open(place).await
+    }
+
+    /// Opening goes on where it takes too long: given up, it would still be under way in the server.
+    async fn open(&self, mut place: Place) -> Result<Lease<DB>, Trouble> {
+        let (opening, opened) = oneshot::channel();
+        let held = self.origin.open();
+        tokio::spawn(async move {
+            let held = tokio::select! {
+                held = held => held,
+                () = place.is_lost() => return,
+            };
+            // Where nobody waits any more it is for the next one.
+            if let Err(Ok(lease)) = opening.send(held.map(|held| Lease(Some((held, place))))) {
+                lease.give_back();
+            }
+        });
+        match timeout(ANSWER, opened).await {
+            Ok(Ok(lease)) => Ok(lease?),
+            Ok(Err(_)) | Err(_) => Err(self.late()),
+        }
+    }
+
+    fn late(&self) -> Trouble {
+        match self.origin {
+            Origin::Own(_) => Trouble::Late(ANSWER),
+            // Its own limit is for requests of the application, mostly 30 s.
+            Origin::Pool(_) => sqlx::Error::PoolTimedOut.into(),
+        }
     }
 
     /// Opens new connections from now on.
     #[cfg(feature = "sqlite")]
     pub(super) fn forget_open(&self) {
-        if let Self::Own(own) = self {
+        if let Origin::Own(own) = &self.origin {
             own.generation.fetch_add(1, Ordering::AcqRel);
             own.idle().clear();
+        }
+    }
+}
+
+impl<DB: Database> Origin<DB> {
+    fn open(&self) -> impl Future<Output = Result<Held<DB>, sqlx::Error>> + Send + use<DB> {
+        let opening = match self {
+            Self::Own(own) => Ok((Arc::clone(own), own.generation.load(Ordering::Acquire))),
+            Self::Pool(pool) => Err(pool.acquire()),
+        };
+        async {
+            Ok(match opening {
+                Ok((own, generation)) => Held::Own { connection: own.options.connect().await?, own, generation },
+                Err(acquired) => Held::Pooled(acquired.await?),
+            })
         }
     }
 }
@@ -78,61 +151,132 @@ impl<DB: Database> Own<DB> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn held(&self) -> Result<Held<'_, DB>, Trouble> {
-        let permit = timeout(ANSWER, self.free.acquire()).await.map_err(|_| Trouble::Late(ANSWER))?;
+    /// One that is open.
+    fn held(self: &Arc<Self>) -> Option<Held<DB>> {
         let generation = self.generation.load(Ordering::Acquire);
-        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
-        loop {
-            let Some(mut idle) = self.idle().pop() else { break };
-            // One that the server has closed meanwhile is replaced; one that is silent says that the server is.
-            if late(ANSWER, idle.ping()).await.map(|()| true).or_else(Trouble::unless_late)? {
-                return Ok(Held::Own { connection: idle, own: self, generation, _permit: permit });
-            }
-        }
-        let connection = late(ANSWER, self.options.connect()).await?;
-        Ok(Held::Own { connection, own: self, generation, _permit: permit })
+        let connection = self.idle().pop()?;
+        Some(Held::Own { connection, own: Arc::clone(self), generation })
     }
 }
 
-/// What is not given back is closed: a connection on which something went wrong, or was not waited for, may
-/// still hold an answer to it.
-pub(super) struct Lease<'a, DB: Database> {
-    held: Option<Held<'a, DB>>,
+/// One of the connections that a store may have.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    places: Arc<Semaphore>,
+    store: watch::Receiver<()>,
 }
 
-enum Held<'a, DB: Database> {
-    Own { connection: DB::Connection, own: &'a Own<DB>, generation: u64, _permit: SemaphorePermit<'a> },
+impl Place {
+    /// Waits until a silent connection has to give its place up: where the store is dropped, or after a long time
+    /// where all others are taken.
+    async fn is_lost(&mut self) {
+        let needed = async {
+            sleep(SILENT).await;
+            while self.places.available_permits() > 0 {
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = needed => {}
+            _ = self.store.changed() => {}
+        }
+    }
+}
+
+/// A connection in use. One that is not given back is closed: where something went wrong on it, or was not waited for,
+/// it may still hold an answer to that. It keeps its place until the server has answered.
+pub(super) struct Lease<DB: Database>(Option<(Held<DB>, Place)>);
+
+enum Held<DB: Database> {
+    Own { connection: DB::Connection, own: Arc<Own<DB>>, generation: u64 },
     Pooled(PoolConnection<DB>),
 }
 
-impl<DB: Database> Lease<'_, DB> {
+impl<DB: Database> Lease<DB> {
     pub(super) fn connection(&mut self) -> &mut DB::Connection {
-        match self.held.as_mut().expect("it is held until it is given back") {
-            Held::Own { connection, .. } => connection,
-            Held::Pooled(connection) => connection,
-        }
+        self.0.as_mut().expect("it is held until it is given back").0.connection()
     }
 
     /// For the next one; nothing is under way on it.
     pub(super) fn give_back(mut self) {
-        match self.held.take() {
-            Some(Held::Own { connection, own, generation, .. }) => {
+        let Some((held, _place)) = self.0.take() else { return };
+        match held {
+            Held::Own { connection, own, generation } => {
                 let mut idle = own.idle();
                 if own.generation.load(Ordering::Acquire) == generation {
                     idle.push(connection);
                 }
             }
-            Some(Held::Pooled(connection)) => drop(connection),
-            None => {}
+            Held::Pooled(connection) => drop(connection),
+        }
+    }
+
+    /// The place of a connection that the server has closed.
+    fn into_place(mut self) -> Place {
+        let (held, place) = self.0.take().expect("it is held until it is given back");
+        drop(Silent(Some(held)));
+        place
+    }
+}
+
+impl<DB: Database> Drop for Lease<DB> {
+    fn drop(&mut self) {
+        let Some((held, mut place)) = self.0.take() else { return };
+        let mut silent = Silent(Some(held));
+        // Where the runtime has ended nothing can be waited for.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let is_answered = tokio::select! {
+                answer = silent.ping() => answer.is_ok(),
+                () = place.is_lost() => false,
+            };
+            if is_answered {
+                silent.close().await;
+            }
+            drop(place);
+        });
+    }
+}
+
+impl<DB: Database> Held<DB> {
+    fn connection(&mut self) -> &mut DB::Connection {
+        match self {
+            Self::Own { connection, .. } => connection,
+            Self::Pooled(connection) => connection,
+        }
+    }
+
+    fn into_connection(self) -> DB::Connection {
+        match self {
+            Self::Own { connection, .. } => connection,
+            Self::Pooled(connection) => connection.detach(),
         }
     }
 }
 
-impl<DB: Database> Drop for Lease<'_, DB> {
-    fn drop(&mut self) {
-        if let Some(Held::Pooled(connection)) = self.held.take() {
-            drop(connection.detach());
+/// A connection that is never used again, and in no pool after it.
+struct Silent<DB: Database>(Option<Held<DB>>);
+
+impl<DB: Database> Silent<DB> {
+    /// Waits for what is under way.
+    async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        match &mut self.0 {
+            Some(held) => held.connection().ping().await,
+            None => Ok(()),
         }
+    }
+
+    async fn close(mut self) {
+        if let Some(held) = self.0.take() {
+            // What is not closed in good order is closed all the same.
+            let _ = timeout(ANSWER, held.into_connection().close()).await;
+        }
+    }
+}
+
+impl<DB: Database> Drop for Silent<DB> {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Held::into_connection));
     }
 }
 

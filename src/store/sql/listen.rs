@@ -1,55 +1,131 @@
 //! A connection to PostgreSQL that only listens.
 
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Acquire, Connection};
-use tokio::time::timeout;
+use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Connection, Executor};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{sleep, timeout};
 
 use super::hearing::Teller;
-use super::lease::{ANSWER, late};
+use super::lease::{ANSWER, SILENT, late};
+use super::transaction::SHORT;
 use super::trouble::Trouble;
 use crate::store::{Error, ErrorKind};
 
 /// How long nothing may be heard before the server has to answer.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// A listener that leaves nothing behind. Dropping a [`PgListener`] says goodbye to the server in a task of its
-/// own, which lasts as long as the server is silent.
-pub(super) struct Listener {
-    listener: Option<PgListener>,
+/// The listeners of one store that have not got an answer of the server. No other is started beside them: in the server
+/// they are still connections.
+pub(super) struct Listeners {
+    unanswered: watch::Sender<usize>,
+    /// What waits for answers ends with the store.
+    store: watch::Sender<()>,
 }
 
-/// Listens on a connection of its own, so that it takes none from the application's pool for ever.
-pub(super) async fn listen(options: PgConnectOptions, channel: &str) -> Result<Listener, Trouble> {
+impl Listeners {
+    pub(super) fn new() -> Self {
+        Self { unanswered: watch::Sender::new(0), store: watch::Sender::new(()) }
+    }
+
+    /// Listens on a connection of its own, so that it takes none from the application's pool for ever.
+    pub(super) async fn listen(
+        self: &Arc<Self>,
+        options: PgConnectOptions,
+        channel: &str,
+    ) -> Result<Listener, Trouble> {
+        let mut unanswered = self.unanswered.subscribe();
+        let all_answered = timeout(ANSWER, unanswered.wait_for(|count| *count == 0)).await;
+        all_answered.map_err(|_| Trouble::Late(ANSWER))?.map_err(|_| sqlx::Error::PoolClosed)?;
+        let (mut unanswered, listeners) = (self.unanswered(), Arc::downgrade(self));
+        // For the server a text ends with its first zero.
+        let channel = channel.split('\0').next().unwrap_or_default().replace('"', "\"\"");
+        let (starting, started) = oneshot::channel();
+        // Starting goes on where it takes too long: given up, it would still be under way in the server.
+        tokio::spawn(async move {
+            let listener = tokio::select! {
+                listener = start(options, &channel, listeners) => listener,
+                () = unanswered.is_lost() => return,
+            };
+            drop(unanswered);
+            // Where nobody waits any more it ends.
+            let _ = starting.send(listener);
+        });
+        match timeout(ANSWER, started).await {
+            Ok(Ok(listener)) => Ok(listener?),
+            Ok(Err(_)) | Err(_) => Err(Trouble::Late(ANSWER)),
+        }
+    }
+
+    fn unanswered(&self) -> Unanswered {
+        self.unanswered.send_modify(|count| *count += 1);
+        Unanswered { count: self.unanswered.clone(), store: self.store.subscribe() }
+    }
+}
+
+async fn start(options: PgConnectOptions, channel: &str, listeners: Weak<Listeners>) -> Result<Listener, sqlx::Error> {
+    // A pool tries again for a while where nobody is there, and then gives up what is under way. This says at once that
+    // nobody is there, and else waits.
+    options.connect().await?.close().await?;
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ANSWER).idle_timeout(None).max_lifetime(None);
-    let pool = pool.connect_lazy_with(options);
-    let listener = late(ANSWER, PgListener::connect_with(&pool)).await?;
-    let mut listening = Listener { listener: Some(listener) };
+    let listener = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
+    let mut listener = Listener { listener: Quiet(Some(listener)), listeners };
     // What is told while nobody listens is lost: a lost connection ends the listening.
-    listening.listener().eager_reconnect(false);
-    late(ANSWER, listening.listener().listen(channel)).await?;
-    Ok(listening)
+    listener.get().eager_reconnect(false);
+    let listen = format!("BEGIN; {SHORT}; LISTEN \"{channel}\"; COMMIT");
+    listener.get().execute(sqlx::raw_sql(AssertSqlSafe(listen))).await?;
+    Ok(listener)
+}
+
+/// A listener that is counted as one without an answer.
+struct Unanswered {
+    count: watch::Sender<usize>,
+    store: watch::Receiver<()>,
+}
+
+impl Unanswered {
+    /// Waits until the store is dropped, or for a long time.
+    async fn is_lost(&mut self) {
+        tokio::select! {
+            () = sleep(SILENT) => {}
+            _ = self.store.changed() => {}
+        }
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.count.send_modify(|count| *count -= 1);
+    }
+}
+
+pub(super) struct Listener {
+    listener: Quiet,
+    listeners: Weak<Listeners>,
 }
 
 impl Listener {
-    fn listener(&mut self) -> &mut PgListener {
-        self.listener.as_mut().expect("it is there until it is dropped")
+    fn get(&mut self) -> &mut PgListener {
+        self.listener.get()
     }
 
     /// Tells of every notice until the connection is lost or silent.
     pub(super) async fn run(mut self, teller: &Teller) -> Trouble {
         loop {
             // Giving up waiting loses nothing: `try_recv` takes whole messages only.
-            match timeout(PING_EVERY, self.listener().try_recv()).await {
+            match timeout(PING_EVERY, self.get().try_recv()).await {
                 Ok(Ok(Some(_))) => teller.changed(),
                 Ok(Ok(None)) => {
+                    // Asked for anything, it would connect again.
+                    drop(std::mem::take(&mut self.listener));
                     return Error::new(ErrorKind::Unavailable, "the connection that listens was lost").into();
                 }
                 Ok(Err(error)) => return error.into(),
                 Err(_) => {
-                    let ping = async { self.listener().acquire().await?.ping().await };
-                    if let Err(trouble) = late(ANSWER, ping).await {
+                    if let Err(trouble) = late(ANSWER, self.listener.ping()).await {
                         return trouble;
                     }
                 }
@@ -59,8 +135,44 @@ impl Listener {
 }
 
 impl Drop for Listener {
+    /// Keeps the connection until the server has answered.
     fn drop(&mut self) {
-        let Some(listener) = self.listener.take() else { return };
+        let mut listener = std::mem::take(&mut self.listener);
+        let (Some(listeners), Ok(runtime)) = (self.listeners.upgrade(), Handle::try_current()) else { return };
+        if listener.0.is_none() {
+            return;
+        }
+        let mut unanswered = listeners.unanswered();
+        drop(listeners);
+        runtime.spawn(async move {
+            tokio::select! {
+                _ = listener.ping() => {}
+                () = unanswered.is_lost() => {}
+            }
+            drop(listener);
+            drop(unanswered);
+        });
+    }
+}
+
+/// A listener that leaves nothing behind. Dropping a [`PgListener`] says goodbye to the server in a task of its
+/// own, which lasts as long as the server is silent.
+#[derive(Default)]
+struct Quiet(Option<PgListener>);
+
+impl Quiet {
+    fn get(&mut self) -> &mut PgListener {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
+
+    async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        self.get().acquire().await?.ping().await
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let Some(listener) = self.0.take() else { return };
         // The goodbye goes to a runtime that never runs, and ends with it; so does the connection.
         let Ok(nowhere) = tokio::runtime::Builder::new_current_thread().build() else { return drop(listener) };
         let entered = nowhere.enter();

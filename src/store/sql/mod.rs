@@ -37,7 +37,9 @@
 //!    the one it was made for. What was written by hand meanwhile is never lost silently.
 //! 4. One load is one statement, so that all of it is of one moment. Its origin is a digest of everything, so that a
 //!    restored copy is another one, and older versions and numbers tell that it is older.
-//! 5. A connection on which something went wrong, or was not waited for, is closed and never used again.
+//! 5. A connection that does not answer in time, or whose caller gives up, is closed and never used again. Until the
+//!    server has answered, it keeps its place among the connections of the store: a locked or frozen server gets no
+//!    more of them.
 //!
 //! # What is stored where
 //!
@@ -68,14 +70,31 @@
 //!
 //! * A row that is no flag (half a JSON, another type, above 1 MiB, no UTF-8) costs that flag alone, and is named as a
 //!   problem with the name it has. More than 10 000 rows refuse the load as a whole.
-//! * Any answer is waited for 2 s, reading everything 5 s.
-//! * The character U+0000 cannot be held by PostgreSQL: authors and reasons with it are refused.
+//! * Any answer is waited for 2 s, reading everything 5 s. PostgreSQL itself ends statements a little earlier, by
+//!   `statement_timeout` and `lock_timeout`. Both hold within the store's transactions alone, so the connections of a
+//!   pool or a pooler keep their settings.
+//!
+//! # When an edit fails
+//!
+//! An edit is in doubt only if the answer to `COMMIT` was lost. Any other failure means that nothing was changed, and
+//! the error says so, with the reason:
+//!
+//! | the database | [`ErrorKind`](super::ErrorKind) |
+//! |---|---|
+//! | is locked, and no other edit is made meanwhile; is full; ends the statement | `Rejected` |
+//! | is read-only, or a replica; has a constraint or trigger that forbids it; cannot hold a character of it | `Rejected`, [permanent](super::Error::is_permanent) |
+//! | does not let the role in, or does not let it write | `Denied` |
+//! | has no such table, schema or database | `Configuration` |
+//! | closes the connection before `COMMIT`, or has none to give | tried again until the time of the edit ends, then `Unavailable` and [unchanged](super::Error::is_unchanged) |
+//!
+//! PostgreSQL cannot hold the character U+0000, and a database in LATIN1 no emoji: choose UTF8.
 //!
 //! # PostgreSQL in production
 //!
 //! Version 14 or later. `fsync` has to be on, as it is by default; where the database has switched
 //! `synchronous_commit` off, edits switch it on for themselves. Each store holds at most four connections and one
-//! that listens; a pool that is handed in is used as it is, and the connection that listens stands beside it.
+//! that listens, whatever happens to the server. From a pool that is handed in it takes at most four, and the connection
+//! that listens stands beside it.
 //!
 //! **Roles.** Making the tables needs `CREATE` on the schema, once. Then a service that only reads needs the first two of
 //! these, one that edits the next three, and whoever edits by hand the last:
@@ -101,7 +120,7 @@
 //! later, with `max_prepared_statements` set. Give the store a direct URL.
 //!
 //! **Replicas** lag and cannot be listened to: a feed of one reads every 30 s, and its status says why. Edits on one are
-//! refused. After a failover to a server that lacks edits, the flags that were seen killed stay off, as
+//! rejected. After a failover to a server that lacks edits, the flags that were seen killed stay off, as
 //! [`Live`](crate::source::Live) says. Logical replication fires no trigger on the subscriber, unless it is
 //! `ENABLE ALWAYS`.
 //!
@@ -109,8 +128,8 @@
 //!
 //! The file is on a disk of this machine, never on a network file system, and its folder can be written: beside it stand
 //! `-wal` and `-shm`. It is switched to write-ahead logging when the tables are made, so that readers and the one writer
-//! do not wait for each other; who waits longer than 2 s for another writer gets an error, and
-//! [`StoreExt::change`](super::StoreExt::change) tries again. Asking 20 times a second costs a process well below 1 % of a core.
+//! do not wait for each other. An edit that waits for another writer for 1.8 s is rejected, unless other edits were made
+//! meanwhile; then [`StoreExt::change`](super::StoreExt::change) tries again. Asking 20 times a second costs a process well below 1 % of a core.
 //!
 //! Keep copies by `sqlite3 flags.db ".backup copy.db"`, and restore by `".restore copy.db"`: that is a change like any
 //! other. A file that is renamed over it is noticed within a second, but `-wal` of the old one must not be beside it. Where
@@ -187,10 +206,16 @@ mod lease;
 mod listen;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_codes;
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_codes;
 mod table;
+#[cfg(feature = "postgres")]
+mod transaction;
 mod trouble;
 #[cfg(feature = "sqlite")]
 mod watch;

@@ -4,15 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, Row, ValueRef};
 
 use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, WHOLE, late};
-use super::listen::listen;
+use super::listen::Listeners;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
-use super::trouble::{Dialect, Trouble, mending};
+use super::transaction::{For, Transaction};
+use super::trouble::{Trouble, mending};
 use crate::engine::{MAX_FLAG, MAX_FLAGS};
 use crate::store::traits::identity_of;
 use crate::store::{
@@ -22,13 +22,6 @@ use crate::store::{
 
 /// Where the trigger of our table tells of changes.
 const CHANNEL: &str = "tower_flags";
-
-/// Limits of the transaction itself: the server ends it where we cannot any more, and an edit that was
-/// acknowledged is on its disk.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-     SET LOCAL lock_timeout = '1500ms'; \
-     SET LOCAL idle_in_transaction_session_timeout = '5s'; \
-     SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// A [`Store`] in PostgreSQL; clones are one store. See the [module](super).
 ///
@@ -90,12 +83,17 @@ impl PostgresStore {
             return Err(trouble);
         }
         let mut lease = self.server.connections.lease().await?;
-        late(WHOLE, sqlx::raw_sql(Self::MIGRATION).execute(lease.connection())).await.map_err(|failed| {
-            // Missing tables are the news where the role may not make them.
-            if failed.has_code(&["42501"]) { trouble } else { failed }
-        })?;
-        lease.give_back();
-        Ok(())
+        match late(WHOLE, sqlx::raw_sql(Self::MIGRATION).execute(lease.connection())).await {
+            Ok(_) => {
+                lease.give_back();
+                Ok(())
+            }
+            Err(failed) => {
+                Transaction::over(lease).fail(&failed).await;
+                // Missing tables are the news where the role may not make them.
+                Err(if failed.has_code(&["42501"]) { trouble } else { failed })
+            }
+        }
     }
 
     /// One statement, so that all of it is of one moment.
@@ -112,9 +110,9 @@ impl PostgresStore {
             as_bytes("f.definition"),
             MAX_FLAGS + 1
         );
-        let mut lease = self.server.connections.lease().await?;
-        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(lease.connection())).await?;
-        lease.give_back();
+        let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
+        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(transaction.connection())).await;
+        let found = transaction.end(found).await?;
         let mut rows = Rows { head: Some(Head::default()), ..Rows::default() };
         rows.flags.reserve(found.len());
         for row in &found {
@@ -133,13 +131,13 @@ impl PostgresStore {
     async fn stored(&self, flag: &str) -> Result<Stored, Trouble> {
         // No text of the server has this character, so that no flag has it in its name.
         let flag = if flag.contains('\0') { "" } else { flag };
-        let mut lease = self.server.connections.lease().await?;
         let statement = "SELECT f.definition, v.version, v.content, h.number, h.digest FROM (SELECT 1) one \
              LEFT JOIN tower_flags f ON f.name = $1 \
              LEFT JOIN tower_flags_versions v ON v.name = $1 \
              LEFT JOIN tower_flags_head h ON true";
-        let row = late(ANSWER, sqlx::query(statement).bind(flag).fetch_one(lease.connection())).await?;
-        lease.give_back();
+        let mut transaction = Transaction::begin(&self.server.connections, For::Reading).await?;
+        let row = late(ANSWER, sqlx::query(statement).bind(flag).fetch_one(transaction.connection())).await;
+        let row = transaction.end(row).await?;
         let digest = bytes(&row, 4)?.map(text_of).unwrap_or_default();
         Ok(Stored {
             definition: bytes(&row, 0)?.map(text_of),
@@ -149,23 +147,39 @@ impl PostgresStore {
         })
     }
 
-    async fn write(&self, commit: &Commit) -> Result<bool, Trouble> {
-        let mut lease = self.server.connections.lease().await?;
-        let connection = lease.connection();
-        late(ANSWER, sqlx::raw_sql(BEGIN).execute(&mut *connection)).await?;
-        let is_as_expected = match write_all(connection, commit).await {
-            // Another transaction was first, and the server has undone this one.
-            Err(trouble) if trouble.has_code(&["40001", "40P01"]) => false,
-            outcome => outcome?,
+    async fn write(&self, commit: &Commit) -> Result<bool, Error> {
+        let unmade = |trouble: Trouble| trouble.into_unmade::<Postgres>(self.name());
+        let mut transaction = Transaction::begin(&self.server.connections, For::Writing).await.map_err(unmade)?;
+        let trouble = match write_all(transaction.connection(), commit).await {
+            Ok(true) => match transaction.commit().await {
+                Ok(()) => return Ok(true),
+                Err(trouble) if trouble.is_answer::<Postgres>() => trouble,
+                Err(trouble) => return Err(trouble.into_doubt::<Postgres>(self.name())),
+            },
+            Ok(false) => {
+                transaction.roll_back().await;
+                return Ok(false);
+            }
+            Err(trouble) => {
+                transaction.fail(&trouble).await;
+                trouble
+            }
         };
-        let end = if is_as_expected { "COMMIT" } else { "ROLLBACK" };
-        late(ANSWER, sqlx::raw_sql(end).execute(connection)).await?;
-        lease.give_back();
-        Ok(is_as_expected)
+        // Another transaction was first, and the server has undone this one; or waited for others who went on editing.
+        if trouble.has_code(&["40001", "40P01"])
+            || trouble.has_code(&["55P03", "57014"]) && self.is_behind(commit).await
+        {
+            return Ok(false);
+        }
+        Err(unmade(trouble))
+    }
+
+    /// Whether others have edited since what a commit expects.
+    async fn is_behind(&self, commit: &Commit) -> bool {
+        self.stored(&commit.flag).await.is_ok_and(|stored| stored.head != commit.expected.head)
     }
 
     async fn entries(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Trouble> {
-        let mut lease = self.server.connections.lease().await?;
         let (before, limit) = (page.before.map_or(i64::MAX, to_column), page.limit.min(1000) as i64);
         let query = match &page.flag {
             Some(flag) => sqlx::query(
@@ -178,8 +192,9 @@ impl PostgresStore {
                  WHERE number < $1 ORDER BY number DESC LIMIT $2",
             ),
         };
-        let found = late(WHOLE, query.bind(before).bind(limit).fetch_all(lease.connection())).await?;
-        lease.give_back();
+        let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
+        let found = late(WHOLE, query.bind(before).bind(limit).fetch_all(transaction.connection())).await;
+        let found = transaction.end(found).await?;
         let entry = |row: &PgRow| {
             let mut entry = EntryRow { numbers: [None; 3], texts: Default::default() };
             for (at, number) in entry.numbers.iter_mut().enumerate() {
@@ -319,7 +334,7 @@ impl Store for PostgresStore {
     }
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move { self.write(commit).await.or_else(self.error("an edit cannot be written")) })
+        Box::pin(self.write(commit))
     }
 
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
@@ -342,6 +357,7 @@ impl fmt::Debug for PostgresStore {
 pub(super) struct Server {
     pub(super) name: Arc<str>,
     pub(super) connections: Arc<Connections<Postgres>>,
+    listeners: Arc<Listeners>,
 }
 
 impl Server {
@@ -355,21 +371,23 @@ impl Server {
             wrong("expected a URL like postgres://user:password@host:port/database for PostgreSQL").caused_by(error)
         })?;
         let name = name_of(&options);
-        Ok(Self { name, connections: Arc::new(Connections::own(options.disable_statement_logging())) })
+        Ok(Self::with(name, Connections::own(options.disable_statement_logging())))
     }
 
     pub(super) fn of(pool: PgPool) -> Self {
         let name = name_of(&pool.connect_options());
-        Self { name, connections: Arc::new(Connections::Pool(pool)) }
+        Self::with(name, Connections::pool(pool))
+    }
+
+    fn with(name: Arc<str>, connections: Connections<Postgres>) -> Self {
+        Self { name, connections: Arc::new(connections), listeners: Arc::new(Listeners::new()) }
     }
 
     /// Hears of what is told on a channel.
     pub(super) async fn listen(&self, channel: &str) -> Result<Box<dyn Notices>, Error> {
         let hearing = async {
-            // Says at once whether the server is there, and is what loads next.
-            self.connections.lease().await?.give_back();
             let options = self.connections.options().disable_statement_logging();
-            let listener = listen(options, channel).await?;
+            let listener = self.listeners.listen(options, channel).await?;
             let name = Arc::clone(&self.name);
             Ok(Hearing::start(move |teller| async move {
                 let trouble = listener.run(&teller).await;
@@ -408,38 +426,4 @@ pub(super) fn bytes(row: &PgRow, column: usize) -> Result<Option<Vec<u8>>, Troub
         return Ok(None);
     }
     value.as_bytes().map(|bytes| Some(bytes.to_vec())).map_err(|error| sqlx::Error::Decode(error).into())
-}
-
-impl Dialect for Postgres {
-    /// By <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-    fn kind(error: &dyn DatabaseError) -> ErrorKind {
-        let code = error.code().unwrap_or_default();
-        match &*code {
-            // It cannot be done to what is used now.
-            "42501" => ErrorKind::Denied,
-            _ if code.starts_with("28") => ErrorKind::Denied,
-            // No such database or schema; a statement that is wrong, or about what is not there; texts that
-            // no column can hold.
-            "3D000" | "3F000" => ErrorKind::Configuration,
-            _ if code.starts_with("42") || code.starts_with("22") => ErrorKind::Configuration,
-            _ => ErrorKind::Unavailable,
-        }
-    }
-
-    fn is_missing_table(error: &dyn DatabaseError) -> bool {
-        error.code().is_some_and(|code| code == "42P01")
-    }
-
-    fn help(error: &dyn DatabaseError) -> Option<&'static str> {
-        Some(match &*error.code()? {
-            "42P01" if error.message().contains("\"tower_flags") => {
-                "run PostgresStore::MIGRATION as a role that may make tables"
-            }
-            "42501" => "grant the role what it needs; tower_flags::store::sql has a list",
-            "3F000" => "make the schema that the search path of the URL names",
-            "25006" => "this is a replica; edits need the primary",
-            "55P03" => "somebody's open transaction holds the row",
-            _ => return None,
-        })
-    }
 }

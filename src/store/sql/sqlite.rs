@@ -6,7 +6,6 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, Sqlite, SqlitePool};
 use tokio::time::{Instant as Time, sleep};
@@ -14,7 +13,8 @@ use tokio::time::{Instant as Time, sleep};
 use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, Lease, WHOLE, late};
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
-use super::trouble::{Dialect, Trouble, mending};
+use super::sqlite_codes::is_busy;
+use super::trouble::{Trouble, mending};
 use super::watch::{FileId, Watch};
 use crate::engine::{MAX_FLAG, MAX_FLAGS};
 use crate::store::traits::identity_of;
@@ -151,19 +151,33 @@ impl SqliteStore {
         Ok(stored)
     }
 
-    async fn write(&self, commit: &Commit) -> Result<bool, Trouble> {
-        let mut lease = self.file.lease().await?;
-        let connection = lease.connection();
-        // Nobody else writes from here on, so that what is read is what is replaced.
-        late(ANSWER, sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection)).await?;
-        let is_as_expected = stored(connection, &commit.flag).await? == commit.expected;
-        if is_as_expected {
-            write_all(connection, commit).await?;
-        }
-        let end = if is_as_expected { "COMMIT" } else { "ROLLBACK" };
-        late(ANSWER, sqlx::raw_sql(end).execute(connection)).await?;
-        lease.give_back();
-        Ok(is_as_expected)
+    async fn write(&self, commit: &Commit) -> Result<bool, Error> {
+        let unmade = |trouble: Trouble| trouble.into_unmade::<Sqlite>(self.name());
+        let mut lease = self.file.lease().await.map_err(unmade)?;
+        let trouble = match write_in(lease.connection(), commit).await {
+            Ok(true) => match late(ANSWER, sqlx::raw_sql("COMMIT").execute(lease.connection())).await {
+                Ok(_) => {
+                    lease.give_back();
+                    return Ok(true);
+                }
+                Err(trouble) if trouble.is_answer::<Sqlite>() => trouble,
+                Err(trouble) => return Err(trouble.into_doubt::<Sqlite>(self.name())),
+            },
+            Ok(false) => {
+                if late(ANSWER, sqlx::raw_sql("ROLLBACK").execute(lease.connection())).await.is_ok() {
+                    lease.give_back();
+                }
+                return Ok(false);
+            }
+            Err(trouble) => trouble,
+        };
+        // Closing the connection undoes what was written.
+        drop(lease);
+        // Waited for others who went on editing.
+        let is_busy = matches!(&trouble, Trouble::Sql(error) if is_busy(error));
+        let is_behind =
+            async || self.stored(&commit.flag).await.is_ok_and(|stored| stored.head != commit.expected.head);
+        if is_busy && is_behind().await { Ok(false) } else { Err(unmade(trouble)) }
     }
 
     async fn entries(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Trouble> {
@@ -214,6 +228,17 @@ async fn stored(connection: &mut SqliteConnection, flag: &str) -> Result<Stored,
         content: bytes(&row, 2)?.map(text_of).unwrap_or_default(),
         head: Head::new(from_column(row.try_get_unchecked(3)?), digest),
     })
+}
+
+/// Begins, and writes all of it. `false` where something is not as expected.
+async fn write_in(connection: &mut SqliteConnection, commit: &Commit) -> Result<bool, Trouble> {
+    // Nobody else writes from here on, so that what is read is what is replaced.
+    late(ANSWER, sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection)).await?;
+    let is_as_expected = stored(connection, &commit.flag).await? == commit.expected;
+    if is_as_expected {
+        write_all(connection, commit).await?;
+    }
+    Ok(is_as_expected)
 }
 
 async fn write_all(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), Trouble> {
@@ -296,7 +321,7 @@ impl Store for SqliteStore {
     }
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move { self.write(commit).await.or_else(self.error("an edit cannot be written")) })
+        Box::pin(self.write(commit))
     }
 
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
@@ -350,7 +375,7 @@ impl File {
     }
 
     pub(super) fn of(pool: SqlitePool) -> Self {
-        Self::with(pool.connect_options().get_filename().to_owned(), Connections::Pool(pool))
+        Self::with(pool.connect_options().get_filename().to_owned(), Connections::pool(pool))
     }
 
     fn with(path: PathBuf, connections: Connections<Sqlite>) -> Self {
@@ -363,7 +388,7 @@ impl File {
     }
 
     /// A connection to the file that is there now: what is open goes on with a file that was removed.
-    pub(super) async fn lease(&self) -> Result<Lease<'_, Sqlite>, Trouble> {
+    pub(super) async fn lease(&self) -> Result<Lease<Sqlite>, Trouble> {
         let (opened, mut file) = (self.opened(), FileId::of(&self.path).await?);
         if opened.is_some() && file != opened {
             let unavailable = |message: &str| Error::new(ErrorKind::Unavailable, format!("{}: {message}", self.name));
@@ -371,7 +396,7 @@ impl File {
                 // To make an empty one in its place would lose what somebody may still put back.
                 return Err(unavailable("the file was removed; put it back, or start again without").into());
             }
-            if matches!(*self.connections, Connections::Pool(_)) {
+            if self.connections.is_pool() {
                 let message = "another file was put in its place; the pool that was handed in goes on with the old one";
                 return Err(unavailable(message).into());
             }
@@ -408,41 +433,4 @@ fn ours(options: SqliteConnectOptions) -> SqliteConnectOptions {
 /// A column as it came; only blobs and texts are asked for.
 pub(super) fn bytes(row: &SqliteRow, column: usize) -> Result<Option<Vec<u8>>, Trouble> {
     Ok(row.try_get_unchecked(column)?)
-}
-
-fn is_busy(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| matches!(primary(error), 5 | 6))
-}
-
-/// The code of an error without its details, by <https://www.sqlite.org/rescode.html>.
-fn primary(error: &dyn DatabaseError) -> u32 {
-    error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default() & 0xff
-}
-
-impl Dialect for Sqlite {
-    fn kind(error: &dyn DatabaseError) -> ErrorKind {
-        match primary(error) {
-            // A statement that is wrong, or about what is not there.
-            1 | 25 => ErrorKind::Configuration,
-            3 | 8 | 23 => ErrorKind::Denied,
-            // Damaged, or no database.
-            11 | 26 => ErrorKind::Refused,
-            _ => ErrorKind::Unavailable,
-        }
-    }
-
-    fn is_missing_table(error: &dyn DatabaseError) -> bool {
-        error.message().contains("no such table: tower_flags")
-    }
-
-    fn help(error: &dyn DatabaseError) -> Option<&'static str> {
-        Some(match primary(error) {
-            _ if Self::is_missing_table(error) => "run SqliteStore::MIGRATION, or let the store do it",
-            5 | 6 => "another process writes it, or has left a transaction open",
-            8 => "the file or its folder may only be read by this process",
-            14 => "its folder has to be there, and this process to be allowed to read and write in it",
-            11 | 26 => "put a good copy in its place",
-            _ => return None,
-        })
-    }
 }

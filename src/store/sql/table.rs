@@ -18,6 +18,8 @@ use super::postgres::{self, Server};
 use super::rows::{self, FlagRow, Rows, Text};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, File};
+#[cfg(feature = "postgres")]
+use super::transaction::{For, Transaction};
 use super::trouble::Trouble;
 use crate::engine::{MAX_FLAG, MAX_FLAGS};
 use crate::store::{BoxFuture, Error, Feed, Loaded, Notices};
@@ -74,7 +76,8 @@ impl PostgresTable {
     /// What a query gives in the database of a URL: the columns `name` and `definition`, of any types whose text is
     /// a flag's name and its definition in JSON. Nobody is connected to yet.
     ///
-    /// The query is run as it is: it is a part of the program, and never made of what users enter.
+    /// The query is run as it is, in a transaction that only reads: it is a part of the program, and never made of what
+    /// users enter.
     ///
     /// # Errors
     ///
@@ -118,9 +121,9 @@ impl PostgresTable {
             postgres::as_bytes("definition"),
             as_table(&self.query)
         );
-        let mut lease = self.server.connections.lease().await?;
-        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(lease.connection())).await?;
-        lease.give_back();
+        let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
+        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(transaction.connection())).await;
+        let found = transaction.end(found).await?;
         let flags: Result<_, Trouble> = found
             .iter()
             .map(|found| Ok(row(postgres::bytes(found, 0)?, postgres::bytes(found, 1)?, found.try_get(2)?)))

@@ -43,9 +43,29 @@ impl From<Error> for Trouble {
     }
 }
 
+/// What an error in an edit means that was not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The connection was lost: on another one it may go through.
+    Retry,
+    /// The database rejects it now.
+    Rejected,
+    /// The database rejects it until its set-up or the edit is another.
+    RejectedForGood,
+    /// Nothing that this edit alone has.
+    Kind(ErrorKind),
+}
+
 /// What the errors of one database mean.
 pub(super) trait Dialect {
+    /// Where something is read.
     fn kind(error: &dyn DatabaseError) -> ErrorKind;
+
+    /// Where something is written and was not committed.
+    fn verdict(error: &dyn DatabaseError) -> Verdict;
+
+    /// Whether the connection goes on after it, and with it what was committed for certain or not.
+    fn is_answer(error: &dyn DatabaseError) -> bool;
 
     fn is_missing_table(error: &dyn DatabaseError) -> bool;
 
@@ -78,24 +98,81 @@ impl Trouble {
         self.database().is_some_and(D::is_missing_table)
     }
 
+    /// Whether it is the database's answer to what was asked.
+    pub(super) fn is_answer<D: Dialect>(&self) -> bool {
+        self.database().is_some_and(D::is_answer)
+    }
+
+    /// What to say of it, where its cause does not.
+    fn reason<D: Dialect>(&self) -> Option<String> {
+        match self {
+            Self::Sql(sqlx::Error::PoolTimedOut) => {
+                Some("the pool has no connection; is the server there, and the pool large enough?".to_owned())
+            }
+            Self::Sql(_) => self.database().and_then(D::help).map(str::to_owned),
+            Self::Late(longest) => Some(format!("no answer within {longest:?}")),
+            Self::Ours(_) => None,
+        }
+    }
+
+    fn cause(self) -> Option<sqlx::Error> {
+        match self {
+            Self::Sql(error) if !matches!(error, sqlx::Error::PoolTimedOut) => Some(error),
+            _ => None,
+        }
+    }
+
     /// An error that says which store, what could not be done, and why.
     pub(super) fn into_error<D: Dialect>(self, store: &str, what: &str) -> Error {
-        let help = self.database().and_then(D::help).map(|help| format!("; {help}")).unwrap_or_default();
         let kind = match &self {
+            Self::Ours(error) => error.kind(),
             Self::Sql(sqlx::Error::Configuration(_)) => ErrorKind::Configuration,
             Self::Sql(sqlx::Error::Database(error)) => D::kind(error.as_ref()),
             _ => ErrorKind::Unavailable,
         };
+        let reason = self.reason::<D>().map(|reason| format!(": {reason}")).unwrap_or_default();
         match self {
-            Self::Sql(sqlx::Error::PoolTimedOut) => {
-                let message = format!(
-                    "{store}: {what}: the pool has no connection; is the server there, and the pool large enough?"
-                );
-                Error::new(kind, message)
-            }
-            Self::Sql(error) => Error::new(kind, format!("{store}: {what}{help}")).caused_by(error),
-            Self::Late(longest) => Error::new(kind, format!("{store}: {what}: no answer within {longest:?}")),
             Self::Ours(error) => error,
+            other => caused_by(Error::new(kind, format!("{store}: {what}{reason}")), other.cause()),
         }
+    }
+
+    /// The error of an edit that was not committed, and will not be.
+    pub(super) fn into_unmade<D: Dialect>(self, store: &str) -> Error {
+        let verdict = match &self {
+            Self::Sql(sqlx::Error::Database(error)) => D::verdict(error.as_ref()),
+            Self::Sql(sqlx::Error::Configuration(_)) => Verdict::Kind(ErrorKind::Configuration),
+            Self::Ours(error) if error.kind() != ErrorKind::Unavailable => Verdict::Kind(error.kind()),
+            _ => Verdict::Retry,
+        };
+        let because = self.reason::<D>().unwrap_or_else(|| match verdict {
+            Verdict::Retry => "the connection failed before the edit was complete".to_owned(),
+            _ => "the database rejected the edit".to_owned(),
+        });
+        let rejected = Error::rejected(store, &because);
+        let error = match verdict {
+            Verdict::Rejected => rejected,
+            Verdict::RejectedForGood => rejected.permanent(),
+            Verdict::Retry => Error::new(ErrorKind::Unavailable, rejected.to_string()).unchanged(),
+            Verdict::Kind(kind) => Error::new(kind, rejected.to_string()).unchanged(),
+        };
+        match self {
+            Self::Ours(ours) => error.caused_by(ours),
+            other => caused_by(error, other.cause()),
+        }
+    }
+
+    /// The error of an edit whose commit was not answered.
+    pub(super) fn into_doubt<D: Dialect>(self, store: &str) -> Error {
+        let reason = self.reason::<D>().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let message = format!("{store}: the answer to an edit was lost{reason}");
+        caused_by(Error::new(ErrorKind::Unavailable, message), self.cause())
+    }
+}
+
+fn caused_by(error: Error, cause: Option<sqlx::Error>) -> Error {
+    match cause {
+        Some(cause) => error.caused_by(cause),
+        None => error,
     }
 }
