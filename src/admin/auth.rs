@@ -179,6 +179,15 @@ impl Tokens {
         self.entry_where(|entry| is_same(entry.digest.as_bytes(), digest.as_bytes()))
     }
 
+    fn entry_by_bearer(&self, request: &Parts) -> Option<&Entry> {
+        self.entry_of(bearer(request)?)
+    }
+
+    /// Whether a token says who asks. No page of another site can send one along, other than the cookie.
+    pub(super) fn is_by_bearer(&self, request: &Parts) -> bool {
+        self.entry_by_bearer(request).is_some()
+    }
+
     /// Looks at all of them.
     fn entry_where(&self, is_it: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         self.entries.iter().fold(None, |found, entry| if is_it(entry) { Some(entry) } else { found })
@@ -215,11 +224,9 @@ pub(super) fn bearer(request: &Parts) -> Option<&[u8]> {
 
 impl Authorize for Tokens {
     fn authorize(&self, request: &Parts) -> Access {
-        let entry = match bearer(request) {
-            // Whoever sends a wrong token does not mean the cookie beside it. Another scheme is for a proxy.
-            Some(token) => self.entry_of(token),
-            None => self.sessions_of(request).next().map(|(_, entry)| entry),
-        };
+        // A bearer that is none of these may be a proxy's own.
+        let entry = self.entry_by_bearer(request);
+        let entry = entry.or_else(|| self.sessions_of(request).next().map(|(_, entry)| entry));
         match entry {
             None => Access::None,
             Some(Entry { name, role: Role::Viewer, .. }) => Access::Viewer(name.clone()),

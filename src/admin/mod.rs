@@ -32,8 +32,9 @@
 //! 2. A token comes as `Authorization: Bearer`; then bodies are read as JSON whatever their type. With anything else
 //!    that a browser sends along by itself (the page's cookie, a login of the application's) every request that is
 //!    not `GET`, `HEAD` or `OPTIONS` needs `content-type: application/json` and to come from the same origin, and
-//!    those are refused too where `Sec-Fetch-Site` says that a page of another site asks. For a login of the
-//!    application's a bearer beside a cookie changes nothing.
+//!    those are refused too where `Sec-Fetch-Site` says that a page of another site asks. A bearer
+//!    that is no token of these, such as one that a proxy adds, does not end the session of a cookie beside it and
+//!    spares it no check. For a login of the application's a bearer beside a cookie changes nothing.
 //! 3. An edit is made onto what it was made for: `If-Match` with the flag's `ETag`, else 412 with the current flag.
 //!    `PUT` and `DELETE` need it; `PATCH` and the actions may go without, and go onto the newest.
 //! 4. `PATCH` is a JSON merge patch over the canonical object. Keys that it does not name stay as they are and as

@@ -156,10 +156,12 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     }
     let who = Who::of(state.authorizer.authorize(&parts))?;
     let is_safe = is_read || parts.method == Method::OPTIONS;
-    // Whatever else tells who asks, a browser may send it along with a request of another site. Tokens do not heed
-    // cookies beside a bearer; of a login of the application's nobody knows.
-    let is_by_bearer = bearer(&parts).is_some()
-        && (state.authorizer.tokens().is_some() || !parts.headers.contains_key(http::header::COOKIE));
+    // Whatever else tells who asks, a browser may send it along with a request of another site. A bearer that is no
+    // token may stand beside the cookie that does; of a login of the application's nobody knows.
+    let is_by_bearer = match state.authorizer.tokens() {
+        Some(tokens) => tokens.is_by_bearer(&parts),
+        None => bearer(&parts).is_some() && !parts.headers.contains_key(http::header::COOKIE),
+    };
     if !is_by_bearer {
         if is_safe {
             check_not_foreign(&parts)?;

@@ -182,14 +182,55 @@ async fn the_form_trades_a_token_for_a_cookie_that_does_not_give_it_away() {
         let body = json!({ "token": EDITOR }).to_string();
         assert_eq!(problem(&api.ask_as("POST", "login", &headers, body.as_bytes()).await), kind, "{headers:?}");
     }
-    let mut wrong_bearer = with(&PAGE);
-    wrong_bearer.push(("authorization", "Bearer x".into()));
-    assert_eq!(ask("GET", "flags", wrong_bearer, "").await.status, 401, "the cookie is not asked then");
-
     let out = ask("POST", "logout", with(&PAGE), "").await;
     assert_eq!(out.status, 204);
     assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
     assert_eq!(ask("GET", "flags", with(&[]), "").await.status, 401, "the session is over");
+}
+
+#[tokio::test]
+async fn a_bearer_of_a_proxy_does_not_end_a_session_and_spares_it_no_check() {
+    let (api, _store) = Api::with(&[("a", "true")]).await;
+    let cookie = cookie(&log_in(&api, EDITOR).await);
+    let (off, unknown) = (br#"{"enabled":false}"#, "Bearer eyJhbGciOiJub25lIn0.e30.");
+    for bearer in [unknown, "Bearer ", "bearer x", &format!("Bearer {EDITOR}x"), "Negotiate x"] {
+        let with = |more: &[(&'static str, &'static str)]| {
+            let own = [("cookie", cookie.clone()), ("authorization", bearer.to_owned())];
+            let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+            own.into_iter().chain(more).collect::<Vec<(&str, String)>>()
+        };
+        let ask = async |method: &str, path: &str, headers: Vec<(&str, String)>, body: &[u8]| {
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            api.ask_as(method, path, &headers, body).await
+        };
+        assert_eq!(ask("GET", "flags", with(&[]), b"").await.status, 200, "{bearer}");
+        assert_eq!(ask("PATCH", "flags/a", with(&PAGE), off).await.status, 200, "{bearer}");
+        // No page of another site gets further by a bearer that a proxy adds.
+        for (more, kind) in [
+            (&[("content-type", "application/json")][..], "cross-origin"),
+            (&[("content-type", "application/json"), ("sec-fetch-site", "cross-site")], "cross-origin"),
+            (&[("content-type", "text/plain"), ("sec-fetch-site", "same-origin")], "media-type"),
+        ] {
+            assert_eq!(problem(&ask("PATCH", "flags/a", with(more), off).await), kind, "{bearer} {more:?}");
+        }
+        for path in ["flags", "events", "export"] {
+            let foreign = with(&[("sec-fetch-site", "cross-site")]);
+            assert_eq!(problem(&ask("GET", path, foreign, b"").await), "cross-origin", "{bearer} {path}");
+        }
+        let without = [("authorization", bearer), PAGE[0], PAGE[1]];
+        assert_eq!(api.ask_as("PATCH", "flags/a", &without, off).await.status, 401, "{bearer} alone");
+    }
+    // A bearer of ours decides, whoever the cookie is for, and needs no origin.
+    let viewer = format!("Bearer {VIEWER}");
+    let both = [("cookie", cookie.as_str()), ("authorization", &viewer), PAGE[0], PAGE[1]];
+    assert_eq!(problem(&api.ask_as("PATCH", "flags/a", &both, off).await), "forbidden");
+    let editor = format!("Bearer {EDITOR}");
+    let program = [("cookie", cookie.as_str()), ("authorization", &editor)];
+    assert_eq!(api.ask_as("PATCH", "flags/a", &program, off).await.status, 200);
+    // Logging out ends the session all the same.
+    let out = [("cookie", cookie.as_str()), ("authorization", unknown), PAGE[0], PAGE[1]];
+    assert_eq!(api.ask_as("POST", "logout", &out, b"").await.status, 204);
+    assert_eq!(api.ask_as("GET", "flags", &out, b"").await.status, 401);
 }
 
 #[tokio::test]
