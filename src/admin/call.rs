@@ -104,7 +104,7 @@ impl Call {
         match (line(IF_MATCH)?, line(IF_NONE_MATCH)?) {
             (None, None) => Ok(Precondition::None),
             (Some(tags), None) if tags.trim() == "*" => Ok(Precondition::IsThere),
-            (Some(tags), None) => Ok(Precondition::IsOneOf(tags.split(',').map(|tag| tag.trim().to_owned()).collect())),
+            (Some(tags), None) => Ok(Precondition::IsOneOf(tags.split(',').map(|tag| as_given(tag.trim())).collect())),
             (None, Some(tags)) if tags.trim() == "*" => Ok(Precondition::IsMissing),
             _ => {
                 let detail = "expected If-Match with the flag's ETag, or If-None-Match: * for a flag that is to be new";
@@ -112,6 +112,17 @@ impl Call {
             }
         }
     }
+}
+
+/// A tag as it was given out. Proxies that compress make it weak, or add the name of the encoding; it still names
+/// one version, whatever the bytes of the response were.
+fn as_given(tag: &str) -> String {
+    let strong = tag.strip_prefix("W/\"").and_then(|rest| rest.strip_suffix('"'));
+    let Some(inner) = strong.or_else(|| tag.strip_prefix('"')?.strip_suffix('"')) else { return tag.to_owned() };
+    // Apache httpd's mod_deflate and mod_brotli, Jetty, lighttpd.
+    let suffixes = ["--gzip", "-gzip", ";gzip", "-br", "-deflate", "-zstd"];
+    let inner = suffixes.iter().find_map(|suffix| inner.strip_suffix(suffix)).unwrap_or(inner);
+    format!("\"{inner}\"")
 }
 
 /// What a flag has to be for an edit.

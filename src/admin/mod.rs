@@ -36,6 +36,7 @@
 //!    that is no token of these, such as one that a proxy adds, does not end the session of a cookie beside it and
 //!    spares it no check. For a login of the application's a bearer beside a cookie changes nothing.
 //! 3. An edit is made onto what it was made for: `If-Match` with the flag's `ETag`, else 412 with the current flag.
+//!    The tag names a version: its weak form, and what proxies that compress make of it, are accepted.
 //!    `PUT` and `DELETE` need it; `PATCH` and the actions may go without, and go onto the newest.
 //! 4. `PATCH` is a JSON merge patch over the canonical object. Keys that it does not name stay as they are and as
 //!    they are spelt, those of other services too. It makes no flag; `enabled` cannot be taken away, nor `percentage`
