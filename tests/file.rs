@@ -328,6 +328,74 @@ async fn a_writer_in_place_is_never_seen_halfway() {
     .await;
 }
 
+/// How long a start takes when nothing else holds it up: the fastest of many.
+async fn fastest_start(path: &Path) -> Duration {
+    let mut fastest = Duration::MAX;
+    for _ in 0..40 {
+        let start = Clock::now();
+        let source = File::open(path).await.unwrap();
+        fastest = fastest.min(start.elapsed());
+        assert!(flags(&source).is_enabled("search"));
+    }
+    fastest
+}
+
+#[tokio::test]
+async fn a_file_that_is_whole_by_itself_needs_no_second_reading_at_the_start() {
+    let settling = Duration::from_millis(50);
+    for (name, text) in [
+        ("flags.json", ON),
+        ("flags.JSON", &format!("\n{ON}\n\n")),
+        ("flags.toml", "[flags]\nsearch = true\n# end"),
+        ("flags.toml", "[flags]\nsearch = true\n# end  \n\n"),
+    ] {
+        let (_folder, path) = Folder::with(name, text);
+        let took = fastest_start(&path).await;
+        assert!(took < settling, "{text:?} took {took:?}");
+    }
+    for text in ["[flags]\nsearch = true\n", "# end\n[flags]\nsearch = true\n", "[flags]\nsearch = true # end\n"] {
+        let (_folder, path) = Folder::with("flags.toml", text);
+        let took = fastest_start(&path).await;
+        assert!(took >= settling, "{text:?} may be cut off: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn changes_after_the_first_load_need_two_readings() {
+    // Each content is whole by itself; the first of each two is not what the writer means, and never comes again.
+    let json = |number: usize, is_on: bool| format!(r#"{{"flags": {{"search": {is_on}, "round_{number}": true}}}}"#);
+    let toml = |number: usize, is_on: bool| format!("[flags]\nsearch = {is_on}\nround_{number} = true\n# end\n");
+    for (name, text) in [("flags.json", &json as &dyn Fn(usize, bool) -> String), ("flags.toml", &toml)] {
+        let (_folder, path) = Folder::with(name, &text(0, true));
+        let source = File::open(&path).await.unwrap();
+        for number in 1..20 {
+            let written = Clock::now();
+            std::fs::write(&path, text(number, false)).unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            std::fs::write(&path, text(number, true)).unwrap();
+            let took = written.elapsed();
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            // A writer that is itself held up for longer than the two readings are apart proves nothing.
+            assert!(flags(&source).is_enabled("search") || took >= Duration::from_millis(50), "{name}: seen halfway");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_off_at_the_start_is_read_again() {
+    let (_folder, path) = Folder::with("flags.json", &ON[..ON.len() - 1]);
+    let writer = {
+        let path = path.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(10));
+            std::fs::write(&path, ON).unwrap();
+        })
+    };
+    let source = File::connect(&path).await.unwrap();
+    writer.join().unwrap();
+    seen_in_time(&source, "the rest of the file", true).await;
+}
+
 #[tokio::test]
 async fn dropping_the_last_clone_ends_the_task() {
     let (_folder, path) = Folder::with("flags.json", ON);

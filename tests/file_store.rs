@@ -253,6 +253,26 @@ async fn what_somebody_saves_between_reading_and_writing_stays() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_whole_by_itself_needs_no_second_reading_at_the_start() {
+    let settling = Duration::from_millis(50);
+    for (name, text, is_whole) in [
+        ("flags.json", "{\"flags\": {\"a\": true}}", true),
+        ("flags.toml", "[flags]\na = true\n# end\n", true),
+        ("flags.toml", "[flags]\na = true\n", false),
+    ] {
+        let file = Edited::new(name, text);
+        let mut fastest = Duration::MAX;
+        for _ in 0..40 {
+            let store = FileStore::new(&file.path).unwrap();
+            let start = std::time::Instant::now();
+            assert!(store.load(None).await.unwrap().is_some());
+            fastest = fastest.min(start.elapsed());
+        }
+        assert_eq!(fastest < settling, is_whole, "{text:?} took {fastest:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_written_in_place_is_not_edited_halfway() {
     let flags: String = (0..200).map(|number| format!("[flags.flag_{number}]\nenabled = true\n")).collect();
     let file = Edited::new("flags.toml", &flags);

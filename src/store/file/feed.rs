@@ -39,6 +39,8 @@ pub(super) struct RulesFile {
 /// What was seen in the file before.
 #[derive(Debug, Default)]
 struct Memory {
+    /// Whether it was read at all.
+    has_read: bool,
     /// Digest of a content that was refused, so that it is not read again and again.
     refused: Option<(String, Problem)>,
     /// Whether an accepted content ended with [`END_MARKER`].
@@ -63,7 +65,11 @@ impl Feed for FileFeed {
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
+            let is_first = self.shared.is_first();
             let mut earlier = self.shared.read().await?;
+            if is_first && self.shared.is_whole(&earlier) {
+                return self.shared.parsed(earlier).await;
+            }
             for _ in 0..MAX_READS {
                 if known == Some(earlier.digest.as_str()) {
                     return Ok(None);
@@ -75,10 +81,7 @@ impl Feed for FileFeed {
                 tokio::time::sleep(SETTLING).await;
                 let later = self.shared.read().await?;
                 if later.digest == earlier.digest {
-                    // A large document takes a while, and other requests are served on this thread.
-                    let shared = Arc::clone(&self.shared);
-                    let parsed = tokio::task::spawn_blocking(move || shared.parse(later)).await;
-                    return parsed.map_err(|error| self.shared.given_up(error))?.map(Some).map_err(Error::refused);
+                    return self.shared.parsed(later).await;
                 }
                 earlier = later;
             }
@@ -116,6 +119,31 @@ impl RulesFile {
             }
         };
         Ok(Self { path: path.to_owned(), name, format, memory: Mutex::default() })
+    }
+
+    /// Whether nothing was read before this call: there is no earlier load then that a writer could have begun to
+    /// replace.
+    pub(super) fn is_first(&self) -> bool {
+        !std::mem::replace(&mut self.memory().has_read, true)
+    }
+
+    /// Whether a content shows by itself that nothing is missing at its end: an object in JSON that is closed, or
+    /// [`END_MARKER`] in TOML. One reading of it is enough for the first load.
+    pub(super) fn is_whole(&self, content: &Content) -> bool {
+        match self.format {
+            Format::Json => {
+                let is_object = content.bytes.trim_ascii_start().starts_with(b"{");
+                is_object && serde_json::from_slice::<serde::de::IgnoredAny>(&content.bytes).is_ok()
+            }
+            Format::Toml => utf_8(&content.bytes).is_ok_and(|text| last_line(text).trim_end() == END_MARKER),
+        }
+    }
+
+    async fn parsed(self: &Arc<Self>, content: Content) -> Result<Option<Loaded>, Error> {
+        // A large document takes a while, and other requests are served on this thread.
+        let shared = Arc::clone(self);
+        let parsed = tokio::task::spawn_blocking(move || shared.parse(content)).await;
+        parsed.map_err(|error| self.given_up(error))?.map(Some).map_err(Error::refused)
     }
 
     async fn read(self: &Arc<Self>) -> Result<Content, Error> {
@@ -176,7 +204,7 @@ impl RulesFile {
 
     pub(super) fn document(&self, bytes: &[u8], has_end_marker: &mut bool) -> Result<Document, Problem> {
         let text = utf_8(bytes)?;
-        let last_line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let last_line = last_line(text);
         let ends_with_marker = last_line.trim_end() == END_MARKER;
         if self.format == Format::Toml && *has_end_marker && !ends_with_marker {
             let expected = format!("the last line {END_MARKER:?}, which the file had");
@@ -188,6 +216,11 @@ impl RulesFile {
         document.name_source(&self.name);
         Ok(document)
     }
+}
+
+/// The last line that is not empty.
+fn last_line(text: &str) -> &str {
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -92,7 +92,8 @@ const MAX_ROUNDS: u32 = 1000;
 /// # Freshness
 ///
 /// Changes are seen as by a [`FileFeed`](super::FileFeed). What an edit of any process has written is taken at once;
-/// what somebody else has written, once two reads 50 ms apart agree. Without the file, or with one that is refused,
+/// what somebody else has written, once two reads 50 ms apart agree; the first load needs one of JSON, and of TOML that ends
+/// with `# end`. Without the file, or with one that is refused,
 /// the last good rules stay.
 #[derive(Clone, Debug)]
 pub struct FileStore {
@@ -234,6 +235,7 @@ impl Shared {
     /// both are read again.
     fn glance(&self) -> Result<(MutexGuard<'_, State>, Content), Error> {
         let mut reads = 0;
+        let is_first = self.file.is_first();
         for _ in 0..MAX_ROUNDS {
             let history = beside(&self.target()?, "history");
             let mut state = self.state();
@@ -244,6 +246,10 @@ impl Shared {
                 continue;
             }
             if state.settled == content.digest || state.journal.knows(&content.digest) {
+                return Ok((state, content));
+            }
+            if is_first && reads == 0 && self.file.is_whole(&content) {
+                state.settled.clone_from(&content.digest);
                 return Ok((state, content));
             }
             drop(state);
