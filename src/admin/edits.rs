@@ -34,7 +34,7 @@ pub(super) async fn apply(
         let stored = state.read(name).await.map_err(Failure::of_edit)?;
         check(call, precondition, &stored)?;
         let before = Before::of(state, name, &stored).await.map_err(Failure::of_edit)?;
-        let change = make(&stored, &before)?;
+        let change = make(&stored, &before).map_err(|failure| of_other_part(call, failure))?;
         let left = deadline.saturating_duration_since(Time::now());
         match state.store.change(name, change.over(&stored).within(left), &author).await {
             Ok(changed) => {
@@ -51,6 +51,20 @@ pub(super) async fn apply(
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Where the store has no such flag, but another part of the layers has: what is to be changed, and where.
+pub(super) fn of_other_part(call: &Call, failure: Failure) -> Failure {
+    match call.state.shadowed_by(&call.name) {
+        Some(part) if failure.kind == Kind::NoSuchFlag => {
+            let detail = format!(
+                "nothing was changed, because the store has no flag of this name; the one in effect comes from {part}, \
+                 and is changed there"
+            );
+            Failure::new(Kind::NoSuchFlag, detail)
+        }
+        _ => failure,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call, Precondition};
 use super::definition::{accepted, fits_in};
@@ -31,9 +31,9 @@ pub(super) async fn list(call: Call) -> Answer {
                     Definition::Refused { .. } => None,
                 };
                 let version = loaded.versions.get(name).copied().unwrap_or_default();
-                Value::Object(view.flag(name, version, flag, problems.remove(&**name).unwrap_or_default()))
+                listed("store", view.flag(name, version, flag, problems.remove(&**name).unwrap_or_default()))
             });
-            let flags: Vec<Value> = flags.collect();
+            let flags = with_other_parts(flags.collect(), &view, |name| loaded.document.flags.contains_key(name));
             json!({
                 "from": "store",
                 "store": Feed::name(&state.store),
@@ -47,13 +47,11 @@ pub(super) async fn list(call: Call) -> Answer {
         // What is in force is still worth seeing, and can be switched off.
         Err(failure) => {
             let (set, view) = (state.source.set(), View::of(state));
-            let flags: Vec<Value> = set
-                .names()
-                .filter_map(|name| {
-                    let version = state.source.version_of(name).unwrap_or_default();
-                    Some(Value::Object(view.flag(name, version, Some(set.flag(name)?), Vec::new())))
-                })
-                .collect();
+            let flags = set.names().filter_map(|name| {
+                let version = state.source.version_of(name).unwrap_or_default();
+                Some(listed("this process", view.flag(name, version, Some(set.flag(name)?), Vec::new())))
+            });
+            let flags = with_other_parts(flags.collect(), &view, |name| set.flag(name).is_some());
             json!({
                 "from": "this process",
                 "store": Feed::name(&state.store),
@@ -68,6 +66,21 @@ pub(super) async fn list(call: Call) -> Answer {
     Ok(shown::answer(StatusCode::OK, &body))
 }
 
+fn listed(from: &str, mut shown: Map<String, Value>) -> Value {
+    shown.insert("from".to_owned(), from.into());
+    Value::Object(shown)
+}
+
+/// The list with what other parts of the layers define, such as environment variables: requests go by that too.
+fn with_other_parts(mut flags: Vec<Value>, view: &View<'_>, is_listed: impl Fn(&str) -> bool) -> Vec<Value> {
+    let count = flags.len();
+    flags.extend(view.of_other_parts(is_listed).map(Value::Object));
+    if flags.len() > count {
+        flags.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
+    }
+    flags
+}
+
 pub(super) async fn get(call: Call) -> Answer {
     let name = &call.name;
     let missing = |detail: String| Failure::new(Kind::NoSuchFlag, detail);
@@ -75,11 +88,13 @@ pub(super) async fn get(call: Call) -> Answer {
         return Err(missing(not_a_name(name).to_string()));
     }
     let shown = match call.state.read(name).await {
-        Ok(stored) => {
-            edits::text(&stored)?;
-            shown::stored(&call.state, name, &stored)
-        }
-        Err(failure) => shown::in_force_alone(&call.state, name).ok_or(failure)?,
+        Ok(stored) => match edits::text(&stored) {
+            Ok(_) => shown::stored(&call.state, name, &stored),
+            Err(missing) => shown::of_other_part(&call.state, name).ok_or(missing)?,
+        },
+        Err(failure) => shown::in_force_alone(&call.state, name)
+            .or_else(|| shown::of_other_part(&call.state, name))
+            .ok_or(failure)?,
     };
     Ok(shown::answer(StatusCode::OK, &shown))
 }
@@ -142,7 +157,8 @@ pub(super) async fn patch(call: Call) -> Answer {
     }
     if patch.iter().any(|(key, _)| matches!(canonical_key(key), Some("requires" | "variants"))) {
         let stored = call.state.read(name).await?;
-        let text = edit_of(&stored)?.apply(name, stored.definition.as_deref(), now())?;
+        let edit = edit_of(&stored).map_err(|failure| edits::of_other_part(&call, failure))?;
+        let text = edit.apply(name, stored.definition.as_deref(), now())?;
         fits_in(&call.state, name, Some(accepted(name, &text)?)).await?;
     }
     let is_switched_on = switch == Some(&Plain::Bool(true));

@@ -27,7 +27,9 @@ pub(super) async fn of_flag(call: Call) -> Answer {
     let stored = call.state.read(&call.name).await?;
     if stored.version == 0 {
         // One that is there and was never edited has a history, which is empty.
-        edits::text(&stored)?;
+        if call.state.shadowed_by(&call.name).is_none() {
+            edits::text(&stored)?;
+        }
     }
     Ok(answer)
 }

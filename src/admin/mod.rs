@@ -107,8 +107,9 @@
 //! `in_force` is what requests of this process get, from whichever layer; `null`
 //! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `local_kill` is
 //! `{flag, version, at, by, reason, question, survives_restart, error, permanent}`: `error` says why it is not in the store
-//! yet, and `permanent` that the store goes on answering so until its set-up, or the kill, is changed. The last four are
-//! not in lists; `from` is `"this process"` where the store cannot be read, and `text` and `etag` are `null` then.
+//! yet, and `permanent` that the store goes on answering so until its set-up, or the kill, is changed. The last three are
+//! not in lists. `from` is `"this process"` where the store cannot be read, and the name of a layer, such as `"env"`, for a
+//! flag that this layer defines and the store does not have: it is changed there. `text` and `etag` are `null` in both cases.
 //! `changed_outside`: somebody wrote it past the history. Answers to edits add `"stored": true`, `changed` (`false` where
 //! there was nothing to change) and `notes`, sentences about what was done beside it; a kill that is in force here alone
 //! (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error`, `permanent`, `not_taken` and `warning`, the

@@ -60,6 +60,15 @@ pub(super) fn in_force_alone(state: &State, name: &str) -> Option<Value> {
     Some(Value::Object(shown))
 }
 
+/// A flag that another part of the layers defines and the store does not; `None` where there is none.
+pub(super) fn of_other_part(state: &State, name: &str) -> Option<Value> {
+    state.effective.as_ref()?;
+    let mut shown = View::of(state).of_other_part(name)?;
+    let more = [("text", Value::Null), ("etag", Value::Null), ("changed_outside", json!(false))];
+    shown.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    Some(Value::Object(shown))
+}
+
 /// What this process knows of all flags at one instant.
 pub(super) struct View<'a> {
     state: &'a State,
@@ -120,6 +129,24 @@ impl<'a> View<'a> {
             Value::Object(shown) => shown,
             _ => Map::new(),
         }
+    }
+}
+
+impl View<'_> {
+    /// The flags that other parts of the layers define, but for those that the list has already.
+    pub(super) fn of_other_parts(&self, is_listed: impl Fn(&str) -> bool) -> impl Iterator<Item = Map<String, Value>> {
+        let names = self.in_force.names().filter(|_| self.state.effective.is_some());
+        names.filter(move |name| !is_listed(name)).filter_map(|name| self.of_other_part(name))
+    }
+
+    fn of_other_part(&self, name: &str) -> Option<Map<String, Value>> {
+        let part = self.state.shadowed_by(name)?;
+        let problems = self.in_force.problems().iter().filter(|problem| problem.flag.as_deref() == Some(name));
+        let mut shown = self.flag(name, 0, Some(self.in_force.flag(name)?), problems.cloned().collect());
+        // Nothing of the store's is hidden by it.
+        let own = [("from", json!(part)), ("effective", json!(true)), ("shadowed_by", Value::Null)];
+        shown.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        Some(shown)
     }
 }
 

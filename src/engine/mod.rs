@@ -147,7 +147,7 @@ pub(crate) use problem::quoted;
 pub(crate) use read::Format;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use read::MAX_FLAG;
-pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, not_a_name, parts};
+pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, nearest, not_a_name, parts};
 #[cfg(any(feature = "file", feature = "http"))]
 pub(crate) use read::{MAX_DOCUMENT, utf_8};
 #[cfg(feature = "admin")]

@@ -6,7 +6,9 @@ use std::sync::{Arc, Weak};
 use super::board::{Board, Listener, log_problems};
 use super::layered::{Definitions, sealed};
 use super::traits::{Evaluation, Source, Status};
-use crate::engine::{Context, Definition, Document, Flag, Instant, Percentage, Problem, SourceId, is_name, quoted};
+use crate::engine::{
+    Context, Definition, Document, Flag, Instant, Percentage, Problem, Severity, SourceId, is_name, nearest, quoted,
+};
 
 /// Flags from environment variables, to put above a file: `FF_NEW_CHECKOUT=off`.
 ///
@@ -23,7 +25,11 @@ use crate::engine::{Context, Definition, Document, Flag, Instant, Percentage, Pr
 /// 2. A variable with one of the three endings is always a setting. A setting alone, or a bad value,
 ///    is a problem, and the flag comes from the part below; a bad setting beside `false` is a
 ///    problem and the flag is off.
-/// 3. The definition is a whole flag, so rules and variants of the part below do not apply.
+/// 3. The definition is a whole flag, so rules and variants of the part below do not apply. A flag that is `hidden`
+///    below stays hidden.
+/// 4. A flag that no part below defines is a warning in the status of [`Layered`](super::Layered), with its
+///    variable: programs around the service may set variables with this prefix, and clients see such flags.
+///    [`with_prefix`](Self::with_prefix) leaves foreign variables out.
 ///
 /// * Stored where: in the process environment, read once when the source is made.
 /// * Freshness: as of the start. A bad value is in [`status`](Source::status) and in one log line.
@@ -71,14 +77,14 @@ impl Env {
 
     fn new(pairs: Arc<[(String, String)]>, prefix: String) -> Self {
         let env = Self { pairs, prefix, board: Arc::new(Board::new()) };
-        let document = env.read(&Document::new());
+        let document = env.read(None);
         log_problems("env", &document.problems);
         env.board.publish(|_| Some((document, String::new())));
         env
     }
 
-    /// The flags that the variables define above those in `below`.
-    fn read(&self, below: &Document) -> Document {
+    /// The flags that the variables define above those in `below`; without parts below nothing is foreign.
+    fn read(&self, below: Option<&Document>) -> Document {
         let mut variables: BTreeMap<String, Variables<'_>> = BTreeMap::new();
         for (variable, value) in self.pairs.iter() {
             let Some(rest) = variable.strip_prefix(self.prefix.as_str()).filter(|rest| !rest.is_empty()) else {
@@ -90,7 +96,7 @@ impl Env {
             flag.is_killed |= ending.is_empty() && switch(value) == Some(false);
             flag.values.insert(ending, value);
         }
-        let names = Names::of(below);
+        let names = below.map(Names::of).unwrap_or_default();
         let mut document = Document::new();
         for variables in variables.into_values() {
             let name = match names.matching(variables.stem) {
@@ -100,10 +106,21 @@ impl Env {
                     continue;
                 }
             };
-            let definition = variables.read().unwrap_or_else(|problem| {
-                document.problems.push(problem.of_flag(&name).in_source("env"));
-                Definition::Refused { is_killed: variables.is_killed, is_hidden: false }
-            });
+            let of_below = below.and_then(|below| below.flags.get(&*name));
+            let is_hidden = of_below.is_some_and(Definition::is_hidden);
+            let definition = match variables.read() {
+                Ok(flag) => {
+                    if below.is_some() && of_below.is_none() {
+                        let problem = names.foreign(&name).at_path(variables.switch).of_flag(&name);
+                        document.problems.push(problem.in_source("env"));
+                    }
+                    Definition::Good(Arc::new(Flag { hidden: is_hidden, ..flag }))
+                }
+                Err(problem) => {
+                    document.problems.push(problem.of_flag(&name).in_source("env"));
+                    Definition::Refused { is_killed: variables.is_killed, is_hidden }
+                }
+            };
             document.flags.insert(name.into(), definition);
         }
         document
@@ -111,6 +128,7 @@ impl Env {
 }
 
 /// Names of flags by the way a variable can spell them.
+#[derive(Default)]
 struct Names<'a>(BTreeMap<String, Vec<&'a str>>);
 
 impl<'a> Names<'a> {
@@ -120,6 +138,21 @@ impl<'a> Names<'a> {
             names.entry(folded(name)).or_default().push(name);
         }
         Self(names)
+    }
+
+    /// A flag that none of them is.
+    fn foreign(&self, name: &str) -> Problem {
+        // Each distance takes a microsecond, and this is looked for at every change of the parts below.
+        let is_quick = self.0.len() <= 1_000;
+        let near = if is_quick { nearest(name, self.0.values().flatten().copied()) } else { None };
+        let help = match near {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => "the variable defines a flag of its own, which clients see; Env::with_prefix leaves foreign \
+                     variables out"
+                .to_owned(),
+        };
+        let problem = Problem::new("the name of a flag that a part below defines", quoted(name)).with_help(help);
+        Problem { severity: Severity::Warning, ..problem }
     }
 
     fn matching(&self, stem: &str) -> Result<String, Problem> {
@@ -183,7 +216,7 @@ impl<'a> Variables<'a> {
         Self { stem, switch, values: BTreeMap::new(), twins: false, is_killed: false }
     }
 
-    fn read(&self) -> Result<Definition, Problem> {
+    fn read(&self) -> Result<Flag, Problem> {
         let variable = self.switch.as_str();
         if self.twins {
             let problem = Problem::new("each variable once", "two that differ in the case of letters alone");
@@ -208,13 +241,7 @@ impl<'a> Variables<'a> {
                     Problem::new(Percentage::EXPECTED, quoted(value)).at_path(format!("{variable}_PCT"))
                 })?),
             };
-        Ok(Definition::Good(Arc::new(Flag {
-            enabled,
-            percentage,
-            allowed_users: list("_USERS"),
-            allowed_groups: list("_GROUPS"),
-            ..Flag::on()
-        })))
+        Ok(Flag { enabled, percentage, allowed_users: list("_USERS"), allowed_groups: list("_GROUPS"), ..Flag::on() })
     }
 }
 
@@ -239,7 +266,7 @@ impl Definitions for Env {
 }
 
 impl sealed::Part for Env {
-    fn document(&self, below: &Document) -> Arc<Document> {
+    fn document(&self, below: Option<&Document>) -> Arc<Document> {
         Arc::new(self.read(below))
     }
 
@@ -265,7 +292,7 @@ mod tests {
             ("FF_A_GROUPS", "staff"),
             ("OTHER", "x"),
         ]);
-        let document = env.read(&Document::new());
+        let document = env.read(None);
         assert_eq!(
             serde_json::to_string(document.flag("a").unwrap()).unwrap(),
             r#"{"enabled":true,"percentage":0.29,"allowed_users":["alice","bob"],"allowed_groups":["staff"]}"#
@@ -275,7 +302,7 @@ mod tests {
     #[test]
     fn a_list_restricts_the_flag_to_it() {
         let env = Env::from_pairs([("FF_A", "1"), ("FF_A_USERS", "alice")]);
-        let percentage = env.read(&Document::new()).flag("a").unwrap().percentage_at(Instant::MIN);
+        let percentage = env.read(None).flag("a").unwrap().percentage_at(Instant::MIN);
         assert_eq!(percentage, Percentage::ZERO);
     }
 
@@ -290,9 +317,9 @@ mod tests {
         assert_eq!(source.part_of("New-Search").as_deref(), Some("env"));
         assert_eq!(source.part_of("new_one").as_deref(), Some("env"));
         assert_eq!(source.part_of("a.b").as_deref(), Some("memory"));
-        let problems: Vec<String> = source.status().problems.iter().map(ToString::to_string).collect();
+        let errors = source.status().problems.into_iter().filter(|problem| problem.severity == Severity::Error);
         assert_eq!(
-            problems,
+            errors.map(|problem| problem.to_string()).collect::<Vec<_>>(),
             [
                 "env: FF__X: expected a flag's name after the prefix, found \"_X\"",
                 "env: FF_A_B: expected a name that matches one flag, found \"A_B\" matching a-b, a.b",
@@ -342,7 +369,7 @@ mod tests {
     #[test]
     fn endings_are_settings_in_any_case_of_letters() {
         let env = Env::from_pairs([("FF_A", " on "), ("FF_A_pct", "5")]);
-        assert_eq!(env.read(&Document::new()).flag("a").unwrap().percentage_at(Instant::MIN).to_string(), "5");
+        assert_eq!(env.read(None).flag("a").unwrap().percentage_at(Instant::MIN).to_string(), "5");
         assert_eq!(problems(&env), [""; 0]);
     }
 

@@ -96,7 +96,7 @@ impl Definitions for File {
 }
 
 impl sealed::Part for File {
-    fn document(&self, below: &Document) -> Arc<Document> {
+    fn document(&self, below: Option<&Document>) -> Arc<Document> {
         sealed::Part::document(&self.live, below)
     }
 

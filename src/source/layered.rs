@@ -22,8 +22,8 @@ pub(crate) mod sealed {
     use super::{Document, Listener};
 
     pub trait Part {
-        /// The definitions in force; `below` holds those of the parts below.
-        fn document(&self, below: &Document) -> Arc<Document>;
+        /// The definitions in force; `below` holds those of the parts below, if there are any parts.
+        fn document(&self, below: Option<&Document>) -> Arc<Document>;
 
         /// Whom to tell of changes.
         fn on_change(&self, listener: Weak<dyn Listener>);
@@ -125,7 +125,7 @@ impl Merged {
             let mut left_out = 0;
             let mut part_of = BTreeMap::new();
             for (number, part) in self.parts.iter().enumerate() {
-                let document = part.document(&merged);
+                let document = part.document((number > 0).then_some(&merged));
                 for (name, definition) in &document.flags {
                     if merged.flags.len() >= MAX_FLAGS && !merged.flags.contains_key(name) {
                         left_out += 1;
@@ -224,7 +224,7 @@ impl Definitions for Layered {
 }
 
 impl sealed::Part for Layered {
-    fn document(&self, _: &Document) -> Arc<Document> {
+    fn document(&self, _: Option<&Document>) -> Arc<Document> {
         self.merged.board.document()
     }
 

@@ -877,7 +877,7 @@ impl Definitions for Live {
 }
 
 impl sealed::Part for Live {
-    fn document(&self, _: &Document) -> Arc<Document> {
+    fn document(&self, _: Option<&Document>) -> Arc<Document> {
         self.shared.board.document()
     }
 

@@ -109,7 +109,7 @@ impl Definitions for Memory {
 }
 
 impl sealed::Part for Memory {
-    fn document(&self, _: &Document) -> Arc<Document> {
+    fn document(&self, _: Option<&Document>) -> Arc<Document> {
         self.board.document()
     }
 

@@ -8,7 +8,8 @@ use tower_flags::source::{Env, Layered, Live};
 use tower_flags::store::{Author, Change, StoreExt};
 
 use super::api::{Api, EDITOR, VIEWER, json, problem, store, tokens};
-use super::support::Client;
+use super::outage::{DOWN, Shaky, UP};
+use super::support::{Client, memory};
 
 #[tokio::test]
 async fn an_edit_that_another_layer_hides_says_so() {
@@ -26,6 +27,66 @@ async fn an_edit_that_another_layer_hides_says_so() {
     assert_eq!((&listed["flags"][0]["shadowed_by"], &listed["flags"][1]["shadowed_by"]), (&json!("env"), &Value::Null));
     let answers = json(&api.ask("POST", "explain", &[], "{}").await);
     assert_eq!((&answers["flags"][0]["enabled"], &answers["flags"][0]["shadowed_by"]), (&json!(true), &json!("env")));
+}
+
+#[tokio::test]
+async fn flags_that_another_part_alone_defines_are_listed_and_shown() {
+    let store = Shaky::default();
+    store.store.change("b", Change::put_text("true"), &Author::new("alice")).await.unwrap();
+    let live = Live::connect(store.clone()).await.unwrap();
+    let env = Env::from_pairs([("FF_B", "on"), ("FF_A", "on"), ("FF_A_PCT", "25"), ("FF_C", "off")]);
+    let below = memory(r#"{"d": {"enabled": true, "description": "built in"}}"#);
+    let layered = Layered::over(below).with(live.clone()).with(env);
+    let router = Admin::new(store.clone(), live.clone(), tokens()).effective_in(layered).router();
+    let api = Api::at("", router, live).await;
+    for (is_up, of_store) in [(true, "store"), (false, "this process")] {
+        store.is(if is_up { UP } else { DOWN });
+        let listed = api.get("flags").await;
+        let flags = listed["flags"].as_array().unwrap();
+        let seen: Vec<(&str, &str, &Value)> = flags
+            .iter()
+            .map(|flag| (flag["name"].as_str().unwrap(), flag["from"].as_str().unwrap(), &flag["shadowed_by"]))
+            .collect();
+        let (none, env) = (&Value::Null, &json!("env"));
+        assert_eq!(seen, [("a", "env", none), ("b", of_store, env), ("c", "env", none), ("d", "memory", none)]);
+        let a = &flags[0];
+        assert_eq!((&a["flag"]["percentage"], &a["percentage"], &a["version"]), (&json!(25), &json!(25), &json!(0)));
+        assert_eq!((&a["in_force"]["enabled"], &a["effective"]), (&json!(true), &json!(true)));
+        assert_eq!(a["problems"][0]["path"], "FF_A", "its variable");
+
+        let shown = api.get("flags/a").await;
+        assert_eq!((&shown["from"], &shown["text"], &shown["etag"]), (&json!("env"), &Value::Null, &Value::Null));
+        assert_eq!(shown["problems"], a["problems"]);
+        assert_eq!(api.get("flags/d").await["flag"]["description"], "built in");
+        assert_eq!(
+            problem(&api.ask("GET", "flags/never", &[], "").await),
+            if is_up { "no-such-flag" } else { "store-unavailable" }
+        );
+    }
+    store.is(UP);
+    assert_eq!(api.get("flags/a/history").await["entries"], json!([]));
+    for (method, path, body) in [
+        ("POST", "flags/a/kill", ""),
+        ("PATCH", "flags/a", r#"{"enabled": false}"#),
+        ("PATCH", "flags/a", r#"{"percentage": 5}"#),
+        ("POST", "flags/a/restore", ""),
+        ("POST", "flags/a/rollout/pause", ""),
+        ("DELETE", "flags/a", ""),
+    ] {
+        let any = [("if-match", "*")];
+        let reply = api.ask(method, path, if method == "DELETE" { &any } else { &[] }, body).await;
+        if method == "DELETE" {
+            assert_eq!(problem(&reply), "stale", "{method} {path}");
+            continue;
+        }
+        assert_eq!(problem(&reply), "no-such-flag", "{method} {path}");
+        let detail = json(&reply)["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("nothing was changed") && detail.contains("env"), "{detail}");
+    }
+    // One of that name may be made for other processes.
+    let made = api.ask("PUT", "flags/a", &[("if-none-match", "*")], "true").await;
+    assert_eq!((made.status, &json(&made)["shadowed_by"], &json(&made)["from"]), (201, &json!("env"), &json!("store")));
+    assert_eq!(api.get("flags").await["flags"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ use axum::Router;
 use axum::extract::Path as Segment;
 use axum::routing::{get, post};
 use tower_flags::admin::{Admin, Tokens};
-use tower_flags::source::{Layered, Live};
-use tower_flags::store::FileStore;
+use tower_flags::source::{Env, Layered, Live};
+use tower_flags::store::{Author, Change, FileStore, MemoryStore, StoreExt};
 use tower_flags::{FlagLayer, Flags, Memory};
 
 use shaky::Shaky;
@@ -74,7 +74,8 @@ async fn people_operate_flags_with_the_dashboard() {
         .route("/store/{fate}", fate)
         .route("/elsewhere/{flag}/{percentage}", elsewhere)
         .nest_service("/admin", admin())
-        .nest_service("/a/b", admin());
+        .nest_service("/a/b", admin())
+        .nest_service("/env", under_variables().await);
     let many = {
         let file = folder.path().join("many.json");
         std::fs::write(&file, many_flags()).unwrap();
@@ -109,6 +110,17 @@ async fn people_operate_flags_with_the_dashboard() {
         .unwrap();
     println!("pictures are in {}", pictures.display());
     assert!(passed.success(), "the cases in {} fail", here.display());
+}
+
+/// An admin page in a process whose environment defines flags, too.
+async fn under_variables() -> Router {
+    let store = MemoryStore::new();
+    store.change("dark_mode", Change::put_text("true"), &Author::new("alice")).await.unwrap();
+    let live = Live::connect(store.clone()).await.unwrap();
+    let layered =
+        Layered::over(live.clone()).with(Env::from_pairs([("FF_USE_FASTZIP", "on"), ("FF_USE_FASTZIP_PCT", "25")]));
+    let tokens = Tokens::new().editor("alice", ALICE).unwrap();
+    Admin::new(store, live, tokens).effective_in(layered).insecure_cookie().router()
 }
 
 /// As many flags as a document may have.

@@ -15,7 +15,7 @@ import { redraw } from "./redraw.js";
 import { rules } from "./rules.js";
 import { share } from "./share.js";
 import { power } from "./power.js";
-import { badgesOf, hereOf, now, stateOf } from "./words.js";
+import { badgesOf, hereOf, isElsewhere, now, stateOf } from "./words.js";
 import { variants } from "./variants.js";
 
 /**
@@ -38,9 +38,9 @@ class Page {
     return session.mayEdit && this.shown.from === "store";
   }
 
-  /** A kill works without the store. */
+  /** A kill works without the store, but only on what comes from there. */
   get mayKill() {
-    return session.mayEdit;
+    return session.mayEdit && !isElsewhere(this.shown);
   }
 
   section(make) {
@@ -144,6 +144,7 @@ function head({ shown }) {
     flag?.description && h("p", { class: "description" }, theirs(flag.description)),
     shown.shadowed_by && h("p", { class: "callout warn" }, h("b", {}, "Edits here have no effect in this process. "), theirs(shown.shadowed_by), " defines this flag, too, and overrules the store",
       shown.in_force && [": it is ", h("b", {}, shown.in_force.enabled ? "switched on" : "switched off"), " there"], "."),
+    isElsewhere(shown) && h("p", { class: "callout" }, h("b", {}, theirs(shown.from), " defines this flag. "), "The store has none of this name, so it is changed there and not here."),
     shown.from === "this process" && h("p", { class: "callout warn" }, h("b", {}, "The store does not answer. "), "This is the flag as this process has it. Only a kill works now."),
     shown.changed_outside && shown.version > 0 && h("p", { class: "callout" }, "Somebody wrote this flag past the history, with the store's own tools."),
     problems.length > 0 && h("div", { class: "callout bad" }, h("b", {}, flag ? "Something in it is not as it should be" : "The definition cannot be used"), h("ul", {}, problems.map((one) => h("li", {}, problem(one)))),

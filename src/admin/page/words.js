@@ -109,6 +109,9 @@ export const removal = (flag) => (reachOf(flag).words === "nobody" ? "Nobody has
 const DAYS_UNTIL_STALE = 90;
 const DAYS_OF_WARNING = 14;
 
+/** Whether another layer, such as the environment, defines a flag that the store does not have. */
+export const isElsewhere = ({ from }) => from !== undefined && !["store", "this process"].includes(from);
+
 /** What a flag is doing, as `{ key, label, tone }`; the order of the tests is their weight. */
 export function stateOf(shown) {
   const { flag, rollout, percentage: share } = shown;
@@ -134,6 +137,7 @@ export function badgesOf(shown) {
   const errors = shown.problems.filter((problem) => problem.severity === "error");
   if (flag && errors.length) badges.push(["Problem", "bad", errors[0].expected]);
   if (shown.shadowed_by) badges.push([`Overruled by ${shown.shadowed_by}`, "warn", "Another layer defines this flag, too, and that one counts here"]);
+  if (isElsewhere(shown)) badges.push([`From ${shown.from}`, "quiet", "Another layer defines this flag, and the store has none of this name"]);
   if (!flag) return badges;
   if (shown.expired) {
     badges.push(["Expired", "warn", `Meant to be gone since ${day(flag.expires_at)}`]);
