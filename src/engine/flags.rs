@@ -57,6 +57,8 @@ pub(super) struct Head {
     pub(super) recorder: Option<Arc<dyn Recorder>>,
     /// The source whose place these answers take, where it had none in time.
     stands_for: Option<SourceId>,
+    /// The number of the request that these answers belong to; 0 where no layer has made them.
+    request: u64,
     /// What was looked at without a mark of its own.
     pub(super) looks: Looks,
 }
@@ -115,6 +117,7 @@ impl Flags {
             home: None,
             recorder: None,
             stands_for: None,
+            request: 0,
             looks: Looks::default(),
         };
         let mut answers = allocate(layout.words(), head);
@@ -161,17 +164,19 @@ impl Flags {
     }
 
     fn copied(&self) -> Arc<Answers> {
-        let Head { set, context, now, forced, requested, outer: _, home, recorder, stands_for, looks } = self.head();
+        let Head { set, context, now, forced, requested, outer, home, recorder, stands_for, request, looks } =
+            self.head();
         let head = Head {
             set: set.clone(),
             context: context.clone(),
             now: *now,
             forced: forced.clone(),
             requested: requested.clone(),
-            outer: None,
+            outer: outer.clone(),
             home: home.clone(),
             recorder: recorder.clone(),
             stands_for: *stands_for,
+            request: *request,
             looks: looks.clone(),
         };
         let copy = allocate(self.0.words.len(), head);
@@ -202,6 +207,17 @@ impl Flags {
         self
     }
 
+    /// Makes these answers part of a request. A source may give the same value to several requests; each of
+    /// them gets a copy of its own then, with its own read marks.
+    pub(crate) fn of_request(self, request: u64) -> Self {
+        if self.request() == request { self } else { self.with_head(|head| head.request = request) }
+    }
+
+    /// The number of the request that these answers belong to; 0 where no layer has made them.
+    pub(crate) fn request(&self) -> u64 {
+        self.head().request
+    }
+
     /// Tells somebody what is asked of these answers.
     #[cfg(feature = "testing")]
     pub(crate) fn recorded_by(self, recorder: Arc<dyn Recorder>) -> Self {
@@ -212,7 +228,7 @@ impl Flags {
     /// the same caller and instant.
     pub(crate) fn with_forced(&self, forced: &[Forced]) -> Self {
         let decided = self.set().evaluate_forced(self.context(), self.instant(), forced);
-        let Head { outer, home, recorder, stands_for, .. } = self.head();
+        let Head { outer, home, recorder, stands_for, request, .. } = self.head();
         // What is switched off around stays off.
         let decided = match outer {
             Some(outer) => decided.inside(outer),
@@ -222,6 +238,7 @@ impl Flags {
             head.home.clone_from(home);
             head.recorder.clone_from(recorder);
             head.stands_for = *stands_for;
+            head.request = *request;
         })
     }
 

@@ -128,7 +128,7 @@ where
                         None => return Poll::Pending,
                     };
                     let Some(mut waiting) = waiting.take() else { return Poll::Pending };
-                    let flags = refresh::attach(flags, this.config);
+                    let flags = refresh::attach(flags.of_request(waiting.asked.number), this.config);
                     waiting.request.extensions_mut().insert(flags.clone());
                     let Waiting { mut inner, request, asked, .. } = *waiting;
                     let future = scope::enter(&flags, || inner.call(request));
@@ -155,8 +155,9 @@ fn finish<R>(
 ) -> Response<ResponseBody<R>> {
     // What the handler saw may be the answers of a layer inside this one.
     let (seen, others) = match response.extensions_mut().remove::<Seen>() {
-        Some(Seen { flags: seen, vary }) => (seen, vary),
-        None => (flags.clone(), Vec::new()),
+        Some(Seen { flags: seen, vary }) if seen.request() == flags.request() => (seen, vary),
+        // Another request's: a cache in between kept its response, or the handler made a request of its own.
+        Some(_) | None => (flags.clone(), Vec::new()),
     };
     // Something between the two may have read these.
     seen.adopt_reads(flags);
@@ -174,6 +175,9 @@ fn finish<R>(
         response.extensions_mut().insert(Seen { flags: seen, vary });
     } else if config.is_in_response {
         response.extensions_mut().insert(seen);
+    } else if response.extensions().get::<Flags>().is_some_and(|found| ![0, flags.request()].contains(&found.request()))
+    {
+        response.extensions_mut().remove::<Flags>();
     }
     response.map(|body| ResponseBody::new(body, Some(flags.clone())))
 }

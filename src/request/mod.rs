@@ -86,6 +86,9 @@
 //! come first and the outer ones stand for names it does not know; a flag that is switched off in either
 //! is off. The outermost writes the header, from what the handler saw.
 //!
+//! What an inner layer reports with a response counts only for the request that the response was made for. A cache
+//! in between therefore hands no flags of one caller to another.
+//!
 //! # What it does not do
 //!
 //! It does not authenticate: flags from headers are no authorisation. It never answers in the place of

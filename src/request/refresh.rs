@@ -63,6 +63,6 @@ impl Flags {
             Some(outer) => flags.inside(&Box::pin(outer.refresh()).await),
             None => flags,
         };
-        attach(flags, &config)
+        attach(flags.of_request(self.request()), &config)
     }
 }

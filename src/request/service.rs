@@ -1,6 +1,7 @@
 //! One request on its way in.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use http::request::Parts;
@@ -52,7 +53,7 @@ where
         self.config.conceal(&mut parts.headers);
         match asked.evaluate(&self.config) {
             Evaluation::Ready(flags) => {
-                let flags = refresh::attach(flags, &self.config);
+                let flags = refresh::attach(flags.of_request(asked.number), &self.config);
                 parts.extensions.insert(flags.clone());
                 let request = Request::from_parts(parts, body);
                 let future = scope::enter(&flags, || self.inner.call(request));
@@ -78,6 +79,8 @@ pub(super) struct Asked {
     pub(super) now: Instant,
     /// The answers of a layer around this one.
     pub(super) outer: Option<Flags>,
+    /// The number of the request, which all its layers share.
+    pub(super) number: u64,
     /// What a tester or the calling service wants to be decided.
     forced: Vec<Forced>,
     pub(super) answer: Answering,
@@ -97,12 +100,19 @@ pub(super) struct Answering {
     pub(super) visitor_cookie: Option<HeaderValue>,
 }
 
+/// A number that no other request of this process has.
+fn next_number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 impl Asked {
     fn of(parts: &Parts, config: &Config) -> Self {
         let outer = parts.extensions.get::<Flags>().cloned();
         let is_nested = outer.is_some();
         let header = if is_nested { Wanted::None } else { config.header_policy.wants(parts) };
         let (context, is_by_headers) = config.identity.of(parts, outer.as_ref().map(Flags::context), &config.counters);
+        let number = outer.as_ref().map_or_else(next_number, Flags::request);
         let now = outer.as_ref().map_or_else(|| (config.clock)(), Flags::instant);
         let answer = Answering {
             is_nested,
@@ -112,7 +122,7 @@ impl Asked {
             override_cookies: Vec::new(),
             visitor_cookie: None,
         };
-        let asked = Self { context, now, outer, forced: Vec::new(), answer };
+        let asked = Self { context, now, outer, number, forced: Vec::new(), answer };
         let asked = asked.known_outside();
         #[cfg(feature = "visitors")]
         let asked = asked.recognised(parts, config);
