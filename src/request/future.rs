@@ -17,6 +17,7 @@ use super::caches::Directives;
 use super::caught::Pending;
 use super::header;
 use super::layer::Config;
+use super::scope::Scope;
 use super::service::{Answering, Asked};
 use super::{caches, refresh, scope};
 use crate::engine::Flags;
@@ -44,7 +45,7 @@ pin_project! {
         /// The inner service's future. Tokio polls and drops it inside the scope.
         Running {
             #[pin]
-            future: TaskLocalFuture<Flags, S::Future>,
+            future: TaskLocalFuture<Scope, S::Future>,
             flags: Flags,
             answering: Answering,
         },
@@ -89,8 +90,9 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn running(future: S::Future, flags: Flags, answering: Answering, config: Arc<Config>) -> Self {
-        Self { state: State::running(future, flags, answering), config }
+    /// For a request that is decided: calls the inner service.
+    pub(super) fn running(inner: &mut S, request: Request<B>, flags: Flags, asked: Asked, config: Arc<Config>) -> Self {
+        Self { state: State::running(inner, request, flags, asked, &config), config }
     }
 
     /// For a request that the layer leaves alone.
@@ -107,8 +109,12 @@ impl<S, B> State<S, B>
 where
     S: Service<Request<B>>,
 {
-    fn running(future: S::Future, flags: Flags, answering: Answering) -> Self {
-        Self::Running { future: scope::CURRENT.scope(flags.clone(), future), flags, answering }
+    fn running(inner: &mut S, mut request: Request<B>, flags: Flags, asked: Asked, config: &Arc<Config>) -> Self {
+        let flags = refresh::attach(flags.of_request(asked.number), config);
+        request.extensions_mut().insert(flags.clone());
+        let scope = Scope { flags: flags.clone(), incoming: Some(asked.incoming) };
+        let future = scope::CURRENT.sync_scope(scope.clone(), || inner.call(request));
+        Self::Running { future: scope::CURRENT.scope(scope, future), flags, answering: asked.answer }
     }
 }
 
@@ -127,12 +133,9 @@ where
                         Some(waiting) => ready!(waiting.poll(cx, this.config)),
                         None => return Poll::Pending,
                     };
-                    let Some(mut waiting) = waiting.take() else { return Poll::Pending };
-                    let flags = refresh::attach(flags.of_request(waiting.asked.number), this.config);
-                    waiting.request.extensions_mut().insert(flags.clone());
+                    let Some(waiting) = waiting.take() else { return Poll::Pending };
                     let Waiting { mut inner, request, asked, .. } = *waiting;
-                    let future = scope::enter(&flags, || inner.call(request));
-                    this.state.set(State::running(future, flags, asked.answer));
+                    this.state.set(State::running(&mut inner, request, flags, asked, this.config));
                 }
                 StateProjection::Running { future, flags, answering } => {
                     let outcome = ready!(future.poll(cx));

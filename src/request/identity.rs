@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::counts::{Counters, count};
+use super::scope::Around;
 use crate::engine::Context;
 
 pub(super) static X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -68,14 +69,16 @@ impl Identity {
         (self.user_header, self.groups_header) = (user, groups);
     }
 
-    /// The caller, and whether headers were looked at; where nothing names one, the caller of the layer
-    /// around, or an anonymous one.
-    pub(super) fn of(&self, request: &Parts, outer: Option<&Context>, counters: &Counters) -> (Context, bool) {
-        if let Some(context) = request.extensions.get::<Context>() {
-            return (context.clone(), false);
+    /// The caller, and how they were found; where nothing names one, the caller of the layer around, or an
+    /// anonymous one.
+    pub(super) fn of(&self, request: &Parts, around: Option<&Around>, counters: &Counters) -> (Context, Found) {
+        let lost = || around.and_then(|around| around.lost.as_ref());
+        if let Some(context) = request.extensions.get::<Context>().or_else(lost) {
+            return (context.clone(), Found::InExtension);
         }
+        let outer = around.map(|around| around.flags.context());
         if let Some(context) = self.closure.as_ref().and_then(|identify| identify(request)) {
-            return (context, false);
+            return (context, Found::Otherwise);
         }
         let may_read_headers = match self.headers {
             Headers::Unsaid => self.closure.is_none() && outer.is_none(),
@@ -83,7 +86,8 @@ impl Identity {
             Headers::Ignored => false,
         };
         let named = if may_read_headers { self.named_by_headers(&request.headers, counters) } else { None };
-        (named.or_else(|| outer.cloned()).unwrap_or_default(), may_read_headers)
+        let found = if may_read_headers { Found::ByHeaders } else { Found::Otherwise };
+        (named.or_else(|| outer.cloned()).unwrap_or_default(), found)
     }
 
     /// The caller whom headers name; `None` where neither header is there.
@@ -130,6 +134,16 @@ impl Identity {
         }
         Some(Context::from_headers(user, groups))
     }
+}
+
+/// How the caller was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    InExtension,
+    /// Headers were read, whether or not they name one.
+    ByHeaders,
+    /// By the closure, or as the caller of the layer around.
+    Otherwise,
 }
 
 enum Lines<'a> {

@@ -86,6 +86,11 @@
 //! come first and the outer ones stand for names it does not know; a flag that is switched off in either
 //! is off. The outermost writes the header, from what the handler saw.
 //!
+//! The inner layer finds the outer one through the request's extensions. If a middleware in between has rebuilt
+//! the request without them, it finds the outer one through the scope of the task. It recognises the request by its
+//! path, and by the header that names the user or else the first one: one of them was moved or cloned, or both are
+//! equal. A request that a handler makes from values of its own is a request of its own.
+//!
 //! What an inner layer reports with a response counts only for the request that the response was made for. A cache
 //! in between therefore hands no flags of one caller to another.
 //!
@@ -109,6 +114,7 @@ mod future;
 mod gate;
 mod header;
 mod identity;
+mod incoming;
 mod layer;
 mod oneshot;
 mod refresh;

@@ -9,11 +9,50 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use http::Extensions;
+use http::request::Parts;
 
-use crate::engine::{Declared, FlagName, Flags, Readable};
+use super::incoming::Incoming;
+use crate::engine::{Context, Declared, FlagName, Flags, Readable};
 
 tokio::task_local! {
-    pub(super) static CURRENT: Flags;
+    pub(super) static CURRENT: Scope;
+}
+
+/// The answers in scope.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    pub(super) flags: Flags,
+    /// The request that they were decided for, in the call and the future of the layer's inner service;
+    /// `None` in bodies, and where answers were taken along.
+    pub(super) incoming: Option<Incoming>,
+}
+
+impl From<Flags> for Scope {
+    fn from(flags: Flags) -> Self {
+        Self { flags, incoming: None }
+    }
+}
+
+/// The answers of the layer around.
+#[derive(Clone, Debug)]
+pub(super) struct Around {
+    pub(super) flags: Flags,
+    /// The caller whom the extensions named, where the request has lost them.
+    pub(super) lost: Option<Context>,
+}
+
+/// Finds the layer around through the request's extensions, else through the scope if the request was rebuilt
+/// without them.
+pub(super) fn around(parts: &Parts) -> Option<Around> {
+    if let Some(flags) = parts.extensions.get::<Flags>() {
+        return Some(Around { flags: flags.clone(), lost: None });
+    }
+    let scope = CURRENT.try_with(|scope| {
+        let incoming = scope.incoming.as_ref().filter(|incoming| incoming.is_rebuilt_as(parts))?;
+        let lost = incoming.is_named_by_extension.then(|| scope.flags.context().clone());
+        Some(Around { flags: scope.flags.clone(), lost })
+    });
+    scope.ok().flatten()
 }
 
 /// The answers of a request: those that the layer around has put into it, else those in scope.
@@ -23,14 +62,14 @@ pub(super) fn of(extensions: &Extensions) -> Option<Flags> {
 
 /// Runs `work` with these answers in scope.
 pub(super) fn enter<T>(flags: &Flags, work: impl FnOnce() -> T) -> T {
-    CURRENT.sync_scope(flags.clone(), work)
+    CURRENT.sync_scope(flags.clone().into(), work)
 }
 
 /// Drops a value with these answers in scope, or without where the thread is ending and has no scope
 /// any more: [`enter`] would panic then, and a panic in a thread's last drops ends the process.
 pub(super) fn drop_within<T>(flags: &Flags, value: T) {
     // Tokio drops a future like that, whether or not it was polled.
-    drop(CURRENT.scope(flags.clone(), Held(value)));
+    drop(CURRENT.scope(flags.clone().into(), Held(value)));
 }
 
 struct Held<T>(#[allow(dead_code, reason = "held to be dropped")] T);
@@ -60,7 +99,7 @@ impl<T> Future for Held<T> {
 pub fn flag(name: impl FlagName) -> bool {
     // Before the answers are borrowed: what a type of the application does to name itself may enter a scope.
     let (name, default) = (name.name(), name.default_answer());
-    match CURRENT.try_with(|flags| flags.is_enabled_or(name, default)) {
+    match CURRENT.try_with(|scope| scope.flags.is_enabled_or(name, default)) {
         Ok(is_enabled) => is_enabled,
         Err(_) => {
             read_out_of_scope(name);
@@ -76,7 +115,7 @@ pub fn flag(name: impl FlagName) -> bool {
 #[track_caller]
 pub fn variant(name: impl FlagName) -> Option<String> {
     let name = name.name();
-    match CURRENT.try_with(|flags| flags.variant(name).map(str::to_owned)) {
+    match CURRENT.try_with(|scope| scope.flags.variant(name).map(str::to_owned)) {
         Ok(variant) => variant,
         Err(_) => {
             read_out_of_scope(name);
@@ -92,7 +131,7 @@ pub fn variant(name: impl FlagName) -> Option<String> {
 /// [`OutOfScope`] where no layer is around the current task; that is neither counted nor logged.
 pub fn try_flag(name: impl FlagName) -> Result<bool, OutOfScope> {
     let (name, default) = (name.name(), name.default_answer());
-    CURRENT.try_with(|flags| flags.is_enabled_or(name, default)).map_err(|_| OutOfScope)
+    CURRENT.try_with(|scope| scope.flags.is_enabled_or(name, default)).map_err(|_| OutOfScope)
 }
 
 impl<T: Readable> Declared<T> {
@@ -111,7 +150,7 @@ impl<T: Readable> Declared<T> {
     #[must_use]
     #[track_caller]
     pub fn get(self) -> T {
-        match CURRENT.try_with(|flags| flags.get(self)) {
+        match CURRENT.try_with(|scope| scope.flags.get(self)) {
             Ok(answer) => answer,
             Err(_) => {
                 read_out_of_scope(self.name());
@@ -131,7 +170,7 @@ impl Flags {
     /// ```
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(Clone::clone).ok()
+        CURRENT.try_with(|scope| scope.flags.clone()).ok()
     }
 }
 

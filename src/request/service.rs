@@ -12,8 +12,10 @@ use super::body::ResponseBody;
 use super::caught::{Code, Pending};
 use super::future::{ResponseFuture, Waiting};
 use super::header::Wanted;
+use super::identity::Found;
+use super::incoming::Incoming;
 use super::layer::Config;
-use super::{refresh, scope};
+use super::scope;
 use crate::engine::{Context, Flags, Forced, ForcedBy, Instant, Reason};
 use crate::source::{Evaluation, Source};
 
@@ -43,21 +45,20 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         if self.config.skip.as_ref().is_some_and(|skip| skip(&parts)) {
             let future = self.inner.call(Request::from_parts(parts, body));
             return ResponseFuture::without_flags(future, Arc::clone(&self.config));
         }
         let asked = Asked::of(&parts, &self.config);
         #[cfg(any(feature = "overrides", feature = "visitors"))]
+        let mut parts = parts;
+        #[cfg(any(feature = "overrides", feature = "visitors"))]
         self.config.conceal(&mut parts.headers);
         match asked.evaluate(&self.config) {
             Evaluation::Ready(flags) => {
-                let flags = refresh::attach(flags.of_request(asked.number), &self.config);
-                parts.extensions.insert(flags.clone());
                 let request = Request::from_parts(parts, body);
-                let future = scope::enter(&flags, || self.inner.call(request));
-                ResponseFuture::running(future, flags, asked.answer, Arc::clone(&self.config))
+                ResponseFuture::running(&mut self.inner, request, flags, asked, Arc::clone(&self.config))
             }
             Evaluation::Pending(evaluation) => {
                 // The service that was made ready goes along; a clone of it may not be ready, and some
@@ -81,6 +82,7 @@ pub(super) struct Asked {
     pub(super) outer: Option<Flags>,
     /// The number of the request, which all its layers share.
     pub(super) number: u64,
+    pub(super) incoming: Incoming,
     /// What a tester or the calling service wants to be decided.
     forced: Vec<Forced>,
     pub(super) answer: Answering,
@@ -108,21 +110,23 @@ fn next_number() -> u64 {
 
 impl Asked {
     fn of(parts: &Parts, config: &Config) -> Self {
-        let outer = parts.extensions.get::<Flags>().cloned();
-        let is_nested = outer.is_some();
+        let around = scope::around(parts);
+        let is_nested = around.is_some();
         let header = if is_nested { Wanted::None } else { config.header_policy.wants(parts) };
-        let (context, is_by_headers) = config.identity.of(parts, outer.as_ref().map(Flags::context), &config.counters);
+        let (context, found) = config.identity.of(parts, around.as_ref(), &config.counters);
+        let incoming = Incoming::of(parts, &config.identity.user_header, found == Found::InExtension);
+        let outer = around.map(|around| around.flags);
         let number = outer.as_ref().map_or_else(next_number, Flags::request);
         let now = outer.as_ref().map_or_else(|| (config.clock)(), Flags::instant);
         let answer = Answering {
             is_nested,
             header,
-            is_by_headers,
+            is_by_headers: found == Found::ByHeaders,
             is_overridden: false,
             override_cookies: Vec::new(),
             visitor_cookie: None,
         };
-        let asked = Self { context, now, outer, number, forced: Vec::new(), answer };
+        let asked = Self { context, now, outer, number, incoming, forced: Vec::new(), answer };
         let asked = asked.known_outside();
         #[cfg(feature = "visitors")]
         let asked = asked.recognised(parts, config);
