@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::call::{self, Answer, Call};
 use super::problem::{Failure, Kind};
 use super::state::now;
-use crate::engine::{Context, Instant, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
+use crate::engine::{Context, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +71,7 @@ pub(super) async fn explain(call: Call) -> Answer {
                 "value": answer.value,
                 "reason": answer.reason,
                 "words": answer.to_string(),
-                "bucket": answer.bucket.map(|bucket| f64::from(bucket) / 1000.0),
+                "bucket": answer.bucket.and_then(Percentage::from_thousandths),
                 "percentage": answer.percentage,
                 "shadowed_by": call.state.shadowed_by(name),
             })

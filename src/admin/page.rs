@@ -30,7 +30,7 @@ macro_rules! module {
 }
 
 /// The public files, which hold no data.
-const FILES: [File; 30] = [
+const FILES: [File; 31] = [
     ("", "text/html; charset=utf-8", INDEX),
     ("style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     module!("about.js"),
@@ -49,6 +49,7 @@ const FILES: [File; 30] = [
     module!("flag.js"),
     module!("focus.js"),
     module!("history.js"),
+    module!("json.js"),
     module!("list.js"),
     module!("live.js"),
     module!("plan.js"),

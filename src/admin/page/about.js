@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { edit, patch } from "./edit.js";
 import { differences, laidOut, members, rebased } from "./diff.js";
 import { button, code, field, fill, h, line, select, theirs } from "./dom.js";
+import { parse, write } from "./json.js";
 import { KINDS, ago, day, endOfDay, fromTo, kindName, reachOf, removal } from "./words.js";
 
 export function about(page) {
@@ -22,7 +23,7 @@ export function about(page) {
     ["Salt", flag.salt !== undefined && code(flag.salt)],
     ["Testers", flag.overridable && "may force it with a signed link"],
     ["Clients", flag.hidden && "are never told of it"],
-    ["Metadata", flag.metadata && h("pre", { tabindex: "0", role: "group", "aria-label": "Metadata" }, theirs(JSON.stringify(flag.metadata, null, 2)))],
+    ["Metadata", flag.metadata && h("pre", { tabindex: "0", role: "group", "aria-label": "Metadata" }, theirs(write(flag.metadata, 2)))],
     ["Version", String(page.shown.version)],
   ].filter(([, value]) => value);
   return h("section", { class: "card", "aria-labelledby": "about-title" },
@@ -66,7 +67,7 @@ export function advanced(page) {
   const { shown } = page;
   return h("section", { class: "card", "aria-labelledby": "advanced-title" },
     h("h2", { id: "advanced-title" }, "Definition"),
-    h("details", {}, h("summary", {}, "As it is stored"), h("pre", { tabindex: "0", role: "group", "aria-label": "Definition" }, theirs(shown.text === null ? JSON.stringify(shown.flag, null, 2) : laidOut(shown.text)))),
+    h("details", {}, h("summary", {}, "As it is stored"), h("pre", { tabindex: "0", role: "group", "aria-label": "Definition" }, theirs(shown.text === null ? write(shown.flag, 2) : laidOut(shown.text)))),
     page.mayEdit && shown.etag && h("div", { class: "row" },
       button("Edit as JSON…", () => askText(page), { class: "small", "data-key": "edit-text" }),
       button("Remove flag…", () => askRemove(page), { class: "small kill-quiet", "data-key": "remove" })));
@@ -80,7 +81,7 @@ function askText(page) {
   text.addEventListener("input", () => fill(preview, toWhom(base.flag, text.value)));
   const settle = (current) => {
     const all = rebased(before, text.value, current.text);
-    if (all) return { ...all, lines: [laidOut(current.text), all.text], becomes: JSON.parse(all.text) };
+    if (all) return { ...all, lines: [laidOut(current.text), all.text], becomes: parse(all.text) };
     return {
       theirs: differences(base.flag, current.flag), mine: text.value,
       hinders: "What you changed cannot be told from what you left alone, since one of the texts is no definition. Yours stands above: take what you need of it, and edit the flag as it is now.",
@@ -107,7 +108,7 @@ function askText(page) {
 function toWhom(flag, text) {
   const wanted = members(text);
   if (!wanted) return null;
-  const definition = JSON.parse(text), old = reachOf(flag), young = reachOf(definition);
+  const definition = parse(text), old = reachOf(flag), young = reachOf(definition);
   return [old.words === "nobody" && young.words !== "nobody" && h("b", {}, "This switches it on for somebody. "), fromTo(flag, definition)];
 }
 

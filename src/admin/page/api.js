@@ -1,5 +1,7 @@
 // Asking the server. Everything is found from where this file is.
 
+import { parse, write } from "./json.js";
+
 export const base = new URL(".", import.meta.url);
 
 const WITHIN = 20_000;
@@ -47,7 +49,7 @@ async function ask(method, path, { body, headers = {}, query = {}, within = WITH
   }
   let answer = null;
   try {
-    answer = text === "" ? null : JSON.parse(text);
+    answer = text === "" ? null : parse(text);
   } catch {
     answer = { title: "The server answered something that is not JSON", detail: text.slice(0, 200) };
   }
@@ -73,22 +75,22 @@ export const logOut = () => ask("POST", "logout");
 export const status = () => ask("GET", "status");
 export const flags = () => ask("GET", "flags");
 export const flag = (name) => ask("GET", at(name));
-export const explain = (context) => ask("POST", "explain", { body: JSON.stringify(context) });
+export const explain = (context) => ask("POST", "explain", { body: write(context) });
 
 /** The history, of a flag or of all; `before` is where the last page ended. */
 export const history = (name, before, limit) => ask("GET", name ? at(name, "/history") : "history", { query: { before, limit } });
 
 export const patch = (name, keys, etag, reason) =>
-  edit("PATCH", at(name), { body: JSON.stringify(keys), headers: onto(etag), query: { reason } });
+  edit("PATCH", at(name), { body: write(keys), headers: onto(etag), query: { reason } });
 export const put = (name, text, etag, reason) =>
   edit("PUT", at(name), { body: text, headers: onto(etag), query: { reason } });
 export const create = (name, definition, reason, again) =>
-  edit("PUT", at(name), { body: JSON.stringify(definition), headers: { "if-none-match": "*" }, query: { reason, create_again: again } });
+  edit("PUT", at(name), { body: write(definition), headers: { "if-none-match": "*" }, query: { reason, create_again: again } });
 export const remove = (name, etag, reason) => edit("DELETE", at(name), { headers: onto(etag), query: { reason } });
 
 /** `kill`, `restore`, `forget-kill`, `revert`, `rollout/…`. */
 export const act = (name, action, { body, etag, reason } = {}) =>
-  edit("POST", at(name, `/${action}`), { body: body && JSON.stringify(body), headers: onto(etag), query: { reason } });
+  edit("POST", at(name, `/${action}`), { body: body && write(body), headers: onto(etag), query: { reason } });
 
 /** `etag`: what the dry run, the import that is only looked at, went by. */
 export const importAll = (text, { dry, etag, remove: removes, again, reason }) =>

@@ -1,16 +1,9 @@
 // What is different between two definitions, and how it looks.
 
 import { h, theirs, unseen } from "./dom.js";
+import { Digits, canonical, isObject, parse, same, write } from "./json.js";
 import { ruleWords } from "./rule.js";
 import { keyName, moment, percent } from "./words.js";
-
-const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
-const ordered = (key, value) => (isObject(value) ? Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))) : value);
-
-const canonical = (value) => JSON.stringify(value, ordered);
-
-/** Whether two values are one, in whichever order their keys stand. */
-export const same = (one, other) => canonical(one) === canonical(other);
 
 /** Key by key, as the server tells it of an entry of the history. */
 export function differences(before, after) {
@@ -46,7 +39,7 @@ export function patchFrom(before, after) {
 export function members(text) {
   let value = null;
   try {
-    value = JSON.parse(text);
+    value = parse(text);
   } catch { /* It is none. */ }
   if (typeof value === "boolean") return new Map([["enabled", String(value)]]);
   if (!isObject(value)) return null;
@@ -68,10 +61,9 @@ export function members(text) {
 }
 
 const bare = (json) => json.replace(/\s/g, "");
-/** Numbers that reading does not keep are told apart, too. */
-const isOne = (one, other) => one === other || (one !== undefined && other !== undefined && bare(one) === bare(other) && same(JSON.parse(one), JSON.parse(other)));
+const isOne = (one, other) => one === other || (one !== undefined && other !== undefined && same(parse(one), parse(other)));
 
-const read = (text) => (text === undefined ? null : JSON.parse(text));
+const read = (text) => (text === undefined ? null : parse(text));
 
 /** What is different between two definitions as they are written, key by key. */
 function between(before, after) {
@@ -104,7 +96,7 @@ export function changeList(changes) {
   return h("ul", { class: "changes" }, changes.map((change) => h("li", {}, h("span", { class: "key" }, theirs(keyName(change.key))), " ", inWords(change))));
 }
 
-const isShort = (value) => value === null || typeof value !== "object" && String(value).length <= 60;
+const isShort = (value) => value === null || ((typeof value !== "object" || value instanceof Digits) && String(value).length <= 60);
 
 function inWords({ key, before, after }) {
   if (key === "enabled") return after === false ? h("b", { class: "off-word" }, "off for everyone") : after === true ? h("b", {}, "on") : "not said";
@@ -162,15 +154,15 @@ function ofLists(before, after) {
 
 /** JSON as people read it; text that is none as it is. */
 export function pretty(value) {
-  return value === null || value === undefined ? "" : JSON.stringify(value, null, 2);
+  return value === null || value === undefined ? "" : write(value, 2);
 }
 
 /** A stored text with line breaks, where nothing is lost by reading and writing it. */
 export function laidOut(text) {
   if (text.includes("\n")) return text;
   try {
-    const value = JSON.parse(text);
-    return bare(JSON.stringify(value)) === bare(text) ? JSON.stringify(value, null, 2) : text;
+    const value = parse(text);
+    return bare(write(value)) === bare(text) ? write(value, 2) : text;
   } catch {
     return text;
   }

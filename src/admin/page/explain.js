@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { bucketBar } from "./chart.js";
 import { refusal } from "./dialog.js";
 import { PAGE, code, field, fill, h, line, paged, theirs } from "./dom.js";
+import { parse, write } from "./json.js";
 import { hear } from "./live.js";
 import { undisturbed } from "./press.js";
 import { redraw } from "./redraw.js";
@@ -20,7 +21,7 @@ function attributesOf(text) {
     const value = rest.join("=").trim();
     if (!key.trim() || !rest.length) throw new Error(`Expected a name, = and a value: ${line.trim()}`);
     try {
-      attributes[key.trim()] = JSON.parse(value);
+      attributes[key.trim()] = parse(value);
     } catch {
       attributes[key.trim()] = value;
     }
@@ -87,7 +88,7 @@ function answerOf(answer, who) {
   return [
     h("p", { class: enabled ? "verdict on" : "verdict off" }, h("b", {}, enabled ? "On" : "Off"), " for ", who, variant !== null && [" as ", code(variant)]),
     h("p", {}, theirs(why(answer))),
-    value !== null && h("p", {}, "Value: ", code(JSON.stringify(value))),
+    value !== null && h("p", {}, "Value: ", code(write(value))),
     bucket !== null && percentage !== null && [bucketBar(bucket, percentage), h("p", { class: "quiet" }, "A user's place from 0 to 100, in this flag, never changes. Below the share it is on.")],
     shadow && h("p", { class: "callout warn" }, "Decided by ", theirs(shadow), ", not by the store."),
   ];

@@ -8,6 +8,7 @@ import { explainFlag } from "./explain.js";
 import { because, code, h, notice, say, theirs } from "./dom.js";
 import { historyOf } from "./history.js";
 import { badge, pill } from "./list.js";
+import { write } from "./json.js";
 import { hear, session } from "./live.js";
 import { plan } from "./plan.js";
 import { undisturbed } from "./press.js";
@@ -84,7 +85,7 @@ class Page {
     if (settles) this.places.forEach(({ place }) => place.firstElementChild?.settle?.());
     const before = this.shown;
     this.shown = next;
-    if (settles || JSON.stringify(before) !== JSON.stringify(next)) this.draw();
+    if (settles || write(before) !== write(next)) this.draw();
     this.history.reload();
     return before;
   }

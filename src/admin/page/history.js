@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { changeList, differences, laidOut, lines } from "./diff.js";
 import { edit } from "./edit.js";
 import { append, button, code, h, theirs } from "./dom.js";
+import { parse } from "./json.js";
 import { undisturbed } from "./press.js";
 import { redraw } from "./redraw.js";
 import { ago, fromTo, moment } from "./words.js";
@@ -88,7 +89,7 @@ function askRevert(page, entry) {
   const { shown } = page;
   let target = null;
   try {
-    target = JSON.parse(entry.after);
+    target = parse(entry.after);
     if (typeof target === "boolean") target = { enabled: target };
   } catch { /* What cannot be read is refused by the server, with the reason. */ }
   // A flag that is off stays off.

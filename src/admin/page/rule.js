@@ -1,6 +1,7 @@
 // A rule: said in words, and its values as they are typed.
 
 import { code, h, theirs } from "./dom.js";
+import { isNumber, parse, same, write } from "./json.js";
 import { percent } from "./words.js";
 
 /** By the kind of value they take: operator, words, words with `not_` before it. */
@@ -33,8 +34,8 @@ const KNOWN = new Map(OPERATORS.flatMap(([kind, , operators]) => operators.flatM
 export const kindOf = (op) => KNOWN.get(op)?.kind;
 
 const FITS = {
-  anything: (value) => ["string", "number", "boolean"].includes(typeof value),
-  number: (value) => Number.isFinite(value),
+  anything: (value) => ["string", "boolean"].includes(typeof value) || isNumber(value),
+  number: isNumber,
 };
 const fits = (kind, value) => (FITS[kind] ?? ((other) => typeof other === "string"))(value);
 
@@ -54,7 +55,7 @@ const MOST = 20;
 
 /** A rule as a sentence. */
 export function ruleWords(rule) {
-  if (!isKnown(rule)) return code(JSON.stringify(rule));
+  if (!isKnown(rule)) return code(write(rule));
   const clause = ({ attribute, op, values = [] }) => [code(attribute), ` ${KNOWN.get(op).words}`,
     values.slice(0, MOST).map((value, index) => [index > 0 ? " or " : " ", h("q", {}, theirs(String(value)))]), values.length > MOST && ` or ${values.length - MOST} others`];
   return ["If ", rule.when.map((one, index) => [index > 0 && " and ", clause(one)]), ": ", h("b", {}, served(rule.serve))];
@@ -70,7 +71,7 @@ function served(serve) {
 export function valueOf(kind, text) {
   let value = text;
   try {
-    const json = JSON.parse(text);
+    const json = parse(text);
     if (typeof json === "string" || fits(kind, json)) value = json;
   } catch { /* A text without quotes. */ }
   return fits(kind, value) ? value : undefined;
@@ -79,5 +80,5 @@ export function valueOf(kind, text) {
 /** How a value is typed: a text in quotes where it would be taken for something else, or for two. */
 export function typed(kind, value) {
   const plain = String(value);
-  return isLine(plain) && plain === plain.trim() && valueOf(kind, plain) === value ? plain : JSON.stringify(value);
+  return isLine(plain) && plain === plain.trim() && same(valueOf(kind, plain), value) ? plain : write(value);
 }

@@ -1,15 +1,16 @@
 // Variants: how those who get a flag are split, and what each of them stands for.
 
 import { weightBar } from "./chart.js";
-import { patchFrom, patched, same } from "./diff.js";
+import { patchFrom, patched } from "./diff.js";
 import { patch } from "./edit.js";
 import { append, button, code, fill, h, line, theirs } from "./dom.js";
+import { isNumber, parse, same, write } from "./json.js";
 import { NAMES, isName, percent } from "./words.js";
 import { WRONG_SHARE, shareLine, shareOf } from "./share.js";
 
 const SHOWN_VALUE = 200;
 
-const weightOf = (variant) => (typeof variant === "number" ? variant : variant.weight);
+const weightOf = (variant) => (isNumber(variant) ? variant : variant.weight);
 const shortened = (text) => (text.length > SHOWN_VALUE ? `${text.slice(0, SHOWN_VALUE)}…` : text);
 const swatch = () => h("span", { class: "swatch", "aria-hidden": "true" });
 
@@ -18,7 +19,7 @@ export function variants(page) {
   if (!flag) return null;
   const all = Object.entries(flag.variants ?? {});
   const item = ([name, variant]) => h("li", {}, swatch(), h("span", { class: "variant" }, theirs(name)), h("b", {}, percent(weightOf(variant))),
-    variant.value !== undefined && h("code", { class: "value" }, theirs(shortened(JSON.stringify(variant.value)))));
+    variant.value !== undefined && h("code", { class: "value" }, theirs(shortened(write(variant.value)))));
   return h("section", { class: "card", "aria-labelledby": "variants-title" },
     h("div", { class: "heading" }, h("h2", { id: "variants-title" }, "Variants"), page.mayEdit && button(all.length ? "Change…" : "Add…", () => ask(page), { class: "small", "data-key": "variants" })),
     h("p", { class: "quiet" }, all.length ? "How those who get the flag are split." : "Split those who get the flag, to try several things at once."),
@@ -81,7 +82,7 @@ function fields(name, variant, more) {
   const of = name === null ? "the new variant" : name;
   const called = name === null ? line({ "aria-label": "Name", placeholder: "Name", class: "variant" }) : h("span", { class: "variant" }, theirs(name));
   const weight = shareLine(weightOf(variant), { "aria-label": `Weight of ${of} in percent` });
-  const value = h("textarea", { rows: 1, class: "mono", spellcheck: "false", "aria-label": `Value of ${of}, as JSON`, placeholder: "Value, as JSON", value: variant.value === undefined ? "" : JSON.stringify(variant.value) });
+  const value = h("textarea", { rows: 1, class: "mono", spellcheck: "false", "aria-label": `Value of ${of}, as JSON`, placeholder: "Value, as JSON", value: variant.value === undefined ? "" : write(variant.value) });
   const away = button("×", () => {
     const next = row.nextElementSibling ?? row.previousElementSibling;
     (next?.querySelector(".take") ?? more).focus();
@@ -90,7 +91,7 @@ function fields(name, variant, more) {
   const valueRead = () => {
     if (!value.value.trim()) return {};
     try {
-      return { value: JSON.parse(value.value) };
+      return { value: parse(value.value) };
     } catch (error) {
       return { error: error.message };
     }

@@ -11,7 +11,7 @@ export function setClock(serverNow) {
 /** The present instant by the server's clock, in milliseconds. */
 export const now = () => Date.now() + skew;
 
-export const percent = (number) => `${Number(number.toFixed(3))}\u202f%`;
+export const percent = (number) => `${Number(Number(number).toFixed(3))}\u202f%`;
 
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
