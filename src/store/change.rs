@@ -449,9 +449,17 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
 
     /// One try. `None` where somebody else was faster.
     async fn attempt(&mut self) -> Result<Option<Changed>, ChangeError> {
-        let stored = self.store.read(&self.flag).await?;
-        if let Some(changed) = self.made_in_doubt(&stored.head).await? {
-            return Ok(Some(changed));
+        let mut stored = self.store.read(&self.flag).await?;
+        let recent = self.store.recent_edits();
+        if let Some(recent) = recent
+            && recent.may_be_lost(&stored)
+        {
+            // This edit goes onto those before it.
+            recent.check(self.store).await?;
+            stored = self.store.read(&self.flag).await?;
+        }
+        if let Some(commit) = self.made_in_doubt(&stored.head).await? {
+            return Ok(Some(self.acknowledged(commit, stored.run)));
         }
         let (is_there, is_foreign) = (stored.definition.is_some(), stored.is_foreign());
         if !self.change.is_for(&stored) {
@@ -479,7 +487,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if !is_edit {
             return Ok(Some(Changed { version: stored.version, definition, entry: None, notes: Vec::new() }));
         }
-        let commit = self.commit(stored, definition, now).await?;
+        let commit = commit_over(self.store, &self.flag, stored, definition, self.by, now).await?;
         // In doubt until there is an answer, also where waiting for it is given up.
         self.in_doubt.push(commit);
         let outcome = match self.in_doubt.last() {
@@ -492,22 +500,23 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         };
         let commit = if is_answered { self.in_doubt.pop() } else { None };
         let is_made = outcome?;
-        Ok(commit.filter(|_| is_made).map(changed))
+        Ok(commit.filter(|_| is_made).map(|commit| {
+            let run = commit.expected.run.clone();
+            self.acknowledged(commit, run)
+        }))
     }
 
-    async fn commit(&self, expected: Stored, definition: Option<String>, at: Instant) -> Result<Commit, ChangeError> {
-        let foreign_before = if expected.is_foreign() { Some(self.last_recorded().await?) } else { None };
-        Ok(Commit::new(&self.flag, expected, foreign_before, definition, self.by, at))
+    /// What the caller is told of a commit that was made, in this run of the server.
+    fn acknowledged(&self, commit: Commit, run: Option<Arc<str>>) -> Changed {
+        if let Some(recent) = self.store.recent_edits() {
+            recent.add(&commit, run);
+        }
+        let Commit { version, definition, mut entries, .. } = commit;
+        Changed { version, definition, entry: entries.pop(), notes: Vec::new() }
     }
 
-    /// What the last edit left.
-    async fn last_recorded(&self) -> Result<Option<String>, Error> {
-        let page = HistoryPage::newest().of(&self.flag).limit(1);
-        Ok(self.store.history(&page).await?.into_iter().next().and_then(|entry| entry.after))
-    }
-
-    /// Whether one of the commits whose answer was lost was made.
-    async fn made_in_doubt(&mut self, head: &Head) -> Result<Option<Changed>, Error> {
+    /// Whether one of the commits whose answer was lost was made: which one.
+    async fn made_in_doubt(&mut self, head: &Head) -> Result<Option<Commit>, Error> {
         let Some(first) = self.in_doubt.iter().map(|commit| commit.head.number).min() else { return Ok(None) };
         // Of the entries since then, a few are the flag's.
         let since = usize::try_from(head.number.saturating_sub(first) + 1).unwrap_or(usize::MAX).min(100);
@@ -520,11 +529,29 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
                 entries.iter().any(|entry| entry.number == commit.head.number && entry.digest() == commit.head.digest)
             });
             if let Some(made) = made {
-                return Ok(Some(changed(self.in_doubt.swap_remove(made))));
+                return Ok(Some(self.in_doubt.swap_remove(made)));
             }
         }
         Ok(None)
     }
+}
+
+/// The commit that makes `definition` of what is stored. What somebody else wrote becomes an entry of the history first.
+pub(super) async fn commit_over<S: Store + ?Sized>(
+    store: &S,
+    flag: &str,
+    expected: Stored,
+    definition: Option<String>,
+    by: &Author,
+    at: Instant,
+) -> Result<Commit, Error> {
+    let mut foreign_before = None;
+    if expected.is_foreign() {
+        // What the last edit left.
+        let newest = store.history(&HistoryPage::newest().of(flag).limit(1)).await?;
+        foreign_before = Some(newest.into_iter().next().and_then(|entry| entry.after));
+    }
+    Ok(Commit::new(flag, expected, foreign_before, definition, by, at))
 }
 
 impl Commit {
@@ -562,12 +589,6 @@ impl Commit {
         Self { flag: flag.to_owned(), expected, definition, version, content, entries, head }
     }
 }
-
-fn changed(commit: Commit) -> Changed {
-    let Commit { version, definition, mut entries, .. } = commit;
-    Changed { version, definition, entry: entries.pop(), notes: Vec::new() }
-}
-
 /// Pauses that lie less ahead are as good as now.
 const MIN_AHEAD: Duration = Duration::from_secs(1);
 

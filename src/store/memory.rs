@@ -55,7 +55,7 @@ impl MemoryStore {
 impl Content {
     fn stored(&self, flag: &str) -> Stored {
         let Kept { definition, version, content } = self.flags.get(flag).cloned().unwrap_or_default();
-        Stored { definition, version, content, head: self.head.clone() }
+        Stored { definition, version, content, head: self.head.clone(), run: None }
     }
 
     fn loaded(&self) -> Result<Loaded, Problem> {

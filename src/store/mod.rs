@@ -57,6 +57,7 @@ mod history;
 mod http;
 mod memory;
 mod random;
+mod recent;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub mod redis;
@@ -76,6 +77,7 @@ pub use history::{BrokenBy, BrokenLink, Head, HistoryEntry, verify};
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use http::{HttpFeed, HttpFeedBuilder};
 pub use memory::MemoryStore;
+pub use recent::RecentEdits;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis::RedisStore;

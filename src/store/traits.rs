@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::error::Error;
 use super::feed::{BoxFuture, Feed};
 use super::history::{Head, HistoryEntry, content_of};
+use super::recent::RecentEdits;
 
 /// A feed that can be edited, and remembers who changed what.
 ///
@@ -40,6 +41,12 @@ pub trait Store: Feed {
     ///
     /// The store cannot be read.
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>>;
+
+    /// The edits that were acknowledged in the last seconds, for stores whose server can lose them when it is killed:
+    /// they are written again where the server comes back without them. By default there is no such memory.
+    fn recent_edits(&self) -> Option<&RecentEdits> {
+        None
+    }
 }
 
 /// The [`identity`](Feed::identity) of a store with a history.
@@ -88,6 +95,8 @@ pub struct Stored {
     pub content: String,
     /// The end of the history.
     pub head: Head,
+    /// Which run of the server answered: another one after a restart or a failover. `None` where the store cannot tell.
+    pub run: Option<Arc<str>>,
 }
 
 impl Stored {
@@ -110,7 +119,7 @@ impl Stored {
 pub struct Commit {
     /// The flag's name.
     pub flag: String,
-    /// What is to be there, all of it: text, version and head.
+    /// What is to be there, all of it: text, version and head; also the run of the server, where it names one.
     pub expected: Stored,
     /// The text to write; `None` removes the flag.
     pub definition: Option<String>,
@@ -193,5 +202,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
         S::history(self, page)
+    }
+
+    fn recent_edits(&self) -> Option<&RecentEdits> {
+        S::recent_edits(self)
     }
 }

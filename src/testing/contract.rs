@@ -192,8 +192,9 @@ async fn changed(store: &impl Store, name: &str, change: Change) -> u64 {
     store.change(name, change.within(PATIENCE), &alice()).await.expect("the change is made").version
 }
 
+/// What is stored, whichever run of the server says so.
 async fn stored(store: &impl Store, name: &str) -> Stored {
-    store.read(name).await.expect("the store is read")
+    Stored { run: None, ..store.read(name).await.expect("the store is read") }
 }
 
 async fn text_of(store: &impl Store, name: &str) -> Option<String> {

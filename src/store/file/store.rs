@@ -381,7 +381,7 @@ impl Shared {
             definition = written.or(definition);
         }
         let (version, content) = known.map(|known| (known.version, known.content.clone())).unwrap_or_default();
-        Ok(Stored { definition, version, content, head })
+        Ok(Stored { definition, version, content, head, run: None })
     }
 
     fn commit(&self, commit: &Commit) -> Result<bool, Error> {

@@ -180,8 +180,13 @@ impl Shared {
                 return Err(Error::refused(problem.with_help(help)));
             }
         }
-        let stored =
-            Stored { definition: pair.definition(name), version: version.0, content: version.1.to_owned(), head };
+        let stored = Stored {
+            definition: pair.definition(name),
+            version: version.0,
+            content: version.1.to_owned(),
+            head,
+            run: None,
+        };
         Ok(Some((pair, stored)))
     }
 

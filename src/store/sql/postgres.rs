@@ -144,6 +144,7 @@ impl PostgresStore {
             version: from_column(row.try_get(1)?),
             content: bytes(&row, 2)?.map(text_of).unwrap_or_default(),
             head: Head::new(from_column(row.try_get(3)?), digest),
+            run: None,
         })
     }
 

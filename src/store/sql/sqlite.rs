@@ -227,6 +227,7 @@ async fn stored(connection: &mut SqliteConnection, flag: &str) -> Result<Stored,
         version: from_column(row.try_get_unchecked(1)?),
         content: bytes(&row, 2)?.map(text_of).unwrap_or_default(),
         head: Head::new(from_column(row.try_get_unchecked(3)?), digest),
+        run: None,
     })
 }
 
