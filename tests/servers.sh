@@ -13,7 +13,7 @@ end_servers() {
         [ -e "$note" ] || continue
         process=$(cat "$note")
         # Its number may be somebody else's by now.
-        tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null | grep -q 'redis-server\|postgres' || continue
+        tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null | grep -q 'redis-server\|valkey-server\|postgres' || continue
         # With those of its connections.
         kill -KILL $(pgrep -P "$process") "$process" 2>/dev/null || true
     done

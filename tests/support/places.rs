@@ -94,6 +94,8 @@ impl Server for Postgres {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Redis,
+    /// Redis 7.2 or newer, where edits wait for the disk.
+    NewerRedis,
     Postgres,
 }
 
@@ -103,6 +105,7 @@ impl Kind {
     pub(crate) fn start(self) -> Box<dyn Server> {
         match self {
             Self::Redis => Box::new(Redis::start()),
+            Self::NewerRedis => Box::new(Redis::start_newer()),
             Self::Postgres => Box::new(Postgres::start()),
         }
     }
@@ -110,7 +113,7 @@ impl Kind {
     /// The store on such a server, at its own address or over a line.
     pub(crate) fn url(self, address: SocketAddr) -> String {
         match self {
-            Self::Redis => format!("redis://{address}"),
+            Self::Redis | Self::NewerRedis => format!("redis://{address}"),
             Self::Postgres => format!("postgres://postgres@{address}/postgres"),
         }
     }
@@ -121,7 +124,18 @@ pub(crate) async fn on_each<F>(test: impl Fn(Kind) -> F) -> Vec<(Kind, Result<()
 where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
-    let running: Vec<_> = Kind::ALL.map(|kind| (kind, tokio::spawn(test(kind)))).into_iter().collect();
+    on_each_of(&Kind::ALL, test).await
+}
+
+/// The same on some of them. `TOWER_FLAGS_SERVER` names one, as `Redis`, where the others are to be left out.
+pub(crate) async fn on_each_of<F>(kinds: &[Kind], test: impl Fn(Kind) -> F) -> Vec<(Kind, Result<(), String>)>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let only = std::env::var("TOWER_FLAGS_SERVER").ok();
+    let is_meant = |kind: &Kind| only.as_ref().is_none_or(|only| *only == format!("{kind:?}"));
+    let meant = kinds.iter().copied().filter(is_meant);
+    let running: Vec<_> = meant.map(|kind| (kind, tokio::spawn(test(kind)))).collect();
     let mut outcomes = Vec::new();
     for (kind, running) in running {
         outcomes.push((kind, running.await.unwrap_or_else(|panic| Err(panic.to_string()))));

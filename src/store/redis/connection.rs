@@ -25,8 +25,22 @@ pub(super) struct Connection {
     handle: MultiplexedConnection,
     driver: Driver,
     server: Arc<Server>,
-    /// The server's rule for evicting keys, where it would evict flags.
-    pub(super) evicts: Option<String>,
+    /// Whether the next task can use it: every answer has arrived, and each was one that a Redis server gives.
+    is_in_order: bool,
+    /// Which run of the server this is, where the user may ask: another one after a restart or a failover.
+    pub(super) run: Option<Arc<str>>,
+    /// Whether edits on this connection wait until the server has them on its disk.
+    pub(super) awaits_disk: AwaitsDisk,
+}
+
+/// Whether the server can tell when an edit is on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AwaitsDisk {
+    /// Nobody has asked on this connection.
+    Unknown,
+    Yes,
+    /// It has no `WAITAOF`, has no append-only file, or never syncs it by itself.
+    No,
 }
 
 /// The task that reads and writes; ends with this value.
@@ -60,14 +74,21 @@ impl Connection {
             Err(_) => return Err(late(&server.name, CONNECT)),
         };
         let driver = Driver(tokio::spawn(driver));
-        Ok(Self { handle, driver, server: Arc::clone(server), evicts: None })
+        let server = Arc::clone(server);
+        Ok(Self { handle, driver, server, is_in_order: true, run: None, awaits_disk: AwaitsDisk::Unknown })
     }
 
     /// The answers to commands that are sent together. An answer may be an error.
     pub(super) async fn ask(&mut self, commands: &Pipeline, within: Duration) -> Result<Vec<Value>, Error> {
+        // Until all of them are there, also where waiting for them is given up.
+        self.is_in_order = false;
         let answers = self.handle.send_packed_commands(commands, 0, commands.len());
         match timeout(within, answers).await {
-            Ok(answers) => answers.map_err(|cause| refused(&self.server.name, cause)),
+            Ok(Ok(answers)) => {
+                self.is_in_order = true;
+                Ok(answers)
+            }
+            Ok(Err(cause)) => Err(refused(&self.server.name, cause)),
             Err(_) => Err(late(&self.server.name, within)),
         }
     }
@@ -86,8 +107,18 @@ impl Connection {
     }
 
     /// An answer that no Redis server gives.
-    pub(super) fn odd(&self, to: &str) -> Error {
+    pub(super) fn odd(&mut self, to: &str) -> Error {
+        self.is_in_order = false;
         Error::new(ErrorKind::Unavailable, format!("redis {}: an odd answer to {to}", self.server.name))
+    }
+
+    /// The answer of the script of an edit, which may be an error: what the caller is told of it.
+    pub(super) fn edited(&mut self, answer: Value) -> Result<Value, Error> {
+        answer.extract_error().map_err(|cause| {
+            // The primary is another server by now, which a new connection may reach.
+            self.is_in_order = cause.kind() != Kind::Server(ServerErrorKind::ReadOnly);
+            rejected(&self.server.name, cause)
+        })
     }
 
     fn is_open(&self) -> bool {
@@ -104,7 +135,7 @@ impl Idle {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One for the caller alone; whether it is to be used again, the caller says by [`Leased::done`].
+    /// One for the caller alone.
     pub(super) async fn lease(&self, server: &Arc<Server>) -> Result<Leased<'_>, Error> {
         let idle = {
             let mut all = self.all();
@@ -115,7 +146,7 @@ impl Idle {
             Some(connection) => connection,
             None => {
                 let mut connection = Connection::new(server, None).await?;
-                connection.evicts = eviction(&mut connection).await?;
+                connection.run = run_of(&mut connection).await?;
                 connection
             }
         };
@@ -126,7 +157,7 @@ impl Idle {
 /// A connection in use.
 pub(super) struct Leased<'a> {
     idle: &'a Idle,
-    /// There until it is given back.
+    /// There until this is dropped.
     connection: Option<Connection>,
 }
 
@@ -134,47 +165,43 @@ impl std::ops::Deref for Leased<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        self.connection.as_ref().expect("it is given back by value")
+        self.connection.as_ref().expect("it is there until this is dropped")
     }
 }
 
 impl std::ops::DerefMut for Leased<'_> {
     fn deref_mut(&mut self) -> &mut Connection {
-        self.connection.as_mut().expect("it is given back by value")
-    }
-}
-
-impl Leased<'_> {
-    /// Everything went well: the next may have it.
-    pub(super) fn done(mut self) {
-        let mut all = self.idle.all();
-        if all.len() < IDLE {
-            all.extend(self.connection.take());
-        }
-        // Else it is closed, and that is no sign of trouble.
-        self.connection = None;
+        self.connection.as_mut().expect("it is there until this is dropped")
     }
 }
 
 impl Drop for Leased<'_> {
     fn drop(&mut self) {
-        // What went wrong here, or was given up, may be wrong with the others too.
-        if self.connection.is_some() {
-            self.idle.all().clear();
+        let mut all = self.idle.all();
+        match self.connection.take() {
+            Some(connection) if connection.is_in_order => {
+                if all.len() < IDLE {
+                    all.push(connection);
+                }
+            }
+            // What went wrong here, or was given up, may be wrong with the others too.
+            _ => all.clear(),
         }
     }
 }
 
-/// How the server evicts keys when its memory is full, where that may cost a flag. A user who may not ask is not
-/// told.
-async fn eviction(connection: &mut Connection) -> Result<Option<String>, Error> {
+/// Which run of the server this is; `None` where the user may not ask.
+async fn run_of(connection: &mut Connection) -> Result<Option<Arc<str>>, Error> {
     let mut info = Pipeline::with_capacity(1);
-    info.cmd("INFO").arg("memory");
+    info.cmd("INFO").arg("server");
     let answers = connection.ask(&info, ANSWER).await?;
     let text = answers.first().and_then(text_of).unwrap_or_default();
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let has_limit = field("maxmemory").is_some_and(|limit| limit != "0");
-    Ok(field("maxmemory_policy").filter(|policy| has_limit && policy.starts_with("allkeys")).map(str::to_owned))
+    Ok(field(text, "run_id").map(Arc::from))
+}
+
+/// A field in the answer to `INFO`.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 /// A command on one key.
@@ -201,15 +228,10 @@ fn late(server: &str, within: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, format!("redis {server}: no answer within {within:?}"))
 }
 
-/// What an error of the server means for the caller.
+/// What an error means for a caller who reads.
 pub(super) fn refused(server: &str, cause: RedisError) -> Error {
     let said = cause.detail().unwrap_or_default();
-    // How the versions say that a user may not do something, also from within scripts.
-    let not_allowed = ["ACL failure", "no permissions", "can't run this command", "can't access", "the user needs"];
-    let is_denied = matches!(cause.kind(), Kind::AuthenticationFailed | Kind::Server(ServerErrorKind::NoPerm))
-        || matches!(cause.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
-        || not_allowed.iter().any(|text| said.contains(text));
-    if is_denied {
+    if is_denied(&cause) {
         return Error::new(ErrorKind::Denied, format!("redis {server}: not allowed: {said}"));
     }
     let is_cluster = matches!(
@@ -230,10 +252,62 @@ pub(super) fn refused(server: &str, cause: RedisError) -> Error {
         let message = format!("redis {server}: the server has no database of this number");
         return Error::new(ErrorKind::Configuration, message).caused_by(cause);
     }
-    if cause.code() == Some("WRONGTYPE") || said.contains("smaller than the target stream top item") {
+    if are_records_broken(&cause) {
         let message = format!("redis {server}: the records of the store are not what was written: {said}");
         return Error::new(ErrorKind::Refused, message + "; restore them from a copy");
     }
     let problem = if cause.is_io_error() { "cannot be reached" } else { "does not do it now" };
     Error::new(ErrorKind::Unavailable, format!("redis {server} {problem}")).caused_by(cause)
+}
+
+/// What an error means that the server gave as its answer to the script of an edit. The script has then written nothing.
+fn rejected(server: &str, cause: RedisError) -> Error {
+    let said = cause.detail().unwrap_or_default().to_owned();
+    let store = format!("redis {server}");
+    if is_denied(&cause) {
+        let message = format!("{store}: nothing was changed, because this is not allowed: {said}");
+        return Error::new(ErrorKind::Denied, message);
+    }
+    if are_records_broken(&cause) {
+        let because = format!("the records of the store are not what was written: {said}; restore them from a copy");
+        return Error::new(ErrorKind::Refused, format!("{store}: nothing was changed, because {because}"));
+    }
+    // Before 7.0 the code of an error within a script is a part of its text.
+    let is = |code: &str| cause.code() == Some(code) || said.contains(&format!("-{code} "));
+    let (because, is_permanent) = if is("OOM") {
+        ("the server is out of memory: raise maxmemory, or give it room", false)
+    } else if is("READONLY") {
+        ("the server is a replica: edits have to go to its primary", true)
+    } else if is("MISCONF") {
+        ("the server cannot write to its disk", false)
+    } else if is("NOREPLICAS") {
+        ("the server has fewer good replicas than min-replicas-to-write", false)
+    } else if is("LOADING") {
+        ("the server is still loading its data", false)
+    } else if is("BUSY") {
+        ("the server is busy with a script of another client", false)
+    } else if is("MASTERDOWN") {
+        ("the server is a replica that has lost its primary", true)
+    } else if matches!(cause.code(), Some("MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN")) {
+        ("the server is a part of a Redis Cluster, which is not supported", true)
+    } else {
+        ("the server answered with an error", false)
+    };
+    let error = Error::rejected(&store, because).caused_by(cause);
+    if is_permanent { error.permanent() } else { error }
+}
+
+/// Whether the server knows the user too little, or lets it do too little.
+fn is_denied(cause: &RedisError) -> bool {
+    let said = cause.detail().unwrap_or_default();
+    // How the versions say that a user may not do something, also from within scripts.
+    let not_allowed = ["ACL failure", "no permissions", "can't run this command", "can't access", "the user needs"];
+    matches!(cause.kind(), Kind::AuthenticationFailed | Kind::Server(ServerErrorKind::NoPerm))
+        || matches!(cause.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
+        || not_allowed.iter().any(|text| said.contains(text))
+}
+
+fn are_records_broken(cause: &RedisError) -> bool {
+    let said = cause.detail().unwrap_or_default();
+    cause.code() == Some("WRONGTYPE") || said.contains("smaller than the target stream top item")
 }

@@ -33,8 +33,6 @@ pub(super) struct Content {
     head: Option<String>,
     /// What is wrong with more than one flag.
     problems: Vec<Problem>,
-    /// What is wrong with the server, as far as this user may ask: no part of the origin, which all users share.
-    of_server: Option<Problem>,
 }
 
 /// The names that are there, of flags and of others.
@@ -88,11 +86,6 @@ impl Content {
         measure(connection, &mut wanted, &mut content).await?;
         let is_whole = content.read_texts(connection, keys, &wanted).await?;
         content.name_others(&names.others);
-        if let Some(policy) = &connection.evicts {
-            let problem = Problem::new("a server that evicts no flags", format!("maxmemory-policy {policy}"));
-            let help = "set noeviction, or a volatile policy: flags have no expiry";
-            content.of_server = Some(Problem { severity: Severity::Warning, ..problem.with_help(help) });
-        }
         Ok((content, is_whole))
     }
 
@@ -205,6 +198,11 @@ impl Content {
         }
     }
 
+    /// The number of the last edit; `None` where the records are broken.
+    pub(super) fn number(&self) -> Option<u64> {
+        head_of(self.head.as_deref()).map(|head| head.number)
+    }
+
     /// A digest of all of it: equal ones mean equal documents, whoever wrote them and whatever was in between.
     pub(super) fn origin(&self) -> String {
         let mut bytes = Vec::new();
@@ -255,7 +253,6 @@ impl Content {
             settle(&mut document, name, pair, keys);
         }
         let mut problems = self.problems;
-        problems.extend(self.of_server);
         let head = head_of(self.head.as_deref());
         if head.is_none() {
             let problem = Problem::new(format!("the records of the store at {}", keys.head), "something else");

@@ -1,11 +1,15 @@
 //! The store: settings, and what a [`Store`] does.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use redis::{Pipeline, Script, ServerErrorKind, Value, cmd};
+use tokio::time::{Instant as Time, sleep};
 
-use super::connection::{ANSWER, Idle, Leased, bytes_of, on, text_of};
+use super::condition::{CutOff, condition, setting};
+use super::connection::{ANSWER, AwaitsDisk, Idle, Leased, bytes_of, on, text_of};
 use super::held::{Held, Pair, SwitchTo, a};
 use super::keys::{Keys, Prefixes, entry_of, head_of, head_text, version_of, version_text};
 use super::load::Content;
@@ -13,14 +17,21 @@ use super::notices::Tracking;
 use super::server::Server;
 use crate::engine::{MAX_FLAG, Problem, is_name};
 use crate::store::error::{Error, ErrorKind};
-use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
+use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::HistoryEntry;
+use crate::store::recent::RecentEdits;
 use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
 /// How many entries of the history are read in one go.
 const ENTRIES: usize = 100;
 /// How often one flag is read again because it was changed meanwhile.
 const ATTEMPTS: usize = 10;
+/// How long an edit that is made waits until the server has it on its disk: less than a change takes at most.
+const DISK: Duration = Duration::from_secs(4);
+/// How long a server that came back without edits is given until the processes that made them have written them again.
+const WRITTEN_AGAIN: Duration = Duration::from_secs(2);
+/// How often it is asked in that time.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// Flags in Redis: see the [module](super). Clones are one store.
 #[derive(Clone)]
@@ -33,6 +44,11 @@ struct Shared {
     server: Arc<Server>,
     keys: Keys,
     idle: Idle,
+    /// Where the history ended last, and in which run of the server.
+    newest: Mutex<(u64, Option<Arc<str>>)>,
+    cut_off: CutOff,
+    has_edited: AtomicBool,
+    recent: RecentEdits,
 }
 
 impl fmt::Debug for RedisStore {
@@ -91,7 +107,21 @@ impl RedisStoreBuilder {
         let server = Arc::new(Server::new(&self.url, self.authorities.as_deref())?);
         let keys = Keys::new(self.prefixes)?;
         let name = format!("redis {} {}", server.name, keys.prefix());
-        Ok(RedisStore { shared: Arc::new(Shared { name, server, keys, idle: Idle::default() }) })
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
+            let shared = shared.clone();
+            let store = move || Some(Arc::new(RedisStore { shared: shared.upgrade()? }) as Arc<dyn Store>);
+            Shared {
+                name,
+                server,
+                keys,
+                idle: Idle::default(),
+                newest: Mutex::default(),
+                cut_off: CutOff::default(),
+                has_edited: AtomicBool::new(false),
+                recent: RecentEdits::new(store),
+            }
+        });
+        Ok(RedisStore { shared })
     }
 }
 
@@ -180,27 +210,90 @@ impl Shared {
                 return Err(Error::refused(problem.with_help(help)));
             }
         }
-        let stored = Stored {
-            definition: pair.definition(name),
-            version: version.0,
-            content: version.1.to_owned(),
-            head,
-            run: None,
-        };
+        let run = connection.run.clone();
+        let stored =
+            Stored { definition: pair.definition(name), version: version.0, content: version.1.to_owned(), head, run };
+        self.saw(stored.head.number, &stored.run);
         Ok(Some((pair, stored)))
+    }
+
+    /// Remembers where the history ends.
+    fn saw(&self, number: u64, run: &Option<Arc<str>>) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        // Until a load has waited for it, an earlier run's end counts.
+        if number >= newest.0 || newest.1 == *run {
+            *newest = (number, run.clone());
+        }
+    }
+
+    /// Gives a server that was killed, and came back without edits that were seen, some time until the processes that
+    /// made them have written them again: rules go back to older ones only where that does not happen.
+    async fn await_lost_edits(&self, connection: &mut Leased<'_>, mut number: u64) -> Result<bool, Error> {
+        let (newest, run) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if number >= newest || connection.run == run {
+            self.saw(number, &connection.run);
+            return Ok(false);
+        }
+        let deadline = Time::now() + WRITTEN_AGAIN;
+        while number < newest && Time::now() < deadline {
+            sleep(ASK_EVERY).await;
+            let head = connection.ask_one(on("GET", &self.keys.head), ANSWER).await?;
+            number = head_of(text_of(&head)).unwrap_or_default().number;
+        }
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = (number, connection.run.clone());
+        Ok(true)
     }
 
     async fn commit(&self, commit: &Commit) -> Result<bool, Error> {
         let mut connection = self.connection().await?;
         // What is there now, byte for byte: the text that is expected may be made of two.
-        let (pair, stored) = self.read(&mut connection, &commit.flag).await?;
+        let (pair, mut stored) = self.read(&mut connection, &commit.flag).await?;
+        if commit.expected.run.is_none() {
+            stored.run = None;
+        }
         if stored != commit.expected {
-            connection.done();
             return Ok(false);
         }
         let is_made = self.write(&mut connection, commit, &pair).await?;
-        connection.done();
+        if is_made {
+            self.has_edited.store(true, Ordering::Relaxed);
+            self.await_disk(&mut connection).await?;
+        }
         Ok(is_made)
+    }
+
+    /// Waits until the server has on its disk what was written on this connection, where it can tell.
+    async fn await_disk(&self, connection: &mut Leased<'_>) -> Result<(), Error> {
+        if connection.awaits_disk == AwaitsDisk::Unknown {
+            let mut policy = Pipeline::with_capacity(1);
+            policy.cmd("CONFIG").arg("GET").arg("appendfsync");
+            let policy = connection.ask(&policy, ANSWER).await?.pop();
+            // It leaves syncing to the machine then, and waiting takes half a minute.
+            let never = policy.as_ref().and_then(setting).is_some_and(|policy| policy == "no");
+            connection.awaits_disk = if never { AwaitsDisk::No } else { AwaitsDisk::Yes };
+        }
+        if connection.awaits_disk == AwaitsDisk::No {
+            return Ok(());
+        }
+        let mut wait = Pipeline::with_capacity(1);
+        wait.cmd("WAITAOF").arg(1).arg(0).arg(DISK.as_millis() as u64);
+        let answer = connection.ask(&wait, DISK + ANSWER).await?.pop().unwrap_or_default();
+        match answer {
+            Value::Array(counts) if matches!(counts.first(), Some(Value::Int(1..))) => Ok(()),
+            Value::Array(_) => {
+                // It may have been told to sync nothing any more.
+                connection.awaits_disk = AwaitsDisk::Unknown;
+                let message =
+                    format!("{}: the edit was made, but is not on the server's disk after {DISK:?}", self.name);
+                Err(Error::new(ErrorKind::InDoubt, message))
+            }
+            Value::ServerError(error) => {
+                let is_off = error.details().is_some_and(|said| said.contains("appendonly"));
+                connection.awaits_disk = if is_off { AwaitsDisk::Unknown } else { AwaitsDisk::No };
+                Ok(())
+            }
+            _ => Err(connection.odd("WAITAOF")),
+        }
     }
 
     async fn write(&self, connection: &mut Leased<'_>, commit: &Commit, pair: &Pair) -> Result<bool, Error> {
@@ -240,9 +333,11 @@ impl Shared {
         let mut answer = connection.ask(&by_digest, ANSWER).await?.pop().unwrap_or_default();
         // The server forgets scripts when it restarts, or is told to.
         if matches!(&answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript)) {
-            answer = connection.ask_one(write("EVAL", SCRIPT), ANSWER).await?;
+            let mut whole = Pipeline::with_capacity(1);
+            whole.add_command(write("EVAL", SCRIPT));
+            answer = connection.ask(&whole, ANSWER).await?.pop().unwrap_or_default();
         }
-        match connection.checked(answer)? {
+        match connection.edited(answer)? {
             Value::Int(1) => Ok(true),
             Value::Int(0) => Ok(false),
             _ => Err(connection.odd("the script of an edit")),
@@ -321,7 +416,6 @@ impl Shared {
                 break;
             }
         }
-        connection.done();
         Ok(entries)
     }
 }
@@ -348,8 +442,13 @@ impl Feed for RedisStore {
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
             let mut connection = self.shared.connection().await?;
-            let content = Content::read(&mut connection, &self.shared.keys).await?;
-            connection.done();
+            let mut content = Content::read(&mut connection, &self.shared.keys).await?;
+            if let Some(number) = content.number()
+                && self.shared.await_lost_edits(&mut connection, number).await?
+            {
+                content = Content::read(&mut connection, &self.shared.keys).await?;
+            }
+            drop(connection);
             let (shared, known) = (Arc::clone(&self.shared), known.map(str::to_owned));
             // A large document takes a while, and other requests are served on this thread.
             let loaded = tokio::task::spawn_blocking(move || {
@@ -376,6 +475,17 @@ impl Feed for RedisStore {
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
         Box::pin(identity_of(self))
     }
+
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        Box::pin(async {
+            let mut connection = self.shared.connection().await?;
+            let has_edited = self.shared.has_edited.load(Ordering::Relaxed);
+            let mut condition = condition(&mut connection, &self.shared.cut_off, has_edited).await?;
+            drop(connection);
+            condition.problems.extend(self.shared.recent.problems(self).await);
+            Ok(condition)
+        })
+    }
 }
 
 impl Store for RedisStore {
@@ -387,7 +497,6 @@ impl Store for RedisStore {
         Box::pin(async move {
             let mut connection = self.shared.connection().await?;
             let (_, stored) = self.shared.read(&mut connection, flag).await?;
-            connection.done();
             Ok(stored)
         })
     }
@@ -398,5 +507,9 @@ impl Store for RedisStore {
 
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
         Box::pin(self.shared.history(page))
+    }
+
+    fn recent_edits(&self) -> Option<&RecentEdits> {
+        Some(&self.shared.recent)
     }
 }

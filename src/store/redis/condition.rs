@@ -1,0 +1,190 @@
+//! How the server itself is doing: whether it can lose flags or edits, whether it is a replica that is cut off, and
+//! what time it has.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use redis::{Pipeline, Value};
+
+use super::connection::{ANSWER, Connection, bytes_of, field, text_of};
+use crate::engine::{Instant, Problem, Severity};
+use crate::store::error::Error;
+use crate::store::feed::Condition;
+
+/// How often a primary sends something to its replicas, unless it is set otherwise.
+const PING_EVERY: u64 = 10;
+/// What a replica may be late beside that.
+const LATE: u64 = 5;
+
+/// Since when the server has been cut off, where it is a replica.
+#[derive(Debug, Default)]
+pub(super) struct CutOff(Mutex<Option<Instant>>);
+
+/// What the server says of itself. What the user may not ask is `None`.
+struct Said {
+    memory: Option<String>,
+    persistence: Option<String>,
+    replication: Option<String>,
+    clock: Option<Instant>,
+    appendfsync: Option<String>,
+    ping_every: Option<u64>,
+    waits: Waits,
+}
+
+/// Whether the server has `WAITAOF`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    Can,
+    /// Before Redis 7.2.
+    Cannot,
+    MayNot,
+}
+
+/// What the server says of itself, with what that means for a store. `has_edited` says that edits are made through
+/// this handle, to which it matters whether they last.
+pub(super) async fn condition(
+    connection: &mut Connection,
+    cut_off: &CutOff,
+    has_edited: bool,
+) -> Result<Condition, Error> {
+    let said = Said::ask(connection).await?;
+    let now = Instant::from(SystemTime::now());
+    let mut condition = Condition { clock: said.clock, ..Condition::default() };
+    condition.problems.extend(said.eviction());
+    let replication = said.replication.as_deref().unwrap_or_default();
+    if field(replication, "role") == Some("slave") {
+        let silent = said.silent_for(replication);
+        condition.stale_since = cut_off.since(silent.as_ref().map(|(_, seconds)| before(now, *seconds)));
+        condition.problems.extend(silent.map(|(found, _)| {
+            let problem = Problem::new("a replica that its primary reaches", found);
+            problem.with_help("its flags may be old: kills on the primary do not arrive")
+        }));
+    } else {
+        cut_off.since(None);
+        condition.problems.extend(said.durability(has_edited));
+    }
+    Ok(condition)
+}
+
+impl CutOff {
+    /// Remembers the earliest instant of one time of silence.
+    fn since(&self, found: Option<Instant>) -> Option<Instant> {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = found.map(|found| since.map_or(found, |earlier| earlier.min(found)));
+        *since
+    }
+}
+
+fn before(now: Instant, seconds: u64) -> Instant {
+    let millis = i64::try_from(Duration::from_secs(seconds).as_millis()).unwrap_or(i64::MAX);
+    Instant::from_unix_millis(now.unix_millis().saturating_sub(millis))
+}
+
+impl Said {
+    async fn ask(connection: &mut Connection) -> Result<Self, Error> {
+        let mut commands = Pipeline::with_capacity(7);
+        for section in ["memory", "persistence", "replication"] {
+            commands.cmd("INFO").arg(section);
+        }
+        commands.cmd("TIME");
+        for setting in ["appendfsync", "repl-ping-replica-period"] {
+            commands.cmd("CONFIG").arg("GET").arg(setting);
+        }
+        // Waits for nothing: asks whether it could be asked.
+        commands.cmd("WAITAOF").arg(0).arg(0).arg(1);
+        let answers = connection.ask(&commands, ANSWER).await?;
+        let answer = |at: usize| answers.get(at).unwrap_or(&Value::Nil);
+        let text = |at: usize| text_of(answer(at)).map(str::to_owned);
+        Ok(Self {
+            memory: text(0),
+            persistence: text(1),
+            replication: text(2),
+            clock: clock(answer(3)),
+            appendfsync: setting(answer(4)),
+            ping_every: setting(answer(5)).and_then(|seconds| seconds.parse().ok()),
+            waits: match answer(6) {
+                Value::ServerError(error) if error.details().is_some_and(|said| said.contains("unknown command")) => {
+                    Waits::Cannot
+                }
+                Value::ServerError(error) if error.code() == "NOPERM" => Waits::MayNot,
+                _ => Waits::Can,
+            },
+        })
+    }
+
+    /// Flags have no expiry, so that nothing is evicted under a policy for keys that have one. But another program
+    /// may set one, and the policy of a cache is seldom meant for flags.
+    fn eviction(&self) -> Option<Problem> {
+        let memory = self.memory.as_deref()?;
+        let policy = field(memory, "maxmemory_policy").filter(|policy| *policy != "noeviction")?;
+        let has_limit = field(memory, "maxmemory").is_some_and(|limit| limit != "0");
+        let evicts = has_limit && policy.starts_with("allkeys");
+        let problem = Problem::new("maxmemory-policy noeviction", format!("maxmemory-policy {policy}"));
+        let when = if has_limit { "when its memory is full" } else { "as soon as maxmemory is set" };
+        let help = format!("a server with this policy evicts keys {when}: CONFIG SET maxmemory-policy noeviction");
+        let severity = if evicts { Severity::Error } else { Severity::Warning };
+        Some(Problem { severity, ..problem.with_help(help) })
+    }
+
+    /// Whether acknowledged edits survive the death of the server.
+    fn durability(&self, has_edited: bool) -> Option<Problem> {
+        let problem = |found: &str, help: &str| {
+            let problem = Problem::new("a server that keeps acknowledged edits when it is killed", found);
+            Some(problem.with_help(help))
+        };
+        let has_file = field(self.persistence.as_deref()?, "aof_enabled")? == "1";
+        if !has_file {
+            return problem("appendonly no", "CONFIG SET appendonly yes and CONFIG SET appendfsync always");
+        }
+        match (self.appendfsync.as_deref(), self.waits) {
+            (Some("always"), _) | (Some("everysec") | None, Waits::Can) => None,
+            (Some("everysec"), Waits::MayNot) => problem(
+                "appendfsync everysec, and a user who may not call WAITAOF",
+                "ACL SETUSER … +waitaof, or CONFIG SET appendfsync always",
+            ),
+            (Some(policy), _) => problem(
+                &format!("appendfsync {policy}"),
+                "CONFIG SET appendfsync always, or use Redis 7.2 or newer with everysec, where edits wait for the disk",
+            ),
+            (None, _) if has_edited => problem(
+                "an appendfsync that this user may not ask for",
+                "set appendfsync always, or let the user call CONFIG GET, or WAITAOF of Redis 7.2 or newer",
+            )
+            .map(|problem| Problem { severity: Severity::Warning, ..problem }),
+            (None, _) => None,
+        }
+    }
+
+    /// How a replica has lost its primary, and for how many seconds it has heard nothing.
+    fn silent_for(&self, replication: &str) -> Option<(String, u64)> {
+        let seconds = |name: &str| field(replication, name).and_then(|text| text.parse::<u64>().ok());
+        if field(replication, "master_link_status") != Some("up") {
+            // -1, where it never had one.
+            return Some((
+                "master_link_status:down".to_owned(),
+                seconds("master_link_down_since_seconds").unwrap_or(0),
+            ));
+        }
+        let silence = seconds("master_last_io_seconds_ago")?;
+        let ping_every = self.ping_every.unwrap_or(PING_EVERY);
+        (silence > ping_every + LATE).then(|| (format!("master_last_io_seconds_ago:{silence}"), silence))
+    }
+}
+
+/// The answer to `TIME`: seconds and microseconds.
+fn clock(answer: &Value) -> Option<Instant> {
+    let Value::Array(parts) = answer else { return None };
+    let [seconds, micros] = &parts[..] else { return None };
+    let number = |part: &Value| text_of(part)?.parse::<i64>().ok();
+    Some(Instant::from_unix_millis(number(seconds)?.checked_mul(1000)?.checked_add(number(micros)? / 1000)?))
+}
+
+/// The value in the answer to `CONFIG GET` of one setting.
+pub(super) fn setting(answer: &Value) -> Option<String> {
+    let value = match answer {
+        Value::Map(pairs) => pairs.first().map(|(_, value)| value),
+        Value::Array(parts) => parts.get(1),
+        _ => None,
+    };
+    value.and_then(bytes_of).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+}
