@@ -121,6 +121,10 @@ fn definition(number: u64) -> String {
     format!(r#"{{"enabled": true, "variants": {{"number": {{"weight": 100, "value": {number}}}}}}}"#)
 }
 
+fn number(definition: &str) -> Option<u64> {
+    definition.rsplit(": ").next()?.trim_end_matches('}').parse().ok()
+}
+
 async fn edit(store: Arc<dyn Store>, state: Arc<EditorState>) {
     let by = Author::new("editor");
     for number in 1.. {
@@ -158,6 +162,11 @@ impl Fleet {
     /// The newest number whose edit was acknowledged.
     pub(crate) fn made(&self) -> u64 {
         self.editor.state.made.load(Ordering::Relaxed)
+    }
+
+    /// The number that a store has just now, where it answers.
+    pub(crate) async fn found(&self, store: &dyn Store) -> Option<u64> {
+        number(store.read(FLAG).await.ok()?.definition.as_deref()?)
     }
 
     /// Waits until this many more edits were acknowledged.
@@ -228,7 +237,6 @@ impl Fleet {
             let entries = self.store.history(&page).await.map_err(|error| error.to_string())?;
             let Some(last) = entries.last() else { break };
             page = page.before(last.number);
-            let number = |text: &str| text.rsplit(": ").next()?.trim_end_matches('}').parse::<u64>().ok();
             recorded.extend(entries.iter().filter_map(|entry| number(entry.after.as_deref()?)));
         }
         let held: BTreeSet<u64> = recorded.iter().copied().collect();
@@ -255,7 +263,8 @@ impl Fleet {
         }
         let requests = self.processes.iter().map(|process| process.seen.requests.load(Ordering::Relaxed));
         let (made, in_doubt) = (outcomes.made.len(), outcomes.in_doubt.len());
-        println!("{made} edits, {in_doubt} in doubt, {} requests: all well", requests.sum::<u64>());
+        let (name, requests) = (self.store.name(), requests.sum::<u64>());
+        println!("{name}: {made} edits acknowledged, {in_doubt} in doubt, {requests} requests: all well");
         Ok(())
     }
 }
