@@ -15,8 +15,8 @@ use sqlx::{Connection, Executor, PgPool};
 use tokio::time::timeout;
 use tower_flags::source::{Changes, FlagChange, Freshness, Live, Status};
 use tower_flags::store::{
-    Author, Change, ChangeError, Changed, Error, ErrorKind, Feed, HistoryPage, PostgresStore, PostgresTable, Store,
-    StoreExt,
+    Author, BoxFuture, Change, ChangeError, Changed, Condition, Error, ErrorKind, Feed, HistoryPage, Loaded, Notices,
+    PostgresStore, PostgresTable, Store, StoreExt,
 };
 use tower_flags::testing::{StoreFixture, check_store};
 use tower_flags::{Document, Percentage, Source};
@@ -939,4 +939,165 @@ async fn a_server_without_a_free_connection_has_changed_nothing() {
     drop(others);
     let killed = store.change("x", Change::kill(), &alice()).await.unwrap();
     assert_eq!(killed.version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn the_condition_has_the_clock_and_what_was_done_to_the_tables() {
+    let server = server();
+    let url = server.fresh();
+    let store = PostgresStore::new(&url).unwrap();
+    put(&store, "x", "true").await;
+    let now = || tower_flags::Instant::from(std::time::SystemTime::now());
+    let found = async || {
+        let (before, condition, after) = (now(), store.condition().await.unwrap(), now());
+        let clock = condition.clock.unwrap().unix_millis();
+        assert!((before.unix_millis() - 1..=after.unix_millis()).contains(&clock), "{before} {clock} {after}");
+        assert_eq!(condition.stale_since, None);
+        condition.problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // The servers of these tests sync nothing.
+    let unsynced = found().await;
+    assert!(unsynced.len() == 1 && unsynced[0].contains("expected fsync = on, found fsync = off"), "{unsynced:?}");
+    server.sql(
+        &url,
+        "ALTER TABLE tower_flags_history SET UNLOGGED; ALTER TABLE tower_flags DISABLE TRIGGER tower_flags_notify",
+    );
+    let wrong = found().await;
+    assert_eq!(wrong.len(), 3, "{wrong:?}");
+    assert!(wrong.iter().any(|said| said.contains("ALTER TABLE tower_flags_history SET LOGGED")), "{wrong:?}");
+    assert!(wrong.iter().any(|said| said.contains("the trigger tower_flags_notify on tower_flags")), "{wrong:?}");
+    server.sql(&url, "ALTER TABLE tower_flags_history SET LOGGED; DROP TRIGGER tower_flags_notify ON tower_flags");
+    assert_eq!(found().await.len(), 2);
+    server.sql(&url, PostgresStore::MIGRATION);
+    assert_eq!(found().await, unsynced);
+    // A table of the application's needs none of it, and a reader may ask.
+    server.sql(&url, "CREATE ROLE condition_reader LOGIN");
+    let table =
+        PostgresTable::new(&as_role(&url, "condition_reader"), "SELECT 'x' AS name, 'true' AS definition").unwrap();
+    assert!(table.condition().await.unwrap().clock.is_some());
+}
+
+/// A feed that is read, and asked for its condition, often.
+struct Hasty(PostgresStore);
+
+impl Feed for Hasty {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        self.0.load(known)
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        self.0.subscribe()
+    }
+
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        self.0.condition()
+    }
+
+    fn resync_every(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+}
+
+/// A primary with the flag `x`, and a standby of it, with the URLs of one database in both.
+async fn replicated(settings: &[&str]) -> (Postgres, Postgres, String, String) {
+    let primary = tokio::task::block_in_place(Postgres::start);
+    let url = primary.fresh();
+    put(&PostgresStore::new(&url).unwrap(), "x", "true").await;
+    let standby = tokio::task::block_in_place(|| primary.standby(settings));
+    let on_standby = url.replace(&primary.address().to_string(), &standby.address().to_string());
+    (primary, standby, url, on_standby)
+}
+
+fn stale_since(status: &Status) -> Option<tower_flags::Instant> {
+    match status.freshness {
+        Freshness::StaleSince(since) => Some(since),
+        _ => None,
+    }
+}
+
+fn has_problem(status: &Status, part: &str) -> bool {
+    status.problems.iter().any(|problem| problem.to_string().contains(part))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_standby_is_stale_since_it_stopped_following_and_fresh_when_it_follows_again() {
+    let (mut primary, standby, url, on_standby) = replicated(&[]).await;
+    let now = || tower_flags::Instant::from(std::time::SystemTime::now());
+    let (editor, replica) = (PostgresStore::new(&url).unwrap(), PostgresStore::new(&on_standby).unwrap());
+    let source = Live::connect(Hasty(replica.clone())).await.unwrap();
+    let is_fresh = |status: &Status| status.freshness == Freshness::Fresh && !has_problem(status, "a standby");
+    becomes(&source, "it follows", is_fresh).await;
+    let rejected = rejected(replica.change("x", Change::kill(), &alice()).await);
+    assert!(rejected.is_permanent() && rejected.to_string().contains("this is a replica"), "{}", chain(&rejected));
+
+    let mut changes = source.subscribe();
+    let before = now();
+    server_sql(&standby, &on_standby, "SELECT pg_wal_replay_pause()");
+    becomes(&source, "a pause shows", |status| stale_since(status).is_some()).await;
+    let since = stale_since(&source.status()).unwrap();
+    assert!(before.checked_sub(Duration::from_secs(5)).unwrap() < since && since <= now(), "{since} {before}");
+    assert!(has_problem(&source.status(), "pg_wal_replay_resume()"), "{:?}", source.status());
+    editor.change("x", Change::kill(), &alice()).await.unwrap();
+    // A process that starts now does not know when it began; the last edit that is there tells.
+    let later = Live::connect(Hasty(PostgresStore::new(&on_standby).unwrap())).await.unwrap();
+    becomes(&later, "a pause shows at the start", |status| stale_since(status).is_some()).await;
+    assert!(stale_since(&later.status()).unwrap() <= now());
+    assert_eq!(stale_since(&source.status()), Some(since), "since then, and not since the last look");
+    server_sql(&standby, &on_standby, "SELECT pg_wal_replay_resume()");
+    assert!(next(&mut changes).await.after.is_some_and(|flag| !flag.is_enabled()));
+    becomes(&source, "it follows again", is_fresh).await;
+
+    let before = now();
+    tokio::task::block_in_place(|| primary.kill());
+    becomes(&source, "a killed primary shows", |status| stale_since(status).is_some()).await;
+    let since = stale_since(&source.status()).unwrap();
+    assert!(before.checked_sub(Duration::from_secs(5)).unwrap() < since && since <= now(), "{since} {before}");
+    assert!(has_problem(&source.status(), "receives nothing"), "{:?}", source.status());
+    tokio::task::block_in_place(|| primary.start_again());
+    becomes(&source, "it follows the primary that is back", is_fresh).await;
+    editor.change("x", Change::restore().within(PATIENCE), &alice()).await.unwrap();
+    assert!(next(&mut changes).await.after.is_some_and(|flag| flag.is_enabled()));
+}
+
+fn server_sql(server: &Postgres, url: &str, statement: &str) {
+    tokio::task::block_in_place(|| server.sql(url, statement));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_primary_that_is_silent_shows_on_its_standby() {
+    let (primary, _standby, url, on_standby) = replicated(&["wal_receiver_timeout=4s"]).await;
+    server_sql(&primary, &url, "CREATE ROLE replica_reader LOGIN");
+    let store = PostgresStore::new(&on_standby).unwrap();
+    let source = Live::connect(Hasty(store)).await.unwrap();
+    becomes(&source, "it follows", |status| status.freshness == Freshness::Fresh).await;
+    // A role that may not see when the receiver heard of the primary sees that there is one.
+    let query = "SELECT 'x' AS name, 'true' AS definition";
+    let reader = PostgresTable::new(&as_role(&on_standby, "replica_reader"), query).unwrap();
+    assert_eq!(reader.condition().await.unwrap().stale_since, None);
+    primary.freeze();
+    becomes(&source, "it is stale", |status| stale_since(status).is_some()).await;
+    let deadline = Instant::now() + PATIENCE;
+    while reader.condition().await.unwrap().stale_since.is_none() {
+        assert!(Instant::now() < deadline, "a reader sees it too");
+    }
+    primary.thaw();
+    becomes(&source, "it follows again", |status| status.freshness == Freshness::Fresh).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_standby_that_replays_late_is_stale_since_the_last_edit_that_it_has() {
+    let (_primary, _standby, url, on_standby) = replicated(&["recovery_min_apply_delay=1h"]).await;
+    let source = Live::connect(Hasty(PostgresStore::new(&on_standby).unwrap())).await.unwrap();
+    becomes(&source, "it is there", |status| status.flags == 1).await;
+    PostgresStore::new(&url).unwrap().change("x", Change::kill(), &alice()).await.unwrap();
+    becomes(&source, "it is stale", |status| stale_since(status).is_some()).await;
+    assert!(has_problem(&source.status(), "recovery_min_apply_delay"), "{:?}", source.status());
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlitePool};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -510,4 +510,28 @@ async fn whatever_sqlite_says_is_certain() {
     sql(&path, "DROP TRIGGER theirs").await;
     store.change("x", Change::kill(), &alice()).await.unwrap();
     assert_eq!(store.verify_history().await.unwrap().unwrap().number, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_condition_names_what_can_lose_edits_or_lock_readers_out() {
+    let files = Files::new();
+    let path = files.path();
+    let store = SqliteStore::at(&path);
+    put(&store, "x", "true").await;
+    let found = async |store: &SqliteStore| {
+        let condition = store.condition().await.unwrap();
+        assert_eq!((condition.clock, condition.stale_since), (None, None));
+        condition.problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&store).await, [""; 0]);
+    let options = SqliteConnectOptions::new().filename(&path).synchronous(SqliteSynchronous::Normal);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let wrong = found(&SqliteStore::from_pool(pool)).await;
+    assert!(wrong.len() == 1 && wrong[0].contains("expected synchronous = FULL, found NORMAL"), "{wrong:?}");
+    let path = files.path();
+    sql(&path, &SqliteStore::MIGRATION.replace("PRAGMA journal_mode = WAL;", "")).await;
+    let wrong = found(&SqliteStore::at(&path)).await;
+    assert!(wrong.len() == 1 && wrong[0].contains("PRAGMA journal_mode = WAL"), "{wrong:?}");
+    let source = Live::connect(SqliteStore::at(&path)).await.unwrap();
+    becomes(&source, "the status says so", |status| !status.problems.is_empty()).await;
 }

@@ -89,6 +89,13 @@
 //!
 //! PostgreSQL cannot hold the character U+0000, and a database in LATIN1 no emoji: choose UTF8.
 //!
+//! # What the status reports
+//!
+//! The store asks the database about its settings after connecting and at each resync. These are problems in the
+//! status, each with its remedy: in PostgreSQL `fsync` or `full_page_writes` that are off, a version before 14, tables
+//! that are `UNLOGGED`, a trigger that is missing or disabled, and a clock that differs by more than 30 s; in SQLite a
+//! journal mode other than `wal`, and a pool whose connections are not `synchronous = FULL`.
+//!
 //! # PostgreSQL in production
 //!
 //! Version 14 or later. `fsync` has to be on, as it is by default; where the database has switched
@@ -120,7 +127,10 @@
 //! later, with `max_prepared_statements` set. Give the store a direct URL.
 //!
 //! **Replicas** lag and cannot be listened to: a feed of one reads every 30 s, and its status says why. Edits on one are
-//! rejected. After a failover to a server that lacks edits, the flags that were seen killed stay off, as
+//! rejected. At each resync the store asks the replica whether it follows its primary. Where replay is paused, nothing is
+//! received, or what was received is not replayed and the last edit is older than 10 s, the source is
+//! [stale](crate::source::Freshness) since the replica last had everything. An unprivileged role sees a silent primary
+//! when `wal_receiver_timeout` ends (60 s); a member of `pg_read_all_stats` sees it after half of that. After a failover to a server that lacks edits, the flags that were seen killed stay off, as
 //! [`Live`](crate::source::Live) says. Logical replication fires no trigger on the subscriber, unless it is
 //! `ENABLE ALWAYS`.
 //!
@@ -208,6 +218,8 @@ mod listen;
 mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_codes;
+#[cfg(feature = "postgres")]
+mod postgres_condition;
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, Row, ValueRef};
@@ -13,11 +13,11 @@ use super::listen::Listeners;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
 use super::transaction::{For, Transaction};
 use super::trouble::{Trouble, mending};
-use crate::engine::{MAX_FLAG, MAX_FLAGS};
+use crate::engine::{Instant, MAX_FLAG, MAX_FLAGS};
 use crate::store::traits::identity_of;
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded, Notices, Store,
-    Stored,
+    BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded,
+    Notices, Store, Stored,
 };
 
 /// Where the trigger of our table tells of changes.
@@ -317,6 +317,10 @@ impl Feed for PostgresStore {
         Box::pin(self.server.listen(CHANNEL))
     }
 
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        Box::pin(self.server.condition(true))
+    }
+
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
         Box::pin(identity_of(self))
     }
@@ -359,6 +363,8 @@ pub(super) struct Server {
     pub(super) name: Arc<str>,
     pub(super) connections: Arc<Connections<Postgres>>,
     listeners: Arc<Listeners>,
+    /// When a standby was known to have everything.
+    pub(super) current: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Server {
@@ -381,7 +387,12 @@ impl Server {
     }
 
     fn with(name: Arc<str>, connections: Connections<Postgres>) -> Self {
-        Self { name, connections: Arc::new(connections), listeners: Arc::new(Listeners::new()) }
+        Self {
+            name,
+            connections: Arc::new(connections),
+            listeners: Arc::new(Listeners::new()),
+            current: Arc::default(),
+        }
     }
 
     /// Hears of what is told on a channel.

@@ -16,11 +16,11 @@ use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_
 use super::sqlite_codes::is_busy;
 use super::trouble::{Trouble, mending};
 use super::watch::{FileId, Watch};
-use crate::engine::{MAX_FLAG, MAX_FLAGS};
+use crate::engine::{MAX_FLAG, MAX_FLAGS, Problem};
 use crate::store::traits::identity_of;
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded, Notices, Store,
-    Stored,
+    BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded,
+    Notices, Store, Stored,
 };
 
 /// How long SQLite itself waits for others who write: a little less than we wait for SQLite, so that it can say so.
@@ -209,6 +209,28 @@ impl SqliteStore {
         found.iter().map(entry).collect()
     }
 
+    /// Settings of the file, and of the connections to it: the application's pool has its own.
+    async fn ask(&self) -> Result<Condition, Trouble> {
+        let mut lease = self.file.lease().await?;
+        let journal = late(ANSWER, sqlx::query("PRAGMA journal_mode").fetch_one(lease.connection())).await?;
+        let synchronous = late(ANSWER, sqlx::query("PRAGMA synchronous").fetch_one(lease.connection())).await?;
+        lease.give_back();
+        let mut condition = Condition::default();
+        let journal: String = journal.try_get_unchecked(0)?;
+        if journal != "wal" {
+            let problem = Problem::new("the journal mode wal", journal);
+            let help = "readers and writers lock each other out; run PRAGMA journal_mode = WAL";
+            condition.problems.push(problem.with_help(help));
+        }
+        if let level @ 0..=1 = synchronous.try_get_unchecked::<i64, _>(0)? {
+            let problem = Problem::new("synchronous = FULL", if level == 0 { "OFF" } else { "NORMAL" });
+            let help =
+                "acknowledged edits can be lost when the machine crashes; set it for the connections of the pool";
+            condition.problems.push(problem.with_help(help));
+        }
+        Ok(condition)
+    }
+
     fn error<T>(&self, what: &str) -> impl FnOnce(Trouble) -> Result<T, Error> {
         move |trouble| Err(trouble.into_error::<Sqlite>(self.name(), what))
     }
@@ -302,6 +324,10 @@ impl Feed for SqliteStore {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
         Box::pin(self.file.watch())
+    }
+
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        Box::pin(async move { self.ask().await.or_else(self.error("its condition cannot be read")) })
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {

@@ -22,6 +22,8 @@ use super::sqlite::{self, File};
 use super::transaction::{For, Transaction};
 use super::trouble::Trouble;
 use crate::engine::{MAX_FLAG, MAX_FLAGS};
+#[cfg(feature = "postgres")]
+use crate::store::Condition;
 use crate::store::{BoxFuture, Error, Feed, Loaded, Notices};
 
 /// How often a table is read that nobody tells of.
@@ -152,6 +154,10 @@ impl Feed for PostgresTable {
                 None => Ok(Box::new(Never) as Box<dyn Notices>),
             }
         })
+    }
+
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        Box::pin(self.server.condition(false))
     }
 
     fn resync_every(&self) -> Duration {

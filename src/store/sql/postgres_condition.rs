@@ -1,0 +1,206 @@
+//! How a PostgreSQL server itself is doing.
+
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Postgres, Row};
+use tokio::time::sleep;
+
+use super::lease::{ANSWER, late};
+use super::postgres::Server;
+use super::transaction::{For, Transaction};
+use super::trouble::Trouble;
+use crate::engine::{Instant, Problem};
+use crate::store::{Condition, Error};
+
+/// How far a standby may be behind its primary.
+const MAX_LAG: Duration = Duration::from_secs(10);
+/// How long a standby has to replay what it has received already.
+const REPLAY: Duration = Duration::from_millis(500);
+/// What is heard of a primary at least: the receiver asks for it after half of its timeout.
+const HEARD: Duration = Duration::from_secs(5);
+const OLDEST: i32 = 140_000;
+
+/// Milliseconds since 1970 of an expression.
+macro_rules! millis {
+    ($time:literal) => {
+        concat!("(extract(epoch FROM ", $time, ") * 1000)::bigint")
+    };
+}
+
+impl Server {
+    pub(super) async fn condition(&self, has_tables: bool) -> Result<Condition, Error> {
+        let condition = self.ask(has_tables).await;
+        condition.map_err(|trouble| trouble.into_error::<Postgres>(&self.name, "its condition cannot be read"))
+    }
+
+    async fn ask(&self, has_tables: bool) -> Result<Condition, Trouble> {
+        let mut transaction = Transaction::begin(&self.connections, For::Reading).await?;
+        let found = self.ask_in(transaction.connection(), has_tables).await;
+        transaction.end(found).await
+    }
+
+    async fn ask_in(&self, connection: &mut PgConnection, has_tables: bool) -> Result<Condition, Trouble> {
+        const STATEMENT: &str = concat!(
+            "SELECT ",
+            millis!("clock_timestamp()"),
+            ", pg_is_in_recovery(), current_setting('server_version_num')::int, current_setting('server_version'), \
+             current_setting('fsync'), current_setting('full_page_writes')"
+        );
+        let row = late(ANSWER, sqlx::query(STATEMENT).fetch_one(&mut *connection)).await?;
+        let mut condition =
+            Condition { clock: Some(Instant::from_unix_millis(row.try_get(0)?)), ..Condition::default() };
+        if row.try_get::<i32, _>(2)? < OLDEST {
+            let found = row.try_get::<String, _>(3)?;
+            let problem = Problem::new("PostgreSQL 14 or later", found);
+            condition.problems.push(problem.with_help("install a version that is maintained"));
+        }
+        for (column, setting) in [(4, "fsync"), (5, "full_page_writes")] {
+            if row.try_get::<String, _>(column)? == "off" {
+                let problem = Problem::new(format!("{setting} = on"), format!("{setting} = off"));
+                condition.problems.push(problem.with_help(
+                    "a crash of the machine can lose or damage acknowledged edits; set it in postgresql.conf",
+                ));
+            }
+        }
+        if has_tables {
+            condition.problems.extend(wrong_with_the_tables(&mut *connection).await?);
+        }
+        if row.try_get(1)? {
+            self.follow(&Replay::read(connection).await?, &mut condition);
+        }
+        Ok(condition)
+    }
+
+    /// Says whether a standby has what its primary has, and since when it has not.
+    fn follow(&self, replay: &Replay, condition: &mut Condition) {
+        let now = Instant::from(SystemTime::now());
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((found, help)) = replay.trouble(now) else {
+            *current = Some(now);
+            return;
+        };
+        // Everything that was committed until then is here.
+        let since = current.max(replay.replayed).unwrap_or(now).min(now);
+        condition.stale_since = Some(since);
+        condition.problems.push(Problem::new("a standby that follows its primary", found).with_help(help));
+    }
+}
+
+/// How a standby follows its primary.
+struct Replay {
+    /// It was asked to stand still.
+    is_paused: bool,
+    has_receiver: bool,
+    /// When the receiver heard of the primary last; `None` where this role may not know.
+    heard: Option<Instant>,
+    receiver_timeout: Duration,
+    /// What was received a while ago is still not replayed.
+    is_behind: bool,
+    /// When the last transaction that was replayed was committed.
+    replayed: Option<Instant>,
+}
+
+impl Replay {
+    async fn read(connection: &mut PgConnection) -> Result<Self, Trouble> {
+        const STATEMENT: &str = concat!(
+            "SELECT pg_get_wal_replay_pause_state() <> 'not paused', \
+             EXISTS (SELECT FROM pg_stat_wal_receiver), \
+             (SELECT ",
+            millis!("last_msg_receipt_time"),
+            " FROM pg_stat_wal_receiver), ",
+            millis!("current_setting('wal_receiver_timeout')::interval"),
+            ", pg_last_wal_receive_lsn()::text, ",
+            millis!("pg_last_xact_replay_timestamp()"),
+        );
+        let row = late(ANSWER, sqlx::query(STATEMENT).fetch_one(&mut *connection)).await?;
+        let instant = |column: usize| -> Result<Option<Instant>, Trouble> {
+            Ok(row.try_get::<Option<i64>, _>(column)?.map(Instant::from_unix_millis))
+        };
+        let received: Option<String> = row.try_get(4)?;
+        let mut is_behind = false;
+        let mut replayed = instant(5)?;
+        if let Some(received) = received {
+            // What arrives right now needs a moment.
+            for pause in [Duration::ZERO, REPLAY] {
+                sleep(pause).await;
+                let statement = concat!(
+                    "SELECT pg_last_wal_replay_lsn() < $1::pg_lsn, ",
+                    millis!("pg_last_xact_replay_timestamp()")
+                );
+                let row = late(ANSWER, sqlx::query(statement).bind(&received).fetch_one(&mut *connection)).await?;
+                is_behind = row.try_get::<Option<bool>, _>(0)?.unwrap_or_default();
+                replayed = row.try_get::<Option<i64>, _>(1)?.map(Instant::from_unix_millis);
+                if !is_behind {
+                    break;
+                }
+            }
+        }
+        Ok(Self {
+            is_paused: row.try_get(0)?,
+            has_receiver: row.try_get(1)?,
+            heard: instant(2)?,
+            receiver_timeout: Duration::from_millis(row.try_get::<i64, _>(3)?.unsigned_abs()),
+            is_behind,
+            replayed,
+        })
+    }
+
+    /// What is wrong, and what to do.
+    fn trouble(&self, now: Instant) -> Option<(String, &'static str)> {
+        if self.is_paused {
+            return Some((
+                "one whose replay is paused".to_owned(),
+                "run SELECT pg_wal_replay_resume() on it; until then its flags may be old",
+            ));
+        }
+        if !self.has_receiver {
+            return Some((
+                "one that receives nothing from it".to_owned(),
+                "look at its primary_conninfo, its log and the primary; until then its flags may be old",
+            ));
+        }
+        let silence = self.heard.map(|heard| now.saturating_duration_since(heard)).unwrap_or_default();
+        if !self.receiver_timeout.is_zero() && silence > self.receiver_timeout / 2 + HEARD {
+            let found = format!("one that has heard nothing of it for {} s", silence.as_secs());
+            return Some((found, "look at the primary and the network; until then its flags may be old"));
+        }
+        let lag = self.replayed.map_or(Duration::MAX, |replayed| now.saturating_duration_since(replayed));
+        if self.is_behind && lag > MAX_LAG {
+            return Some((
+                "one that replays later than it receives".to_owned(),
+                "look for long queries on it and for recovery_min_apply_delay; until then its flags may be old",
+            ));
+        }
+        None
+    }
+}
+
+/// What was done to the tables by hand.
+async fn wrong_with_the_tables(connection: &mut PgConnection) -> Result<Vec<Problem>, Trouble> {
+    let statement = "SELECT c.relname::text, c.relpersistence = 'u', \
+         c.relname <> 'tower_flags' OR EXISTS (SELECT FROM pg_trigger t \
+             WHERE t.tgrelid = c.oid AND t.tgname = 'tower_flags_notify' AND t.tgenabled IN ('O', 'A')) \
+         FROM pg_class c WHERE c.oid IN (to_regclass('tower_flags'), to_regclass('tower_flags_versions'), \
+             to_regclass('tower_flags_history'), to_regclass('tower_flags_head')) ORDER BY 1";
+    let rows = late(ANSWER, sqlx::query(statement).fetch_all(connection)).await?;
+    let mut problems = Vec::new();
+    for row in rows {
+        let table: String = row.try_get(0)?;
+        if row.try_get(1)? {
+            let problem = Problem::new(format!("the table {table} as a logged one"), "an unlogged one");
+            let help = format!("a crash of the server empties it: ALTER TABLE {table} SET LOGGED");
+            problems.push(problem.with_help(help));
+        }
+        if !row.try_get::<bool, _>(2)? {
+            let problem = Problem::new(format!("the trigger tower_flags_notify on {table}"), "none that is enabled");
+            problems.push(
+                problem.with_help(
+                    "changes are seen after up to 30 s; run PostgresStore::MIGRATION, or enable the trigger",
+                ),
+            );
+        }
+    }
+    Ok(problems)
+}
