@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ADMIN, ALICE, BOB, accessible, as, dialog, flag, picture, press, save, stored } from "./support.js";
+import { ADMIN, ALICE, BOB, accessible, api, as, dialog, flag, logIn, picture, press, save, stored, until } from "./support.js";
 
 /** Logs out as another tab would. */
 const logOutElsewhere = (page) => page.evaluate(() => fetch("logout", { method: "POST", headers: { "content-type": "application/json" } }));
@@ -72,4 +72,85 @@ test("whoever does not log in again leaves nothing on the page", async () => {
   await page.keyboard.press("Escape");
   await page.getByRole("heading", { name: "Flags", level: 1 }).waitFor();
   assert.equal(await page.getByText("new_search").count(), 0);
+});
+
+/** Everything that the page has to say, also to those who listen instead of looking. */
+const said = (page) => page.evaluate(() => [document.title, document.body.textContent, ...[...document.querySelectorAll("input, textarea")].map(({ value }) => value)].join("\n"));
+
+/** Holds back the answers of requests that match; `release` lets them go, and waits until the page has gone on from there. */
+async function holdBack(page, matches) {
+  let letGo, asked;
+  const gate = new Promise((resolve) => (letGo = resolve));
+  const isAsked = new Promise((resolve) => (asked = resolve));
+  await page.route("**/flags/**", async (route) => {
+    if (!matches(route.request())) return route.fallback();
+    asked();
+    const response = await route.fetch();
+    await gate;
+    await route.fulfill({ response });
+  });
+  return {
+    isAsked,
+    release: async () => {
+      const answered = page.waitForResponse((response) => matches(response.request()));
+      letGo();
+      await (await answered).finished();
+      // What goes on from the answer has had its turn.
+      await page.evaluate(() => new Promise((resolve) => setTimeout(() => requestAnimationFrame(() => setTimeout(resolve)))));
+    },
+  };
+}
+
+test("after logging out nothing stays of what was announced, looked for or asked", async () => {
+  await flag("said_last", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "explain", options);
+  await page.getByLabel("User id").fill("maria@example.com");
+  await press(page, "Ask");
+  await page.getByText(/are on for maria/).waitFor();
+  await page.goto(`${ADMIN}//#/`);
+  await page.getByLabel("Search").fill("said_last");
+  await api("PATCH", "flags/said_last", { percentage: 20 });
+  await page.locator("#spoken").getByText("said_last was changed").waitFor({ state: "attached" });
+  await press(page, "Log out");
+  await page.getByLabel("Your token").waitFor();
+  assert.doesNotMatch(await said(page), /said_last|maria/);
+  await logIn(page, BOB);
+  assert.equal(await page.getByLabel("Search").inputValue(), "");
+  await page.goto(`${ADMIN}//#/explain`);
+  assert.equal(await page.getByLabel("User id").inputValue(), "");
+});
+
+test("an announcement that is under way when somebody logs out is never made", async () => {
+  await flag("said_late", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/said_late", options);
+  await page.getByText("Live", { exact: true }).waitFor();
+  const held = await holdBack(page, (request) => request.url().endsWith("/said_late/history?limit=1"));
+  await api("PATCH", "flags/said_late?reason=a%20secret", { percentage: 20 });
+  await held.isAsked;
+  await press(page, "Log out");
+  await page.getByLabel("Your token").waitFor();
+  await held.release();
+  assert.doesNotMatch(await said(page), /said_late|bob|secret/);
+});
+
+test("the answer to an edit that comes after its session is over is shown to nobody", async () => {
+  await flag("said_never", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/said_never", options);
+  await press(page, "25\u202f%");
+  await press(page, "Change to 25\u202f%…");
+  const held = await holdBack(page, (request) => request.method() === "PATCH");
+  await press(page, "Change to 25\u202f%");
+  await held.isAsked;
+  await logOutElsewhere(page);
+  await over(page).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("heading", { name: "Flags", level: 1 }).waitFor();
+  await held.release();
+  assert.doesNotMatch(await said(page), /said_never/);
+  assert.equal((await stored("said_never")).flag.percentage, 25);
+  await logIn(page, BOB);
+  await page.getByRole("heading", { name: "said_never", level: 1 }).waitFor();
+  await api("PATCH", "flags/said_never", { percentage: 30 });
+  await until(async () => assert.match(await page.locator(".power").innerText(), /30/), 15_000);
+  assert.equal(await page.getByText("is saved").count(), 0);
 });

@@ -24,6 +24,15 @@ let editing = Promise.resolve();
 /** Resolves when no edit of this page is on its way, and what waited for it has seen the answer. */
 export const settled = () => editing.then(() => new Promise((resolve) => setTimeout(resolve)));
 
+/** The number of the session, of those that this page has had. */
+let session = 0;
+
+/** The session is over: what it asked for and has no answer yet is never answered. */
+export function abandon() {
+  session += 1;
+  editing = Promise.resolve();
+}
+
 let ended = () => {};
 
 /** Calls `listener` whenever an answer says that there is no session any more. */
@@ -37,7 +46,8 @@ async function ask(method, path, { body, headers = {}, query = {}, within = WITH
     if (value !== undefined && value !== null && value !== "" && value !== false) url.searchParams.set(key, value);
   }
   if (method !== "GET") headers = { "content-type": "application/json", ...headers };
-  let response, text;
+  const asking = session;
+  let response, text, failure;
   try {
     response = await fetch(url, {
       method, headers, body, credentials: "same-origin", cache: "no-store", redirect: "error",
@@ -45,8 +55,10 @@ async function ask(method, path, { body, headers = {}, query = {}, within = WITH
     });
     text = await response.text();
   } catch (error) {
-    throw new Refused({ type: "unreachable", status: 0, title: "The server cannot be reached", detail: `The server did not answer: ${error.message}` });
+    failure = new Refused({ type: "unreachable", status: 0, title: "The server cannot be reached", detail: `The server did not answer: ${error.message}` });
   }
+  if (asking !== session) return new Promise(() => {});
+  if (failure) throw failure;
   let answer = null;
   try {
     answer = text === "" ? null : parse(text);

@@ -2,14 +2,14 @@
 
 import * as api from "./api.js";
 import { showBanners } from "./banners.js";
-import { button, clearNotices, field, fill, h, notice, svg, theirs, unseen } from "./dom.js";
+import { button, clearNotices, field, fill, h, notice, say, svg, theirs, unseen } from "./dom.js";
 import { open } from "./dialog.js";
 import { connect, disconnect, hear, look, missed, session } from "./live.js";
 import { allChanges } from "./changes.js";
 import { create } from "./create.js";
-import { explainAll } from "./explain.js";
+import { explainAll, forgetQuestion } from "./explain.js";
 import { flagView } from "./flag.js";
-import { listView } from "./list.js";
+import { forgetSearch, listView } from "./list.js";
 import { transfer } from "./transfer.js";
 
 const main = document.getElementById("main");
@@ -101,8 +101,7 @@ function signedOut() {
   turn += 1;
   shown?.leave?.();
   shown = null;
-  closeAll();
-  clearNotices();
+  forget();
   fill(document.getElementById("banners"));
   fill(header);
   document.title = "Log in · Flags";
@@ -130,14 +129,13 @@ function ended() {
       await look();
       isBack = true;
       close();
-      connect();
       // What somebody else began is not theirs.
-      if (session.status.you.name !== you.name || place !== location.hash) {
-        closeAll();
-        await show();
-      } else {
-        missed();
-      }
+      const isOther = session.status.you.name !== you.name;
+      if (isOther) forget();
+      connect();
+      if (!isOther && place === location.hash) return missed();
+      closeAll();
+      await show();
     };
     const { form } = logInForm(goOn);
     form.prepend(h("p", {}, "Log in to go on. What you have begun is still here."));
@@ -147,6 +145,16 @@ function ended() {
     goOn = null;
     if (!isBack) signedOut();
   });
+}
+
+/** Leaves nothing of one session to the next: no questions, no announcements, and no answers that are still to come. */
+function forget() {
+  api.abandon();
+  closeAll();
+  clearNotices();
+  say("");
+  forgetSearch();
+  forgetQuestion();
 }
 
 function closeAll() {

@@ -11,7 +11,12 @@ import { redraw } from "./redraw.js";
 import { why } from "./words.js";
 
 /** What was asked last, here and on other flags. */
-const asked = { user: "", groups: "", attributes: "" };
+const asked = {};
+
+export function forgetQuestion() {
+  Object.assign(asked, { user: "", groups: "", attributes: "" });
+}
+forgetQuestion();
 
 /** `plan = pro`, one in a line; numbers, `true` and lists as in JSON, anything else is text. */
 function attributesOf(text) {

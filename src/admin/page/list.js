@@ -16,7 +16,12 @@ const COLUMNS = [["name", "Flag"], ["state", "State"], ["share", "Share"], ["own
 const WEIGHTS = ["local", "problem", "killed", "rolling", "some", "on", "off"];
 
 /** What was looked for last, also after a look at one flag. */
-const wanted = { text: "", state: "all", kind: "", owner: "", sort: "name", isUp: true, most: PAGE };
+const wanted = {};
+
+export function forgetSearch() {
+  Object.assign(wanted, { text: "", state: "all", kind: "", owner: "", sort: "name", isUp: true, most: PAGE });
+}
+forgetSearch();
 
 const needsAttention = (shown) => ["local", "problem"].includes(stateOf(shown).key) || badgesOf(shown).some(([, tone]) => tone !== "quiet");
 const isIn = (state, shown) => (state === "all" ? true : state === "attention" ? needsAttention(shown) : stateOf(shown).key === state);
