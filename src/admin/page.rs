@@ -30,7 +30,7 @@ macro_rules! module {
 }
 
 /// The public files, which hold no data.
-const FILES: [File; 31] = [
+const FILES: &[File] = &[
     ("", "text/html; charset=utf-8", INDEX),
     ("style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     module!("about.js"),
@@ -45,6 +45,7 @@ const FILES: [File; 31] = [
     module!("diff.js"),
     module!("dom.js"),
     module!("edit.js"),
+    module!("events.js"),
     module!("explain.js"),
     module!("flag.js"),
     module!("focus.js"),

@@ -37,6 +37,13 @@ afterEach(async () => {
 export async function open(url, { mayFail = /$^/, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
   contexts.push(context);
+  return visit(context, url, mayFail);
+}
+
+/** Another page of the browser that a page is in. */
+export const beside = (page, url, { mayFail = /$^/ } = {}) => visit(page.context(), url, mayFail);
+
+async function visit(context, url, mayFail) {
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   const origin = new URL(url).origin;

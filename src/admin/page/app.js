@@ -82,7 +82,7 @@ function pulse() {
   const { store, source } = session.status;
   const isThere = !store.error && source.freshness === "fresh";
   return h("span", { class: "pulse-and-store" },
-    h("span", { class: session.isLive ? "pulse" : "pulse lost" }, session.isLive ? "Live" : "Not live"),
+    h("span", { class: session.isLive === false ? "pulse lost" : "pulse" }, session.isLive === null ? "Connecting" : session.isLive ? "Live" : "Not live"),
     h("span", { class: isThere ? "store quiet" : "store lost", title: `The store ${store.name} ${isThere ? "answers" : "does not answer"}` },
       unseen("Store: "), theirs(store.name), isThere ? unseen(", it answers") : " does not answer"));
 }

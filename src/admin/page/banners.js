@@ -67,7 +67,7 @@ function ofStore(store, source) {
 }
 
 function ofLink() {
-  if (session.isLive) return null;
+  if (session.isLive !== false) return null;
   return banner("warn", "Not live", h("p", {}, "The connection to the server was lost; it is tried again. What you see may be old."));
 }
 

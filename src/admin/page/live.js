@@ -1,14 +1,15 @@
 // What the server tells by itself, for whoever shows it.
 
 import * as api from "./api.js";
+import { follow } from "./events.js";
 import { setClock } from "./words.js";
 
 /** The state that the whole page goes by. */
 export const session = {
   /** The answer of `status`. */
   status: null,
-  /** Whether events come in. */
-  isLive: true,
+  /** Whether events come in; `null` while that is not known. */
+  isLive: null,
   get mayEdit() {
     return this.status?.you.role === "editor";
   },
@@ -33,7 +34,7 @@ export async function look() {
 
 let stop = null;
 
-/** A browser has six connections to a server for all its pages: one that nobody looks at gives its own back. */
+/** A page that has been hidden for so long neither holds nor follows the stream: browsers slow such pages down. */
 const HIDDEN_FOR = 10_000;
 
 /** Has everything that is shown looked at anew. */
@@ -41,6 +42,7 @@ export const missed = () => tell("missed", {});
 
 export function connect() {
   stop?.();
+  session.isLive = null;
   let poll;
   const refresh = () => look().catch((refused) => {
     if (!(refused instanceof api.Refused)) throw refused;
@@ -50,39 +52,38 @@ export function connect() {
     else api.settled().then(() => tell(name, data));
   };
   const linked = (isLive) => {
-    const wasLive = session.isLive;
     session.isLive = isLive;
     tell("link", isLive);
     clearInterval(poll);
-    // Without events everything is looked at from time to time; and what was missed once they come again.
+    // Without events everything is looked at from time to time.
     if (!isLive) poll = setInterval(() => refresh().then(missed), 5000);
-    // A stream also breaks off because its session has ended.
-    if (isLive !== wasLive || hasRested) refresh().then(missed);
-    hasRested = false;
+    // What was missed is looked at once events come; and a stream breaks off also because its session has ended.
+    refresh().then(missed);
   };
-  let close = api.listen(heard, linked), rest = null, hasRested = false;
+  let close = follow(heard, linked), timer = null;
+  const rest = () => {
+    close?.();
+    close = null;
+    clearInterval(poll);
+  };
   const turned = () => {
-    clearTimeout(rest);
+    clearTimeout(timer);
     if (document.hidden) {
-      rest = setTimeout(() => {
-        close?.();
-        close = null;
-        clearInterval(poll);
-      }, HIDDEN_FOR);
+      timer = setTimeout(rest, HIDDEN_FOR);
     } else if (close === null) {
-      // What is shown is as old as the rest was long, which is no loss of the connection to be told of.
-      hasRested = true;
-      close = api.listen(heard, linked);
+      close = follow(heard, linked);
     }
   };
   document.addEventListener("visibilitychange", turned);
+  // A page that is left hands the stream over at once. One that the browser shows again later turns visible then.
+  addEventListener("pagehide", rest);
   // A page may be opened behind others.
   turned();
   stop = () => {
-    close?.();
-    clearTimeout(rest);
-    clearInterval(poll);
+    rest();
+    clearTimeout(timer);
     document.removeEventListener("visibilitychange", turned);
+    removeEventListener("pagehide", rest);
     stop = null;
   };
 }
