@@ -27,6 +27,13 @@ impl<B> ResponseBody<B> {
     }
 }
 
+/// A body that no request has produced, for layers that answer by themselves.
+impl<B: Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::new(B::default(), None)
+    }
+}
+
 impl<B: Body> Body for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
