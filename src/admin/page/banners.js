@@ -2,11 +2,11 @@
 
 import * as api from "./api.js";
 import { confirm, problem } from "./dialog.js";
-import { because, button, code, h, notice, theirs } from "./dom.js";
+import { because, button, code, fromNow, h, notice, theirs, when } from "./dom.js";
 import { look, session } from "./live.js";
 import { undisturbed } from "./press.js";
 import { redraw } from "./redraw.js";
-import { ago, moment, plural } from "./words.js";
+import { plural } from "./words.js";
 
 let last = "";
 
@@ -29,7 +29,7 @@ function banner(tone, title, ...content) {
 
 function ofKill(kill) {
   const flag = h("a", { href: `#/flags/${encodeURIComponent(kill.flag)}` }, code(kill.flag));
-  const here = ["by ", theirs(kill.by), ` ${ago(kill.at)}`, because(kill.reason)];
+  const here = ["by ", theirs(kill.by), " ", fromNow(kill.at), because(kill.reason)];
   const again = () => confirm({
     title: "Kill it everywhere", tone: "grave", action: "Kill everywhere",
     content: h("p", {}, "The store is asked to switch ", code(kill.flag), " off as it is now, for everyone, in all processes."),
@@ -62,7 +62,7 @@ function ofStore(store, source) {
     return banner("bad", "No rules have been loaded yet", h("p", {}, "Every flag is off in this process. ", theirs(error ?? "")));
   }
   return banner("warn", "The store cannot be reached",
-    h("p", {}, "The last known rules stay in force", since && [" since ", h("time", { datetime: since }, moment(since))], ". Edits have to wait; ", h("b", {}, "a kill still works, in this process.")),
+    h("p", {}, "The last known rules stay in force", since && [" since ", when(since)], ". Edits have to wait; ", h("b", {}, "a kill still works, in this process.")),
     h("p", { class: "quiet" }, code(store.name), " ", theirs(error ?? "")));
 }
 

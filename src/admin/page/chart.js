@@ -98,7 +98,7 @@ function parts({ stages, paused_since: paused, current, percentage }, width, isP
 
   const isLong = to - from > 3 * 86_400_000;
   const tick = (time, anchor) => svg("text", { class: "tick", x: x(time), y: HEIGHT - 8, "text-anchor": anchor }, isLong ? shortDay(time) : shortMoment(time));
-  const ticks = [tick(times[0], "start"), times.length > 1 && x(times.at(-1)) - x(times[0]) > (isLong ? 110 : 220) && tick(times.at(-1), "end")];
+  const ticks = [tick(times[0], "start"), times.length > 1 && x(times.at(-1)) - x(times[0]) > (isLong ? 110 : 290) && tick(times.at(-1), "end")];
 
   const marker = !isPreview && [
     svg("line", { class: "now", x1: x(present), x2: x(present), y1: EDGE.top - 8, y2: y(0) }),

@@ -2,9 +2,9 @@
 
 import * as api from "./api.js";
 import { changeList, lines, pretty } from "./diff.js";
-import { append, because, button, code, field, fill, fresh, h, notice, theirs } from "./dom.js";
+import { append, because, button, code, field, fill, fresh, fromNow, h, notice, theirs } from "./dom.js";
 import { giveBack, remember } from "./focus.js";
-import { ago, fromTo, keyName, list, reachOf } from "./words.js";
+import { fromTo, keyName, list, reachOf } from "./words.js";
 
 /** Opens a dialog; `content` gets a function that closes it. Closed, it leaves the page and gives the focus back. */
 export function open(title, tone, content) {
@@ -126,7 +126,7 @@ export async function conflict({ name, problem, settle, again, done, take }) {
   const yes = h("input", { type: "checkbox", id: fresh("switch-on") });
   const version = (title, text, object) => h("details", {}, h("summary", {}, title), text ?? h("pre", { tabindex: "0", role: "group", "aria-label": title }, theirs(pretty(object))));
   const content = [
-    h("p", {}, last ? [theirs(last.actor ?? "Somebody"), " changed ", code(name), ` ${ago(last.at)}`, because(last.reason), ". "] : "Somebody else changed this flag. ",
+    h("p", {}, last ? [theirs(last.actor ?? "Somebody"), " changed ", code(name), " ", fromNow(last.at), because(last.reason), ". "] : "Somebody else changed this flag. ",
       h("b", {}, "Nothing of yours has been saved.")),
     h("div", { class: "versions" },
       h("section", {}, h("h3", {}, "Their change"), isGone ? h("p", {}, "They removed the flag.") : changeList(theirChanges)),

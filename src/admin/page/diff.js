@@ -1,9 +1,9 @@
 // What is different between two definitions, and how it looks.
 
-import { h, theirs, unseen } from "./dom.js";
+import { h, theirs, unseen, when } from "./dom.js";
 import { Digits, canonical, isObject, parse, same, write } from "./json.js";
 import { ruleWords } from "./rule.js";
-import { keyName, moment, percent } from "./words.js";
+import { keyName, percent } from "./words.js";
 
 /** Key by key, as the server tells it of an entry of the history. */
 export function differences(before, after) {
@@ -113,7 +113,7 @@ function inWords({ key, before, after }) {
 function one(key, value) {
   if (value === null) return h("span", { class: "quiet" }, "none");
   if (key === "percentage") return h("b", {}, percent(value));
-  if (key === "paused_at") return moment(value);
+  if (key === "paused_at") return when(value);
   return theirs(String(value));
 }
 
@@ -122,7 +122,7 @@ function ofPlans(before, after) {
   if (after === null) return [h("del", {}, "no plan any more")];
   const old = (before ?? []).map(canonical);
   return h("ul", { class: "bare" }, after.map((step) => {
-    const words = [h("b", {}, percent(step.percentage)), " from ", moment(step.at)];
+    const words = [h("b", {}, percent(step.percentage)), " from ", when(step.at)];
     return h("li", {}, old.includes(canonical(step)) ? words : h("ins", {}, words));
   }));
 }

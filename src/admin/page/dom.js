@@ -2,6 +2,7 @@
 
 import { FOCUSABLE, focus, remove, rest } from "./focus.js";
 import { undisturbed } from "./press.js";
+import { ago, moment, utc } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -61,6 +62,12 @@ export function unseen(text) {
 
 /** The reason that somebody gave, if they did, behind what they did. */
 export const because = (reason) => reason && [": “", theirs(reason), "”"];
+
+/** An instant, with UTC on hover. */
+export const when = (at) => h("time", { datetime: at, title: utc(at) }, moment(at));
+
+/** How far away an instant is, with the instant itself on hover. */
+export const fromNow = (at) => h("time", { datetime: at, title: [...new Set([moment(at), utc(at)])].join(", ") }, ago(at));
 
 export function button(label, click, attributes = {}) {
   return h("button", { type: "button", ...attributes, on: { click } }, label);

@@ -3,11 +3,11 @@
 import * as api from "./api.js";
 import { changeList, differences, laidOut, lines } from "./diff.js";
 import { edit } from "./edit.js";
-import { append, button, code, h, theirs } from "./dom.js";
+import { append, button, code, fromNow, h, theirs } from "./dom.js";
 import { parse } from "./json.js";
 import { undisturbed } from "./press.js";
 import { redraw } from "./redraw.js";
-import { ago, fromTo, moment } from "./words.js";
+import { ago, fromTo, moment, utc } from "./words.js";
 
 const PAGE = 20;
 
@@ -80,7 +80,7 @@ function item(entry, namesFlag, action, opened) {
   if (whole.open) show();
   return h("li", { class: changes.some((change) => change.key === "enabled" && change.after === false) ? "killing" : "" },
     h("p", { class: "who-when" }, h("b", {}, theirs(actor ?? "somebody")), ` ${what} `, namesFlag && [h("a", { href: `#/flags/${encodeURIComponent(flag)}` }, code(flag)), " "],
-      h("time", { datetime: at, title: moment(at) }, ago(at)), h("span", { class: "quiet" }, ` · version ${version}`)),
+      h("time", { datetime: at, title: utc(at) }, `${ago(at)}, ${moment(at)}`), h("span", { class: "quiet" }, ` · version ${version}`)),
     reason && h("blockquote", {}, theirs(reason)),
     after === null ? null : changeList(changes), whole, action);
 }
@@ -98,7 +98,7 @@ function askRevert(page, entry) {
   edit(page, {
     title: ["Revert ", code(shown.name), ` to version ${entry.version}?`], action: `Revert to version ${entry.version}`,
     content: [
-      h("p", {}, "It becomes what ", theirs(entry.actor ?? "somebody"), " left ", ago(entry.at), "."),
+      h("p", {}, "It becomes what ", theirs(entry.actor ?? "somebody"), " left ", fromNow(entry.at), "."),
       wanted ? [changeList(differences(shown.flag, wanted)), h("p", {}, fromTo(shown.flag, wanted))] : null,
       keepsOff && h("p", { class: "callout" }, "The flag is off and stays off: reverting never switches a flag on."),
     ],

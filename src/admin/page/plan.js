@@ -3,9 +3,9 @@
 import * as api from "./api.js";
 import { planChart } from "./chart.js";
 import { edit, patch } from "./edit.js";
-import { button, code, field, fill, h, select } from "./dom.js";
+import { button, code, field, fill, fromNow, h, select, when } from "./dom.js";
 import { WRONG_SHARE, consequence, shareLine, shareOf } from "./share.js";
-import { ago, list, moment, now, percent } from "./words.js";
+import { clockChange, now, percent, zone } from "./words.js";
 
 const HOUR = 3_600_000;
 
@@ -21,16 +21,22 @@ export function plan(page) {
   return h("section", { class: "card plan", "aria-labelledby": "plan-title" },
     h("h2", { id: "plan-title" }, "Plan"),
     h("p", { class: "plan-now" }, nowWords(rollout)),
-    planChart(rollout), steps(rollout), page.mayEdit && actions(page));
+    planChart(rollout), steps(rollout), !rollout.is_finished && !rollout.paused_since && clocks(rollout.stages), page.mayEdit && actions(page));
+}
+
+/** What a day is, where that shows: steps that are days apart move by the clock when it is set. */
+function clocks(stages) {
+  const change = clockChange(stages.map(({ at }) => at));
+  return change && h("p", { class: "quiet" }, `The clocks change in between. A day of a plan is 24 hours, so the steps after the change come ${change} by the clock.`);
 }
 
 function nowWords(rollout) {
   const { stages, current, percentage, next_at: next, paused_since: paused, is_finished: isFinished, is_killed: isKilled } = rollout;
   if (isKilled) return [h("b", {}, "Stopped"), ` at ${percent(percentage)}: the flag is killed.`];
-  if (isFinished) return [h("b", {}, `Done: ${percent(percentage)}.`), ` The last step was ${ago(stages.at(-1).at)}.`];
-  if (paused) return [h("b", {}, `Paused at ${percent(percentage)}`), ` ${ago(paused)}. It stays there until it is resumed.`];
+  if (isFinished) return [h("b", {}, `Done: ${percent(percentage)}.`), " The last step was ", fromNow(stages.at(-1).at), "."];
+  if (paused) return [h("b", {}, `Paused at ${percent(percentage)}`), " ", fromNow(paused), ". It stays there until it is resumed."];
   const to = stages[(current ?? -1) + 1];
-  return [h("b", {}, `${percent(percentage)} now`), next && `, ${percent(to.percentage)} ${ago(next)}.`];
+  return [h("b", {}, `${percent(percentage)} now`), next && [`, ${percent(to.percentage)} `, fromNow(next), "."]];
 }
 
 function steps({ stages, current, paused_since: paused, is_finished: isFinished }) {
@@ -39,7 +45,7 @@ function steps({ stages, current, paused_since: paused, is_finished: isFinished 
     const isPassed = current !== null && index < current;
     const word = isCurrent ? "now" : isPassed ? "done" : paused ? "once resumed" : "to come";
     return h("li", { class: isCurrent ? "current" : isPassed ? "passed" : "", "aria-current": isCurrent ? "step" : null },
-      h("b", {}, percent(stage.percentage)), " ", paused && !isPassed && !isCurrent ? "" : h("time", { datetime: stage.at }, moment(stage.at)), " ", h("span", { class: "quiet" }, isCurrent && isFinished ? "now, for good" : word));
+      h("b", {}, percent(stage.percentage)), " ", paused && !isPassed && !isCurrent ? "" : when(stage.at), " ", h("span", { class: "quiet" }, isCurrent && isFinished ? "now, for good" : word));
   };
   return h("ol", { class: "steps" }, stages.map(item));
 }
@@ -95,6 +101,7 @@ function askStart(page) {
         draw();
         (rows.lastElementChild?.querySelector("input") ?? add).focus();
       }, { class: "plain small", "aria-label": "Remove this step" }));
+    row.isInDays = () => units.value === "days";
     row.read = () => ({ percentage: shareOf(number.value), hours: Number((time.valueAsNumber * (units.value === "days" ? 24 : 1)).toFixed(3)) });
     rows.append(row);
     return number;
@@ -133,8 +140,9 @@ function askStart(page) {
     const last = stages.at(-1);
     const begun = start.value ? stages.filter((stage) => Date.parse(stage.at) <= now()).at(-1) : undefined;
     fill(preview, planChart({ stages, current: null, percentage: inForce, paused_since: null }, { isPreview: true }),
-      h("p", {}, list(stages.map((stage, index) => `${percent(stage.percentage)} ${index === 0 ? (start.value ? `from ${moment(stage.at)}` : "at once") : `from ${moment(stage.at)}`}`), "and"), ".",
-        stages.length > 1 && ` It ends ${ago(last.at)}.`),
+      h("p", {}, stages.map((stage, index) => [index > 0 && (stage === last ? " and " : ", "), percent(stage.percentage), index > 0 || start.value ? [" from ", when(stage.at)] : " at once"]), ".",
+        stages.length > 1 && [" It ends ", fromNow(last.at), "."]),
+      [...rows.children].slice(0, -1).some((row) => row.isInDays()) && clocks(stages),
       begun && h("p", { class: "callout warn" }, h("b", {}, `It begins in the past: ${percent(begun.percentage)} of users have it at once`), begun === last && ", and the plan is over", "."));
   }
 
@@ -151,7 +159,7 @@ function askStart(page) {
   draw();
   edit(page, {
     title: ["A plan for ", code(page.name)], action: "Start the plan", check: objection,
-    content: [rows, h("p", {}, add), field("Begins", start, "Left empty, it begins at once. Your time zone."), preview,
+    content: [rows, h("p", {}, add), field("Begins", start, `Left empty, it begins at once. Your time zone: ${zone()}.`), preview,
       !shown.flag.enabled && h("p", { class: "callout" }, "The flag is killed. The plan waits, paused, until the flag is restored and the plan resumed."),
       shown.flag.percentage !== undefined && shown.percentage > 0 && shown.flag.enabled && h("p", { class: "quiet" }, `${percent(inForce)} of users have it now and keep it.`)],
     make: (etag, reason) => api.act(page.name, "rollout/start", { body: plan(), etag, reason }),

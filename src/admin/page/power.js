@@ -2,9 +2,9 @@
 
 import * as api from "./api.js";
 import { edit } from "./edit.js";
-import { because, button, code, h, theirs } from "./dom.js";
+import { because, button, code, fromNow, h, theirs } from "./dom.js";
 import { problem } from "./dialog.js";
-import { ago, hereOf, percent, reach, shortMoment } from "./words.js";
+import { hereOf, percent, reach, shortMoment } from "./words.js";
 
 export function power(page) {
   const { shown } = page;
@@ -12,7 +12,7 @@ export function power(page) {
   const isOn = flag ? flag.enabled : shown.in_force?.enabled ?? false;
   if (kill) {
     return card("off", "Off in this process only",
-      [h("p", {}, "By ", theirs(kill.by), ` ${ago(kill.at)}`, because(kill.reason), ". ", h("b", {}, "Other processes may still serve it.")),
+      [h("p", {}, "By ", theirs(kill.by), " ", fromNow(kill.at), because(kill.reason), ". ", h("b", {}, "Other processes may still serve it.")),
         h("p", {}, kill.question ? "Somebody has edited the flag in the store since: kill it in the store, too, or let the store decide (above)." : "It is written as soon as the store can be reached.")],
       page.mayKill && button("Try to kill it everywhere", () => askKill(page), { class: "kill", "data-key": "power" }));
   }
@@ -26,7 +26,7 @@ export function power(page) {
   const here = hereOf(shown);
   if (here) return notAsStored(page, here);
   return card("on", flag ? onWords(flag, share) : "On, by its last good definition",
-    [shown.rollout?.next_at && h("p", {}, `By its plan. The next step is ${ago(shown.rollout.next_at)}, ${shortMoment(shown.rollout.next_at)}.`),
+    [shown.rollout?.next_at && h("p", {}, "By its plan. The next step is ", fromNow(shown.rollout.next_at), `, ${shortMoment(shown.rollout.next_at)}.`),
       shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan is paused."),
       flag?.requires?.length > 0 && h("p", {}, "Only where these are on: ", flag.requires.map(required))],
     page.mayKill && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));

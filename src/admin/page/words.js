@@ -18,19 +18,37 @@ export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 
 export const list = (items, last = "and") =>
   items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} ${last} ${items.at(-1)}`;
 
-const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
-const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
 const SHORT = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const HOUR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const TIME = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+const HOUR = new Intl.DateTimeFormat("en-GB", TIME);
+const MOMENT = new Intl.DateTimeFormat("en-GB", { ...TIME, year: "numeric" });
+const UTC = new Intl.DateTimeFormat("en-GB", { ...TIME, year: "numeric", timeZone: "UTC" });
+/** Dates without a time are days in UTC. */
+const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
 
 const formatted = (format, at) => {
   const date = new Date(at);
   return Number.isNaN(date.getTime()) ? String(at) : format.format(date);
 };
+/** An instant in the time zone of the browser, which it names. */
 export const moment = (at) => formatted(MOMENT, at);
+export const utc = (at) => formatted(UTC, at);
 export const day = (at) => formatted(DAY, at);
 export const shortDay = (at) => formatted(SHORT, at);
 export const shortMoment = (at) => formatted(HOUR, at);
+
+/** The time zone of the browser: `Europe/Berlin, CET now`. */
+export function zone() {
+  const { value } = MOMENT.formatToParts(now()).find(({ type }) => type === "timeZoneName");
+  return `${MOMENT.resolvedOptions().timeZone}, ${value} now`;
+}
+
+/** How steps that are whole days of 24 hours apart move by the clock where it is set between them: `1 hour later`, or `null`. */
+export function clockChange(times) {
+  const [first, ...others] = times.map((at) => new Date(at).getTimezoneOffset());
+  const other = others.find((offset) => offset !== first);
+  return other === undefined ? null : `${span((first - other) * 60_000)} ${first > other ? "later" : "earlier"}`;
+}
 
 const UNITS = [[86_400_000 * 365, "year"], [86_400_000 * 30, "month"], [86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"]];
 
