@@ -132,22 +132,17 @@ async fn a_kill_that_a_newer_edit_has_overtaken_is_named_in_the_status() {
     server.start_again();
 
     let source = Live::connect(editor.clone()).await.unwrap();
-    let problems = async || {
-        use tower_flags::store::Feed;
-        let condition = editor.condition().await.unwrap();
-        condition.problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    // At once, and not only at the next resync.
+    let is_named = || {
+        let problems = source.status().problems;
+        problems.iter().map(ToString::to_string).any(|problem| {
+            problem.contains("flag \"x\": expected the kill by alice at ") && problem.contains("version 2")
+        })
     };
-    until("the kill is named", async || {
-        problems()
-            .await
-            .iter()
-            .any(|problem| problem.contains("the kill by alice at ") && problem.contains("version 2"))
-    })
-    .await;
+    until("the kill is named", async || is_named()).await;
     assert_eq!(editor.read("x").await.unwrap().definition.as_deref(), Some(r#"{"percentage": 50}"#));
     editor.change("x", Change::kill(), &alice()).await.unwrap();
-    assert!(!problems().await.iter().any(|problem| problem.contains("the kill by alice")), "it is made again");
-    drop(source);
+    until("it is made again", async || !is_named()).await;
 }
 
 /// Keeps the server from syncing: nothing is synced while a child writes a snapshot, which takes for ever.

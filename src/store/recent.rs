@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tokio::time::{Instant as Time, sleep, timeout};
 
 use super::change::{Author, commit_over};
@@ -60,6 +61,8 @@ struct Inner {
     state: Mutex<State>,
     /// Held while the store is compared with the memory.
     turn: tokio::sync::Mutex<()>,
+    /// How many lost edits were reported.
+    reports: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -101,12 +104,17 @@ impl RecentEdits {
     /// An empty memory. `store` gives the store as long as there is a handle of it, and must not keep it alive itself.
     #[must_use]
     pub fn new(store: impl Fn() -> Option<Arc<dyn Store>> + Send + Sync + 'static) -> Self {
-        let inner = Inner { store: Box::new(store), state: Mutex::default(), turn: tokio::sync::Mutex::default() };
+        let inner = Inner {
+            store: Box::new(store),
+            state: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            reports: watch::Sender::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
     /// The acknowledged edits that the store has lost and that were not written again, each by name, until its flag is
-    /// edited: for [`Feed::condition`](super::Feed::condition).
+    /// edited: for the problems of [`Feed::load`](super::Feed::load) or [`Feed::condition`](super::Feed::condition).
     pub async fn problems(&self, store: &(impl Store + ?Sized)) -> Vec<Problem> {
         let reported: Vec<(String, u64)> =
             self.inner.state().lost.iter().map(|lost| (lost.flag.clone(), lost.version)).collect();
@@ -117,6 +125,12 @@ impl RecentEdits {
             }
         }
         self.inner.state().lost.iter().map(|lost| lost.problem.clone()).collect()
+    }
+
+    /// Changes with every lost edit that is reported.
+    #[cfg(feature = "redis")]
+    pub(super) fn reports(&self) -> watch::Receiver<u64> {
+        self.inner.reports.subscribe()
     }
 
     /// Keeps an edit that was just made, as this run of the server has it.
@@ -134,7 +148,7 @@ impl RecentEdits {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             state.is_watched = true;
-            runtime.spawn(watch(Arc::downgrade(&self.inner)));
+            runtime.spawn(compare_often(Arc::downgrade(&self.inner)));
         }
     }
 
@@ -345,6 +359,8 @@ impl RecentEdits {
         if state.lost.len() > REPORTED {
             state.lost.pop_front();
         }
+        drop(state);
+        self.inner.reports.send_modify(|reports| *reports += 1);
         Ok(())
     }
 
@@ -440,7 +456,7 @@ async fn newest_there<S: Store + ?Sized>(store: &S, edits: &[Edit], head: &Head)
 }
 
 /// Compares the store with the memory until nothing is left to compare.
-async fn watch(inner: Weak<Inner>) {
+async fn compare_often(inner: Weak<Inner>) {
     loop {
         let pause = {
             let Some(inner) = inner.upgrade() else { return };

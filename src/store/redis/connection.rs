@@ -266,11 +266,11 @@ fn rejected(server: &str, cause: RedisError) -> Error {
     let store = format!("redis {server}");
     if is_denied(&cause) {
         let message = format!("{store}: nothing was changed, because this is not allowed: {said}");
-        return Error::new(ErrorKind::Denied, message);
+        return Error::new(ErrorKind::Denied, message).unchanged();
     }
     if are_records_broken(&cause) {
         let because = format!("the records of the store are not what was written: {said}; restore them from a copy");
-        return Error::new(ErrorKind::Refused, format!("{store}: nothing was changed, because {because}"));
+        return Error::new(ErrorKind::Refused, format!("{store}: nothing was changed, because {because}")).unchanged();
     }
     // Before 7.0 the code of an error within a script is a part of its text.
     let is = |code: &str| cause.code() == Some(code) || said.contains(&format!("-{code} "));

@@ -20,6 +20,8 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 /// The notices of one connection.
 pub(super) struct Tracking {
     heard: watch::Receiver<Heard>,
+    /// Of acknowledged edits that this process found to be lost.
+    reports: watch::Receiver<u64>,
     /// Asks whether the server is still there, and keeps the connection.
     pings: JoinHandle<()>,
 }
@@ -41,7 +43,7 @@ impl Tracking {
     /// # Errors
     ///
     /// The server cannot be reached, or does not let this user do it.
-    pub(super) async fn start(server: &Arc<Server>, keys: &Keys) -> Result<Self, Error> {
+    pub(super) async fn start(server: &Arc<Server>, keys: &Keys, reports: watch::Receiver<u64>) -> Result<Self, Error> {
         let (changed, heard) = watch::channel(Heard::default());
         let sender = changed.clone();
         let ended = format!("redis {}: the connection has ended", server.name);
@@ -66,7 +68,7 @@ impl Tracking {
                 }
             }
         });
-        Ok(Self { heard, pings })
+        Ok(Self { heard, reports, pings })
     }
 }
 
@@ -96,7 +98,11 @@ impl Notices for Tracking {
             }
             // Its senders are with the tasks of the connection, which end with their runtime.
             let ended = |cause| Error::new(ErrorKind::Unavailable, "nobody listens any more").caused_by(cause);
-            self.heard.changed().await.map_err(ended)?;
+            tokio::select! {
+                changed = self.heard.changed() => changed.map_err(ended)?,
+                // Its sender is with the store.
+                Ok(()) = self.reports.changed() => {}
+            }
             let lost = self.heard.borrow().lost.clone();
             lost.map_or(Ok(()), |lost| Err(lost.into()))
         })

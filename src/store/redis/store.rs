@@ -245,9 +245,11 @@ impl Shared {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<bool, Error> {
-        let mut connection = self.connection().await?;
+        // Until the script is sent, it is certain that nothing was changed.
+        let mut connection = self.connection().await.map_err(Error::unchanged)?;
         // What is there now, byte for byte: the text that is expected may be made of two.
-        let (pair, mut stored) = self.read(&mut connection, &commit.flag).await?;
+        let read = self.read(&mut connection, &commit.flag).await;
+        let (pair, mut stored) = read.map_err(Error::unchanged)?;
         if commit.expected.run.is_none() {
             stored.run = None;
         }
@@ -449,14 +451,19 @@ impl Feed for RedisStore {
                 content = Content::read(&mut connection, &self.shared.keys).await?;
             }
             drop(connection);
+            let lost = self.shared.recent.problems(self).await;
             let (shared, known) = (Arc::clone(&self.shared), known.map(str::to_owned));
             // A large document takes a while, and other requests are served on this thread.
             let loaded = tokio::task::spawn_blocking(move || {
-                let origin = content.origin();
+                // They are no part of what all processes share, but the caller has to see that they are others.
+                let said: String = lost.iter().map(|problem| format!(" {problem}")).collect();
+                let origin = content.origin() + &said;
                 if known.as_ref() == Some(&origin) {
                     return Ok(None);
                 }
-                content.loaded(origin, &shared.keys).map(Some)
+                let mut loaded = content.loaded(origin, &shared.keys)?;
+                loaded.document.problems.splice(0..0, lost);
+                Ok(Some(loaded))
             });
             loaded.await.map_err(|cause| {
                 let message = format!("{}: reading was given up", self.shared.name);
@@ -467,7 +474,8 @@ impl Feed for RedisStore {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
         Box::pin(async {
-            let tracking = Tracking::start(&self.shared.server, &self.shared.keys).await?;
+            let reports = self.shared.recent.reports();
+            let tracking = Tracking::start(&self.shared.server, &self.shared.keys, reports).await?;
             Ok(Box::new(tracking) as Box<dyn Notices>)
         })
     }
@@ -480,10 +488,7 @@ impl Feed for RedisStore {
         Box::pin(async {
             let mut connection = self.shared.connection().await?;
             let has_edited = self.shared.has_edited.load(Ordering::Relaxed);
-            let mut condition = condition(&mut connection, &self.shared.cut_off, has_edited).await?;
-            drop(connection);
-            condition.problems.extend(self.shared.recent.problems(self).await);
-            Ok(condition)
+            condition(&mut connection, &self.shared.cut_off, has_edited).await
         })
     }
 }
