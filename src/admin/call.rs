@@ -60,6 +60,18 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// The same call about one flag, without a body.
+    pub(super) fn of_flag(&self, name: &str) -> Self {
+        Self {
+            state: Arc::clone(&self.state),
+            who: self.who.clone(),
+            parts: self.parts.clone(),
+            name: name.to_owned(),
+            query: self.query.clone(),
+            body: Bytes::new(),
+        }
+    }
+
     /// Who edits, and why.
     pub(super) fn author(&self) -> Author {
         let author = Author::new(&self.who.name);

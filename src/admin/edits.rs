@@ -8,6 +8,7 @@ use tokio::time::{Instant as Time, sleep};
 
 use super::call::{Answer, Call, Precondition};
 use super::definition::Before;
+use super::missing;
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::IN_FORCE_WITHIN;
@@ -20,6 +21,20 @@ pub(super) const EDIT_WITHIN: Duration = Duration::from_secs(5);
 /// Makes the change that `make` works out from what is stored, onto exactly that: where somebody else was faster it
 /// is worked out anew, unless the request says what it was made for.
 pub(super) async fn apply(
+    call: &Call,
+    within: Duration,
+    precondition: &Precondition,
+    make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
+) -> Result<Changed, Failure> {
+    match attempt(call, within, precondition, make).await {
+        Err(failure) if failure.kind == Kind::NoSuchFlag && missing::flag(&call.state, &call.name).await.is_some() => {
+            Err(missing::failure(&call.name))
+        }
+        outcome => outcome,
+    }
+}
+
+async fn attempt(
     call: &Call,
     within: Duration,
     precondition: &Precondition,
@@ -89,7 +104,8 @@ pub(super) fn text(stored: &Stored) -> Result<&str, Failure> {
     let missing = || {
         let detail = match stored.version {
             0 => "there is no flag of this name".to_owned(),
-            version => format!("the flag was removed (version {version})"),
+            version if stored.content.is_empty() => format!("the flag was removed (version {version})"),
+            version => format!("the flag was taken away past the history (version {version})"),
         };
         Failure::new(Kind::NoSuchFlag, detail)
     };

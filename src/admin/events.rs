@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant as Time, interval, timeout};
 
 use super::call::{Answer, Call, Who};
+use super::missing;
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::State;
@@ -119,6 +120,7 @@ fn status_of(state: &State) -> Value {
         "last_error": status.last_error,
         "problems": status.problems,
         "local_kills": kills,
+        "missing": missing::summary(state),
     })
 }
 

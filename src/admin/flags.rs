@@ -10,6 +10,7 @@ use super::definition::{accepted, fits_in};
 use super::edits::{self, EDIT_WITHIN, edited};
 use super::local_kill;
 use super::merge;
+use super::missing;
 use super::problem::{Failure, Kind};
 use super::shown::{self, View};
 use super::state::now;
@@ -33,7 +34,12 @@ pub(super) async fn list(call: Call) -> Answer {
                 let version = loaded.versions.get(name).copied().unwrap_or_default();
                 listed("store", view.flag(name, version, flag, problems.remove(&**name).unwrap_or_default()))
             });
-            let flags = with_other_parts(flags.collect(), &view, |name| loaded.document.flags.contains_key(name));
+            let missing = missing::of(state, &loaded);
+            let is_missing = |name: &str| missing.iter().any(|missing| missing.flag == name);
+            let lost = missing.iter().map(|missing| listed("this process", missing::listed(&view, state, missing)));
+            let flags = flags.chain(lost).collect();
+            let is_known = |name: &str| loaded.document.flags.contains_key(name) || is_missing(name);
+            let flags = with_other_parts(flags, &view, is_known);
             json!({
                 "from": "store",
                 "store": Feed::name(&state.store),
@@ -71,13 +77,11 @@ fn listed(from: &str, mut shown: Map<String, Value>) -> Value {
     Value::Object(shown)
 }
 
-/// The list with what other parts of the layers define, such as environment variables: requests go by that too.
+/// The list by name, with what other parts of the layers define, such as environment variables: requests go by that
+/// too.
 fn with_other_parts(mut flags: Vec<Value>, view: &View<'_>, is_listed: impl Fn(&str) -> bool) -> Vec<Value> {
-    let count = flags.len();
     flags.extend(view.of_other_parts(is_listed).map(Value::Object));
-    if flags.len() > count {
-        flags.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
-    }
+    flags.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
     flags
 }
 
@@ -90,7 +94,10 @@ pub(super) async fn get(call: Call) -> Answer {
     let shown = match call.state.read(name).await {
         Ok(stored) => match edits::text(&stored) {
             Ok(_) => shown::stored(&call.state, name, &stored),
-            Err(missing) => shown::of_other_part(&call.state, name).ok_or(missing)?,
+            Err(failure) => match missing::flag(&call.state, name).await {
+                Some(missing) => missing::shown(&call.state, &missing),
+                None => shown::of_other_part(&call.state, name).ok_or(failure)?,
+            },
         },
         Err(failure) => shown::in_force_alone(&call.state, name)
             .or_else(|| shown::of_other_part(&call.state, name))
@@ -105,7 +112,9 @@ pub(super) async fn put(call: Call) -> Answer {
         let detail = "expected If-Match with the flag's ETag, or If-None-Match: * for a flag that is to be new";
         return Err(Failure::new(Kind::PreconditionRequired, detail));
     }
-    let creates_again = call.query.is_set("create_again")?;
+    // A flag that was lost is not one that was removed.
+    let is_missing = precondition == Precondition::IsMissing && missing::flag(&call.state, &call.name).await.is_some();
+    let creates_again = call.query.is_set("create_again")? || is_missing;
     let (text, _) = call.json()?;
     let flag = accepted(&call.name, text)?;
     let is_switched_on = flag.is_enabled();
@@ -185,7 +194,10 @@ pub(super) async fn delete(call: Call) -> Answer {
     if is_name(&call.name) {
         fits_in(&call.state, &call.name, None).await?;
     }
-    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |_, _| Ok(Change::remove())).await?;
+    let changed = match missing::flag(&call.state, &call.name).await {
+        Some(missing) if precondition == Precondition::IsThere => missing::remove(&call, &missing).await?,
+        _ => edits::apply(&call, EDIT_WITHIN, &precondition, |_, _| Ok(Change::remove())).await?,
+    };
     edited(&call, StatusCode::OK, &changed, &[]).await
 }
 

@@ -19,11 +19,12 @@ use tokio::time::{Instant as Time, sleep, timeout};
 use super::call::{self, Answer, Call, Precondition};
 use super::definition::{Before, is_killed};
 use super::edits::{self, edited};
+use super::missing;
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{STORE_WITHIN, State};
 use crate::engine::flag_from_json;
-use crate::source::{Backoff, LocalKill, Waits};
+use crate::source::{Backoff, LocalKill, MissingFlag, Waits};
 use crate::store::{Author, Change, ChangeError, Error, ErrorKind, StoreExt, Stored};
 
 /// How long requests may go on seeing the flag while the store makes up its mind: 200 ms are promised.
@@ -78,6 +79,15 @@ pub(super) async fn kill(
                 None => Err(failure),
             }
         }
+        Err(failure) if failure.kind == Kind::Missing => {
+            let held = match held {
+                Some(held) => Some(held),
+                None => source.kill_here(name, &author).await.ok(),
+            };
+            let missing = missing::flag(&call.state, name).await;
+            let (Some(held), Some(missing)) = (held, missing) else { return Err(failure) };
+            kill_missing(call, &held, &missing, lost).await
+        }
         Err(failure) => {
             if held.is_some() && !had_one {
                 source.forget_kill(name).await;
@@ -87,14 +97,32 @@ pub(super) async fn kill(
     }
 }
 
+/// A kill of a flag that the store has lost: here, and in the store where the request says so.
+async fn kill_missing(call: &Call, held: &LocalKill, missing: &MissingFlag, lost: &[&str]) -> Answer {
+    if !call.query.is_set("write_back")? {
+        let detail =
+            "the store has lost the flag, and no edit removed it; with ?write_back=true a kill is written to it";
+        return Ok(here_alone(call, held, &Failure::new(Kind::Missing, detail), lost));
+    }
+    match timeout(STORE_WITHIN, missing::write(call, missing, true)).await.unwrap_or_else(|_| Err(no_answer())) {
+        Ok((changed, _)) => edited(call, StatusCode::OK, &changed, lost).await,
+        Err(failure) if failure.is_of_store() || failure.kind == Kind::Stale => {
+            Ok(here_alone(call, held, &failure, lost))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 fn no_answer() -> Failure {
     Failure::new(Kind::InDoubt, format!("no answer of the store within {STORE_WITHIN:?}"))
 }
 
 fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -> axum::response::Response {
-    let waits = Waits { error: failure.detail().to_owned(), is_permanent: failure.is_permanent() };
-    call.state.source.kill_waits(&held.flag, waits);
-    let mut shown = shown::in_force_alone(&call.state, &call.name).unwrap_or_default();
+    let source = &call.state.source;
+    source.kill_waits(&held.flag, Waits { error: failure.detail().to_owned(), is_permanent: failure.is_permanent() });
+    let missing = source.missing().into_iter().find(|missing| missing.flag == call.name);
+    let shown = missing.map(|missing| missing::shown(&call.state, &missing));
+    let mut shown = shown.or_else(|| shown::in_force_alone(&call.state, &call.name)).unwrap_or_default();
     shown["stored"] = false.into();
     shown["changed"] = true.into();
     shown["scope"] = "this process".into();
@@ -236,7 +264,13 @@ async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<bool,
         Ok(stored) => stored?,
         Err(_) => return Err(Error::new(ErrorKind::Unavailable, "no answer in time").into()),
     };
-    let Some(text) = &stored.definition else { return Err(ChangeError::Conflict(Box::new(stored))) };
+    let Some(text) = &stored.definition else {
+        // It is written where somebody confirms that, or once the flag is back.
+        if state.source.has_missing(&kill.flag) {
+            return Ok(false);
+        }
+        return Err(ChangeError::Conflict(Box::new(stored)));
+    };
     if is_killed(&kill.flag, text) {
         return Ok(false);
     }

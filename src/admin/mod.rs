@@ -52,11 +52,15 @@
 //!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart; where it does not, since there is no
 //!    backup file or it cannot be written, `warning` says so. Nothing that is wrong with the
 //!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
-//! 8. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
+//! 8. A flag that the store has lost, without an edit that removed it, is listed with `missing` and its definition. A kill
+//!    of it is 202, in force in this process at once, and is written with `?write_back=true`. `DELETE` with `If-Match: *`
+//!    removes it for good; every other edit is 409 `urn:tower-flags:missing` until it is written back. Writing back
+//!    switches nothing on that is off here, or was off by the history.
+//! 9. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
 //!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
 //!    `urn:tower-flags:store-rejected` says that the store answered no: nothing was changed, and `permanent` is `true`
 //!    where the same edit fails until the store's set-up is changed.
-//! 9. Bodies are at most 1 MiB and 127 levels deep, each key once.
+//! 10. Bodies are at most 1 MiB and 127 levels deep, each key once.
 //!
 //! # Routes
 //!
@@ -73,7 +77,8 @@
 //! | `PUT flags/{name}` | editor | the body is the definition, kept as it is written but for `enabled` and `percentage` where they are left out; `If-Match`, or `If-None-Match: *` for a new one (201); `?create_again=true` for a name that was removed (409 without) |
 //! | `PATCH flags/{name}` | editor | merge patch |
 //! | `DELETE flags/{name}` | editor | `If-Match`; 422 while others require it |
-//! | `POST flags/{name}/kill`, `…/restore` | editor | no body |
+//! | `POST flags/{name}/kill`, `…/restore` | editor | no body; `kill?write_back=true` writes a lost flag back, switched off |
+//! | `POST write-back`, `POST flags/{name}/write-back` | editor | no body; writes back what the store has lost, all of it or one flag |
 //! | `POST flags/{name}/forget-kill` | editor | lets the store decide again; 404 `no-local-kill` |
 //! | `POST flags/{name}/rollout/start` | editor | a [plan](crate::operate::rollout#plans) |
 //! | `POST flags/{name}/rollout/pause`, `…/resume`, `…/advance`, `…/back`, `…/roll-back` | editor | no body |
@@ -96,7 +101,7 @@
 //!   "problems": [],
 //!   "percentage": 12.5, "rollout": null, "expired": false,
 //!   "in_force": {"version": 3, "enabled": true, "percentage": 12.5},
-//!   "effective": true, "shadowed_by": null, "local_kill": null,
+//!   "effective": true, "shadowed_by": null, "local_kill": null, "missing": null,
 //!   "from": "store", "text": "{\"on\": true, \"rollout_percentage\": 12.5}", "etag": "\"3-1f0c…\"",
 //!   "changed_outside": false
 //! }
@@ -105,11 +110,13 @@
 //! `flag` is the canonical object, `null` where the stored text is refused (`problems` say why, and what else is wrong with it among the others) or the flag was
 //! removed. `percentage` is its share now, by its plan; `rollout` is the plan, as [`Rollout`](crate::operate::rollout::Rollout).
 //! `in_force` is what requests of this process get, from whichever layer; `null`
-//! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `local_kill` is
-//! `{flag, version, at, by, reason, question, survives_restart, error, permanent}`: `error` says why it is not in the store
-//! yet, and `permanent` that the store goes on answering so until its set-up, or the kill, is changed. The last three are
-//! not in lists. `from` is `"this process"` where the store cannot be read, and the name of a layer, such as `"env"`, for a
-//! flag that this layer defines and the store does not have: it is changed there. `text` and `etag` are `null` in both cases.
+//! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `missing` is
+//! `{since, in_force}` for a flag that the store has lost, else `null`. `local_kill` is
+//! `{flag, version, at, by, reason, question, survives_restart, missing, error, permanent}`: `error` says why it is not in
+//! the store yet, and `permanent` that the store goes on answering so until its set-up, or the kill, is changed. The last
+//! three are not in lists. `from` is `"this process"` where the store cannot be read or has lost the flag, and the name of
+//! a layer, such as `"env"`, for a flag that this layer defines and the store does not have: it is changed there. `text`
+//! and `etag` are `null` in both cases.
 //! `changed_outside`: somebody wrote it past the history. Answers to edits add `"stored": true`, `changed` (`false` where
 //! there was nothing to change) and `notes`, sentences about what was done beside it; a kill that is in force here alone
 //! (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error`, `permanent`, `not_taken` and `warning`, the
@@ -124,10 +131,10 @@
 //! value, reason, words, bucket, percentage, shadowed_by}, …]}`; `bucket` in percent with three decimals.
 //!
 //! **status**: `{now, you: {name, role}, library, rules, source, store: {name, is_shared, is_durable, has_notices,
-//! has_foreign_writers, head: {number, digest}, error}, local_kills}`; `rules` and `source` are
+//! has_foreign_writers, head: {number, digest}, error}, local_kills, missing: {count, flags}}`; `rules` and `source` are
 //! [`Status`](crate::source::Status), of all layers and of the store's alone.
 //!
-//! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, local_kills}`; `change` with
+//! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, local_kills, missing}`; `change` with
 //! `{flag, version, rules, before, after}` (canonical objects or `null`); `missed` with `{count}`: load everything
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
 //! no longer, or reads nothing for 30 s.
@@ -161,6 +168,7 @@ mod history;
 mod listeners;
 mod local_kill;
 mod merge;
+mod missing;
 mod neutral;
 mod page;
 mod problem;

@@ -22,6 +22,7 @@ pub(super) enum Kind {
     NoSuchFlag,
     NoSuchVersion,
     NoLocalKill,
+    Missing,
     NoLogin,
     WrongMethod,
     SlowBody,
@@ -40,7 +41,7 @@ pub(super) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
@@ -49,6 +50,7 @@ impl Kind {
         Self::NoSuchFlag,
         Self::NoSuchVersion,
         Self::NoLocalKill,
+        Self::Missing,
         Self::NoLogin,
         Self::WrongMethod,
         Self::SlowBody,
@@ -76,6 +78,7 @@ impl Kind {
             Self::NoSuchFlag => (StatusCode::NOT_FOUND, "no-such-flag", "There is no flag of this name"),
             Self::NoSuchVersion => (StatusCode::NOT_FOUND, "no-such-version", "The flag never had this version"),
             Self::NoLocalKill => (StatusCode::NOT_FOUND, "no-local-kill", "The flag is not switched off here alone"),
+            Self::Missing => (StatusCode::CONFLICT, "missing", "The store has lost this flag"),
             Self::NoLogin => (StatusCode::NOT_FOUND, "no-login", "The application has a login of its own"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "This cannot be done here"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The request did not arrive in time"),

@@ -20,7 +20,7 @@ use super::listeners::Listeners;
 use super::problem::{Failure, Kind};
 use super::route::{Route, route};
 use super::state::State;
-use super::{events, exchange, explain, flags, history, local_kill, page, rollout, status};
+use super::{events, exchange, explain, flags, history, local_kill, missing, page, rollout, status};
 use crate::source::{Layered, Live};
 use crate::store::Store;
 
@@ -104,7 +104,9 @@ pub(super) const ROUTES: &[Route] = &[
     route!("PUT", "flags/{name}", Editor, ["reason", "create_again"], flags::put),
     route!("PATCH", "flags/{name}", Editor, ["reason"], flags::patch),
     route!("DELETE", "flags/{name}", Editor, ["reason"], flags::delete),
-    route!("POST", "flags/{name}/kill", Editor, ["reason"], flags::kill),
+    route!("POST", "flags/{name}/kill", Editor, ["reason", "write_back"], flags::kill),
+    route!("POST", "flags/{name}/write-back", Editor, ["reason"], missing::write_back),
+    route!("POST", "write-back", Editor, ["reason"], missing::write_back_all),
     route!("POST", "flags/{name}/restore", Editor, ["reason"], flags::restore),
     route!("POST", "flags/{name}/forget-kill", Editor, [], flags::forget_kill),
     route!("GET", "flags/{name}/history", Viewer, ["before", "limit"], history::of_flag),

@@ -49,7 +49,11 @@ pub(super) fn in_force_alone(state: &State, name: &str) -> Option<Value> {
     let set = state.source.set();
     let flag = set.flag(name)?;
     let version = state.source.version_of(name).unwrap_or_default();
-    let mut shown = View::of(state).flag(name, version, Some(flag), Vec::new());
+    Some(Value::Object(of_this_process(View::of(state).flag(name, version, Some(flag), Vec::new()))))
+}
+
+/// Of a flag that the store did not give.
+pub(super) fn of_this_process(mut shown: Map<String, Value>) -> Map<String, Value> {
     let more = [
         ("from", json!("this process")),
         ("text", Value::Null),
@@ -57,7 +61,7 @@ pub(super) fn in_force_alone(state: &State, name: &str) -> Option<Value> {
         ("changed_outside", json!(false)),
     ];
     shown.extend(more.map(|(key, value)| (key.to_owned(), value)));
-    Some(Value::Object(shown))
+    shown
 }
 
 /// A flag that another part of the layers defines and the store does not; `None` where there is none.
@@ -124,6 +128,7 @@ impl<'a> View<'a> {
             "effective": shadowed_by.is_none(),
             "shadowed_by": shadowed_by,
             "local_kill": kill.map(|kill| local_kill(state, kill)),
+            "missing": null,
         });
         match shown {
             Value::Object(shown) => shown,
@@ -161,6 +166,7 @@ pub(super) fn local_kill(state: &State, kill: &LocalKill) -> Value {
         "reason": kill.reason,
         "question": is_question(state, kill),
         "survives_restart": state.source.survives_restart(kill),
+        "missing": state.source.has_missing(&kill.flag),
         "error": waits.as_ref().map(|waits| &waits.error),
         "permanent": waits.is_some_and(|waits| waits.is_permanent),
     })

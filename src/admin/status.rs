@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::call::{self, Answer, Call};
+use super::missing;
 use super::shown;
 use super::state::now;
 use crate::store::Feed;
@@ -33,6 +34,7 @@ pub(super) async fn status(call: Call) -> Answer {
             "error": error,
         },
         "local_kills": kills,
+        "missing": missing::summary(state),
     });
     Ok(call::json(StatusCode::OK, &body))
 }

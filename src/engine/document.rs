@@ -191,11 +191,18 @@ impl Document {
     /// ```
     #[must_use]
     pub fn after(self, in_force: &Self, allow_shrink: bool) -> Self {
-        self.after_removing(in_force, allow_shrink, &BTreeSet::new())
+        self.after_removing(in_force, allow_shrink, &BTreeSet::new(), &BTreeSet::new()).0
     }
 
-    /// Like [`after`](Self::after), where some flags are known to be removed on purpose.
-    pub(crate) fn after_removing(mut self, in_force: &Self, allow_shrink: bool, removed: &BTreeSet<Arc<str>>) -> Self {
+    /// Like [`after`](Self::after), where some flags are known to be removed on purpose, and others were `missing`
+    /// with more than half of all before: those stay in force until they are back, one by one.
+    pub(crate) fn after_removing(
+        mut self,
+        in_force: &Self,
+        allow_shrink: bool,
+        removed: &BTreeSet<Arc<str>>,
+        missing_before: &BTreeSet<Arc<str>>,
+    ) -> (Self, Shortfall) {
         for (name, definition) in &mut self.flags {
             if let Definition::Refused { is_killed, is_hidden } = *definition
                 && let Some(Definition::Good(earlier)) = in_force.flags.get(name)
@@ -204,17 +211,19 @@ impl Document {
             }
         }
         let is_missing = |name: &&Arc<str>| !self.flags.contains_key(*name) && !removed.contains(*name);
-        let missing: Vec<&Arc<str>> = in_force.flags.keys().filter(is_missing).collect();
+        let missing: BTreeSet<Arc<str>> = in_force.flags.keys().filter(is_missing).cloned().collect();
         let expected = in_force.flags.keys().filter(|name| !removed.contains(*name)).count();
-        if !allow_shrink && missing.len() * 2 > expected {
-            self.problems.push(shrunken(&missing, expected));
-            for name in missing.into_iter().cloned().collect::<Vec<_>>() {
-                let definition = in_force.flags[&name].clone();
-                self.flags.insert(name, definition);
+        let is_shrunken = missing.len() * 2 > expected;
+        let stays = |name: &Arc<str>| !allow_shrink && (is_shrunken || missing_before.contains(name));
+        let (kept, dropped): (BTreeSet<_>, BTreeSet<_>) = missing.into_iter().partition(stays);
+        if !kept.is_empty() {
+            self.problems.push(shrunken(&kept, expected, is_shrunken));
+            for name in &kept {
+                self.flags.insert(Arc::clone(name), in_force.flags[name].clone());
             }
             self.drop_newest(in_force);
         }
-        self
+        (self, Shortfall { kept, dropped })
     }
 
     /// Leaves out flags that are not in force yet, where there are too many.
@@ -233,6 +242,15 @@ impl Document {
     }
 }
 
+/// The flags in force that an update lacks, but for those that were removed on purpose.
+#[derive(Debug, Default)]
+pub(crate) struct Shortfall {
+    /// They stay in force.
+    pub(crate) kept: BTreeSet<Arc<str>>,
+    /// They do not.
+    pub(crate) dropped: BTreeSet<Arc<str>>,
+}
+
 impl From<DocumentReading> for Document {
     fn from(DocumentReading { flags, problems, requires_at }: DocumentReading) -> Self {
         Self { flags, problems, requires_at }
@@ -249,13 +267,14 @@ pub(crate) fn kept(earlier: &Arc<Flag>, is_killed: bool, is_hidden: bool) -> Arc
     Arc::new(Flag { enabled, hidden, ..Flag::clone(earlier) })
 }
 
-fn shrunken(missing: &[&Arc<str>], in_force: usize) -> Problem {
+fn shrunken(missing: &BTreeSet<Arc<str>>, in_force: usize, is_shrunken: bool) -> Problem {
     let mut names: Vec<&str> = missing.iter().take(5).map(|name| name.as_ref()).collect();
     if missing.len() > names.len() {
         names.push("…");
     }
+    let least = if is_shrunken { "at least half" } else { "all" };
     Problem::new(
-        format!("at least half of the {in_force} flags in force"),
+        format!("{least} of the {in_force} flags in force"),
         format!("{} of them missing ({})", missing.len(), names.join(", ")),
     )
     .at_path("flags")

@@ -125,6 +125,7 @@ pub use builder::FlagsBuilder;
 pub use context::Context;
 pub use declared::{Declaration, Declared, Differences, OtherVariants, Readable, Variants, distinct};
 pub use document::Document;
+pub(crate) use document::Shortfall;
 pub use edit::Edit;
 pub use entry::{Entry, WrongType};
 pub use flag::{Bookkeeping, Flag, Kind, Variant};

@@ -1,6 +1,6 @@
 //! Flags that are switched off in this process alone, since the store cannot be written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,12 @@ impl Kills {
     pub(super) fn take(&mut self, document: &mut Document, versions: &BTreeMap<Arc<str>, u64>) {
         self.0.retain(|name, _| !document.flags.get(name).is_some_and(Definition::is_killed));
         self.hold_off(document, versions);
+    }
+
+    /// Reports those of flags that the store has lost, which are in the document as they were.
+    pub(super) fn report(&self, lost: &BTreeSet<Arc<str>>, document: &mut Document) {
+        let of_lost = self.0.iter().filter(|(name, _)| lost.contains(*name));
+        document.problems.extend(of_lost.filter_map(|(_, held)| Some(held.instead.as_ref()?.1.clone())));
     }
 
     /// Holds all of them off in a document.

@@ -15,6 +15,7 @@ use super::changes::{Changes, Teller};
 use super::kills::Waits;
 use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
+use super::missing::{MissingFlag, MissingFlags};
 use super::seen::Seen;
 use super::traits::{Evaluation, Freshness, Source, Status};
 #[cfg(feature = "admin")]
@@ -45,7 +46,8 @@ const LONGEST_BACKUP: Duration = Duration::from_secs(5);
 ///    within 2 s, then at most 2 s apart for the first 10 s, then twice as far each time, up to 30 s and to its own
 ///    rhythm; every wait is between 50 % and 100 % of that. Refused credentials are tried again every 5 minutes.
 /// 5. An update that lacks more than half of the flags in force removes none of them, unless
-///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count.
+///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count. What the store
+///    has lost is a problem in the status, whether one flag or all: [`missing`](Self::missing).
 /// 6. A store that comes back older, after it was restored from a copy, is reported. A flag that was seen
 ///    switched off stays off then until its version rises again, whatever the number. Another store in its place is
 ///    not older ([`Feed::identity`]): there a flag stays off only as long as the store knows of no edit of it.
@@ -68,6 +70,7 @@ struct Shared {
     seen: Mutex<Seen>,
     /// Locked after the board, where both are.
     kills: Mutex<Kills>,
+    missing: Mutex<MissingFlags>,
     changes: Teller,
     /// Wakes the keeper, whatever it waits for.
     look_now: Notify,
@@ -166,7 +169,7 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// There is no such flag in force.
+    /// There is no such flag in force, and the store has lost none of this name.
     pub async fn kill_here(&self, flag: impl FlagName, by: &Author) -> Result<LocalKill, Problem> {
         let flag = flag.name();
         let kill = LocalKill {
@@ -177,8 +180,10 @@ impl Live {
             reason: by.reason().map(str::to_owned),
         };
         let added = kill.clone();
-        let is_there = self.republish(|document, kills| {
-            let is_there = matches!(document.flags.get(&*added.flag), Some(Definition::Good(_)));
+        // One that the store has lost may come back.
+        let is_missing = self.shared.missing().has(flag);
+        let is_there = self.republish(move |document, kills| {
+            let is_there = is_missing || matches!(document.flags.get(&*added.flag), Some(Definition::Good(_)));
             if is_there {
                 kills.add(added, document);
             }
@@ -190,6 +195,48 @@ impl Live {
         } else {
             Err(Problem::new("a flag that is in force", format!("no flag {flag:?}")).of_flag(flag))
         }
+    }
+
+    /// The flags that the store has lost, in ascending order of names: by `FLUSHALL`, `TRUNCATE`, `DEL` of one key, an
+    /// eviction, or a file that was cut. Each is a problem in the status until it is back or an edit has removed it.
+    ///
+    /// 1. Where more than half of the flags are missing at once, or all, they stay in effect, until each is back.
+    /// 2. One lost flag of many is off, as it is for every other program that reads the store: taking one key away may be
+    ///    how somebody switches a flag off.
+    /// 3. A store that records its removals ([`Loaded::records_removals`]) has lost whatever is missing without such a
+    ///    record: Redis, PostgreSQL, SQLite. In a document that people write as a whole (a file, a URL, a table of
+    ///    the application), a flag that is left out was removed, unless more than half are missing.
+    ///
+    /// A missing flag can be killed by [`kill_here`](Self::kill_here): it then stays off when it comes back.
+    ///
+    /// ```
+    /// use tower_flags::source::Live;
+    /// use tower_flags::store::MemoryStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let source = Live::connect(MemoryStore::new()).await?;
+    /// assert_eq!(source.missing(), []);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn missing(&self) -> Vec<MissingFlag> {
+        self.shared.missing().list()
+    }
+
+    /// Whether the store has lost the flag, as far as was noticed.
+    #[cfg(feature = "admin")]
+    pub(crate) fn has_missing(&self, flag: &str) -> bool {
+        self.shared.missing().has(flag)
+    }
+
+    /// The flags that the store has lost if this is what it holds.
+    #[cfg(feature = "admin")]
+    pub(crate) fn missing_from(&self, loaded: &Loaded) -> Vec<MissingFlag> {
+        let (in_force, missing) = (self.shared.board.document(), self.shared.missing().clone());
+        let versions = self.shared.seen().versions().clone();
+        missing.after(loaded, &in_force, &versions, self.shared.allow_shrink).1.list()
     }
 
     /// What is switched off in this process alone, in ascending order of names.
@@ -329,7 +376,7 @@ impl std::fmt::Debug for LiveBuilder {
 }
 
 impl LiveBuilder {
-    /// Lets an update remove more than half of the flags at once; `false` unless set.
+    /// Lets an update remove more than half of the flags at once, and reports none as missing; `false` unless set.
     pub fn allow_shrink(mut self, allow: bool) -> Self {
         self.allow_shrink = allow;
         self
@@ -378,6 +425,7 @@ impl LiveBuilder {
             condition: Mutex::default(),
             seen: Mutex::default(),
             kills: Mutex::default(),
+            missing: Mutex::default(),
             changes: Teller::default(),
             look_now: Notify::new(),
             #[cfg(feature = "file")]
@@ -727,6 +775,10 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn missing(&self) -> MutexGuard<'_, MissingFlags> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn kills(&self) -> MutexGuard<'_, Kills> {
         self.kills.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -758,9 +810,14 @@ impl Shared {
         let before = self.board.document();
         self.board.publish(|in_force| {
             self.kills().take(&mut loaded.document, &loaded.versions);
+            let earlier_versions = self.seen().versions().clone();
             self.seen().take(&mut loaded, identity);
-            let Loaded { document, origin, removed, .. } = loaded;
-            Some((document.after_removing(in_force, self.allow_shrink, &removed), origin))
+            let missing = self.missing().clone();
+            let (mut document, missing) = missing.after(&loaded, in_force, &earlier_versions, self.allow_shrink);
+            self.kills().report(&missing.kept(), &mut document);
+            document.problems.extend(missing.problems());
+            *self.missing() = missing;
+            Some((document, loaded.origin))
         });
         let document = self.published(&before);
         let set = self.board.set();

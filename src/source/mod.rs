@@ -43,6 +43,7 @@ mod kills;
 mod layered;
 mod live;
 mod memory;
+mod missing;
 mod seen;
 mod traits;
 
@@ -59,4 +60,5 @@ pub(crate) use kills::Waits;
 pub use layered::{Definitions, Layered};
 pub use live::{Live, LiveBuilder};
 pub use memory::Memory;
+pub use missing::MissingFlag;
 pub use traits::{Evaluation, Freshness, Source, Status};

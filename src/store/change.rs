@@ -228,6 +228,14 @@ pub struct Changed {
     pub notes: Vec<String>,
 }
 
+impl Changed {
+    /// Of a flag that is as it was.
+    #[cfg(feature = "admin")]
+    pub(crate) fn nothing(stored: &Stored) -> Self {
+        Self { version: stored.version, definition: stored.definition.clone(), entry: None, notes: Vec::new() }
+    }
+}
+
 /// Why a change was not made: nothing was changed, and the message says so. Only where [`Store`](Self::Store) has an
 /// error of the kind [`InDoubt`](ErrorKind::InDoubt), the store's answer was lost, and the change may have been made.
 ///

@@ -180,6 +180,9 @@ pub struct Loaded {
     pub versions: BTreeMap<Arc<str>, u64>,
     /// Names that the feed itself remembers as removed: that they are missing is no accident.
     pub removed: BTreeSet<Arc<str>>,
+    /// Whether the feed removes flags only by edits that it records in [`removed`](Self::removed): a flag that is missing
+    /// otherwise was lost. In a document that people write as a whole, a flag is removed by leaving it out.
+    pub records_removals: bool,
     /// A number that every edit raises, where the feed has one: a smaller one than before means that the store
     /// came back older.
     pub revision: Option<u64>,
@@ -190,7 +193,14 @@ impl Loaded {
     #[must_use]
     pub fn new(document: Document, origin: impl Into<String>) -> Self {
         let origin = origin.into();
-        Self { document, origin, versions: BTreeMap::new(), removed: BTreeSet::new(), revision: None }
+        Self {
+            document,
+            origin,
+            versions: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            records_removals: false,
+            revision: None,
+        }
     }
 
     /// With the versions of the flags.
@@ -204,6 +214,14 @@ impl Loaded {
     #[must_use]
     pub fn with_removed<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.removed = names.into_iter().map(Arc::from).collect();
+        self
+    }
+
+    /// Of a store that removes flags only by edits which it records: [`Live`](crate::source::Live) reports a flag as lost
+    /// that is missing without such a record, and that any edit of the store is known to have left there.
+    #[must_use]
+    pub fn records_removals(mut self) -> Self {
+        self.records_removals = true;
         self
     }
 

@@ -10,6 +10,7 @@ mod editing;
 mod exchange;
 mod fleet;
 mod kept_off;
+mod missing;
 mod numbers;
 mod outage;
 #[cfg(all(feature = "file", feature = "postgres", feature = "redis"))]

@@ -270,6 +270,7 @@ impl Content {
         let mut loaded = Loaded::new(document, origin)
             .with_removed(removed.filter(is_gone))
             .with_versions(versions.iter().map(|(name, (version, _))| (*name, *version)))
+            .records_removals()
             .shared_with_others();
         if let Some(head) = head {
             loaded = loaded.at_revision(head.number);

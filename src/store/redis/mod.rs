@@ -95,6 +95,9 @@
 //! - **Memory.** With a `maxmemory-policy` other than `noeviction` a full server may evict flags, which is a problem in the
 //!   status where the user may call `INFO`. With `noeviction` it rejects edits, kills too: leave it room. The history grows
 //!   by every edit, by twice the length of its definition; trimming it breaks the chain.
+//! - **Lost flags.** A flag whose key is deleted, expires or is evicted is off, and counts as
+//!   [lost](crate::source::Live::missing) until it is written back or an edit removes it. After `FLUSHALL` all flags stay
+//!   in effect in the processes that run.
 //! - **A database of its own**, where there are many other keys: each load walks over the names of all keys of the
 //!   database, in steps of about a millisecond.
 //! - **Permissions.** Nothing else is needed than

@@ -32,7 +32,7 @@
 //!    After `without_migration()` missing tables are an error.
 //! 2. People may edit `tower_flags` by hand, or by a job, and need to know no versions: every process hears of it,
 //!    and the next edit through this crate puts it into the history as somebody's unknown. The other tables are the
-//!    store's alone.
+//!    store's alone. A row that is deleted by hand counts as [lost](crate::source::Live::missing): remove flags by an edit.
 //! 3. An edit is one transaction: it locks the head of the history first, and replaces a text only if that is still
 //!    the one it was made for. What was written by hand meanwhile is never lost silently.
 //! 4. One load is one statement, so that all of it is of one moment. Its origin is a digest of everything, so that a

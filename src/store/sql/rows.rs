@@ -73,6 +73,7 @@ impl Rows {
         let loaded = loaded
             .with_versions(named().filter_map(|(name, row)| Some((name, row.edited?.0))))
             .with_removed(named().filter(|(_, row)| is_removed(row)).map(|(name, _)| name))
+            .records_removals()
             .at_revision(head.number);
         Ok(Some(loaded))
     }

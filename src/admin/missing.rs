@@ -1,0 +1,188 @@
+//! Flags that the store has lost: seen, killed, removed and written back.
+//!
+//! 1. A flag is missing where it is or was in effect here, or the store's records say that it is there, and the store
+//!    has no definition of it although no edit removed it.
+//! 2. It is listed like the others, with `missing`. A kill of it is in effect in this process at once, and is written
+//!    with `write_back=true`.
+//! 3. Writing back is an edit with author and reason. What is in the store again is left alone, and what is off, or
+//!    was off by the history, is written back off.
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::call::{self, Answer, Call, Precondition};
+use super::edits::{self, EDIT_WITHIN, edited};
+use super::problem::{Failure, Kind};
+use super::shown::{self, View};
+use super::state::{IN_FORCE_WITHIN, State, now};
+use crate::engine::{Edit, Flag, flag_from_json};
+use crate::source::MissingFlag;
+use crate::store::{Change, Changed, HistoryPage, Loaded};
+
+/// Most names of missing flags that the status has.
+const MAX_NAMED: usize = 20;
+
+/// The flags that are missing from what the store holds now, also where the source has not noticed yet.
+pub(super) fn of(state: &State, loaded: &Loaded) -> Vec<MissingFlag> {
+    let missing = state.source.missing_from(loaded);
+    if missing.iter().any(|missing| !state.source.has_missing(&missing.flag)) {
+        state.source.look_now();
+    }
+    missing
+}
+
+/// The same of one flag.
+pub(super) async fn flag(state: &State, name: &str) -> Option<MissingFlag> {
+    // Most names that the store does not have are not known here either.
+    if !state.source.has_missing(name) && state.source.set().flag(name).is_none() {
+        return None;
+    }
+    let loaded = state.load().await.ok()?;
+    of(state, &loaded).into_iter().find(|missing| missing.flag == name)
+}
+
+/// How many are missing, and the first of them.
+pub(super) fn summary(state: &State) -> Value {
+    let missing = state.source.missing();
+    let names: Vec<&str> = missing.iter().take(MAX_NAMED).map(|missing| &*missing.flag).collect();
+    json!({ "count": missing.len(), "flags": names })
+}
+
+/// A missing flag in a list.
+pub(super) fn listed(view: &View<'_>, state: &State, missing: &MissingFlag) -> Map<String, Value> {
+    let set = state.source.set();
+    let flag = set.flag(&*missing.flag).or(missing.definition.as_deref());
+    let mut shown = view.flag(&missing.flag, missing.version.unwrap_or_default(), flag, Vec::new());
+    shown.insert("missing".into(), json!({ "since": missing.since, "in_force": missing.is_in_effect }));
+    shown
+}
+
+/// Everything about a missing flag.
+pub(super) fn shown(state: &State, missing: &MissingFlag) -> Value {
+    Value::Object(shown::of_this_process(listed(&View::of(state), state, missing)))
+}
+
+/// Why an edit of a missing flag is not made.
+pub(super) fn failure(name: &str) -> Failure {
+    let detail = format!(
+        "nothing was changed, because the store has lost the flag {name:?}, and no edit removed it; POST \
+         flags/{name}/write-back writes it back, and a kill works without the store"
+    );
+    Failure::new(Kind::Missing, detail)
+}
+
+/// Writes one flag back.
+pub(super) async fn write_back(call: Call) -> Answer {
+    call.no_body()?;
+    let changed = match flag(&call.state, &call.name).await {
+        Some(missing) => write(&call, &missing, false).await?.0,
+        None => {
+            let stored = call.state.read(&call.name).await.map_err(Failure::of_edit)?;
+            edits::text(&stored)?;
+            Changed::nothing(&stored)
+        }
+    };
+    edited(&call, StatusCode::OK, &changed, &[]).await
+}
+
+/// Writes all of them back.
+pub(super) async fn write_back_all(call: Call) -> Answer {
+    call.no_body()?;
+    let loaded = call.state.load().await.map_err(Failure::of_edit)?;
+    let missing = of(&call.state, &loaded);
+    // Whoever asked may go: what is begun is ended.
+    tokio::spawn(async move { write_each(&call, &missing).await })
+        .await
+        .unwrap_or_else(|_| Err(Failure::new(Kind::InDoubt, "writing back broke off; look at the history")))
+}
+
+async fn write_each(call: &Call, missing: &[MissingFlag]) -> Answer {
+    let (mut results, mut last, mut is_complete) = (Vec::new(), None, true);
+    for missing in missing {
+        let name = &missing.flag;
+        let of_flag = call.of_flag(name);
+        match write(&of_flag, missing, false).await {
+            Ok((changed, is_off)) => {
+                let changes = shown::difference(name, None, changed.definition.as_deref());
+                results.push(json!({ "name": name, "action": "create", "version": changed.version, "kept_off": is_off, "changes": changes }));
+                last = Some((name, changed.version));
+            }
+            // It is there again.
+            Err(failure) if failure.kind == Kind::Stale => {
+                results.push(json!({ "name": name, "action": "none", "version": missing.version.unwrap_or_default(), "kept_off": false, "changes": [] }));
+            }
+            Err(failure) => {
+                let is_over = failure.is_of_store();
+                results.push(json!({ "name": name, "action": "refused", "error": failure.to_value() }));
+                is_complete = false;
+                if is_over {
+                    let detail = "the flags before the one that was refused are written back, those behind it are not";
+                    return Err(Failure::new(Kind::Incomplete, detail).with("flags", results));
+                }
+            }
+        }
+    }
+    if let Some((name, version)) = last {
+        call.state.settle(name, version, IN_FORCE_WITHIN).await;
+    }
+    let body = json!({ "dry_run": false, "complete": is_complete, "etag": null, "flags": results });
+    Ok(call::json(StatusCode::OK, &body))
+}
+
+/// Removes a missing flag, so that the store remembers that: it is written back switched off, and then removed.
+pub(super) async fn remove(call: &Call, missing: &MissingFlag) -> Result<Changed, Failure> {
+    match write(call, missing, true).await {
+        Ok(_) => {}
+        Err(failure) if failure.kind == Kind::Stale => return Err(failure),
+        Err(failure) => return Err(failure),
+    }
+    edits::apply(call, EDIT_WITHIN, &Precondition::IsThere, |_, _| Ok(Change::remove())).await
+}
+
+/// Writes a missing flag back, switched off with `off`. Says whether it is off then.
+pub(super) async fn write(call: &Call, missing: &MissingFlag, off: bool) -> Result<(Changed, bool), Failure> {
+    let (state, name) = (&call.state, call.name.as_str());
+    let text = text_of(call, missing).await?;
+    let changed = edits::apply(call, EDIT_WITHIN, &Precondition::None, |stored, before| {
+        if stored.definition.is_some() {
+            let detail = "nothing was changed, because the flag is in the store again";
+            return Err(Failure::stale(detail, shown::stored(state, name, stored)));
+        }
+        if stored.version > 0 && stored.content.is_empty() {
+            return Err(Failure::removed(stored.version));
+        }
+        let mut text = before.replaced(name, &text, true, now())?;
+        if off {
+            text = Edit::new().set("enabled", false).apply(name, Some(&text), now())?;
+        }
+        Ok(Change::put_text(text).create_again())
+    })
+    .await?;
+    let is_off = |text: &String| flag_from_json(Some(name), text).is_ok_and(|flag| !flag.is_enabled());
+    let is_off = changed.definition.as_ref().is_some_and(is_off);
+    Ok((changed, is_off))
+}
+
+/// What is in effect of a missing flag, or was last: as the history has it, with all keys that are only carried along,
+/// where that says the same.
+async fn text_of(call: &Call, missing: &MissingFlag) -> Result<String, Failure> {
+    let (state, name) = (&call.state, call.name.as_str());
+    let newest = state.history(&HistoryPage::newest().of(name).limit(1)).await.map_err(Failure::of_edit)?;
+    let recorded = newest.into_iter().next().and_then(|entry| entry.after.or(entry.before));
+    let set = state.source.set();
+    let Some(flag) = set.flag(name).or(missing.definition.as_deref()) else {
+        return recorded.ok_or_else(|| {
+            let detail = "nothing was changed, because no definition of the flag is known: put one in its place";
+            Failure::new(Kind::Missing, detail)
+        });
+    };
+    let says_the_same = |text: &String| {
+        flag_from_json(Some(name), text).is_ok_and(|recorded| Flag { enabled: flag.is_enabled(), ..recorded } == *flag)
+    };
+    match recorded.filter(says_the_same) {
+        Some(text) if flag.is_enabled() => Ok(text),
+        // Off here, whatever it was then.
+        Some(text) => Ok(Edit::new().set("enabled", false).apply(name, Some(&text), now())?),
+        None => Ok(flag.to_stored()),
+    }
+}

@@ -1,0 +1,119 @@
+//! Flags that the store has lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::board::now;
+use crate::engine::{Definition, Document, Flag, Instant, Problem, Shortfall};
+use crate::store::Loaded;
+
+/// Most lost flags that are reported one by one.
+const NAMED: usize = 20;
+
+/// A flag that the store has lost: its definition is gone, and no edit removed it. From
+/// [`Live::missing`](super::Live::missing).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MissingFlag {
+    /// The flag's name.
+    pub flag: String,
+    /// The version that it had last, where the store counts them.
+    pub version: Option<u64>,
+    /// When this process found out.
+    pub since: Instant,
+    /// The definition that was in effect last; `None` where this process has never had it.
+    pub definition: Option<Arc<Flag>>,
+    /// Whether that definition is still in effect.
+    pub is_in_effect: bool,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MissingFlags(BTreeMap<Arc<str>, MissingFlag>);
+
+impl MissingFlags {
+    pub(super) fn list(&self) -> Vec<MissingFlag> {
+        self.0.values().cloned().collect()
+    }
+
+    pub(super) fn has(&self, flag: &str) -> bool {
+        self.0.contains_key(flag)
+    }
+
+    /// The names of those that stay in effect.
+    pub(super) fn kept(&self) -> BTreeSet<Arc<str>> {
+        self.0.iter().filter(|(_, missing)| missing.is_in_effect).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// What is in effect once this was loaded, and what is missing then. `earlier_versions` are those before.
+    pub(super) fn after(
+        mut self,
+        loaded: &Loaded,
+        in_effect: &Document,
+        earlier_versions: &BTreeMap<Arc<str>, u64>,
+        allow_shrink: bool,
+    ) -> (Document, Self) {
+        let Loaded { document, removed, versions, records_removals, .. } = loaded;
+        let (after, Shortfall { kept, dropped }) =
+            document.clone().after_removing(in_effect, allow_shrink, removed, &self.kept());
+        if allow_shrink {
+            return (after, Self::default());
+        }
+        self.0.retain(|name, _| !document.flags.contains_key(name) && !removed.contains(name));
+        // A document is written as a whole: what is not in it any more was taken out.
+        let lost = dropped.iter().filter(|_| *records_removals);
+        for (name, is_in_effect) in kept.iter().map(|name| (name, true)).chain(lost.map(|name| (name, false))) {
+            let missing = self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
+                flag: name.as_ref().to_owned(),
+                version: earlier_versions.get(name).copied(),
+                since: now(),
+                definition: last_of(in_effect, name),
+                is_in_effect,
+            });
+            missing.is_in_effect = is_in_effect;
+        }
+        if *records_removals {
+            // Lost before this process started: the record of the last edit says that it left the flag there.
+            let is_gone = |name: &Arc<str>| !after.flags.contains_key(name) && !removed.contains(name);
+            for (name, version) in versions.iter().filter(|(name, _)| is_gone(name)) {
+                self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
+                    flag: name.as_ref().to_owned(),
+                    version: Some(*version),
+                    since: now(),
+                    definition: None,
+                    is_in_effect: false,
+                });
+            }
+        }
+        (after, self)
+    }
+
+    /// What the status says of those that are not in effect any more; the others have a problem together.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let lost: Vec<&MissingFlag> = self.0.values().filter(|missing| !missing.is_in_effect).collect();
+        const EXPECTED: &str = "the definition of every flag that no edit removed";
+        if lost.len() > NAMED {
+            let names: Vec<&str> = lost.iter().take(5).map(|missing| &*missing.flag).collect();
+            let found = format!("{} of them missing ({}, …)", lost.len(), names.join(", "));
+            return vec![Problem::new(EXPECTED, found).at_path("flags").with_help(HELP)];
+        }
+        let problem = |missing: &&MissingFlag| {
+            let found = match missing.version {
+                Some(version) => format!("none in the store, which had version {version}"),
+                None => "none in the store".to_owned(),
+            };
+            Problem::new(EXPECTED, found).of_flag(&missing.flag).with_help(HELP)
+        };
+        lost.iter().map(problem).collect()
+    }
+}
+
+const HELP: &str = "the flag is off until it is written back; removing it by an edit ends this, too";
+
+/// The definition that a flag had, as far as it can be written back.
+fn last_of(before: &Document, name: &Arc<str>) -> Option<Arc<Flag>> {
+    match before.flags.get(name)? {
+        Definition::Good(flag) => Some(Arc::clone(flag)),
+        Definition::Refused { is_killed, .. } => is_killed.then(|| Arc::new(Flag::off())),
+    }
+}
