@@ -282,6 +282,37 @@ async fn a_kill_that_waits_outlives_a_restart() {
     assert_eq!((entries.len(), entries[0].reason.as_deref()), (2, Some("INC-17")), "written once by one of them");
 }
 
+/// Another process keeps the lock: the file was certainly not changed, and the kill is written when it can be, once.
+#[cfg(feature = "file")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_that_a_file_rejects_is_not_in_doubt_and_written_later() {
+    use tower_flags::store::FileStore;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flags.json");
+    let store = FileStore::create(&path).await.unwrap();
+    store.change("a", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    store.change("b", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    let api = Api::over(store.clone()).await;
+    let lock = std::fs::File::open(folder.path().join("flags.json.lock")).unwrap();
+    lock.lock().unwrap();
+    let history = folder.path().join("flags.json.history");
+    let before = std::fs::read(&history).unwrap();
+    let answer = api.ask("POST", "flags/a/kill", &[], "").await;
+    let body = json(&answer);
+    assert_eq!((answer.status, &body["in_doubt"]), (202, &json!(false)), "{body}");
+    assert!(body["error"].as_str().unwrap().contains("nothing was changed, because another process"), "{body}");
+    assert!(!is_on(&api.source, "a"));
+    let patch = api.ask("PATCH", "flags/b", &[], r#"{"percentage": 5}"#).await;
+    assert_eq!((patch.status, problem(&patch).as_str()), (503, "store-rejected"), "{}", patch.text());
+    assert_eq!(json(&patch)["permanent"], false);
+    assert_eq!(std::fs::read(&history).unwrap(), before, "no line for what was not made");
+    lock.unlock().unwrap();
+    until(async || api.source.local_kills().is_empty()).await;
+    assert_eq!(store.read("a").await.unwrap().version, 2, "once");
+    assert!(store.verify_history().await.unwrap().is_ok());
+}
+
 /// A backup file that cannot be written, one that can, and none: the answer to a kill and the status say which it is.
 #[cfg(feature = "file")]
 #[tokio::test]

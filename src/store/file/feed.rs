@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::in_place::UNFINISHED;
 use super::watch::Watch;
-use crate::engine::{Document, Format, MAX_DOCUMENT, Problem, quoted, utf_8};
+use crate::engine::{Document, Format, Instant, MAX_DOCUMENT, Problem, quoted, utf_8};
 use crate::store::error::{Error, ErrorKind};
-use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
+use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::digest_of;
 
 /// How far apart the two reads are that have to agree.
@@ -80,10 +81,13 @@ impl Feed for FileFeed {
                 // A writer that writes in place is seen halfway; two equal reads say that it is done.
                 tokio::time::sleep(SETTLING).await;
                 let later = self.shared.read().await?;
-                if later.digest == earlier.digest {
+                if later.digest == earlier.digest && !later.is_unfinished() {
                     return self.shared.parsed(later).await;
                 }
                 earlier = later;
+            }
+            if earlier.is_unfinished() {
+                return self.shared.parsed(earlier).await;
             }
             let message = format!("{} changes faster than it can be read", self.shared.name);
             Err(Error::new(ErrorKind::Unavailable, message))
@@ -94,8 +98,30 @@ impl Feed for FileFeed {
         Box::pin(std::future::ready(self.shared.watched()))
     }
 
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        Box::pin(async {
+            let shared = Arc::clone(&self.shared);
+            let asked = tokio::task::spawn_blocking(move || shared.condition()).await;
+            asked.unwrap_or_else(|error| Err(self.shared.given_up(error)))
+        })
+    }
+
     fn resync_every(&self) -> Duration {
         RESYNC
+    }
+}
+
+/// What is wrong with a file that is no longer where it was mounted from.
+pub(super) const REPLACED_OUTSIDE: &str = "the file was replaced or removed where it was mounted from";
+
+/// Whether no folder has the file any more, which only a mount of the file itself outlives.
+pub(super) fn is_replaced_outside(metadata: &std::fs::Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::nlink(metadata) == 0;
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
     }
 }
 
@@ -105,6 +131,13 @@ pub(super) struct Content {
     pub(super) bytes: Vec<u8>,
     /// SHA-256.
     pub(super) digest: String,
+}
+
+impl Content {
+    /// Whether an edit that is written in place is not finished, or was broken off.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.bytes.first() == Some(&UNFINISHED)
+    }
 }
 
 impl RulesFile {
@@ -135,7 +168,10 @@ impl RulesFile {
                 let is_object = content.bytes.trim_ascii_start().starts_with(b"{");
                 is_object && serde_json::from_slice::<serde::de::IgnoredAny>(&content.bytes).is_ok()
             }
-            Format::Toml => utf_8(&content.bytes).is_ok_and(|text| last_line(text).trim_end() == END_MARKER),
+            Format::Toml => {
+                let ends = |text| last_line(text).trim_end() == END_MARKER;
+                !content.is_unfinished() && utf_8(&content.bytes).is_ok_and(ends)
+            }
         }
     }
 
@@ -156,6 +192,25 @@ impl RulesFile {
         Watch::start(&self.path).map(|watch| Box::new(watch) as Box<dyn Notices>).map_err(|cause| {
             Error::new(ErrorKind::Unavailable, format!("{} cannot be watched", self.name)).caused_by(cause)
         })
+    }
+
+    /// How the file is doing that what it holds does not show.
+    pub(super) fn condition(&self) -> Result<Condition, Error> {
+        let metadata = std::fs::metadata(&self.path).map_err(|cause| {
+            Error::new(ErrorKind::Unavailable, format!("{} cannot be read", self.name)).caused_by(cause)
+        })?;
+        let mut condition = Condition::default();
+        if is_replaced_outside(&metadata) {
+            #[cfg(unix)]
+            {
+                let seconds = std::os::unix::fs::MetadataExt::ctime(&metadata);
+                condition.stale_since = Some(Instant::from_unix_millis(seconds.saturating_mul(1000)));
+            }
+            let problem = Problem::new("the file that was mounted", REPLACED_OUTSIDE);
+            let help = "what is edited there is not seen here: restart the container, or mount the folder";
+            condition.problems.push(problem.with_help(help));
+        }
+        Ok(condition)
     }
 
     pub(super) fn given_up(&self, error: tokio::task::JoinError) -> Error {
@@ -204,6 +259,11 @@ impl RulesFile {
 
     pub(super) fn document(&self, bytes: &[u8], has_end_marker: &mut bool) -> Result<Document, Problem> {
         let text = utf_8(bytes)?;
+        if bytes.first() == Some(&UNFINISHED) {
+            let problem = Problem::new("a whole file", "one whose edit is not finished");
+            let help = "a FileStore that opens it with its history finishes the edit";
+            return Err(problem.with_help(help).at_offset(text, 0));
+        }
         let last_line = last_line(text);
         let ends_with_marker = last_line.trim_end() == END_MARKER;
         if self.format == Format::Toml && *has_end_marker && !ends_with_marker {

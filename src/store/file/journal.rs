@@ -276,23 +276,44 @@ impl Journal {
     }
 }
 
+/// How long a history was; `None` where there was none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before(Option<u64>);
+
 /// Adds lines, as one write, to the history at `path`; a line before them that was torn off is set off. `sync`
 /// brings them to the disk before it returns.
 ///
 /// Only the holder of the lock writes.
-pub(super) fn append(path: &Path, like: &std::fs::Metadata, lines: &str, sync: bool) -> io::Result<()> {
+pub(super) fn append(path: &Path, like: &std::fs::Metadata, lines: &str, sync: bool) -> io::Result<Before> {
     let mut options = OpenOptions::new();
     options.read(true).append(true);
-    let (mut file, is_new) = match options.open(path) {
-        Ok(file) => (file, false),
+    let (mut file, before) = match options.open(path) {
+        Ok(file) => {
+            let len = file.metadata()?.len();
+            (file, Before(Some(len)))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let file = options.create_new(true).open(path)?;
             // It holds what the file of flags holds.
             file.set_permissions(like.permissions())?;
-            (file, true)
+            (file, Before(None))
         }
         Err(error) => return Err(error),
     };
+    let added = add(&mut file, lines).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
+    let added = match before {
+        Before(None) if sync => added.and_then(|()| super::replace::sync_folder(path)),
+        _ => added,
+    };
+    if let Err(error) = added {
+        // Nothing of it is in force; what stays of it if this fails too is left out by readers.
+        let _ = take_back(path, before);
+        return Err(error);
+    }
+    Ok(before)
+}
+
+fn add(file: &mut File, lines: &str) -> io::Result<()> {
     let len = file.seek(SeekFrom::End(0))?;
     let mut text = String::with_capacity(lines.len() + 1);
     if len > 0 {
@@ -304,14 +325,14 @@ pub(super) fn append(path: &Path, like: &std::fs::Metadata, lines: &str, sync: b
         }
     }
     text.push_str(lines);
-    let written = file.write_all(text.as_bytes()).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
-    if let Err(error) = written {
-        // Nothing of it is in force; what stays of it if this fails too is left out by readers.
-        let _ = file.set_len(len);
-        return Err(error);
+    file.write_all(text.as_bytes())
+}
+
+/// Takes back what was added, where the edit was not made: one that is tried again and again would add lines without
+/// end.
+pub(super) fn take_back(path: &Path, before: Before) -> io::Result<()> {
+    match before {
+        Before(None) => std::fs::remove_file(path),
+        Before(Some(len)) => OpenOptions::new().write(true).open(path)?.set_len(len),
     }
-    if is_new && sync {
-        super::replace::sync_folder(path)?;
-    }
-    Ok(())
 }

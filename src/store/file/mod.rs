@@ -2,6 +2,7 @@
 
 mod feed;
 mod in_json;
+mod in_place;
 mod in_toml;
 mod journal;
 mod replace;

@@ -20,13 +20,14 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Prepared {
     path: PathBuf,
+    is_kept: bool,
 }
 
 impl Prepared {
     /// Writes and syncs it, with the owner and permissions of the file it is for. Only the holder of the lock may:
     /// what is there already was left by one that was killed.
-    pub(super) fn for_file(target: &Path, like: &Metadata, bytes: &[u8]) -> io::Result<Self> {
-        let prepared = Self { path: beside(target, "new") };
+    pub(super) fn for_file(target: &Path, ending: &str, like: &Metadata, bytes: &[u8]) -> io::Result<Self> {
+        let prepared = Self { path: beside(target, ending), is_kept: false };
         let _ = std::fs::remove_file(&prepared.path);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -41,14 +42,23 @@ impl Prepared {
     }
 
     /// Puts it in place of the file, at once and for good.
-    pub(super) fn persist(self, target: &Path) -> io::Result<()> {
-        std::fs::rename(&self.path, target)
+    pub(super) fn persist(mut self, target: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, target)?;
+        self.is_kept = true;
+        Ok(())
+    }
+
+    /// Leaves it beside the file.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
     }
 }
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if !self.is_kept {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -77,7 +87,6 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 /// Tries to take the lock of those who edit; it is given back when the file is closed, also by a kill. `None` where
 /// somebody has it for the whole time.
 pub(super) fn lock(path: &Path, like: &Metadata, within: Duration) -> io::Result<Option<File>> {
-    let start = Instant::now();
     let file = match OpenOptions::new().read(true).append(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -87,6 +96,21 @@ pub(super) fn lock(path: &Path, like: &Metadata, within: Duration) -> io::Result
         }
         Err(error) => return Err(error),
     };
+    locked(file, within)
+}
+
+/// The same lock on the file itself, for those who have it mounted in other folders. Some file systems have none on
+/// mounts; there the lock beside the file has to do.
+pub(super) fn lock_itself(path: &Path, within: Duration) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().read(true).append(true).open(path)?;
+    match locked(file.try_clone()?, within) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Some(file)),
+        locked => locked,
+    }
+}
+
+fn locked(file: File, within: Duration) -> io::Result<Option<File>> {
+    let start = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),

@@ -3,21 +3,25 @@
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::feed::{Content, MAX_READS, RESYNC, RulesFile, SETTLING};
-use super::journal::{Edited, Journal, Line, News, append};
-use super::replace::{Prepared, beside, lock, sync_folder};
+use super::feed::{Content, MAX_READS, REPLACED_OUTSIDE, RESYNC, RulesFile, SETTLING, is_replaced_outside};
+use super::in_place::{self, Copies, Written};
+use super::journal::{Edited, Journal, Line, News, append, take_back};
+use super::replace::{Prepared, beside, lock, lock_itself, sync_folder};
 use super::text;
-use crate::engine::{Problem, utf_8};
+use crate::engine::{Problem, Severity, utf_8};
 use crate::store::error::{Error, ErrorKind};
-use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
+use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::{HistoryEntry, digest_of};
 use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
-/// How long others may have the lock before an edit is given up for now. One edit takes milliseconds.
-const LOCKED: Duration = Duration::from_secs(2);
+/// How long another process may have the lock before an edit is rejected. One edit takes milliseconds.
+const LOCKED: Duration = Duration::from_millis(1500);
+/// How often to look whether another process has written the file.
+const WRITING: Duration = Duration::from_millis(5);
 /// Times that others may edit while something is read.
 const MAX_ROUNDS: u32 = 1000;
 
@@ -58,9 +62,10 @@ const MAX_ROUNDS: u32 = 1000;
 /// | file | holds |
 /// |---|---|
 /// | `flags.json` | the flags; replaced as a whole by a rename, with its permissions, and its owner where that is allowed |
-/// | `flags.json.history` | the history, one JSON line for an edit, only ever added to |
+/// | `flags.json.history` | the history: one JSON line for an edit, and one that says that it was made |
 /// | `flags.json.lock` | nothing: whoever edits holds a lock on it |
 /// | `flags.json.new` | the next content, while an edit is made |
+/// | `flags.json.old` | the content before, while a file that is mounted alone is written in place |
 ///
 /// Where the path is a link they are beside the file that it leads to, which is the one that is replaced. Edits need
 /// permission to write in that folder; loading and reading need none. A ConfigMap that Kubernetes has mounted
@@ -77,10 +82,33 @@ const MAX_ROUNDS: u32 = 1000;
 /// What was changed by hand is in force within a second, and becomes an entry of an unknown actor when the flag is
 /// edited next. In JSON every change of a flag's text counts, also one of white space alone.
 ///
+/// # Edits that are rejected
+///
+/// A full disk, a used-up quota, a read-only file system, missing permissions, and a lock that another process has held
+/// for 1.5 s reject an edit at once, as [`Rejected`](ErrorKind::Rejected): nothing was changed, and the history has no
+/// line of it. [`Error::is_permanent`] is `true` for permissions and read-only file systems.
+///
+/// # A file that is mounted alone
+///
+/// `docker run -v ./flags.json:/app/flags.json` mounts one file, as does a `subPath` of Kubernetes. No rename can replace
+/// such a file, so it is written in place. This is detected, and the status has a warning. **Mount the folder instead**,
+/// for these reasons:
+///
+/// * Readers may see a partial file for an instant. Its first byte is U+0001 then, which neither JSON nor TOML allows, so
+///   that they reject it.
+/// * The history and the lock are in a folder of the container, and are gone with it. Another container with the same
+///   file has a history of its own, in which edits from here are foreign changes. The two take turns by a lock on the
+///   file itself.
+/// * A file that is replaced outside stays the old one here. The source is stale then, and edits are rejected.
+///
+/// A disk without space for the longer content rejects the edit before anything is overwritten.
+///
 /// # Crashes
 ///
 /// The line of the history is on the disk before the file is replaced. It says what digest the file had before and
-/// has after; another line says that it was made. After a kill or a power cut in between:
+/// has after; another line says that it was made. A file that is mounted alone has both contents beside it meanwhile, and
+/// the next store that opens it finishes an edit that was broken off; what was edited by hand since is left alone. After
+/// a kill or a power cut in between:
 ///
 /// * a line that was torn off is left out by every reader, and the next edit sets it off;
 /// * where the file has the digest of after, the edit was made; where it has the one of before, it was not;
@@ -104,6 +132,8 @@ pub struct FileStore {
 struct Shared {
     file: RulesFile,
     state: Mutex<State>,
+    /// Whether a rename over the file was refused as one over a mount is.
+    is_busy: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +151,7 @@ impl FileStore {
     /// Another ending, or a path without a file name.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, Error> {
         let file = RulesFile::at(path.as_ref())?;
-        Ok(Self { shared: Arc::new(Shared { file, state: Mutex::default() }) })
+        Ok(Self { shared: Arc::new(Shared { file, state: Mutex::default(), is_busy: AtomicBool::default() }) })
     }
 
     /// Like [`new`](Self::new), and makes a file without flags where there is none. A file that went missing is
@@ -161,6 +191,10 @@ impl Feed for FileStore {
         Box::pin(std::future::ready(self.shared.file.watched()))
     }
 
+    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
+        Box::pin(self.run(|shared| shared.condition()))
+    }
+
     fn resync_every(&self) -> Duration {
         RESYNC
     }
@@ -197,6 +231,44 @@ impl Store for FileStore {
     }
 }
 
+/// The right to edit, and what is edited.
+struct Turn {
+    /// The file itself, where the path is a link.
+    target: PathBuf,
+    like: Metadata,
+    is_mounted: bool,
+    _locks: [Option<std::fs::File>; 2],
+}
+
+impl Turn {
+    fn history(&self) -> PathBuf {
+        beside(&self.target, "history")
+    }
+}
+
+/// What a commit makes of which content.
+struct Edit<'a> {
+    before: &'a Content,
+    after: &'a [u8],
+}
+
+/// The next content beside the file.
+enum Next {
+    Renamed(Prepared),
+    InPlace(Copies),
+}
+
+impl Edit<'_> {
+    fn prepared(&self, turn: &Turn) -> io::Result<Next> {
+        let Turn { target, like, is_mounted, .. } = turn;
+        if *is_mounted {
+            Copies::new(target, like, &self.before.bytes, self.after).map(Next::InPlace)
+        } else {
+            Prepared::for_file(target, "new", like, self.after).map(Next::Renamed)
+        }
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // Whatever was taken in halfway is compared with the files before it is used.
@@ -225,7 +297,7 @@ impl Shared {
         });
         match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(self.not_editable("it cannot be made", error))
+                Err(self.rejected("it cannot be made", error))
             }
             _ => Ok(()),
         }
@@ -269,55 +341,68 @@ impl Shared {
 
     /// The same, with every edit of the history decided upon.
     fn snapshot(&self) -> Result<(MutexGuard<'_, State>, Content), Error> {
-        let (mut state, content) = self.glance()?;
-        let Some(pending) = state.journal.pending() else { return Ok((state, content)) };
-        if pending.file_after == content.digest {
-            state.journal.decide(true);
-            return Ok((state, content));
-        }
-        drop(state);
-        // Either somebody is making it right now, and has the lock, or was killed over it.
-        let is_decided = self.decide();
-        let (mut state, content) = self.glance()?;
-        if let Some(pending) = state.journal.pending() {
+        let start = Instant::now();
+        loop {
+            let (mut state, content) = self.glance()?;
+            let Some(pending) = state.journal.pending() else { return Ok((state, content)) };
+            if pending.file_after == content.digest {
+                state.journal.decide(true);
+                return Ok((state, content));
+            }
+            drop(state);
+            // Either somebody is making it right now, and has the lock, or was killed over it.
+            let is_decided = self.decide();
+            let (mut state, content) = self.glance()?;
+            let Some(pending) = state.journal.pending() else { return Ok((state, content)) };
+            if content.is_unfinished() {
+                drop(state);
+                if start.elapsed() < LOCKED {
+                    std::thread::sleep(WRITING);
+                    continue;
+                }
+                let error = Error::new(ErrorKind::Unavailable, format!("{}: an edit is not finished", self.file.name));
+                return Err(match is_decided {
+                    Ok(()) => error,
+                    Err(cause) => error.caused_by(cause),
+                });
+            }
             let is_made = self.is_made(pending, &content);
             if is_made == Some(true) {
                 state.journal.decide(true);
             } else if let Err(error) = is_decided {
                 tracing::debug!(source = self.file.name, "the history cannot be mended: {}", error.chain());
             }
+            return Ok((state, content));
         }
-        Ok((state, content))
     }
 
     /// Decides on an edit whose process was killed over it, and writes that down; nothing where somebody has the
     /// lock.
     fn decide(&self) -> Result<(), Error> {
-        let (target, like) = self.target_and_its_metadata()?;
-        let lock = lock(&beside(&target, "lock"), &like, Duration::ZERO);
-        let Some(_lock) = lock.map_err(|error| self.not_editable("its lock cannot be opened", error))? else {
-            return Ok(());
-        };
+        let Some(turn) = self.turn(Duration::ZERO)? else { return Ok(()) };
         let (mut state, content) = self.glance()?;
-        self.decide_locked(&mut state.journal, &content, &target, &like)
+        self.decide_in_turn(&mut state.journal, content, &turn).map(drop)
     }
 
-    fn decide_locked(
-        &self,
-        journal: &mut Journal,
-        content: &Content,
-        target: &Path,
-        like: &Metadata,
-    ) -> Result<(), Error> {
-        let Some(pending) = journal.pending() else { return Ok(()) };
-        let Some(is_made) = self.is_made(pending, content) else { return Ok(()) };
+    /// The same, and finishes what was written halfway; what the file holds then.
+    fn decide_in_turn(&self, journal: &mut Journal, mut content: Content, turn: &Turn) -> Result<Content, Error> {
+        let Some(pending) = journal.pending() else { return Ok(content) };
+        let Edited { file_before, file_after, .. } = pending;
+        if ![file_before, file_after].contains(&&content.digest) {
+            in_place::finish(&turn.target, &content.bytes, file_before, file_after).map_err(|cause| {
+                let message = format!("{}: an edit that was broken off cannot be finished", self.file.name);
+                Error::new(ErrorKind::Unavailable, message).caused_by(cause)
+            })?;
+            content = self.file.read_blocking()?;
+        }
+        let Some(is_made) = self.is_made(pending, &content) else { return Ok(content) };
         let head = pending.head();
         let number = head.number;
         tracing::warn!(source = self.file.name, number, is_made, "an edit was broken off, and is decided upon now");
-        let line = if is_made { Line::Applied(head) } else { Line::NotApplied(head) };
-        self.append(target, like, &line, false)?;
+        self.append(turn, &if is_made { Line::Applied(head) } else { Line::NotApplied(head) })?;
         journal.decide(is_made);
-        Ok(())
+        in_place::remove_copies(&turn.target);
+        Ok(content)
     }
 
     /// Whether an edit has come to be in the file; `None` where that cannot be read.
@@ -385,48 +470,89 @@ impl Shared {
     }
 
     fn commit(&self, commit: &Commit) -> Result<bool, Error> {
-        let (target, like) = self.target_and_its_metadata()?;
-        let path = beside(&target, "lock");
-        let lock = lock(&path, &like, LOCKED).map_err(|error| self.not_editable("its lock cannot be opened", error))?;
-        let Some(_lock) = lock else {
-            let message = format!("{}: others have the lock {} for {LOCKED:?}", self.file.name, path.display());
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        };
+        // Until the file is written nothing is in doubt.
+        let turn = self.turn(LOCKED).map_err(Error::unchanged)?;
+        let Some(turn) = turn else { return self.locked_out(commit) };
+        if is_replaced_outside(&turn.like) {
+            return Err(Error::rejected(&self.file.name, REPLACED_OUTSIDE).permanent());
+        }
         let content = {
-            let (mut state, content) = self.glance()?;
-            self.decide_locked(&mut state.journal, &content, &target, &like)?;
-            if self.stored(&state.journal, &content, &commit.flag)? != commit.expected {
+            let (mut state, content) = self.glance().map_err(Error::unchanged)?;
+            let content = self.decide_in_turn(&mut state.journal, content, &turn).map_err(Error::unchanged)?;
+            let stored = self.stored(&state.journal, &content, &commit.flag).map_err(Error::unchanged)?;
+            if stored != commit.expected {
                 return Ok(false);
             }
             content
         };
         let edited = self.edited(&content, commit).map_err(|problem| self.refused(problem.of_flag(&commit.flag)))?;
-        let prepared = Prepared::for_file(&target, &like, edited.as_bytes())
-            .map_err(|error| self.not_editable("its next content cannot be written beside it", error))?;
+        let edit = Edit { before: &content, after: edited.as_bytes() };
+        let prepared = edit
+            .prepared(&turn)
+            .map_err(|error| self.rejected("its next content cannot be written beside it", error))?;
         let line = Line::Edit(Edited {
             file_before: content.digest.clone(),
-            file_after: digest_of(edited.as_bytes()),
+            file_after: digest_of(edit.after),
             entries: commit.entries.clone(),
         });
-        self.append(&target, &like, &line, true)?;
-        let is_same = self.file.read_blocking().is_ok_and(|now| now.digest == content.digest);
-        let is_replaced = if is_same { prepared.persist(&target).map(|()| true) } else { Ok(false) };
-        if matches!(is_replaced, Ok(true)) {
-            // The edit is made, and whoever asks again finds it.
-            sync_folder(&target).map_err(|cause| {
-                let message = format!("{}: its folder cannot be synced after an edit", self.file.name);
-                Error::new(ErrorKind::Unavailable, message).caused_by(cause)
-            })?;
+        let added = line.text().and_then(|line| append(&turn.history(), &turn.like, &line, true));
+        let before = added.map_err(|error| self.rejected("its history cannot be written", error))?;
+        let made = self.make(&edit, prepared, &turn);
+        match &made {
+            // The digests say the same; this keeps it true whatever is done to the file later.
+            Ok(true) => self.append(&turn, &Line::Applied(commit.head.clone())).unwrap_or_else(|error| {
+                tracing::warn!(source = self.file.name, "{}", error.chain());
+            }),
+            Err(error) if error.kind() != ErrorKind::Rejected => {}
+            Ok(false) | Err(_) => {
+                if take_back(&turn.history(), before).is_err() {
+                    // It is decided on later, in the same way.
+                    let _ = self.append(&turn, &Line::NotApplied(commit.head.clone()));
+                }
+            }
         }
-        let decided = match is_replaced {
-            Ok(true) => Line::Applied(commit.head.clone()),
-            _ => Line::NotApplied(commit.head.clone()),
+        made
+    }
+
+    /// Puts the next content in place of the one that it was made of; `false` where that is another one by now.
+    fn make(&self, edit: &Edit<'_>, prepared: Next, turn: &Turn) -> Result<bool, Error> {
+        let target = &turn.target;
+        if !self.file.read_blocking().is_ok_and(|now| now.digest == edit.before.digest) {
+            return Ok(false);
+        }
+        let copies = match prepared {
+            Next::Renamed(next) => match next.persist(target) {
+                Ok(()) => {
+                    // The edit is made, and whoever asks again finds it.
+                    return sync_folder(target).map(|()| true).map_err(|cause| {
+                        let message = format!("{}: its folder cannot be synced after an edit", self.file.name);
+                        Error::new(ErrorKind::Unavailable, message).caused_by(cause)
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy && !self.is_busy.load(Ordering::Relaxed) => {
+                    // A mount that the system has not told of: the next attempt writes it in place.
+                    self.is_busy.store(true, Ordering::Relaxed);
+                    return Ok(false);
+                }
+                Err(error) => return Err(self.rejected("it cannot be replaced", error)),
+            },
+            Next::InPlace(copies) => copies,
         };
-        // The digests say the same; this keeps it true whatever is done to the file later.
-        if let Err(error) = self.append(&target, &like, &decided, false) {
-            tracing::warn!(source = self.file.name, "{}", error.chain());
+        match copies.persist(target, &edit.before.bytes, edit.after) {
+            Written::Whole if self.file.read_blocking().is_ok_and(|now| now.digest == digest_of(edit.after)) => {
+                Ok(true)
+            }
+            // The flag itself tells what came of it.
+            Written::Whole => {
+                let message = format!("{}: somebody else has written it at the same time", self.file.name);
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+            Written::Undone(error) => Err(self.rejected("it cannot be written", error)),
+            Written::Broken(error) => {
+                let message = format!("{}: it is written halfway, and is finished when it can be", self.file.name);
+                Err(Error::new(ErrorKind::Unavailable, message).caused_by(error))
+            }
         }
-        is_replaced.map_err(|error| self.not_editable("it cannot be replaced", error))
     }
 
     fn edited(&self, content: &Content, commit: &Commit) -> Result<String, Problem> {
@@ -434,17 +560,53 @@ impl Shared {
         text::with_flag(before, self.file.format, &commit.flag, commit.definition.as_deref())
     }
 
-    fn append(&self, target: &Path, like: &Metadata, line: &Line, sync: bool) -> Result<(), Error> {
-        let added = line.text().and_then(|line| append(&beside(target, "history"), like, &line, sync));
-        added.map_err(|error| self.not_editable("its history cannot be written", error))
+    fn append(&self, turn: &Turn, line: &Line) -> Result<(), Error> {
+        let added = line.text().and_then(|line| append(&turn.history(), &turn.like, &line, false));
+        added.map(drop).map_err(|error| self.rejected("its history cannot be written", error))
     }
 
-    fn target_and_its_metadata(&self) -> Result<(PathBuf, Metadata), Error> {
+    /// The right to edit; `None` where another process has it for the whole time.
+    fn turn(&self, within: Duration) -> Result<Option<Turn>, Error> {
         let target = self.target()?;
         let like = std::fs::metadata(&target).map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("{} cannot be read", self.file.name)).caused_by(error)
         })?;
-        Ok((target, like))
+        let no_lock = |error| self.rejected("its lock cannot be opened", error);
+        let Some(lock) = lock(&beside(&target, "lock"), &like, within).map_err(no_lock)? else { return Ok(None) };
+        let is_mounted = in_place::is_mounted(&target) || self.is_busy.load(Ordering::Relaxed);
+        let mut locks = [Some(lock), None];
+        if is_mounted {
+            // Who has it mounted elsewhere has another lock beside it.
+            locks[1] = lock_itself(&target, within).map_err(no_lock)?;
+            if locks[1].is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Turn { target, like, is_mounted, _locks: locks }))
+    }
+
+    /// Where others go in turns, they were faster; else one of them keeps the lock.
+    fn locked_out(&self, commit: &Commit) -> Result<bool, Error> {
+        let (state, _) = self.glance().map_err(Error::unchanged)?;
+        if state.journal.pending().is_some() || *state.journal.head() != commit.expected.head {
+            return Ok(false);
+        }
+        let lock = beside(&self.target()?, "lock");
+        let because =
+            format!("another process has held the lock {0} for {LOCKED:?}; `fuser {0}` names it", lock.display());
+        Err(Error::rejected(&self.file.name, because))
+    }
+
+    fn condition(&self) -> Result<Condition, Error> {
+        let mut condition = self.file.condition()?;
+        if in_place::is_mounted(&self.target()?) || self.is_busy.load(Ordering::Relaxed) {
+            let problem = Problem::new("a folder that is mounted", "a file that is mounted alone").with_help(
+                "edits cannot replace it and are written in place, so that readers may see a partial file for an \
+                 instant; mount the folder",
+            );
+            condition.problems.push(Problem { severity: Severity::Warning, ..problem });
+        }
+        Ok(condition)
     }
 
     fn refused(&self, problem: Problem) -> Error {
@@ -455,13 +617,16 @@ impl Shared {
         Error::new(ErrorKind::Unavailable, format!("{}: its history cannot be read", self.file.name)).caused_by(error)
     }
 
-    fn not_editable(&self, what: &str, error: io::Error) -> Error {
-        let (kind, help) = match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                (ErrorKind::Denied, "; edits need permission to write in its folder")
-            }
-            _ => (ErrorKind::Unavailable, ""),
+    /// An edit that was certainly not made.
+    fn rejected(&self, what: &str, error: io::Error) -> Error {
+        let (help, is_permanent) = match error.kind() {
+            io::ErrorKind::StorageFull => ("; free space on its disk", false),
+            io::ErrorKind::QuotaExceeded => ("; the disk quota of this user is used up", false),
+            io::ErrorKind::PermissionDenied => ("; edits need permission to write in its folder", true),
+            io::ErrorKind::ReadOnlyFilesystem => ("; edits need a file system that can be written", true),
+            _ => ("", false),
         };
-        Error::new(kind, format!("{} cannot be edited: {what}{help}", self.file.name)).caused_by(error)
+        let rejected = Error::rejected(&self.file.name, format!("{what}{help}")).caused_by(error);
+        if is_permanent { rejected.permanent() } else { rejected }
     }
 }

@@ -6,6 +6,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
+use super::in_place::is_mounted;
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Notices};
 
@@ -38,6 +39,10 @@ impl Watch {
             && std::fs::canonicalize(folder).ok().as_deref() != Some(target_folder)
         {
             watcher.watch(target_folder, RecursiveMode::NonRecursive)?;
+        }
+        if let Some(target) = target.as_deref().filter(|target| is_mounted(target)) {
+            // The folder that it is mounted in sees nothing of what is written elsewhere.
+            watcher.watch(target, RecursiveMode::NonRecursive)?;
         }
         Ok(Self { events, _watcher: watcher })
     }

@@ -1,0 +1,214 @@
+//! Files that no rename can replace, since they are mounted by themselves: they are written in place.
+//!
+//! 1. Both contents, the one before and the one after, are written beside the file and synced. The history then has the
+//!    edit with the digest of each.
+//! 2. What the file has to grow by is added as spaces, which change no document. A disk without space for it ends the
+//!    edit here.
+//! 3. The first byte becomes [`UNFINISHED`], the rest becomes the new content, and then the first byte does. Each of
+//!    the three is synced before the next, so that every reader rejects the file in between.
+//! 4. After a crash the file has any mixture of both contents. It is recognised by that, and finished.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::replace::{Prepared, beside};
+use crate::store::history::digest_of;
+
+/// The first byte of a file while it is written: neither JSON nor TOML may have it.
+pub(super) const UNFINISHED: u8 = 0x01;
+
+/// Names of the copies beside the file.
+const BEFORE: &str = "old";
+const AFTER: &str = "new";
+
+/// Whether something is mounted at this path, which has no links in it. Where the system does not say so, the first
+/// rename does.
+pub(super) fn is_mounted(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::ffi::OsStrExt;
+
+        let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+        let place = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(unescaped);
+        mounts.split(|byte| *byte == b'\n').any(|line| place(line).as_deref() == Some(path.as_os_str().as_bytes()))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        false
+    }
+}
+
+/// Spaces, tabs, line feeds and backslashes are written there as three octal digits.
+#[cfg(target_os = "linux")]
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some((&first, others)) = rest.split_first() {
+        let digits = others.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if first == b'\\' => {
+                bytes.push(byte);
+                rest = &others[3..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = others;
+            }
+        }
+    }
+    bytes
+}
+
+/// The content before and the one after an edit, beside the file that is written in place.
+#[derive(Debug)]
+pub(super) struct Copies {
+    before: Prepared,
+    after: Prepared,
+}
+
+/// What became of a file that was to be written in place.
+#[derive(Debug)]
+pub(super) enum Written {
+    Whole,
+    /// It is as it was before.
+    Undone(io::Error),
+    /// It is something in between, and the copies stay beside it.
+    Broken(io::Error),
+}
+
+impl Copies {
+    /// Writes and syncs both. Dropped, they are gone.
+    pub(super) fn new(target: &Path, like: &Metadata, before: &[u8], after: &[u8]) -> io::Result<Self> {
+        Ok(Self {
+            before: Prepared::for_file(target, BEFORE, like, before)?,
+            after: Prepared::for_file(target, AFTER, like, after)?,
+        })
+    }
+
+    /// Writes the file, which holds `before`.
+    pub(super) fn persist(self, target: &Path, before: &[u8], after: &[u8]) -> Written {
+        let written = write(target, before, before, after);
+        if matches!(written, Written::Broken(_)) {
+            self.before.keep();
+            self.after.keep();
+        }
+        written
+    }
+}
+
+/// Makes `after` of the file, which holds `found` and held `before`, or else `before` again.
+fn write(target: &Path, found: &[u8], before: &[u8], after: &[u8]) -> Written {
+    let mut file = match OpenOptions::new().read(true).write(true).open(target) {
+        Ok(file) => file,
+        Err(error) if found == before => return Written::Undone(error),
+        Err(error) => return Written::Broken(error),
+    };
+    let written = match grow(&mut file, found, after) {
+        Err(error) if found == before && file.set_len(found.len() as u64).is_ok() => return Written::Undone(error),
+        Err(error) => Err(error),
+        Ok(()) => fill(&mut file, after),
+    };
+    let Err(error) = written else { return Written::Whole };
+    match fill(&mut file, before) {
+        Ok(()) => Written::Undone(error),
+        Err(_) => Written::Broken(error),
+    }
+}
+
+/// Takes the space that is needed, before anything is overwritten.
+fn grow(file: &mut File, found: &[u8], after: &[u8]) -> io::Result<()> {
+    let missing = after.len().saturating_sub(found.len());
+    if missing > 0 {
+        file.seek(SeekFrom::Start(found.len() as u64))?;
+        file.write_all(&vec![b' '; missing])?;
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+fn fill(file: &mut File, content: &[u8]) -> io::Result<()> {
+    let Some((first, rest)) = content.split_first() else {
+        file.set_len(0)?;
+        return file.sync_all();
+    };
+    put_first(file, UNFINISHED)?;
+    file.write_all(rest)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()?;
+    put_first(file, *first)
+}
+
+fn put_first(file: &mut File, byte: u8) -> io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&[byte])?;
+    file.sync_all()
+}
+
+/// Finishes an edit over which a process was killed, where the file holds something in between, and otherwise leaves
+/// it alone. The digests are those of the contents before and after it.
+pub(super) fn finish(target: &Path, found: &[u8], file_before: &str, file_after: &str) -> io::Result<()> {
+    let copy = |ending, digest: &str| {
+        let content = std::fs::read(beside(target, ending)).ok();
+        content.filter(|content| digest_of(content) == digest)
+    };
+    let (Some(before), Some(after)) = (copy(BEFORE, file_before), copy(AFTER, file_after)) else { return Ok(()) };
+    if !is_in_between(found, &before, &after) {
+        return Ok(());
+    }
+    match write(target, found, &before, &after) {
+        Written::Whole | Written::Undone(_) => Ok(()),
+        Written::Broken(error) => Err(error),
+    }
+}
+
+/// Removes what a process that was killed has left. Only the holder of the lock may.
+pub(super) fn remove_copies(target: &Path) {
+    for ending in [BEFORE, AFTER] {
+        let _ = std::fs::remove_file(beside(target, ending));
+    }
+}
+
+/// Whether a content is what [`write`] may leave when it is cut down. What a person has written is none: it differs
+/// from both contents somewhere, or lacks the end of both.
+fn is_in_between(found: &[u8], before: &[u8], after: &[u8]) -> bool {
+    let is_as_long = (before.len().min(after.len())..=before.len().max(after.len())).contains(&found.len());
+    let is_possible = |(at, byte): (usize, &u8)| {
+        let is_of = |content: &[u8]| content.get(at) == Some(byte);
+        let is_space = *byte == b' ' && at >= before.len();
+        // Of space that was not written yet when the power went a file system makes zeros.
+        is_of(before) || is_of(after) || is_space || *byte == 0 || (at == 0 && *byte == UNFINISHED)
+    };
+    is_as_long && found.iter().enumerate().all(is_possible)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn places_of_mounts_are_unescaped() {
+        assert_eq!(unescaped(b"/a\\040b\\134\\011"), b"/a b\\\t");
+        assert_eq!(unescaped(b"/plain\\9\\"), b"/plain\\9\\");
+        assert!(is_mounted(Path::new("/proc")) && !is_mounted(Path::new("/proc/self")));
+    }
+
+    #[test]
+    fn only_mixtures_of_both_contents_are_in_between() {
+        let (before, after) = (b"{\"a\": 1}".as_slice(), b"{\"a\": 23, \"b\": 4}".as_slice());
+        for (found, expected) in [
+            (before, true),
+            (after, true),
+            (b"{\"a\": 1}   ".as_slice(), true),
+            (b"\x01\"a\": 23, \"\0\0\0 ".as_slice(), true),
+            (b"{\"a\": 9}".as_slice(), false),
+            (b"{\"a\": 1".as_slice(), false),
+            (b"".as_slice(), false),
+            (b"{\"a\": 23, \"b\": 4} ".as_slice(), false),
+            (b"\x01{\"a\": 1}".as_slice(), false),
+        ] {
+            assert_eq!(is_in_between(found, before, after), expected, "{}", String::from_utf8_lossy(found));
+        }
+    }
+}

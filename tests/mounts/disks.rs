@@ -1,0 +1,212 @@
+//! Disks that take no more: the edit is rejected, nothing is in doubt, and nothing is changed.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tower_flags::source::{Live, Source};
+use tower_flags::store::{Change, Error, ErrorKind, FileStore, MemoryStore, StoreExt};
+
+use super::harness::{Outcome, part};
+use super::place::{Disk, Mounted, alice, assert_chain, beside, change, history, names_in, read, rejected, version};
+
+const TEXT: &str = r#"{"flags": {"a": true, "b": true}}"#;
+
+/// A definition of several pages.
+fn large() -> Change {
+    Change::put_text(format!(r#"{{"enabled": true, "description": "{}"}}"#, "d".repeat(20_000)))
+}
+
+fn assert_rejected(error: &Error, is_permanent: bool, cause: &str) {
+    assert_eq!((error.kind(), error.is_permanent()), (ErrorKind::Rejected, is_permanent), "{error}");
+    assert!(error.to_string().contains(": nothing was changed, because "), "{error}");
+    let source = std::error::Error::source(error).unwrap().to_string();
+    assert!(source.contains(cause), "{error}: {source}");
+}
+
+/// What the folder and the files of a store hold.
+fn everything(path: &Path) -> (Vec<String>, String, Option<String>) {
+    (names_in(path.parent().unwrap()), read(path), std::fs::read_to_string(beside(path, "history")).ok())
+}
+
+pub(crate) async fn full() -> Outcome {
+    for is_new in [true, false] {
+        let disk = Disk::of_64_kib();
+        let path = disk.at("flags.json");
+        std::fs::write(&path, TEXT).unwrap();
+        let store = FileStore::new(&path).unwrap();
+        if !is_new {
+            change(&store, "a", Change::kill()).await;
+        }
+        disk.fill();
+        let mut before = everything(&path);
+        for wanted in [Change::kill(), Change::restore(), large(), Change::remove()] {
+            let error = rejected(&store, "b", wanted).await;
+            assert_rejected(&error, false, "No space left on device");
+            if is_new && before.0.len() == 2 {
+                before.0.push("flags.json.lock".to_owned());
+            }
+            assert_eq!(everything(&path), before);
+        }
+        disk.free();
+        assert_eq!(change(&store, "b", Change::kill()).await, 2);
+        assert_eq!(history(&store, "b").await.len(), 2);
+        assert_chain(&FileStore::new(&path).unwrap()).await;
+    }
+    Outcome::Done
+}
+
+pub(crate) async fn full_in_place() -> Outcome {
+    let disk = Disk::of_64_kib();
+    let outside = disk.at("flags.json");
+    std::fs::write(&outside, TEXT).unwrap();
+    let file = Mounted::from(&outside);
+    let store = file.store();
+    change(&store, "a", Change::restore()).await;
+    disk.fill();
+    let before = everything(&file.path);
+    let error = rejected(&store, "b", large()).await;
+    assert_rejected(&error, false, "No space left on device");
+    assert_eq!(everything(&file.path), before);
+    // What needs no more space is made.
+    assert_eq!(change(&store, "b", Change::kill()).await, 2);
+    disk.free();
+    assert_eq!(change(&store, "b", large()).await, 3);
+    assert_chain(&file.store()).await;
+    Outcome::Done
+}
+
+pub(crate) async fn full_history() -> Outcome {
+    let disk = Disk::of_64_kib();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flags.json");
+    std::fs::write(&path, TEXT).unwrap();
+    symlink(disk.at("history"), beside(&path, "history")).unwrap();
+    std::fs::write(disk.at("history"), "").unwrap();
+    for is_mounted in [false, true] {
+        let file = is_mounted.then(|| Mounted::from(&path));
+        let path = file.as_ref().map_or(path.clone(), |file| file.path.clone());
+        if is_mounted {
+            symlink(disk.at("history"), beside(&path, "history")).unwrap();
+        }
+        let store = FileStore::new(&path).unwrap();
+        change(&store, "a", Change::restore()).await;
+        disk.fill();
+        let before = everything(&path);
+        let error = rejected(&store, "b", large()).await;
+        assert_rejected(&error, false, "No space left on device");
+        assert_eq!(everything(&path), before);
+        disk.free();
+        change(&store, "b", Change::restore()).await;
+        assert_chain(&FileStore::new(&path).unwrap()).await;
+    }
+    Outcome::Done
+}
+
+pub(crate) async fn read_only() -> Outcome {
+    let disk = Disk::of_64_kib();
+    let path = disk.at("flags.json");
+    std::fs::write(&path, TEXT).unwrap();
+    let file = Mounted::from(&path);
+    disk.become_read_only();
+    for path in [&path, &file.path] {
+        let store = FileStore::new(path).unwrap();
+        assert_eq!(version(&store, "a").await, 0);
+        let start = Instant::now();
+        let error = rejected(&store, "a", Change::kill().within(Duration::from_secs(60))).await;
+        assert_rejected(&error, true, "Read-only file system");
+        assert!(start.elapsed() < Duration::from_secs(30), "it is not tried again");
+        assert!(!beside(path, "history").exists() && read(path) == TEXT);
+    }
+    Outcome::Done
+}
+
+/// Edits once, and expects to be rejected as `EXPECTED` says.
+pub(crate) async fn edit_as_another_user() -> Outcome {
+    let path = PathBuf::from(std::env::var("EDITED").unwrap());
+    let (expected, is_permanent) = (std::env::var("EXPECTED").unwrap(), std::env::var("PERMANENT").is_ok());
+    let store = FileStore::new(&path).unwrap();
+    let before = (read(&path), std::fs::read_to_string(beside(&path, "history")).ok());
+    for _ in 0..3 {
+        let error = rejected(&store, "b", large()).await;
+        assert_rejected(&error, is_permanent, &expected);
+        assert_eq!((read(&path), std::fs::read_to_string(beside(&path, "history")).ok()), before);
+    }
+    Outcome::Done
+}
+
+const SOMEBODY: u32 = 65534;
+
+/// Whether another user of this machine can be had, which takes more than a namespace of one's own.
+fn can_be_another_user() -> bool {
+    std::process::Command::new("true").uid(SOMEBODY).gid(SOMEBODY).status().is_ok_and(|status| status.success())
+}
+
+fn is_rejected_as_another_user(path: &Path, expected: &str, is_permanent: bool) {
+    let path = path.to_str().unwrap();
+    let mut variables = vec![("EDITED", path), ("EXPECTED", expected)];
+    if is_permanent {
+        variables.push(("PERMANENT", "1"));
+    }
+    let status = part("edit", &variables).uid(SOMEBODY).gid(SOMEBODY).status().unwrap();
+    assert!(status.success(), "{path}");
+}
+
+pub(crate) async fn quota() -> Outcome {
+    let options = "size=1m,mode=1777,usrquota,usrquota_block_hardlimit=16K";
+    let Some(disk) = Disk::new(options).filter(|_| can_be_another_user()) else {
+        return Outcome::Skipped("no quotas on tmpfs, or no other users");
+    };
+    let path = disk.at("flags.json");
+    std::fs::write(&path, TEXT).unwrap();
+    std::os::unix::fs::chown(&path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    is_rejected_as_another_user(&path, "quota", false);
+    Outcome::Done
+}
+
+/// In such a folder everybody may write, and nobody may replace what is another user's.
+pub(crate) async fn never_made() -> Outcome {
+    if !can_be_another_user() {
+        return Outcome::Skipped("no other users");
+    }
+    let disk = Disk::new("size=1m,mode=1777").unwrap();
+    let path = disk.at("flags.json");
+    std::fs::write(&path, TEXT).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    is_rejected_as_another_user(&path, "Operation not permitted", true);
+    assert_eq!(names_in(disk.folder.path()), ["flags.json", "flags.json.lock"]);
+    // With a history too, in which nothing is left.
+    std::fs::remove_file(beside(&path, "lock")).unwrap();
+    change(&FileStore::new(&path).unwrap(), "a", Change::kill()).await;
+    is_rejected_as_another_user(&path, "Operation not permitted", true);
+    assert_eq!(names_in(disk.folder.path()), ["flags.json", "flags.json.history", "flags.json.lock"]);
+    assert_chain(&FileStore::new(&path).unwrap()).await;
+    Outcome::Done
+}
+
+pub(crate) async fn backup() -> Outcome {
+    let disk = Disk::of_64_kib();
+    let store = MemoryStore::new();
+    store.change("a", Change::put_text("true"), &alice()).await.unwrap();
+    disk.fill();
+    let path = disk.at("backup");
+    let source = Live::builder(store.clone()).backup(&path).connect().await.unwrap();
+    let problems = || source.status().problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let found = problems();
+    assert!(found.len() == 1 && found[0].contains("No space left on device"), "{found:?}");
+    let kill = source.kill_here("a", &alice()).await.unwrap();
+    assert!(!source.survives_restart(&kill));
+    disk.free();
+    // With what changes next it is written.
+    store.change("b", Change::put_text("true"), &alice()).await.unwrap();
+    let start = Instant::now();
+    while !source.survives_restart(&kill) {
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", problems());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(problems().len(), 1, "the kill alone");
+    drop(source);
+    assert_eq!(names_in(disk.folder.path()), ["backup"]);
+    Outcome::Done
+}
