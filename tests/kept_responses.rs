@@ -175,3 +175,25 @@ async fn what_an_inner_layer_reports_counts_behind_a_buffer_too() {
     let response = service.oneshot(http::Request::new(())).await.unwrap();
     assert_eq!(response.headers()["x-active-flags"], "inner,outer");
 }
+
+/// Puts answers of the application's own into the request.
+async fn put(mut request: Request, next: Next) -> Response {
+    let flags = Flags::builder().on("put").build(Context::user(request.headers()["x-user-id"].to_str().unwrap()));
+    request.extensions_mut().insert(flags);
+    next.run(request).await
+}
+
+#[tokio::test]
+async fn answers_that_the_application_puts_into_a_request_are_part_of_it() {
+    let router = Router::new().route("/", get(page)).layer(FlagLayer::new(memory(r#"{"inner": true}"#)));
+    let reply = get_as(serve(router.layer(from_fn(put)).layer(layer())).await, "/", "alice").await;
+    assert_eq!(reply.active(), Some("inner,put"), "what the handler sees");
+
+    let router = Router::new().route("/", get(page)).layer(layer().leave_cache_headers());
+    let router = router.layer(from_fn_with_state(Kept::default(), cache));
+    let server = serve(router.layer(FlagLayer::new(memory("{}"))).layer(from_fn(put))).await;
+    for (user, caches) in [("alice", (1, 1)), ("bob", (0, 0))] {
+        let reply = get_as(server, "/", user).await;
+        assert_eq!((reply.lines("vary").len(), reply.lines("cache-control").len()), caches, "{user}: {reply:?}");
+    }
+}

@@ -102,10 +102,16 @@ pub(super) struct Answering {
     pub(super) visitor_cookie: Option<HeaderValue>,
 }
 
-/// A number that no other request of this process has.
-fn next_number() -> u64 {
+/// The number of the request that a layer around has begun, else one that no other request of this process has.
+fn number(outer: Option<&Flags>) -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
+
+    let begun = outer.and_then(|outer| match outer.request() {
+        // The application has built these answers and put them into the request.
+        0 => Flags::current().map(|flags| flags.request()),
+        number => Some(number),
+    });
+    begun.filter(|&number| number != 0).unwrap_or_else(|| LAST.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
 impl Asked {
@@ -116,7 +122,7 @@ impl Asked {
         let (context, found) = config.identity.of(parts, around.as_ref(), &config.counters);
         let incoming = Incoming::of(parts, &config.identity.user_header, found == Found::InExtension);
         let outer = around.map(|around| around.flags);
-        let number = outer.as_ref().map_or_else(next_number, Flags::request);
+        let number = number(outer.as_ref());
         let now = outer.as_ref().map_or_else(|| (config.clock)(), Flags::instant);
         let answer = Answering {
             is_nested,
