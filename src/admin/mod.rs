@@ -131,10 +131,10 @@
 //! value, reason, words, bucket, percentage, shadowed_by}, …]}`; `bucket` in percent with three decimals.
 //!
 //! **status**: `{now, you: {name, role}, library, rules, source, store: {name, is_shared, is_durable, has_notices,
-//! has_foreign_writers, head: {number, digest}, error}, local_kills, missing: {count, flags}}`; `rules` and `source` are
+//! has_foreign_writers, head: {number, digest}, error, problems}, local_kills, missing: {count, flags}}`; `rules` and `source` are
 //! [`Status`](crate::source::Status), of all layers and of the store's alone.
 //!
-//! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, local_kills, missing}`; `change` with
+//! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, store_problems, local_kills, missing}`; `change` with
 //! `{flag, version, rules, before, after}` (canonical objects or `null`); `missed` with `{count}`: load everything
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
 //! no longer, or reads nothing for 30 s.

@@ -32,6 +32,7 @@ pub(super) async fn status(call: Call) -> Answer {
             "has_foreign_writers": capabilities.has_foreign_writers,
             "head": head,
             "error": error,
+            "problems": state.source.condition(),
         },
         "local_kills": kills,
         "missing": missing::summary(state),

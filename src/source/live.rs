@@ -326,6 +326,12 @@ impl Live {
         self.shared.kills().waits(flag)
     }
 
+    /// What the store said is wrong with itself.
+    #[cfg(feature = "admin")]
+    pub(crate) fn condition(&self) -> Vec<Problem> {
+        self.shared.condition.lock().unwrap_or_else(PoisonError::into_inner).problems.clone()
+    }
+
     /// Whether the last attempt to load went well.
     #[cfg(feature = "admin")]
     pub(crate) fn loads_well(&self) -> bool {

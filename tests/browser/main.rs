@@ -69,7 +69,12 @@ async fn people_operate_flags_with_the_dashboard() {
             store.edit_elsewhere(&flag, percentage).await;
         })
     };
+    let lose = {
+        let store = store.clone();
+        post(move |Segment(prefix): Segment<String>| async move { store.lose(|name| name.starts_with(&prefix)) })
+    };
     let nested = Router::new()
+        .route("/lose/{prefix}", lose)
         .merge(shop)
         .route("/store/{fate}", fate)
         .route("/elsewhere/{flag}/{percentage}", elsewhere)

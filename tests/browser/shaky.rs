@@ -18,6 +18,8 @@ enum Fate {
     Mute,
     /// One more edit is taken, then it is down.
     Once,
+    /// Edits are rejected until somebody changes the set-up.
+    ReadOnly,
 }
 
 #[derive(Clone)]
@@ -36,6 +38,7 @@ impl Shaky {
             "down" => Fate::Down,
             "mute" => Fate::Mute,
             "once" => Fate::Once,
+            "read-only" => Fate::ReadOnly,
             _ => Fate::Up,
         };
     }
@@ -44,6 +47,26 @@ impl Shaky {
     pub(crate) async fn edit_elsewhere(&self, flag: &str, percentage: u32) {
         let change = Change::edit(Edit::new().set("percentage", percentage));
         self.store.change(flag, change, &Author::new("carol").because("from elsewhere")).await.unwrap();
+    }
+
+    /// Loses flags, as by `DEL`, an eviction or `FLUSHALL`: all texts of others stay as they are.
+    pub(crate) fn lose(&self, is_lost: impl Fn(&str) -> bool) {
+        type Texts = std::collections::BTreeMap<String, Box<serde_json::value::RawValue>>;
+        let path = self.store.name();
+        let mut document: std::collections::BTreeMap<String, Texts> =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        document.get_mut("flags").unwrap().retain(|name, _| !is_lost(name));
+        let beside = format!("{path}.lost");
+        std::fs::write(&beside, serde_json::to_string(&document).unwrap()).unwrap();
+        std::fs::rename(beside, path).unwrap();
+    }
+
+    /// Whether edits are taken.
+    fn take(&self) -> Result<(), Error> {
+        match *self.fate.lock().unwrap() {
+            Fate::ReadOnly => Err(Error::rejected("shaky", "the server is read-only").permanent()),
+            _ => Ok(()),
+        }
     }
 
     fn gate(&self) -> Result<(), Error> {
@@ -62,7 +85,8 @@ impl Feed for Shaky {
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
             self.gate()?;
-            self.store.load(known).await
+            // As of a store with one record for each flag.
+            Ok(self.store.load(known).await?.map(Loaded::records_removals))
         })
     }
 
@@ -90,6 +114,7 @@ impl Store for Shaky {
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             self.gate()?;
+            self.take()?;
             let is_made = self.store.commit(commit).await?;
             let mut fate = self.fate.lock().unwrap();
             match *fate {
@@ -98,7 +123,7 @@ impl Store for Shaky {
                     *fate = Fate::Down;
                     Ok(is_made)
                 }
-                Fate::Up | Fate::Down => Ok(is_made),
+                Fate::Up | Fate::Down | Fate::ReadOnly => Ok(is_made),
             }
         })
     }

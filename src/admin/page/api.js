@@ -72,8 +72,9 @@ async function ask(method, path, { body, headers = {}, query = {}, within = WITH
 
 function edit(method, path, options) {
   const asked = ask(method, path, options).catch((refused) => {
-    // What was sent may have arrived though the answer did not.
-    throw refused.kind === "unreachable" ? new Refused({ ...refused.problem, type: "in-doubt" }) : refused;
+    // What was sent may have arrived though the answer did not, or was a proxy's.
+    const isLost = refused.kind === "unreachable" || (refused.status >= 500 && !String(refused.problem.type).startsWith("urn:tower-flags:"));
+    throw isLost ? new Refused({ ...refused.problem, type: "in-doubt" }) : refused;
   });
   editing = Promise.allSettled([editing, asked]);
   return asked;
@@ -100,9 +101,12 @@ export const create = (name, definition, reason, again) =>
   edit("PUT", at(name), { body: write(definition), headers: { "if-none-match": "*" }, query: { reason, create_again: again } });
 export const remove = (name, etag, reason) => edit("DELETE", at(name), { headers: onto(etag), query: { reason } });
 
-/** `kill`, `restore`, `forget-kill`, `revert`, `rollout/…`. */
-export const act = (name, action, { body, etag, reason } = {}) =>
-  edit("POST", at(name, `/${action}`), { body: body && write(body), headers: onto(etag), query: { reason } });
+/** `kill`, `restore`, `forget-kill`, `write-back`, `revert`, `rollout/…`. */
+export const act = (name, action, { body, etag, reason, writeBack } = {}) =>
+  edit("POST", at(name, `/${action}`), { body: body && write(body), headers: onto(etag), query: { reason, write_back: writeBack } });
+
+/** Writes back everything that the store has lost. */
+export const writeBackAll = (reason) => edit("POST", "write-back", { query: { reason }, within: IMPORT_WITHIN });
 
 /** `etag`: what the dry run, the import that is only looked at, went by. */
 export const importAll = (text, { dry, etag, remove: removes, again, reason }) =>

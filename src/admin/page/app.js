@@ -80,7 +80,7 @@ function frame(current) {
 /** Whether changes come in by themselves, and which store they come from. */
 function pulse() {
   const { store, source } = session.status;
-  const isThere = !store.error && source.freshness === "fresh";
+  const isThere = !store.error && (source.freshness === "fresh" || !source.last_error);
   return h("span", { class: "pulse-and-store" },
     h("span", { class: session.isLive === false ? "pulse lost" : "pulse" }, session.isLive === null ? "Connecting" : session.isLive ? "Live" : "Not live"),
     h("span", { class: isThere ? "store quiet" : "store lost", title: `The store ${store.name} ${isThere ? "answers" : "does not answer"}` },

@@ -16,11 +16,11 @@ export const showBanners = () => undisturbed(draw);
 function draw() {
   const { status } = session;
   if (!status) return;
-  const { store, source, rules, local_kills: kills } = status;
-  const signature = JSON.stringify([store.error, source.freshness, source.last_error, rules.problems, kills, session.isLive, session.mayEdit]);
+  const { store, source, rules, local_kills: kills, missing } = status;
+  const signature = JSON.stringify([missing, store.problems, store.error, source.freshness, source.last_error, rules.problems, kills, session.isLive, session.mayEdit]);
   if (signature === last && document.getElementById("banners").childElementCount) return;
   last = signature;
-  redraw(document.getElementById("banners"), kills.map(ofKill), ofStore(store, source), ofLink(), ofProblems(rules.problems));
+  redraw(document.getElementById("banners"), kills.map(ofKill), ofMissing(missing), ofStore(store, source), ofLink(), ofSetUp(store), ofProblems(rules.problems, store.problems, missing.flags));
 }
 
 function banner(tone, title, ...content) {
@@ -33,7 +33,7 @@ function ofKill(kill) {
   const again = () => confirm({
     title: "Kill it everywhere", tone: "grave", action: "Kill everywhere",
     content: h("p", {}, "The store is asked to switch ", code(kill.flag), " off as it is now, for everyone, in all processes."),
-    perform: (reason) => api.act(kill.flag, "kill", { reason }), done: look,
+    perform: (reason) => api.act(kill.flag, "kill", { reason, writeBack: kill.missing }), done: look,
   });
   const forget = () => confirm({
     title: "Let the store decide", action: "Let the store decide", reason: false,
@@ -47,11 +47,39 @@ function ofKill(kill) {
   return banner("bad", "Off in this process only",
     h("p", {}, flag, " was switched off ", here, ". ", kill.question
       ? h("b", {}, "Somebody has edited the flag in the store since. Which one is meant?")
-      : [h("b", {}, "Other processes may still serve it."), " It is written to the store as soon as the store can be reached."],
+      : kill.missing ? [h("b", {}, "The store has lost the flag."), " Killing it in the store writes it back, switched off."]
+      : [h("b", {}, "Other processes may still serve it."), " ", kill.permanent ? h("b", {}, "The store does not take the kill, and this does not go away by itself.") : "It is written to the store as soon as the store can be reached."],
+      kill.error && !kill.missing && [" The store says: ", theirs(kill.error), "."],
       !kill.survives_restart && " It does not survive a restart of this process."),
     session.mayEdit && h("div", { class: "row" },
-      kill.question && button("Kill it in the store, too", again, { class: "kill small", "data-key": `again ${kill.flag}` }),
+      (kill.question || kill.missing || kill.permanent) && button("Kill it in the store, too", again, { class: "kill small", "data-key": `again ${kill.flag}` }),
       button("Let the store decide…", forget, { class: "small", "data-key": `forget ${kill.flag}` })));
+}
+
+/** What the store has lost, and the way back. */
+function ofMissing({ count, flags }) {
+  if (!count) return null;
+  const name = (flag) => h("a", { href: `#/flags/${encodeURIComponent(flag)}` }, code(flag));
+  const all = () => confirm({
+    title: `Write ${plural(count, "flag")} back?`, action: "Write back",
+    content: h("p", {}, "The store gets the definitions again that were in effect here, each with an entry in the history. ", h("b", {}, "A flag that is off stays off."), " What is in the store again is left alone."),
+    perform: (reason) => api.writeBackAll(reason),
+    done: ({ flags: written, complete }) => {
+      look();
+      const many = written.filter(({ action }) => action === "create").length;
+      notice(complete ? "good" : "bad", `${plural(many, "flag is", "flags are")} written back.`, !complete && " Others were refused: look at each of them.");
+    },
+  });
+  return banner("bad", count === 1 ? "The store has lost a flag" : `The store has lost ${count} flags`,
+    h("p", {}, "No edit removed ", count === 1 ? "it" : "them", ": ", flags.slice(0, 5).map((flag, place) => [place > 0 && ", ", name(flag)]), count > 5 && ", …", ". ",
+      "They can be killed, and written back as they were in effect."),
+    session.mayEdit && h("div", { class: "row" }, button(count === 1 ? "Write it back…" : "Write them back…", all, { class: "primary small" })));
+}
+
+/** What is wrong with the store itself, though it answers. */
+function ofSetUp({ problems = [] }) {
+  if (!problems.length) return null;
+  return banner("warn", "The store needs attention", h("p", {}, "It answers, but edits or flags can be lost, or come late:"), h("ul", {}, problems.map((one) => h("li", {}, problem(one)))));
 }
 
 function ofStore(store, source) {
@@ -60,6 +88,10 @@ function ofStore(store, source) {
   if (!error && source.freshness === "fresh") return null;
   if (source.freshness === "never_loaded") {
     return banner("bad", "No rules have been loaded yet", h("p", {}, "Every flag is off in this process. ", theirs(error ?? "")));
+  }
+  if (!error) {
+    return banner("warn", "What the store says may be old",
+      h("p", {}, "It answers", since && [", but has had no news since ", when(since)], ": a replica that is cut off, for example. Edits and kills made elsewhere may not be seen here. ", h("b", {}, "A kill made here works here at once.")));
   }
   return banner("warn", "The store cannot be reached",
     h("p", {}, "The last known rules stay in force", since && [" since ", when(since)], ". Edits have to wait; ", h("b", {}, "a kill still works, in this process.")),
@@ -71,8 +103,10 @@ function ofLink() {
   return banner("warn", "Not live", h("p", {}, "The connection to the server was lost; it is tried again. What you see may be old."));
 }
 
-function ofProblems(problems) {
-  const errors = problems.filter((one) => one.severity === "error");
+function ofProblems(problems, shown = [], lost = []) {
+  // What has a banner of its own.
+  const isShown = (one) => lost.includes(one.flag) || shown.some((other) => other.expected === one.expected && other.found === one.found);
+  const errors = problems.filter((one) => one.severity === "error" && !isShown(one));
   if (!errors.length) return null;
   const item = (one) => h("li", {}, one.flag && [h("a", { href: `#/flags/${encodeURIComponent(one.flag)}` }, code(one.flag)), " "], problem(one));
   return banner("warn", `${plural(errors.length, "problem")} in the rules`,

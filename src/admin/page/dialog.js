@@ -99,7 +99,12 @@ export function refusal(refused) {
   if (refused.kind === "unauthorized") return h("p", {}, h("b", {}, "Nothing was changed. "), "Your session had ended: log in, then try again.");
   const problems = refused.problem.problems ?? [];
   if (problems.length) return [h("p", {}, h("b", {}, "Nothing was changed.")), h("ul", {}, problems.slice(0, 10).map((one) => h("li", {}, problem(one))))];
-  return [h("p", {}, h("b", {}, refused.problem.title ?? "It was refused"), "."), h("p", {}, theirs(refused.message))];
+  if (refused.kind === "incomplete") return [h("p", {}, h("b", {}, "Only a part of it was done.")), h("p", {}, theirs(refused.message))];
+  const because = /nothing was changed, because (.*)$/s.exec(refused.message)?.[1];
+  return [
+    because ? h("p", {}, h("b", {}, "Nothing was changed, "), "because ", theirs(because), ".") : [h("p", {}, h("b", {}, "Nothing was changed.")), h("p", {}, theirs(refused.message))],
+    refused.problem.permanent && h("p", {}, h("b", {}, "This does not go away by itself. "), "Change the set-up of the store, or the edit, then try again."),
+  ];
 }
 
 /** What is wrong with a flag. */

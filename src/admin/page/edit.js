@@ -70,6 +70,8 @@ function tell(name, answer) {
     look();
     notice("bad", h("b", {}, "Off in this process only. "), code(name), answer.in_doubt
       ? " is off here. Nobody knows whether the store has it: look at the history once the store is back."
+      : answer.missing ? " is off here. The store has lost the flag, so the kill is not written to it."
+      : answer.permanent ? [" is off here, and other processes may still serve it. The store did not take the kill, and ", h("b", {}, "this does not go away by itself"), ": ", theirs(answer.error), "."]
       : " is off here, and other processes may still serve it. It is written as soon as the store can be reached.",
       answer.warning && h("p", {}, h("b", {}, "It does not survive a restart of this process. "), theirs(answer.warning)),
       answer.not_taken?.length > 0 && h("p", {}, "Not kept: ", theirs(answer.not_taken.map(keyName).join(", ")), "."));
@@ -80,5 +82,5 @@ function tell(name, answer) {
       answer.not_taken.length === 1 ? " is as it was" : " are as they were", ", since the stored definition cannot be read. Mend it, then change them again.");
   }
   if (answer.changed === false) return notice("good", "There was nothing to change.");
-  notice("good", code(name), " is saved", answer.shadowed_by && [", but ", h("b", {}, "it has no effect here: "), theirs(answer.shadowed_by), " overrules it"], ".");
+  notice("good", code(name), " is saved", answer.shadowed_by && [", but ", h("b", {}, "it has no effect here: "), theirs(answer.shadowed_by), " overrules it"], ".", answer.notes?.map((note) => h("p", {}, theirs(note), ".")));
 }

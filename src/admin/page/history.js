@@ -7,7 +7,7 @@ import { append, button, code, fromNow, h, theirs } from "./dom.js";
 import { parse } from "./json.js";
 import { undisturbed } from "./press.js";
 import { redraw } from "./redraw.js";
-import { ago, fromTo, moment, utc } from "./words.js";
+import { fromTo, happened, moment, utc } from "./words.js";
 
 const PAGE = 20;
 
@@ -80,7 +80,7 @@ function item(entry, namesFlag, action, opened) {
   if (whole.open) show();
   return h("li", { class: changes.some((change) => change.key === "enabled" && change.after === false) ? "killing" : "" },
     h("p", { class: "who-when" }, h("b", {}, theirs(actor ?? "somebody")), ` ${what} `, namesFlag && [h("a", { href: `#/flags/${encodeURIComponent(flag)}` }, code(flag)), " "],
-      h("time", { datetime: at, title: utc(at) }, `${ago(at)}, ${moment(at)}`), h("span", { class: "quiet" }, ` · version ${version}`)),
+      h("time", { datetime: at, title: utc(at) }, `${happened(at)}, ${moment(at)}`), h("span", { class: "quiet" }, ` · version ${version}`)),
     reason && h("blockquote", {}, theirs(reason)),
     after === null ? null : changeList(changes), whole, action);
 }

@@ -13,7 +13,7 @@ const STATES = [
 ];
 const COLUMNS = [["name", "Flag"], ["state", "State"], ["share", "Share"], ["owner", "Owner"], ["kind", "Kind"], ["age", "Age"]];
 /** Which state stands first: what may have to be dealt with. */
-const WEIGHTS = ["local", "problem", "killed", "rolling", "some", "on", "off"];
+const WEIGHTS = ["local", "missing", "problem", "killed", "rolling", "some", "on", "off"];
 
 /** What was looked for last, also after a look at one flag. */
 const wanted = {};
@@ -23,7 +23,7 @@ export function forgetSearch() {
 }
 forgetSearch();
 
-const needsAttention = (shown) => ["local", "problem"].includes(stateOf(shown).key) || badgesOf(shown).some(([, tone]) => tone !== "quiet");
+const needsAttention = (shown) => ["local", "missing", "problem"].includes(stateOf(shown).key) || badgesOf(shown).some(([, tone]) => tone !== "quiet");
 const isIn = (state, shown) => (state === "all" ? true : state === "attention" ? needsAttention(shown) : stateOf(shown).key === state);
 
 function isFound(shown) {
@@ -200,7 +200,7 @@ function row(shown) {
     cell("age", flag?.created_at && h("time", { datetime: flag.created_at, title: day(flag.created_at) }, span(now() - Date.parse(flag.created_at)))));
 }
 
-const isServed = (shown) => shown.flag.enabled && !shown.local_kill && !["nobody", "nothing-yet"].includes(hereOf(shown));
+const isServed = (shown) => shown.flag.enabled && !shown.local_kill && shown.missing?.in_force !== false && !["nobody", "nothing-yet"].includes(hereOf(shown));
 const shareWords = (shown) => (!isServed(shown) ? "nobody" : shown.percentage === 0 && hasAudience(shown.flag) ? "by name" : percent(shown.percentage));
 
 export function pill({ key, label, tone }) {

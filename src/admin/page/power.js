@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { edit } from "./edit.js";
-import { because, button, code, fromNow, h, theirs } from "./dom.js";
+import { because, button, code, fresh, fromNow, h, theirs } from "./dom.js";
 import { problem } from "./dialog.js";
 import { hereOf, percent, reach, shortMoment } from "./words.js";
 
@@ -13,9 +13,11 @@ export function power(page) {
   if (kill) {
     return card("off", "Off in this process only",
       [h("p", {}, "By ", theirs(kill.by), " ", fromNow(kill.at), because(kill.reason), ". ", h("b", {}, "Other processes may still serve it.")),
-        h("p", {}, kill.question ? "Somebody has edited the flag in the store since: kill it in the store, too, or let the store decide (above)." : "It is written as soon as the store can be reached.")],
+        kill.missing ? h("p", {}, "The store has lost the flag: killing it everywhere writes it back, switched off.") : kill.error && h("p", {}, "The store says: ", theirs(kill.error), ". ", kill.permanent && h("b", {}, "This does not go away by itself.")),
+        !kill.missing && !kill.permanent && h("p", {}, kill.question ? "Somebody has edited the flag in the store since: kill it in the store, too, or let the store decide (above)." : "It is written as soon as the store can be reached.")],
       page.mayKill && button("Try to kill it everywhere", () => askKill(page), { class: "kill", "data-key": "power" }));
   }
+  if (shown.missing) return lost(page);
   if (shown.shadowed_by) return overruled(page, isOn);
   if (!isOn) {
     return card("off", "Killed: nobody gets it",
@@ -30,6 +32,29 @@ export function power(page) {
       shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan is paused."),
       flag?.requires?.length > 0 && h("p", {}, "Only where these are on: ", flag.requires.map(required))],
     page.mayKill && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));
+}
+
+/** The store does not have it any more, and no edit removed it. */
+function lost(page) {
+  const { flag, missing, in_force: inForce, percentage } = page.shown;
+  const isOn = missing.in_force && inForce?.enabled;
+  return card(isOn ? "on" : "off", isOn ? "On here, and missing in the store" : missing.in_force ? "Off here, and missing in the store" : "Off: the store has lost it",
+    [missing.in_force ? h("p", {}, "Processes that run go on with the definition they had", isOn && [", on for ", h("b", {}, reach(flag, percentage))], ". Processes that start now do not have the flag.")
+      : h("p", {}, "Nobody gets it", flag?.enabled && [". It was on for ", h("b", {}, reach(flag, percentage))], "."),
+      h("p", { class: "quiet" }, "Noticed ", fromNow(missing.since), ".")],
+    page.mayKill && h("div", { class: "row" },
+      button("Write it back…", () => askWriteBack(page), { class: "primary", "data-key": "write-back" }),
+      button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" })));
+}
+
+function askWriteBack(page) {
+  const { shown } = page;
+  edit(page, {
+    title: ["Write ", code(shown.name), " back?"], action: "Write it back",
+    content: [h("p", {}, "The store gets the definition again, with an entry in the history. ", !shown.flag ? "It is the last one of the history." : shown.flag.enabled ? ["It is on for ", h("b", {}, reach(shown.flag, shown.percentage)), "."] : "It is off, and stays off.")],
+    make: (_, reason) => api.act(shown.name, "write-back", { reason }),
+    mine: () => "Write the flag back.",
+  });
 }
 
 /** Another layer has the last word: what the store says is not what anybody gets here. */
@@ -75,6 +100,7 @@ function card(tone, title, words, action) {
 function askKill(page) {
   const { shown } = page;
   const { flag, percentage } = shown;
+  const everywhere = h("input", { type: "checkbox", id: fresh("write-back"), checked: true });
   edit(page, {
     title: ["Kill ", code(shown.name), "?"], tone: "grave", action: "Kill it now", isUrgent: true,
     content: [
@@ -82,8 +108,9 @@ function askKill(page) {
         : flag?.enabled ? [", that is for ", h("b", {}, reach(flag, percentage)), percentage > 0 && percentage < 100 && `: about ${Math.max(1, Math.round(percentage * 10))} of every 1000 users lose it`, "."]
         : ", by name or by share."),
       h("p", { class: "quiet" }, "Share, names, rules and plan are kept, so that Restore brings it back as it is.", shown.rollout && !shown.rollout.is_finished && " Its plan is paused."),
+      shown.missing && h("div", { class: "check" }, everywhere, h("label", { for: everywhere.id }, "Write it to the store, too, switched off: for all processes. The store has lost it.")),
     ],
-    make: (_, reason) => api.act(shown.name, "kill", { reason }),
+    make: (_, reason) => api.act(shown.name, "kill", { reason, writeBack: Boolean(shown.missing) && everywhere.checked }),
     mine: () => "Kill the flag.",
   });
 }

@@ -70,6 +70,12 @@ export function ago(at) {
   return `in ${span(passed)}`;
 }
 
+/** When something happened. A time that is still to come was written by a clock that runs ahead. */
+export function happened(at) {
+  const ahead = new Date(at).getTime() - now();
+  return ahead > 3000 ? "by a clock that runs ahead" : ago(at);
+}
+
 /** Who gets a flag beside its share: `1 user and 2 groups by name`. */
 function named(flag) {
   const parts = [];
@@ -114,8 +120,8 @@ export function fromTo(before, after) {
  * What this process serves where that is not what is stored: `nobody`, an `earlier` definition, or `nothing-yet` where
  * it has not loaded the flag. `null` where it is as stored, or is held back by what has words of its own.
  */
-export function hereOf({ version, flag, problems, in_force: inForce, shadowed_by: layer, local_kill: kill }) {
-  if (!flag?.enabled || layer || kill) return null;
+export function hereOf({ version, flag, problems, in_force: inForce, shadowed_by: layer, local_kill: kill, missing }) {
+  if (!flag?.enabled || layer || kill || missing) return null;
   const isWrong = problems.some((problem) => problem.severity === "error");
   if (inForce?.enabled) return isWrong ? "earlier" : null;
   return isWrong || inForce?.version === version ? "nobody" : "nothing-yet";
@@ -134,6 +140,7 @@ export const isElsewhere = ({ from }) => from !== undefined && !["store", "this 
 export function stateOf(shown) {
   const { flag, rollout, percentage: share } = shown;
   if (shown.local_kill) return { key: "local", label: "Off here only", tone: "bad" };
+  if (shown.missing) return { key: "missing", label: shown.missing.in_force ? "Missing in the store" : "Lost by the store", tone: "bad" };
   if (!flag) return { key: "problem", label: "Problem", tone: "bad" };
   if (shown.shadowed_by) return shown.in_force?.enabled ? { key: "some", label: "On by another layer", tone: "warn" } : { key: "off", label: "Off by another layer", tone: "warn" };
   const reachesSomebody = share > 0 || hasAudience(flag) || (rollout && !rollout.is_finished);
