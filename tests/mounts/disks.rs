@@ -9,7 +9,9 @@ use tower_flags::source::{Live, Source};
 use tower_flags::store::{Change, Error, ErrorKind, FileStore, MemoryStore, StoreExt};
 
 use super::harness::{Outcome, part};
-use super::place::{Disk, Mounted, alice, assert_chain, beside, change, history, names_in, read, rejected, version};
+use super::place::{
+    Disk, Freezer, Mounted, alice, assert_chain, beside, change, history, names_in, read, rejected, version,
+};
 
 const TEXT: &str = r#"{"flags": {"a": true, "b": true}}"#;
 
@@ -208,5 +210,32 @@ pub(crate) async fn backup() -> Outcome {
     assert_eq!(problems().len(), 1, "the kill alone");
     drop(source);
     assert_eq!(names_in(disk.folder.path()), ["backup"]);
+    Outcome::Done
+}
+
+pub(crate) async fn hanging_backup() -> Outcome {
+    let Some(disk) = Freezer::new() else { return Outcome::Skipped("no disk that can be frozen") };
+    let store = MemoryStore::new();
+    store.change("a", Change::put_text("true"), &alice()).await.unwrap();
+    let source = Live::builder(store.clone()).backup(disk.at("backup")).connect().await.unwrap();
+    let until = async |what: &str, is_so: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(60), "{what}: {:?}", source.status());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    disk.freeze();
+    let kill = source.kill_here("a", &alice()).await.unwrap();
+    assert!(!source.survives_restart(&kill));
+    let found: Vec<String> = source.status().problems.iter().map(ToString::to_string).collect();
+    assert!(found.iter().any(|problem| problem.contains("not written within")), "{found:?}");
+    for flag in ["b", "c"] {
+        let version = source.status().version;
+        store.change(flag, Change::put_text("true"), &alice()).await.unwrap();
+        until("rules are loaded", &|| source.status().version > version).await;
+    }
+    disk.thaw();
+    until("the backup is written", &|| source.survives_restart(&kill)).await;
     Outcome::Done
 }

@@ -11,7 +11,7 @@ use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{Change, ErrorKind, Feed, FileStore};
 use tower_flags::testing::{StoreFixture, check_store};
 
-use super::harness::Outcome;
+use super::harness::{Outcome, part};
 use super::place::{Mounted, alice, assert_chain, beside, change, history, mount, names_in, read, rejected, version};
 
 const EMPTY: [(&str, &str); 2] = [("flags.json", "{\"flags\": {}}"), ("flags.toml", "[flags]\n")];
@@ -121,6 +121,32 @@ pub(crate) async fn mounted_later() -> Outcome {
     assert_eq!(read(&other), r#"{"flags": {"a": true,"b": true}}"#);
     std::process::Command::new("umount").arg(&path).status().unwrap();
     assert_eq!(read(&path), r#"{"flags": {"a": {"enabled":false,"percentage":100}}}"#);
+    Outcome::Done
+}
+
+/// Edits, in a namespace without the list of mounts.
+pub(crate) async fn edit_of_an_untold_mount() -> Outcome {
+    assert!(!Path::new("/proc/self/mountinfo").exists());
+    let store = FileStore::new(std::env::var("UNTOLD").unwrap()).unwrap();
+    let source = Live::connect(store.clone()).await.unwrap();
+    assert_eq!(change(&store, "a", Change::kill()).await, 2);
+    assert_eq!(change(&store, "b", Change::put_text("true")).await, 1);
+    until(&source, |source| problems(source).iter().any(|problem| problem.contains("mount the folder"))).await;
+    Outcome::Done
+}
+
+pub(crate) async fn untold() -> Outcome {
+    let file = Mounted::new("flags.json", r#"{"flags": {"a": {"percentage": 5}}}"#);
+    let again = part("untold", &[("UNTOLD", file.path.to_str().unwrap())]);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount -t tmpfs none /proc && exec \"$0\""]).arg(again.get_program());
+    command.envs(again.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert!(command.status().unwrap().success());
+    let lines = read(&file.history_path());
+    let kinds: Vec<&str> = lines.lines().map(|line| line.split('"').nth(1).unwrap()).collect();
+    assert_eq!(kinds, ["edit", "applied"].repeat(2), "nothing is left of the first attempt");
+    assert!(read(&file.outside).contains(r#""b": true"#), "{}", read(&file.outside));
+    assert_chain(&file.store()).await;
     Outcome::Done
 }
 

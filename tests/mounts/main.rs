@@ -19,6 +19,7 @@ fn main() -> std::process::ExitCode {
             test("in_place::a_toml_file_that_is_mounted_alone_keeps_the_contract", || in_place::contract("toml")),
             test("in_place::an_edit_is_seen_outside_and_leaves_nothing_beside_it", in_place::seen_outside),
             test("in_place::a_file_that_is_mounted_after_the_start_is_edited_too", in_place::mounted_later),
+            test("in_place::a_mount_that_the_system_does_not_tell_of_is_found_by_the_first_edit", in_place::untold),
             test("in_place::the_status_says_that_readers_may_see_a_partial_file", in_place::status),
             test("in_place::an_edit_that_died_at_any_point_is_finished_or_was_not_made", in_place::crash_points),
             test("in_place::what_was_edited_by_hand_after_a_crash_is_not_written_over", in_place::by_hand_after_crash),
@@ -32,7 +33,12 @@ fn main() -> std::process::ExitCode {
             test("disks::a_quota_that_is_used_up_rejects_edits", disks::quota),
             test("disks::an_edit_that_can_never_be_made_leaves_no_line_in_the_history", disks::never_made),
             test("disks::a_backup_on_a_full_disk_is_a_problem_until_there_is_space", disks::backup),
+            test("disks::a_backup_on_a_disk_that_hangs_holds_up_neither_kills_nor_loading", disks::hanging_backup),
         ],
-        &[test("racer", race::racer), test("edit", disks::edit_as_another_user)],
+        &[
+            test("racer", race::racer),
+            test("edit", disks::edit_as_another_user),
+            test("untold", in_place::edit_of_an_untold_mount),
+        ],
     )
 }

@@ -135,6 +135,42 @@ impl Drop for Disk {
     }
 }
 
+/// A disk in a file, which can be frozen.
+pub(crate) struct Freezer {
+    _image: TempDir,
+    folder: TempDir,
+}
+
+impl Freezer {
+    pub(crate) fn new() -> Option<Self> {
+        let (image, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let disk = image.path().join("disk");
+        std::fs::File::create(&disk).unwrap().set_len(8 * 1024 * 1024).unwrap();
+        let is_made = Command::new("mkfs.ext4").arg("-q").arg(&disk).output().is_ok_and(|made| made.status.success());
+        let is_there = is_made && mounted(["-o", "loop", disk.to_str().unwrap(), folder.path().to_str().unwrap()]);
+        is_there.then(|| Self { _image: image, folder })
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn freeze(&self) {
+        assert!(Command::new("fsfreeze").arg("--freeze").arg(self.folder.path()).status().unwrap().success());
+    }
+
+    pub(crate) fn thaw(&self) {
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(self.folder.path()).output();
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        self.thaw();
+        unmount(self.folder.path());
+    }
+}
+
 pub(crate) async fn change(store: &FileStore, flag: &str, change: Change) -> u64 {
     store.change(flag, change, &alice()).await.unwrap().version
 }
