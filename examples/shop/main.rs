@@ -12,6 +12,7 @@ mod store;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -35,12 +36,12 @@ use tower_flags::{Env, FlagLayer, Flags, Instant, Layered, Live, Source, flag};
 
 const PRODUCTS: [(&str, u32); 3] = [("teapot", 3000), ("cup", 900), ("saucer", 400)];
 
-/// How long requests may go on after ctrl-c.
+/// How long requests may go on after ctrl-c or SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let Err(error) = run().await else { return ExitCode::SUCCESS };
     eprint!("{error}");
     let mut cause = error.source();
@@ -65,7 +66,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let source = Layered::over(live.clone()).with(Env::process());
     // The example has no TLS; a service leaves its cookies `Secure`, and takes its tokens from a secret.
     let admin_token = hex(&random()?);
-    let admin = Admin::new(store, live, Tokens::new().editor("admin", &admin_token)?).effective_in(source.clone());
+    let admin = Admin::new(store, live, Tokens::new().editor("admin", &admin_token)?)
+        .effective_in(source.clone())
+        // Dashboards that are open do not hold up the end.
+        .with_shutdown(stopped());
 
     let listener = tokio::net::TcpListener::bind(&address)
         .await
@@ -302,11 +306,32 @@ impl From<PathRejection> for Failure {
     }
 }
 
+/// Ctrl-c, or SIGTERM, by which supervisors and container platforms stop a service.
 async fn stopped() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!("ctrl-c is not heard: {error}");
+    tokio::select! {
+        () = received("ctrl-c", tokio::signal::ctrl_c()) => {}
+        () = received("SIGTERM", terminated()) => {}
+    }
+}
+
+async fn received(name: &str, signal: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = signal.await {
+        tracing::warn!("{name} will not stop the shop: {error}");
         std::future::pending::<()>().await;
     }
+}
+
+#[cfg(unix)]
+async fn terminated() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    signal(SignalKind::terminate())?.recv().await;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn terminated() -> io::Result<()> {
+    std::future::pending().await
 }
 
 fn print_requests_to_try(url: &str, admin_token: &str, override_token: &str) {

@@ -38,8 +38,11 @@ pub(super) async fn events(call: Call) -> Answer {
     let (sender, receiver) = mpsc::channel(WAITING);
     if parts.method != http::Method::HEAD {
         tokio::spawn(async move {
-            // Nobody reads any more, or may: either way it is over.
-            let _ = tell(&state, &parts, &sender).await;
+            tokio::select! {
+                // Nobody reads any more, or may: either way it is over.
+                _ = tell(&state, &parts, &sender) => {}
+                () = state.shutdown.begun() => {}
+            }
             drop(seat);
         });
     }
@@ -58,6 +61,7 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut last_status, mut last_sent) = (Value::Null, Time::now());
+    let mut was_shared = false;
     loop {
         let event = tokio::select! {
             () = sender.closed() => return Ok(()),
@@ -67,6 +71,12 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
                 Some(Err(Missed(count))) => event("missed", &json!({ "count": count })),
             },
             _ = look.tick() => {
+                // The application has dropped the source, and goes.
+                let is_shared = state.is_source_shared();
+                if was_shared && !is_shared {
+                    return Ok(());
+                }
+                was_shared = is_shared;
                 let status = status_of(state);
                 if status != last_status {
                     last_status = status;

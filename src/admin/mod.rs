@@ -137,7 +137,7 @@
 //! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, store_problems, local_kills, missing}`; `change` with
 //! `{flag, version, rules, before, after}` (canonical objects or `null`); `missed` with `{count}`: load everything
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
-//! no longer, or reads nothing for 30 s.
+//! no longer, or reads nothing for 30 s, and when the application [shuts down](Admin::with_shutdown).
 //!
 //! **import** answers `{dry_run, complete, etag, flags: [{name, action, version, kept_off, changes}, …]}`; `action` is
 //! `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All of a document is refused (422, or 409
@@ -177,6 +177,7 @@ mod route;
 mod router;
 mod session;
 mod shown;
+mod shutdown;
 mod state;
 mod status;
 

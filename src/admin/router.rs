@@ -19,8 +19,9 @@ use super::call::{Answer, Call, Query, Who, decoded, read_body};
 use super::listeners::Listeners;
 use super::problem::{Failure, Kind};
 use super::route::{Route, route};
+use super::shutdown::Shutdown;
 use super::state::State;
-use super::{events, exchange, explain, flags, history, local_kill, missing, page, rollout, status};
+use super::{events, exchange, explain, flags, history, local_kill, missing, page, rollout, shutdown, status};
 use crate::source::{Layered, Live};
 use crate::store::Store;
 
@@ -61,6 +62,7 @@ impl Admin {
             turn: tokio::sync::Mutex::default(),
             has_written: AtomicBool::new(false),
             loaded: Mutex::default(),
+            shutdown: Shutdown::default(),
             end: watch::Sender::new(()),
         };
         Self { state }
@@ -79,10 +81,41 @@ impl Admin {
         self
     }
 
+    /// Ends the streams of events when `signal` does, so that a graceful shutdown does not wait for open dashboards.
+    /// Give it the signal that the server gets:
+    ///
+    /// ```no_run
+    /// use axum::Router;
+    /// use tower_flags::admin::{Admin, Tokens};
+    /// use tower_flags::source::Live;
+    /// use tower_flags::store::MemoryStore;
+    ///
+    /// # async fn serve(listener: tokio::net::TcpListener, tokens: Tokens) -> Result<(), Box<dyn std::error::Error>> {
+    /// async fn stopped() {
+    ///     let _ = tokio::signal::ctrl_c().await;
+    /// }
+    ///
+    /// let store = MemoryStore::new();
+    /// let live = Live::connect(store.clone()).await?;
+    /// let admin = Admin::new(store, live, tokens).with_shutdown(stopped());
+    /// let app: Router = Router::new().nest_service("/admin", admin.router());
+    /// axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Unless configured, a stream ends within a second after every other holder of the [`Live`] has dropped it, as
+    /// layers do with their server. Within one server this never happens: the connection of the stream holds the layer.
+    pub fn with_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.state.shutdown = Shutdown::on(signal);
+        self
+    }
+
     /// The router, to be nested: `Router::nest_service("/admin", router)`.
     pub fn router(self) -> Router {
         let state = Arc::new(self.state);
         local_kill::watch(&state);
+        shutdown::watch(&state);
         let answer = {
             let state = Arc::clone(&state);
             any(move |request: Request| async move { serve(state, request).await })
@@ -128,6 +161,7 @@ pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
 
 async fn serve(state: Arc<State>, request: Request) -> Response {
     local_kill::watch(&state);
+    shutdown::watch(&state);
     let (parts, body) = request.into_parts();
     let mut response = answer(state, parts, body).await.unwrap_or_else(Failure::into_response);
     let headers = response.headers_mut();

@@ -10,6 +10,7 @@ use tokio::time::{Instant as Time, sleep, timeout};
 use super::auth::Authorize;
 use super::listeners::Listeners;
 use super::problem::{Failure, Kind};
+use super::shutdown::Shutdown;
 use crate::engine::{FlagSet, Instant};
 use crate::source::{Definitions, Layered, Live, Source};
 use crate::store::{Error, Feed, HistoryEntry, HistoryPage, Loaded, Store, Stored};
@@ -36,7 +37,8 @@ pub(super) struct State {
     pub(super) has_written: AtomicBool,
     /// What the store held last.
     pub(super) loaded: Mutex<Option<Arc<Loaded>>>,
-    /// Tells the task that writes kills that the router is gone.
+    pub(super) shutdown: Shutdown,
+    /// Tells the tasks of the router that it is gone.
     pub(super) end: watch::Sender<()>,
 }
 
@@ -121,6 +123,12 @@ impl State {
             Some(layered) => layered,
             None => &self.source,
         }
+    }
+
+    /// Whether anything but this router holds the source, as the layer of an application does.
+    pub(super) fn is_source_shared(&self) -> bool {
+        let own = 1 + usize::from(self.effective.is_some());
+        self.source.holders() > own || self.effective.as_ref().is_some_and(Layered::is_shared)
     }
 
     /// The part whose definition is used in place of the store's.

@@ -104,6 +104,12 @@ impl Layered {
         self.merged.board.set()
     }
 
+    /// Whether there are other clones of it, or sources with the same parts.
+    #[cfg(feature = "admin")]
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.merged) > 1 || self.merged.parts.iter().any(|part| Arc::strong_count(part) > 1)
+    }
+
     /// The name of the part that a flag's definition comes from.
     #[must_use]
     pub fn part_of(&self, flag: impl FlagName) -> Option<String> {

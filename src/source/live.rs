@@ -58,7 +58,7 @@ const LONGEST_BACKUP: Duration = Duration::from_secs(5);
 pub struct Live {
     shared: Arc<Shared>,
     /// Ends the task that keeps the rules current, when the last clone is dropped.
-    _stop: Arc<oneshot::Sender<()>>,
+    stop: Arc<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -295,6 +295,12 @@ impl Live {
         self.shared.board.set()
     }
 
+    /// How many clones of this source there are.
+    #[cfg(feature = "admin")]
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.stop)
+    }
+
     /// The version that the store said last, where it knows the flag.
     #[cfg(feature = "admin")]
     pub(crate) fn version_of(&self, flag: &str) -> Option<u64> {
@@ -461,7 +467,7 @@ impl LiveBuilder {
         // A disk that hangs holds up no start.
         let _ = tokio::time::timeout(within, shared.save()).await;
         runtime.spawn(supervise(keeper, stopped));
-        Ok((Live { shared, _stop: Arc::new(stop) }, first))
+        Ok((Live { shared, stop: Arc::new(stop) }, first))
     }
 }
 

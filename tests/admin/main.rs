@@ -23,6 +23,7 @@ mod reading;
 mod rollout;
 #[path = "../support/servers.rs"]
 mod servers;
+mod shutdown;
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;

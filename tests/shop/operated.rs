@@ -187,3 +187,26 @@ async fn a_kill_while_redis_is_away_outlives_a_restart_of_the_shop() {
     let history = json(&shop.admin("GET /admin/flags/new_checkout/history", "").await);
     assert_eq!(history["entries"][0]["actor"], "admin", "{history}");
 }
+
+#[tokio::test]
+async fn the_shop_stops_by_ctrl_c_and_by_sigterm_with_pages_open() {
+    for signal in ["INT", "TERM"] {
+        let mut operated = Operated::start(RULES, &[]);
+        let authorization = operated.authorization.clone();
+        let mut streams = Vec::new();
+        for path in ["/admin/events", "/admin/events", "/events"] {
+            let mut stream = operated.shop.send(&format!("GET {path}"), &[("authorization", &authorization)], "").await;
+            assert_eq!(stream.head().await.header("content-type"), Some("text/event-stream"));
+            stream.frame().await.unwrap();
+            streams.push(stream);
+        }
+        operated.shop.signal(signal);
+        for stream in &mut streams {
+            while stream.frame().await.is_some() {}
+        }
+        assert!(operated.shop.ended_within(Duration::from_secs(60)).await.success(), "{signal}");
+        // It says so where it does after two seconds, by its own clock.
+        let log = operated.shop.log();
+        assert!(!log.contains("cut off"), "{signal}: {log}");
+    }
+}

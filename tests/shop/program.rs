@@ -100,7 +100,17 @@ impl Program {
 
     /// What ctrl-c sends.
     pub(crate) fn interrupt(&self) {
-        output(Command::new("kill").args(["-INT", &self.child.id().to_string()]));
+        self.signal("INT");
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        output(Command::new("kill").args(["-s", name, &self.child.id().to_string()]));
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     pub(crate) async fn ended_within(&mut self, limit: Duration) -> ExitStatus {

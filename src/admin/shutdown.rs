@@ -1,0 +1,47 @@
+//! When streams of events end because the application does.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::state::State;
+
+type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Says when the application shuts down.
+#[derive(Default)]
+pub(super) struct Shutdown {
+    /// Until a task waits for it.
+    signal: Mutex<Option<Signal>>,
+    has_begun: watch::Sender<bool>,
+}
+
+impl Shutdown {
+    pub(super) fn on(signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { signal: Mutex::new(Some(Box::pin(signal))), ..Self::default() }
+    }
+
+    /// Waits until the application shuts down; for ever where nothing says that it does.
+    pub(super) async fn begun(&self) {
+        // The sender is `self`, so that it cannot be gone.
+        let _ = self.has_begun.subscribe().wait_for(|has_begun| *has_begun).await;
+    }
+}
+
+/// Starts to wait for the signal, once per router, where there is a runtime. It ends with the router.
+pub(super) fn watch(state: &Arc<State>) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let shutdown = &state.shutdown;
+    let Some(signal) = shutdown.signal.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let has_begun = shutdown.has_begun.clone();
+    let mut end = state.end.subscribe();
+    runtime.spawn(async move {
+        tokio::select! {
+            () = signal => {
+                has_begun.send_replace(true);
+            }
+            _ = end.changed() => {}
+        }
+    });
+}
