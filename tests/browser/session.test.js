@@ -151,6 +151,6 @@ test("the answer to an edit that comes after its session is over is shown to nob
   await logIn(page, BOB);
   await page.getByRole("heading", { name: "said_never", level: 1 }).waitFor();
   await api("PATCH", "flags/said_never", { percentage: 30 });
-  await until(async () => assert.match(await page.locator(".power").innerText(), /30/), 15_000);
+  await until(async () => assert.match(await page.locator(".power").innerText(), /30/));
   assert.equal(await page.getByText("is saved").count(), 0);
 });

@@ -41,7 +41,7 @@ const shared = (pages) => until(async () => {
   const all = await Promise.all(pages.map(streams));
   assert.deepEqual(all.flat(), [OPEN], JSON.stringify(all));
   return all.findIndex((one) => one.length > 0);
-}, 30_000);
+});
 
 /** An edit arrives at all pages. */
 async function arrives(pages, name, percentage) {
@@ -111,7 +111,7 @@ test("a page that is hidden for long hands the stream over, and shows what it mi
     document.dispatchEvent(new Event("visibilitychange"));
   }, hidden);
   await turn(true);
-  await until(async () => assert.deepEqual(await streams(holder), []), 30_000);
+  await until(async () => assert.deepEqual(await streams(holder), []));
   await shared(others);
   await arrives(others, "share_hidden", 20);
   await turn(false);

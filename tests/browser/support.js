@@ -14,6 +14,9 @@ export const ADMIN = `${NESTED}/admin`;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
 
+/** How long a page may take. A wait ends when what it waits for is there, so that this costs time only where a case fails. */
+const PATIENCE = 90_000;
+
 let browser;
 let contexts = [];
 /** What no page may do, collected for the end of each case. */
@@ -45,7 +48,7 @@ export const beside = (page, url, { mayFail = /$^/ } = {}) => visit(page.context
 
 async function visit(context, url, mayFail) {
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(PATIENCE);
   const origin = new URL(url).origin;
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
@@ -119,7 +122,7 @@ export async function shop(name, user) {
 }
 
 /** Waits until a condition holds; what it last threw is the failure. */
-export async function until(condition, within = 15_000) {
+export async function until(condition, within = PATIENCE) {
   const end = Date.now() + within;
   for (;;) {
     try {

@@ -47,7 +47,7 @@ test("a page that nobody looks at gives its connection back, and looks at everyt
   await api("PATCH", "flags/unseen", { percentage: 20 });
   await heading(20).waitFor();
   assert.deepEqual(await states(), [OPEN], "not at once");
-  await until(async () => assert.deepEqual(await states(), [CLOSED]), 30_000);
+  await until(async () => assert.deepEqual(await states(), [CLOSED]));
   await page.goto(`${ADMIN}/#/changes`);
   const newest = page.locator(".timeline > li").first();
   await newest.getByText("20\u202f%").waitFor();
