@@ -21,7 +21,8 @@ use crate::support::Random;
 const PROCESSES: usize = 3;
 const KINDS: [Kind; 3] = [Kind::Redis, Kind::NewerRedis, Kind::Postgres];
 
-/// A process that writes to the disk and syncs it, until this is dropped.
+/// A process that writes to the disk and syncs it, again and again until this is dropped. With pauses: servers answer
+/// nothing for minutes on a disk that has no time left.
 struct BusyDisk {
     _folder: TempDir,
     writing: Child,
@@ -31,7 +32,7 @@ impl BusyDisk {
     fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("busy");
-        let script = "while :; do dd if=/dev/zero of=\"$0\" bs=1M count=64 conv=fsync 2>/dev/null || exit; done";
+        let script = "while dd if=/dev/zero of=\"$0\" bs=1M count=32 conv=fsync 2>/dev/null; do sleep 0.2; done";
         let mut command = Command::new("sh");
         command.args(["-c", script]).arg(file).stdin(Stdio::null()).stdout(Stdio::null());
         Self { _folder: folder, writing: command.spawn().unwrap() }
@@ -40,7 +41,7 @@ impl BusyDisk {
 
 impl Drop for BusyDisk {
     fn drop(&mut self) {
-        // The `dd` of now ends by itself, within its 64 MiB.
+        // The `dd` of now ends by itself, within its 32 MiB.
         let _ = self.writing.kill();
         let _ = self.writing.wait();
     }
