@@ -9,8 +9,11 @@ use tokio::time::Instant as Time;
 use super::backoff::Backoff;
 #[cfg(feature = "file")]
 use super::backup::{Backup, Saved};
+#[cfg(feature = "file")]
+use super::backup_writer::BackupWriter;
 use super::board::{Board, Listener, log_problems, now};
 use super::changes::{Changes, Teller};
+use super::condition::Condition;
 #[cfg(feature = "admin")]
 use super::kills::Waits;
 use super::kills::{Kills, LocalKill};
@@ -29,12 +32,6 @@ const START: Duration = Duration::from_secs(1);
 const LONGEST_REFRESH: Duration = Duration::from_secs(10);
 /// How long a feed may take to say how it is doing, after which the previous answer stays.
 const LONGEST_CONDITION: Duration = Duration::from_secs(5);
-/// How far apart the clocks of a store and of this process may be.
-const MAX_SKEW: Duration = Duration::from_secs(30);
-/// How long writing the backup file holds up what waits for it. A disk that hangs holds up neither loading nor kills.
-#[cfg(feature = "file")]
-const LONGEST_BACKUP: Duration = Duration::from_secs(5);
-
 /// A source over any [`Feed`]: subscribes, loads, and keeps the rules current until the last clone
 /// is dropped.
 ///
@@ -75,24 +72,8 @@ struct Shared {
     /// Wakes the keeper, whatever it waits for.
     look_now: Notify,
     #[cfg(feature = "file")]
-    backup: Option<Backup>,
-    /// Held by the one that writes the backup file.
-    #[cfg(feature = "file")]
-    backing_up: Arc<tokio::sync::Mutex<()>>,
-    #[cfg(feature = "file")]
-    backed_up: Mutex<BackedUp>,
+    backup: Option<Arc<BackupWriter>>,
     allow_shrink: bool,
-}
-
-/// What the backup file holds.
-#[cfg(feature = "file")]
-#[derive(Debug, Default)]
-struct BackedUp {
-    /// The version in force.
-    version: u64,
-    kills: Vec<LocalKill>,
-    /// Why it does not hold what is in force.
-    problem: Option<Problem>,
 }
 
 /// How loading goes.
@@ -102,13 +83,6 @@ struct Health {
     last_error: Option<String>,
     /// The problem of a document that was refused as a whole.
     refused: Option<Problem>,
-}
-
-/// How the feed itself is doing, as it said last.
-#[derive(Debug, Default)]
-struct Condition {
-    problems: Vec<Problem>,
-    stale_since: Option<Instant>,
 }
 
 impl Live {
@@ -257,7 +231,7 @@ impl Live {
     #[must_use]
     pub fn survives_restart(&self, kill: &LocalKill) -> bool {
         #[cfg(feature = "file")]
-        return self.shared.backed_up().kills.contains(kill);
+        return self.shared.backup.as_ref().is_some_and(|backup| backup.holds(kill));
         #[cfg(not(feature = "file"))]
         {
             let _ = kill;
@@ -269,7 +243,7 @@ impl Live {
     #[cfg(feature = "admin")]
     pub(crate) fn backup_problem(&self) -> Option<Problem> {
         #[cfg(feature = "file")]
-        return self.shared.backed_up().problem.clone();
+        return self.shared.backup.as_ref()?.problem();
         #[cfg(not(feature = "file"))]
         None
     }
@@ -441,11 +415,7 @@ impl LiveBuilder {
             changes: Teller::default(),
             look_now: Notify::new(),
             #[cfg(feature = "file")]
-            backup: self.backup,
-            #[cfg(feature = "file")]
-            backing_up: Arc::default(),
-            #[cfg(feature = "file")]
-            backed_up: Mutex::default(),
+            backup: self.backup.map(|backup| BackupWriter::new(self.feed.name(), backup)),
             allow_shrink: self.allow_shrink,
         });
         #[cfg(feature = "file")]
@@ -687,8 +657,8 @@ impl Shared {
     /// What the backup file holds; from now on what it has seen counts as seen.
     #[cfg(feature = "file")]
     async fn remember(shared: &Arc<Self>) -> Option<Saved> {
-        let backup = shared.backup.clone()?;
-        let read = tokio::task::spawn_blocking(move || backup.read()).await;
+        let writer = Arc::clone(shared.backup.as_ref()?);
+        let read = tokio::task::spawn_blocking(move || writer.backup.read()).await;
         match read {
             Ok(Ok(saved)) => {
                 if let Some(saved) = &saved {
@@ -724,56 +694,17 @@ impl Shared {
         }
     }
 
-    #[cfg(feature = "file")]
-    fn backed_up(&self) -> MutexGuard<'_, BackedUp> {
-        self.backed_up.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Writes what is in force into the backup file, where that does not hold it yet.
     #[cfg(feature = "file")]
-    fn back_up(&self, backup: &Backup) {
-        let set = self.board.set();
-        if self.backed_up().version == set.version() {
-            return;
-        }
-        let content = Saved::new(&self.board.document(), set.origin(), self.seen().clone(), &self.kills());
-        match backup.write(&content) {
-            Ok(()) => {
-                let now = BackedUp { version: set.version(), kills: content.kills, problem: None };
-                if std::mem::replace(&mut *self.backed_up(), now).problem.is_some() {
-                    tracing::info!(source = self.name, "the backup file is written again");
-                }
-            }
-            Err(error) => self.not_backed_up(backup.problem(error)),
-        }
-    }
-
-    #[cfg(feature = "file")]
-    fn not_backed_up(&self, problem: Problem) {
-        let problem = Some(problem.in_source(&self.name));
-        let mut backed_up = self.backed_up();
-        if let Some(problem) = problem.as_ref().filter(|_| backed_up.problem != problem) {
-            tracing::warn!("{problem}");
-        }
-        backed_up.problem = problem;
-    }
-
-    /// Like that, from a task. Where it takes too long it goes on by itself, and the status says so.
-    #[cfg(feature = "file")]
     async fn save(self: &Arc<Self>) {
-        let Some(backup) = self.backup.clone() else { return };
-        let (shared, backing_up, writes) = (Arc::clone(self), Arc::clone(&self.backing_up), backup.clone());
-        let saving = async move {
-            let turn = backing_up.lock_owned().await;
-            blocking(move || {
-                shared.back_up(&writes);
-                drop(turn);
-            })
-            .await;
+        let Some(backup) = &self.backup else { return };
+        let shared = Arc::clone(self);
+        let in_force = move |held| {
+            let set = shared.board.set();
+            let saved = || Saved::new(&shared.board.document(), set.origin(), shared.seen().clone(), &shared.kills());
+            (set.version() != held).then(|| (set.version(), saved()))
         };
-        if tokio::time::timeout(LONGEST_BACKUP, saving).await.is_err() {
-            self.not_backed_up(backup.problem(format!("not written within {LONGEST_BACKUP:?}")));
-        }
+        backup.save(in_force).await;
     }
 
     fn panicked(&self, panic: tokio::task::JoinError) -> Error {
@@ -842,16 +773,12 @@ impl Shared {
 
     /// Shows in the status how the feed itself is doing, with its clock read between two instants of ours.
     fn take_condition(&self, found: store::Condition, before: Instant, after: Instant) {
-        let mut problems = found.problems;
-        problems.extend(found.clock.and_then(|clock| skew(clock, before, after)));
-        for problem in &mut problems {
-            problem.source.get_or_insert_with(|| self.name.clone());
-        }
+        let now = Condition::new(&self.name, found, before, after);
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        for problem in problems.iter().filter(|problem| !condition.problems.contains(problem)) {
+        for problem in now.problems.iter().filter(|problem| !condition.problems.contains(problem)) {
             tracing::warn!(source = self.name, "{problem}");
         }
-        *condition = Condition { problems, stale_since: found.stale_since };
+        *condition = now;
     }
 
     fn succeeded(&self) {
@@ -896,22 +823,6 @@ impl Shared {
     }
 }
 
-/// The problem of a store whose clock, read between two instants of this process, is too far from its own.
-fn skew(clock: Instant, before: Instant, after: Instant) -> Option<Problem> {
-    let millis = if clock > after {
-        clock.unix_millis().saturating_sub(after.unix_millis())
-    } else {
-        before.unix_millis().saturating_sub(clock.unix_millis()).max(0)
-    };
-    let skew = Duration::from_millis(millis.unsigned_abs());
-    (skew > MAX_SKEW).then(|| {
-        let direction = if clock > after { "ahead of" } else { "behind" };
-        let found = format!("the store's clock {} s {direction} it", skew.as_secs());
-        Problem::new(format!("clocks within {} s of the clock of this process", MAX_SKEW.as_secs()), found)
-            .with_help("schedules take effect by the clock of each process: synchronise the clocks")
-    })
-}
-
 impl Source for Live {
     fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
         self.shared.board.evaluate(context, now)
@@ -930,7 +841,7 @@ impl Source for Live {
         status.last_error.clone_from(&health.last_error);
         status.problems.splice(0..0, health.refused.iter().chain(&condition.problems).cloned());
         #[cfg(feature = "file")]
-        status.problems.extend(self.shared.backed_up().problem.clone());
+        status.problems.extend(self.shared.backup.as_ref().and_then(|backup| backup.problem()));
         status
     }
 

@@ -34,8 +34,11 @@
 mod backoff;
 #[cfg(feature = "file")]
 mod backup;
+#[cfg(feature = "file")]
+mod backup_writer;
 mod board;
 mod changes;
+mod condition;
 mod env;
 #[cfg(feature = "file")]
 mod file;

@@ -1,0 +1,44 @@
+//! How a feed itself is doing, as the status shows it.
+
+use std::time::Duration;
+
+use crate::engine::{Instant, Problem};
+use crate::store;
+
+/// How far apart the clocks of a store and of this process may be.
+const MAX_SKEW: Duration = Duration::from_secs(30);
+
+/// How the feed itself is doing, as it said last.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    pub(super) problems: Vec<Problem>,
+    pub(super) stale_since: Option<Instant>,
+}
+
+impl Condition {
+    /// What a source found, with its clock read between two instants of ours.
+    pub(super) fn new(source: &str, found: store::Condition, before: Instant, after: Instant) -> Self {
+        let mut problems = found.problems;
+        problems.extend(found.clock.and_then(|clock| skew(clock, before, after)));
+        for problem in &mut problems {
+            problem.source.get_or_insert_with(|| source.to_owned());
+        }
+        Self { problems, stale_since: found.stale_since }
+    }
+}
+
+/// The problem of a store whose clock, read between two instants of this process, is too far from its own.
+fn skew(clock: Instant, before: Instant, after: Instant) -> Option<Problem> {
+    let millis = if clock > after {
+        clock.unix_millis().saturating_sub(after.unix_millis())
+    } else {
+        before.unix_millis().saturating_sub(clock.unix_millis()).max(0)
+    };
+    let skew = Duration::from_millis(millis.unsigned_abs());
+    (skew > MAX_SKEW).then(|| {
+        let direction = if clock > after { "ahead of" } else { "behind" };
+        let found = format!("the store's clock {} s {direction} it", skew.as_secs());
+        Problem::new(format!("clocks within {} s of the clock of this process", MAX_SKEW.as_secs()), found)
+            .with_help("schedules take effect by the clock of each process: synchronise the clocks")
+    })
+}
