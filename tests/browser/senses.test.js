@@ -99,7 +99,8 @@ test("nothing moves for those who asked for that", async () => {
 
 /** The colours that are drawn at some points of an element; styles tell what was asked for, not what the system makes of it. */
 async function drawn(element, ...points) {
-  const png = (await element.screenshot()).toString("base64");
+  // An event may draw it again while the picture is taken.
+  const png = (await until(() => element.screenshot())).toString("base64");
   const blank = await element.page().context().browser().newPage();
   const colours = await blank.evaluate(async ([png, points]) => {
     const picture = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
