@@ -21,7 +21,7 @@ use crate::store::Author;
 pub(super) type Answer = Result<Response, Failure>;
 
 /// Most bytes of a request's body.
-const MAX_BODY: usize = 1024 * 1024;
+pub(super) const MAX_BODY: usize = 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Most characters of a reason.
@@ -217,10 +217,10 @@ pub(super) fn decoded(text: &str) -> Option<String> {
 }
 
 /// Reads a whole body, within bounds of size and time.
-pub(super) async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Failure> {
-    let too_large = || Failure::new(Kind::TooLarge, format!("expected a body of at most {MAX_BODY} bytes"));
+pub(super) async fn read_body(parts: &Parts, body: Body, most: usize) -> Result<Bytes, Failure> {
+    let too_large = || Failure::new(Kind::TooLarge, format!("expected a body of at most {most} bytes"));
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > MAX_BODY as u64) {
+    if length.is_some_and(|length| length > most as u64) {
         return Err(too_large());
     }
     let reading = async {
@@ -228,7 +228,7 @@ pub(super) async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Failur
         while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
             let frame = frame.map_err(|_| Failure::new(Kind::Malformed, "the body broke off"))?;
             if let Ok(data) = frame.into_data() {
-                if bytes.len() + data.len() > MAX_BODY {
+                if bytes.len() + data.len() > most {
                     return Err(too_large());
                 }
                 bytes.extend_from_slice(&data);

@@ -83,9 +83,11 @@ pub(super) fn fits<'a>(
     stored: &Document,
     changes: impl IntoIterator<Item = (&'a str, Option<Flag>)>,
 ) -> Result<(), Failure> {
+    // Without the places, which a flag in the place of another does not have.
     let errors = |document: &Document| -> Vec<Problem> {
         let set = FlagSet::compile(document, now());
-        set.problems().iter().filter(|problem| problem.severity == Severity::Error).cloned().collect()
+        let errors = set.problems().iter().filter(|problem| problem.severity == Severity::Error);
+        errors.map(|problem| Problem { source: None, line: None, column: None, ..problem.clone() }).collect()
     };
     let before = errors(stored);
     let mut document = stored.clone();

@@ -1,5 +1,6 @@
 //! All flags at once, in and out; and the history, out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,20 +16,21 @@ use super::call::{self, Answer, Call, Precondition};
 use super::definition::{Before, accepted, fits};
 use super::edits::{self, EDIT_WITHIN};
 use super::events::Receiver;
+use super::merge::as_written;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{IN_FORCE_WITHIN, now};
-use crate::engine::{Definition, Document, Edit, Severity, is_foreign_key, members};
+use crate::engine::{
+    Definition, Document, Edit, Flag, MAX_FLAG, Plain, Problem, Severity, flag_from_json, is_foreign_key,
+    json as json_node, members,
+};
 use crate::store::{Change, HistoryEntry, HistoryPage, Stored};
 
 /// How many flags stand by name in a header.
 const MAX_NAMED: usize = 20;
-/// How many flags that cannot be read are asked for, one by one.
-const MAX_REFUSED: usize = 200;
-
-/// The document that the store holds: flags in their canonical form, and those that are refused as they are, so that
-/// whoever imports it is told of them. What is no JSON, or has no name that a flag may have, is left out, and said so.
+/// The document that the store holds, with every flag: those that are accepted in their canonical form, and all others
+/// as their texts. What has no text, or no name that a flag may have, is left out, and said so.
 pub(super) async fn export(call: Call) -> Answer {
     #[derive(serde::Serialize)]
     struct Exported<'a> {
@@ -37,17 +39,13 @@ pub(super) async fn export(call: Call) -> Answer {
     let loaded = call.state.load().await?;
     let document = &loaded.document;
     let (mut flags, mut left_out) = (BTreeMap::new(), BTreeSet::new());
-    let mut refused = 0;
     for (name, definition) in &document.flags {
         let text = match definition {
             Definition::Good(flag) => Some(flag.to_stored()),
-            Definition::Refused { .. } if refused == MAX_REFUSED => None,
-            Definition::Refused { .. } => {
-                refused += 1;
-                call.state.read(name).await?.definition
-            }
+            Definition::Refused { .. } => call.state.read(name).await?.definition,
         };
-        match text.and_then(|text| RawValue::from_string(text).ok()) {
+        // A longer one is not even fetched from every store.
+        match text.filter(|text| text.len() <= MAX_FLAG).and_then(exported) {
             Some(text) => drop(flags.insert(&**name, text)),
             None => drop(left_out.insert(&**name)),
         }
@@ -68,6 +66,19 @@ pub(super) async fn export(call: Call) -> Answer {
         }
     }
     Ok(response)
+}
+
+/// A flag's text as it stands in a document: as it is, else in quotes.
+fn exported(text: String) -> Option<Box<RawValue>> {
+    let text = if can_stand(&text) { text } else { Value::from(text).to_string() };
+    RawValue::from_string(text).ok()
+}
+
+/// Whether a text can stand in a document that an import takes: JSON with each key once and not too deep. A text in
+/// quotes cannot, since quotes say that it is one.
+fn can_stand(text: &str) -> bool {
+    let is_value = json_node(text).is_ok() && !text.trim_start().starts_with('"');
+    is_value && json_node(&format!("{{\"flags\":{{\"x\":{text}}}}}")).is_ok_and(|whole| whole.to_value().is_some())
 }
 
 /// A text that a header can carry: all but unreserved characters as %-escapes.
@@ -95,13 +106,13 @@ struct Step {
 }
 
 impl Step {
-    async fn of(call: &Call, name: &str, text: Option<&str>, creates_again: bool) -> Result<Self, Failure> {
+    async fn of(call: &Call, name: &str, wanted: Option<&Wanted>, creates_again: bool) -> Result<Self, Failure> {
         let stored = call.state.read(name).await?;
-        if text.is_some() && stored.definition.is_none() && stored.version > 0 && !creates_again {
+        if wanted.is_some() && stored.definition.is_none() && stored.version > 0 && !creates_again {
             return Err(Failure::removed(stored.version));
         }
         let before = Before::of(&call.state, name, &stored).await?;
-        let planned = text.map(|text| onto(name, text, &stored, &before)).transpose()?;
+        let planned = wanted.map(|wanted| wanted.onto(&stored, &before)).transpose()?;
         let changes = shown::difference(name, stored.definition.as_deref(), planned.as_deref());
         let action = match (&stored.definition, &planned) {
             _ if changes.is_empty() => "none",
@@ -109,11 +120,16 @@ impl Step {
             (_, None) => "remove",
             _ => "change",
         };
-        let keeps_off = match text {
-            Some(text) => accepted(name, text)?.is_enabled() && before.is_off,
-            None => false,
-        };
+        let is_on = |wanted: &Wanted| flag_from_json(Some(name), &wanted.text).is_ok_and(|flag| flag.is_enabled());
+        let keeps_off = before.is_off && wanted.is_some_and(is_on);
         Ok(Self { name: name.to_owned(), stored, planned, action, keeps_off, changes })
+    }
+
+    /// The flag that it leaves, where it changes one.
+    fn change(&self) -> Option<Result<(&str, Option<Flag>), Failure>> {
+        let accepted = |text: &String| accepted(&self.name, text);
+        let flag = (self.action != "none").then(|| self.planned.as_ref().map(accepted).transpose())?;
+        Some(flag.map(|flag| (self.name.as_str(), flag)))
     }
 
     /// Makes exactly what was looked at, or nothing.
@@ -166,20 +182,17 @@ pub(super) async fn import(call: Call) -> Answer {
             return Err(Failure::new(Kind::Stale, detail).with("etag", etag));
         }
     }
-    let mut plan: BTreeMap<&str, Option<&str>> =
-        wanted.iter().map(|(name, text)| (name.as_str(), Some(text.as_str()))).collect();
+    let mut plan: BTreeMap<&str, Option<&Wanted>> =
+        wanted.iter().map(|wanted| (wanted.name.as_str(), Some(wanted))).collect();
     if removes {
         for name in loaded.document.flags.keys() {
             plan.entry(name).or_insert(None);
         }
     }
-    let flags = plan.iter().map(|(name, text)| Ok((*name, text.map(|text| accepted(name, text)).transpose()?)));
-    fits(&loaded.document, flags.collect::<Result<Vec<_>, Failure>>()?)?;
-
     // Looked at wholly before anything is changed.
     let (mut steps, mut shown, mut refused) = (Vec::new(), Vec::new(), None);
-    for (name, text) in &plan {
-        match Step::of(&call, name, *text, creates_again).await {
+    for (name, wanted) in &plan {
+        match Step::of(&call, name, *wanted, creates_again).await {
             Ok(step) => {
                 shown.push(step.to_value(step.stored.version));
                 steps.push(step);
@@ -190,6 +203,9 @@ pub(super) async fn import(call: Call) -> Answer {
                 refused.get_or_insert(failure);
             }
         }
+    }
+    if refused.is_none() {
+        fits(&loaded.document, steps.iter().filter_map(Step::change).collect::<Result<Vec<_>, Failure>>()?)?;
     }
     match refused {
         _ if is_dry => {
@@ -230,43 +246,88 @@ async fn make(call: &Call, steps: &[Step], creates_again: bool) -> Answer {
     Ok(call::json(StatusCode::OK, &json!({ "dry_run": false, "complete": true, "etag": null, "flags": results })))
 }
 
-/// The flags of a document, each with its text; all of it is refused where one is.
-fn wanted(text: &str) -> Result<Vec<(String, String)>, Failure> {
-    let document = Document::from_json(text)?;
-    if document.problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(Failure::refused(&document.problems));
-    }
-    let flags = members(text).into_iter().flatten().find(|(key, _)| key == "flags");
-    let flags = flags.and_then(|(_, flags)| members(flags.get())).unwrap_or_default();
-    let is_there = |name: &str| document.flag(name).is_some();
-    Ok(flags
-        .into_iter()
-        .filter(|(name, _)| is_there(name))
-        .map(|(name, text)| (name.into_owned(), text.get().to_owned()))
-        .collect())
+/// A flag of a document that is imported.
+struct Wanted {
+    name: String,
+    text: String,
+    /// What is wrong with it, by its place in the document.
+    problems: Vec<Problem>,
 }
 
-/// The stored text with the imported definition: keys that are only carried along stay, unless a whole text has to
-/// take the place of one that cannot be read.
-fn onto(name: &str, wanted: &str, stored: &Stored, before: &Before) -> Result<String, Failure> {
-    let now = now();
-    // What a switch turned off means is in it.
-    let wanted = before.replaced(name, wanted, true, now)?;
-    let readable = stored.definition.as_deref().and_then(|stored| Some((stored, shown::object(name, stored)?)));
-    let Some((stored, current)) = readable else { return Ok(wanted) };
-    let target = shown::object(name, &wanted).unwrap_or_default();
-    let mut edit = Edit::new();
-    for (key, value) in &target {
-        if current.get(key) != Some(value) && !is_foreign_key(key) {
-            edit = edit.set(key, value.clone());
+/// The flags of a document, each with its text. In quotes stands a text that no document can have as it is.
+fn wanted(text: &str) -> Result<Vec<Wanted>, Failure> {
+    let document = Document::from_json(text)?;
+    let flags = members(text).into_iter().flatten().find(|(key, _)| key == "flags");
+    let flags = flags.and_then(|(_, flags)| members(flags.get())).unwrap_or_default();
+    let wanted = |(name, raw): (Cow<'_, str>, &RawValue)| {
+        let in_quotes = serde_json::from_str::<String>(raw.get()).ok().filter(|text| !can_stand(text));
+        let is_its_error =
+            |problem: &&Problem| problem.severity == Severity::Error && problem.flag.as_deref() == Some(&*name);
+        let problems = match &in_quotes {
+            Some(_) => Vec::new(),
+            None => document.problems.iter().filter(is_its_error).cloned().collect(),
+        };
+        Wanted { text: in_quotes.unwrap_or_else(|| raw.get().to_owned()), problems, name: name.into_owned() }
+    };
+    // Null equals absent.
+    Ok(flags.into_iter().filter(|(_, raw)| raw.get() != "null").map(wanted).collect())
+}
+
+impl Wanted {
+    /// The stored text with the imported definition: as it is where both mean the same, whether that is accepted or not.
+    /// Keys that are only carried along stay, unless a whole text has to take the place of one that cannot be read.
+    fn onto(&self, stored: &Stored, before: &Before) -> Result<String, Failure> {
+        let name = self.name.as_str();
+        if let Some(stored) = stored.definition.as_deref().filter(|stored| self.is_in(stored)) {
+            return Ok(stored.to_owned());
         }
-    }
-    for key in current.keys() {
-        if !target.contains_key(key) && !is_foreign_key(key) {
-            edit = edit.remove(key);
+        if !self.problems.is_empty() {
+            return Err(Failure::refused(&self.problems));
         }
+        accepted(name, &self.text)?;
+        let now = now();
+        // What a switch turned off means is in it.
+        let wanted = before.replaced(name, &self.text, true, now)?;
+        let readable =
+            stored.definition.as_deref().and_then(|stored| Some((stored, shown::object_in_full(name, stored)?)));
+        let Some((stored, current)) = readable else { return Ok(wanted) };
+        let target = shown::object_in_full(name, &wanted).unwrap_or_default();
+        let (mut edit, mut is_other) = (Edit::new(), false);
+        for (key, value) in
+            target.iter().filter(|(key, value)| !is_foreign_key(key) && current.get(*key) != Some(value))
+        {
+            // By its digits.
+            let written = as_written(&wanted, key).unwrap_or_else(|| Plain::from(value.clone()));
+            (edit, is_other) = (edit.set_plain(key, written), true);
+        }
+        for key in current.keys().filter(|key| !is_foreign_key(key) && !target.contains_key(*key)) {
+            (edit, is_other) = (edit.remove(key), true);
+        }
+        // Nothing is written out for the sake of it.
+        if is_other { Ok(edit.apply(name, Some(stored), now)?) } else { Ok(stored.to_owned()) }
     }
-    Ok(edit.apply(name, Some(stored), now)?)
+
+    /// Whether a stored text says the same already.
+    fn is_in(&self, stored: &str) -> bool {
+        let meaning = |text: &str| {
+            let mut object = shown::object_in_full(&self.name, text)?;
+            object.retain(|key, _| !is_foreign_key(key));
+            Some(object)
+        };
+        bare(&self.text) == bare(stored) || meaning(&self.text).is_some_and(|own| meaning(stored) == Some(own))
+    }
+}
+
+/// A text without the white space between its words, of which JSON may have any amount.
+fn bare(text: &str) -> String {
+    let (mut is_text, mut is_escaped) = (false, false);
+    let is_kept = |character: &char| {
+        let is_gap = !is_text && matches!(character, ' ' | '\t' | '\r' | '\n');
+        is_text ^= *character == '"' && !is_escaped;
+        is_escaped = is_text && *character == '\\' && !is_escaped;
+        !is_gap
+    };
+    text.chars().filter(is_kept).collect()
 }
 
 /// Most entries of the history that are read at a time.

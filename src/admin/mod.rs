@@ -60,7 +60,7 @@
 //!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
 //!    `urn:tower-flags:store-rejected` says that the store answered no: nothing was changed, and `permanent` is `true`
 //!    where the same edit fails until the store's set-up is changed.
-//! 10. Bodies are at most 1 MiB and 127 levels deep, each key once.
+//! 10. Bodies are at most 1 MiB, a document to import 4 MiB, and 127 levels deep, each key once. Numbers keep their digits.
 //!
 //! # Routes
 //!
@@ -88,7 +88,7 @@
 //! | `GET status` | viewer | who asks, the rules, the store, kills that wait |
 //! | `GET events` | viewer | server-sent events |
 //! | `POST import` | editor | a document; `?dry_run=true`, `?remove=true`, `?create_again=true`; `If-Match` with the `ETag` of the dry run |
-//! | `GET export` | viewer | the document: canonical flags, without keys of other services, and what is refused as it is |
+//! | `GET export` | viewer | the document with every flag, see below |
 //! | `GET history/export` | viewer | `?format=csv` for people and spreadsheets, with control characters as `\u{…}` and an apostrophe before formulas; `jsonl` for programs, with all as it was; newest first |
 //! | `GET openapi.json` | viewer | this, for programs |
 //!
@@ -139,9 +139,17 @@
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
 //! no longer, or reads nothing for 30 s, and when the application [shuts down](Admin::with_shutdown).
 //!
-//! **import** answers `{dry_run, complete, etag, flags: [{name, action, version, kept_off, changes}, …]}`; `action` is
-//! `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All of a document is refused (422, or 409
-//! for a removed name) where one flag is. What is begun is ended though whoever asked has gone. An import that got stuck is 503 `incomplete`, with the same `flags`.
+//! **export** is a document with every flag of the store: accepted ones in their canonical form with the percentage
+//! written out, without keys of other services; refused ones by their texts. A text that no document can have (no JSON,
+//! a key twice, too deep) stands in quotes, as a JSON string. Only what has no text of at most 1 MiB, or no name that a
+//! flag can have, is left out, and named in `X-Left-Out`.
+//!
+//! **import** takes a document of at most 4 MiB and answers `{dry_run, complete, etag, flags: [{name, action, version,
+//! kept_off, changes}, …]}`; `action` is `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All
+//! of a document is refused (422, or 409 for a removed name) where one flag is; a dry run says of each flag what would
+//! become of it. A flag that means what is stored is not written: its text stays byte for byte, also where it is
+//! refused and the document has that very text. So an export changes nothing in the store that it came from. What is
+//! begun is ended though whoever asked has gone. An import that got stuck is 503 `incomplete`, with the same `flags`.
 //!
 //! # What it does not do
 //!

@@ -15,13 +15,14 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{Semaphore, watch};
 
 use super::auth::{Authorize, Role, bearer};
-use super::call::{Answer, Call, Query, Who, decoded, read_body};
+use super::call::{Answer, Call, MAX_BODY, Query, Who, decoded, read_body};
 use super::listeners::Listeners;
 use super::problem::{Failure, Kind};
 use super::route::{Route, route};
 use super::shutdown::Shutdown;
 use super::state::State;
 use super::{events, exchange, explain, flags, history, local_kill, missing, page, rollout, shutdown, status};
+use crate::engine::MAX_DOCUMENT;
 use crate::source::{Layered, Live};
 use crate::store::Store;
 
@@ -187,7 +188,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     if parts.method == Method::POST && path == page::LOGIN {
         check_origin(&parts)?;
         check_type(&parts)?;
-        let body = read_body(&parts, body).await?;
+        let body = read_body(&parts, body, MAX_BODY).await?;
         return page::log_in(&state, &parts, &body);
     }
     let who = Who::of(state.authorizer.authorize(&parts))?;
@@ -219,7 +220,9 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     let Some(name) = decoded(name) else {
         return Err(Failure::new(Kind::NoSuchFlag, "the name is not UTF-8 in %-escapes"));
     };
-    let body = read_body(&parts, body).await?;
+    // A store's own export has to come back in.
+    let most = if route.path == "import" { MAX_DOCUMENT } else { MAX_BODY };
+    let body = read_body(&parts, body, most).await?;
     (route.handler)(Call { state, who, parts, name, query, body }).await
 }
 

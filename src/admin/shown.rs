@@ -196,15 +196,26 @@ pub(super) fn object(name: &str, text: &str) -> Option<Map<String, Value>> {
     Some(object)
 }
 
-/// What is different between two stored texts, key by key of their canonical objects. A text that is no flag is
-/// compared whole, under the empty key.
+/// The same with the percentage written out, as every edit leaves it.
+pub(super) fn object_in_full(name: &str, text: &str) -> Option<Map<String, Value>> {
+    let mut object = object(name, text)?;
+    let flag = flag_from_json(Some(name), text).ok()?;
+    if flag.schedule.is_none() {
+        object.entry("percentage").or_insert_with(|| json!(flag.default_percentage()));
+    }
+    Some(object)
+}
+
+/// What is different between two stored texts, key by key of their canonical objects. A percentage that one of them
+/// leaves to its default is no difference. A text that is no flag is compared whole, under the empty key.
 pub(super) fn difference(name: &str, before: Option<&str>, after: Option<&str>) -> Vec<Value> {
     if before == after {
         return Vec::new();
     }
     let side = |text: Option<&str>| match text {
         None => Some(Map::new()),
-        Some(text) => object(name, text),
+        Some(text) if before.is_none() || after.is_none() => object(name, text),
+        Some(text) => object_in_full(name, text),
     };
     let (Some(old), Some(new)) = (side(before), side(after)) else {
         return vec![json!({ "key": "", "before": before, "after": after })];

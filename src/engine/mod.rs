@@ -146,11 +146,13 @@ pub(crate) use number::WHOLE as WHOLE_NUMBER;
 pub(crate) use problem::quoted;
 #[cfg(feature = "file")]
 pub(crate) use read::Format;
-#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+#[cfg(any(feature = "admin", feature = "file", feature = "http"))]
+pub(crate) use read::MAX_DOCUMENT;
+#[cfg(any(feature = "admin", feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use read::MAX_FLAG;
-pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, nearest, not_a_name, parts};
 #[cfg(any(feature = "file", feature = "http"))]
-pub(crate) use read::{MAX_DOCUMENT, utf_8};
+pub(crate) use read::utf_8;
+pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, nearest, not_a_name, parts};
 #[cfg(feature = "admin")]
 pub(crate) use read::{canonical_key, is_foreign_key};
 #[cfg(feature = "testing")]

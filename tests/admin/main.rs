@@ -13,6 +13,7 @@ mod kept_off;
 mod missing;
 mod numbers;
 mod outage;
+mod own_export;
 #[cfg(all(feature = "file", feature = "postgres", feature = "redis"))]
 #[path = "../support/places.rs"]
 mod places;

@@ -9,10 +9,12 @@ mod flag;
 mod keys;
 pub(crate) mod parts;
 
-pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document, read_each};
+#[cfg(any(feature = "admin", feature = "file", feature = "http"))]
+pub(crate) use document::MAX_DOCUMENT;
 #[cfg(any(feature = "file", feature = "http"))]
-pub(crate) use document::{MAX_DOCUMENT, utf_8};
-#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+pub(crate) use document::utf_8;
+pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document, read_each};
+#[cfg(any(feature = "admin", feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use flag::MAX_FLAG;
 pub(crate) use flag::flag_from_json;
 pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, not_a_name, spelling_of};
