@@ -293,6 +293,12 @@ fn accepted(object: &Plain) -> Option<Flag> {
     Document::from_json(&text).unwrap().flag(NAME).cloned()
 }
 
+/// Whether a pause is still to come, which whoever switches the flag brings to the present.
+fn lies_ahead(paused_at: &str) -> bool {
+    let at = serde_json::from_str::<String>(paused_at).ok().and_then(|text| text.parse::<Instant>().ok());
+    at.is_some_and(|at| at > now())
+}
+
 /// The rules of `Edit` in their plainest form, or a part of the reason why it is refused.
 fn model(stored: &str, changes: &Changes) -> Result<Plain, String> {
     let mut object: Plain = match stored.trim() {
@@ -305,6 +311,7 @@ fn model(stored: &str, changes: &Changes) -> Result<Plain, String> {
     }
     let names_percentage = changes.iter().any(|(key, _)| matches!(key.as_str(), "percentage" | "rollout_percentage"));
     let in_force = accepted(&object).filter(|_| !names_percentage).map(|flag| flag.percentage_at(NOW.parse().unwrap()));
+    let was_on = accepted(&object).is_some_and(|flag| flag.is_enabled());
     for (spelling, value) in changes {
         let Some(spellings) = spellings(spelling) else {
             return Err(format!("expected a known key, found {spelling:?}"));
@@ -316,8 +323,16 @@ fn model(stored: &str, changes: &Changes) -> Result<Plain, String> {
     }
     let Some(flag) = accepted(&object) else { return Err(String::new()) };
     let of_enabled = |(spelling, _): &&(String, Option<Value>)| matches!(spelling.as_str(), "enabled" | "on");
-    let is_killed = changes.iter().rfind(of_enabled).is_some_and(|(_, value)| *value == Some(json!(false)));
-    if is_killed && has(&object, "schedule") && !has(&object, "paused_at") {
+    let switch = changes.iter().rfind(of_enabled).and_then(|(_, value)| value.as_ref()?.as_bool());
+    let pause = position(&object, "paused_at").map(|at| object[at].1.as_str());
+    let is_ahead = has(&object, "schedule") && pause.is_some_and(lies_ahead);
+    let stops = match switch {
+        Some(false) => has(&object, "schedule") && !has(&object, "paused_at") || is_ahead,
+        Some(true) => !was_on && is_ahead,
+        None => false,
+    };
+    let names_pause = changes.iter().any(|(key, _)| key == "paused_at");
+    if stops && !(names_pause && has(&object, "paused_at")) {
         put(&mut object, "paused_at", Some(format!("\"{NOW}\"")));
     }
     if !has(&object, "enabled") {
@@ -377,8 +392,15 @@ fn check(stored: &str, changes: &Changes) -> Outcome {
         before.iter().any(|member| spellings(&member.key).is_some_and(|keys| keys[0] == key) && member.value != "null")
     };
     let names = |key: &str| changes.iter().any(|(spelling, _)| spellings(spelling).is_some_and(|keys| keys[0] == key));
+    let is_brought_here = |member: &Member| {
+        names("enabled")
+            && member.key == "paused_at"
+            && lies_ahead(&member.value)
+            && written("paused_at") == Some(format!("\"{NOW}\""))
+    };
     let may_change = |member: &Member| match spellings(&member.key) {
         None => false,
+        Some(_) if is_brought_here(member) => true,
         Some(keys) => {
             names(keys[0]) || matches!(keys[0], "enabled" | "percentage" | "paused_at") && member.value == "null"
         }
@@ -403,7 +425,7 @@ fn check(stored: &str, changes: &Changes) -> Outcome {
     if names("enabled") && !flag.is_enabled() && written("schedule").is_some() {
         assert!(written("paused_at").is_some(), "{}", what());
     }
-    if !names("paused_at") && was_paused {
+    if !names("paused_at") && was_paused && !before.iter().any(is_brought_here) {
         assert!(kept.iter().any(|member| member.key == "paused_at"), "{}", what());
     }
     if changes.iter().all(|(_, value)| value.is_some()) {
