@@ -55,6 +55,7 @@ const LONGEST_CONDITION: Duration = Duration::from_secs(5);
 pub struct Live {
     shared: Arc<Shared>,
     /// Ends the task that keeps the rules current, when the last clone is dropped.
+    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "it ends the task when it is dropped"))]
     stop: Arc<oneshot::Sender<()>>,
 }
 
