@@ -100,7 +100,8 @@
 //!
 //! Version 14 or later. `fsync` has to be on, as it is by default; where the database has switched
 //! `synchronous_commit` off, edits switch it on for themselves. Each store holds at most four connections and one
-//! that listens, whatever happens to the server. From a pool that is handed in it takes at most four, and the connection
+//! that listens. Only where connecting itself hangs in the server, since somebody has locked `pg_authid` for example, more
+//! can wait there: after 30 s a store tries another connection in place of each that is silent. From a pool that is handed in it takes at most four, and the connection
 //! that listens stands beside it.
 //!
 //! **Roles.** Making the tables needs `CREATE` on the schema, once. Then a service that only reads needs the first two of
