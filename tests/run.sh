@@ -56,5 +56,10 @@ say "all tests"
 # Cargo repeats the name of each test that failed, and names each program that did not build or ended early.
 grep -E '^test .* \.\.\. (FAILED|ignored)|^error: ' "$log" | sort -u || true
 awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 }
-     END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit failed > 0 || passed == 0 || skipped > 0 }' "$log" || failed=1
+     END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit failed > 0 || passed == 0 }' "$log" || failed=1
+# On the machine of CI nothing may be missing that the tests need, but for quotas, which few kernels have.
+if [ -n "${CI:-}" ] && grep -E '^test .* \.\.\. ignored' "$log" | grep -qv 'quota'; then
+    echo "tests were skipped, see above" >&2
+    failed=1
+fi
 exit $failed
