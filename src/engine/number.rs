@@ -56,8 +56,16 @@ impl Number {
             Self::Whole(whole) if !is_of_64_bits(whole) => return Err(Wrong::TooLarge),
             Self::Whole(whole) => decimal(digits) == decimal(&whole.to_string()),
             Self::Fraction(float) if float.fract() == 0.0 => return Err(Wrong::TooLarge),
-            // The shortest text that is read as this float.
-            Self::Fraction(float) => decimal(digits) == decimal(&format!("{float:e}")),
+            // No more digits than the shortest text that is read as this float: halfway between two there are two.
+            Self::Fraction(float) => {
+                let shortest = format!("{float:e}");
+                match (decimal(digits), decimal(&shortest)) {
+                    (Some(written), Some(held)) => {
+                        written == held || (float.is_normal() && written.1.len() == held.1.len())
+                    }
+                    _ => false,
+                }
+            }
         };
         if is_held { Ok(number) } else { Err(Wrong::Rounded) }
     }
@@ -207,6 +215,8 @@ mod tests {
             assert_eq!(Number::parse(text).unwrap_err(), wrong, "{text}");
         }
         assert_eq!(Number::parse(&"9".repeat(100_000)).unwrap_err(), Wrong::TooLarge);
+        // Both have the digits of -197108850599707.125, which is halfway between them.
+        assert_eq!(Number::parse("-197108850599707.12").ok(), Number::parse("-197108850599707.13").ok());
     }
 
     #[test]
