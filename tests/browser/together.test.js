@@ -287,11 +287,11 @@ test("a question that is not answered is no edit in doubt", async () => {
   const page = await as(ALICE, "explain", { mayFail: /ERR_FAILED/ });
   await page.route(/\/(explain|import\?.*)$/, (route) => route.abort());
   await press(page, "Ask");
-  await page.locator(".error").getByText("The server did not answer").waitFor();
+  await page.locator(".error").getByText("The server cannot be reached").waitFor();
   await page.goto(`${ADMIN}/#/transfer`);
   await page.getByLabel("Or as text").fill('{"flags": {}}');
   await press(page, "Show what would change");
-  await page.locator(".error").getByText("The server did not answer").waitFor();
+  await page.locator(".error").getByText("The server cannot be reached").waitFor();
 });
 
 test("an import is made for what was looked at, and nothing is imported blindly", async () => {

@@ -99,6 +99,8 @@ export function refusal(refused) {
   if (refused.kind === "unauthorized") return h("p", {}, h("b", {}, "Nothing was changed. "), "Your session had ended: log in, then try again.");
   const problems = refused.problem.problems ?? [];
   if (problems.length) return [h("p", {}, h("b", {}, "Nothing was changed.")), h("ul", {}, problems.slice(0, 10).map((one) => h("li", {}, problem(one))))];
+  // A question: an edit without an answer is in doubt.
+  if (refused.kind === "unreachable") return [h("p", {}, h("b", {}, refused.problem.title), "."), h("p", {}, theirs(refused.message))];
   if (refused.kind === "incomplete") return [h("p", {}, h("b", {}, "Only a part of it was done.")), h("p", {}, theirs(refused.message))];
   const because = /nothing was changed, because (.*)$/s.exec(refused.message)?.[1];
   return [

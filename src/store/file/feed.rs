@@ -114,13 +114,19 @@ impl Feed for FileFeed {
 /// What is wrong with a file that is no longer where it was mounted from.
 pub(super) const REPLACED_OUTSIDE: &str = "the file was replaced or removed where it was mounted from";
 
-/// Whether no folder has the file any more, which only a mount of the file itself outlives.
-pub(super) fn is_replaced_outside(metadata: &std::fs::Metadata) -> bool {
+/// Whether no folder has the file at this path any more, which only a mount of the file itself outlives. A file that a
+/// rename replaces right now has no folder either; asked again, the path leads to its successor.
+pub(super) fn is_replaced_outside(path: &Path, metadata: &std::fs::Metadata) -> bool {
     #[cfg(unix)]
-    return std::os::unix::fs::MetadataExt::nlink(metadata) == 0;
+    {
+        use std::os::unix::fs::MetadataExt;
+
+        let identity = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+        metadata.nlink() == 0 && std::fs::metadata(path).is_ok_and(|again| identity(&again) == identity(metadata))
+    }
     #[cfg(not(unix))]
     {
-        let _ = metadata;
+        let _ = (path, metadata);
         false
     }
 }
@@ -200,7 +206,7 @@ impl RulesFile {
             Error::new(ErrorKind::Unavailable, format!("{} cannot be read", self.name)).caused_by(cause)
         })?;
         let mut condition = Condition::default();
-        if is_replaced_outside(&metadata) {
+        if is_replaced_outside(&self.path, &metadata) {
             #[cfg(unix)]
             {
                 let seconds = std::os::unix::fs::MetadataExt::ctime(&metadata);

@@ -473,7 +473,7 @@ impl Shared {
         // Until the file is written nothing is in doubt.
         let turn = self.turn(LOCKED).map_err(Error::unchanged)?;
         let Some(turn) = turn else { return self.locked_out(commit) };
-        if is_replaced_outside(&turn.like) {
+        if is_replaced_outside(&turn.target, &turn.like) {
             return Err(Error::rejected(&self.file.name, REPLACED_OUTSIDE).permanent());
         }
         let content = {
