@@ -3,20 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(all(feature = "postgres", feature = "testing"))]
 
+#[path = "support/hasty.rs"]
+mod hasty;
 #[path = "support/servers.rs"]
 mod servers;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use hasty::Hasty;
 use servers::Postgres;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, Executor, PgPool};
 use tokio::time::timeout;
 use tower_flags::source::{Changes, FlagChange, Freshness, Live, Status};
 use tower_flags::store::{
-    Author, BoxFuture, Change, ChangeError, Changed, Condition, Error, ErrorKind, Feed, HistoryPage, Loaded, Notices,
-    PostgresStore, PostgresTable, Store, StoreExt,
+    Author, Change, ChangeError, Changed, Error, ErrorKind, Feed, HistoryPage, PostgresStore, PostgresTable, Store,
+    StoreExt,
 };
 use tower_flags::testing::{StoreFixture, check_store};
 use tower_flags::{Document, Percentage, Source};
@@ -979,30 +982,8 @@ async fn the_condition_has_the_clock_and_what_was_done_to_the_tables() {
     assert!(table.condition().await.unwrap().clock.is_some());
 }
 
-/// A feed that is read, and asked for its condition, often.
-struct Hasty(PostgresStore);
-
-impl Feed for Hasty {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
-        self.0.load(known)
-    }
-
-    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
-        self.0.subscribe()
-    }
-
-    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
-        self.0.condition()
-    }
-
-    fn resync_every(&self) -> Duration {
-        Duration::from_millis(200)
-    }
-}
+/// How often conditions are asked for here.
+const OFTEN: Duration = Duration::from_millis(200);
 
 /// A primary with the flag `x`, and a standby of it, with the URLs of one database in both.
 async fn replicated(settings: &[&str]) -> (Postgres, Postgres, String, String) {
@@ -1031,7 +1012,7 @@ async fn a_standby_is_stale_since_it_stopped_following_and_fresh_when_it_follows
     let (mut primary, standby, url, on_standby) = replicated(&[]).await;
     let now = || tower_flags::Instant::from(std::time::SystemTime::now());
     let (editor, replica) = (PostgresStore::new(&url).unwrap(), PostgresStore::new(&on_standby).unwrap());
-    let source = Live::connect(Hasty(replica.clone())).await.unwrap();
+    let source = Live::connect(Hasty(replica.clone(), OFTEN)).await.unwrap();
     let is_fresh = |status: &Status| status.freshness == Freshness::Fresh && !has_problem(status, "a standby");
     becomes(&source, "it follows", is_fresh).await;
     let rejected = rejected(replica.change("x", Change::kill(), &alice()).await);
@@ -1046,7 +1027,7 @@ async fn a_standby_is_stale_since_it_stopped_following_and_fresh_when_it_follows
     assert!(has_problem(&source.status(), "pg_wal_replay_resume()"), "{:?}", source.status());
     editor.change("x", Change::kill(), &alice()).await.unwrap();
     // A process that starts now does not know when it began; the last edit that is there tells.
-    let later = Live::connect(Hasty(PostgresStore::new(&on_standby).unwrap())).await.unwrap();
+    let later = Live::connect(Hasty(PostgresStore::new(&on_standby).unwrap(), OFTEN)).await.unwrap();
     becomes(&later, "a pause shows at the start", |status| stale_since(status).is_some()).await;
     assert!(stale_since(&later.status()).unwrap() <= now());
     assert_eq!(stale_since(&source.status()), Some(since), "since then, and not since the last look");
@@ -1076,7 +1057,7 @@ async fn a_primary_that_is_silent_shows_on_its_standby() {
     let (primary, _standby, url, on_standby) = replicated(&["wal_receiver_timeout=4s"]).await;
     server_sql(&primary, &url, "CREATE ROLE replica_reader LOGIN");
     let store = PostgresStore::new(&on_standby).unwrap();
-    let source = Live::connect(Hasty(store)).await.unwrap();
+    let source = Live::connect(Hasty(store, OFTEN)).await.unwrap();
     becomes(&source, "it follows", |status| status.freshness == Freshness::Fresh).await;
     // A role that may not see when the receiver heard of the primary sees that there is one.
     let query = "SELECT 'x' AS name, 'true' AS definition";
@@ -1096,7 +1077,7 @@ async fn a_primary_that_is_silent_shows_on_its_standby() {
 #[ignore = "needs PostgreSQL, which tests/run.sh installs"]
 async fn a_standby_that_replays_late_is_stale_since_the_last_edit_that_it_has() {
     let (_primary, _standby, url, on_standby) = replicated(&["recovery_min_apply_delay=1h"]).await;
-    let source = Live::connect(Hasty(PostgresStore::new(&on_standby).unwrap())).await.unwrap();
+    let source = Live::connect(Hasty(PostgresStore::new(&on_standby).unwrap(), OFTEN)).await.unwrap();
     becomes(&source, "it is there", |status| status.flags == 1).await;
     PostgresStore::new(&url).unwrap().change("x", Change::kill(), &alice()).await.unwrap();
     becomes(&source, "it is stale", |status| stale_since(status).is_some()).await;

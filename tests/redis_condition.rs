@@ -2,15 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "redis")]
 
+#[path = "support/hasty.rs"]
+mod hasty;
 #[path = "support/servers.rs"]
 mod servers;
 
 use std::time::{Duration, SystemTime};
 
+use hasty::Hasty;
 use servers::Redis;
 use tower_flags::Instant;
 use tower_flags::source::{Freshness, Live, Source};
-use tower_flags::store::{Author, BoxFuture, Change, Condition, Error, Feed, Loaded, Notices, RedisStore, StoreExt};
+use tower_flags::store::{Author, Change, Condition, Feed, RedisStore, StoreExt};
 
 const ALWAYS: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
 const EVERYSEC: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""];
@@ -130,30 +133,8 @@ async fn the_clock_of_the_server_is_known() {
     assert_eq!(condition, Condition::default());
 }
 
-/// Feeds the source more often than the store does.
-struct Often(RedisStore);
-
-impl Feed for Often {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
-        self.0.load(known)
-    }
-
-    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
-        self.0.subscribe()
-    }
-
-    fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
-        self.0.condition()
-    }
-
-    fn resync_every(&self) -> Duration {
-        Duration::from_millis(200)
-    }
-}
+/// How often conditions are asked for here.
+const OFTEN: Duration = Duration::from_millis(200);
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let start = std::time::Instant::now();
@@ -176,7 +157,7 @@ async fn cut_off(fault: Fault) {
     let (host, port) = (primary.address().ip().to_string(), primary.address().port().to_string());
     let settings = ["--replicaof", &host, &port, "--save", "", "--repl-ping-replica-period", "1"];
     let replica = Redis::start_with(&settings);
-    let source = Live::connect(Often(store(&replica))).await.unwrap();
+    let source = Live::connect(Hasty(store(&replica), OFTEN)).await.unwrap();
     until("the replica has the flag", || source.status().flags == 1).await;
     until("it is fresh", || source.status().freshness == Freshness::Fresh).await;
     assert_eq!(source.status().problems, [], "a replica need not keep anything");

@@ -2,21 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ADMIN, ALICE, api, as, beside, dialog, flag, press, until } from "./support.js";
-
-/** Notes the streams of a page, and whether it ever said that its connection is lost. */
-function spy() {
-  const Stream = EventSource;
-  globalThis.streams = [];
-  globalThis.EventSource = class extends Stream {
-    constructor(url) {
-      super(url);
-      globalThis.streams.push(this);
-    }
-  };
-  globalThis.lost = [];
-  new MutationObserver(() => document.querySelector(".pulse.lost") && globalThis.lost.push(document.body.innerText)).observe(document, { childList: true, subtree: true });
-}
+import { ADMIN, ALICE, api, as, beside, dialog, flag, press, spy, until } from "./support.js";
 
 const heading = (page, share) => page.getByRole("heading", { name: `On for ${share}\u202f% of users` });
 const OPEN = 1, CLOSED = 2;

@@ -154,3 +154,17 @@ export async function fits(page, what) {
 }
 
 export const picture = (page, name) => page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+
+/** For `addInitScript`: notes the streams of a page, and whether it ever said that its connection is lost. */
+export function spy() {
+  const Stream = EventSource;
+  globalThis.streams = [];
+  globalThis.EventSource = class extends Stream {
+    constructor(url) {
+      super(url);
+      globalThis.streams.push(this);
+    }
+  };
+  globalThis.lost = [];
+  new MutationObserver(() => document.querySelector(".pulse.lost") && globalThis.lost.push(document.body.innerText)).observe(document, { childList: true, subtree: true });
+}

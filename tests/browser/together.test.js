@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ADMIN, ALICE, BOB, NESTED, accessible, api, as, dialog, flag, picture, press, shop, stored, until } from "./support.js";
+import { ADMIN, ALICE, BOB, NESTED, accessible, api, as, dialog, flag, picture, press, shop, spy, stored, until } from "./support.js";
 
 const store = (fate) => fetch(`${NESTED}/store/${fate}`, { method: "POST" });
 
@@ -20,18 +20,7 @@ test("what somebody else edits appears by itself, with who and why", async () =>
 test("a page that nobody looks at gives its connection back, and looks at everything anew when it is seen", async () => {
   await flag("unseen", { enabled: true, percentage: 10 });
   const page = await as(ALICE, "flags/unseen");
-  await page.addInitScript(() => {
-    const Stream = EventSource;
-    globalThis.streams = [];
-    globalThis.EventSource = class extends Stream {
-      constructor(url) {
-        super(url);
-        globalThis.streams.push(this);
-      }
-    };
-    globalThis.lost = [];
-    new MutationObserver(() => document.querySelector(".pulse.lost") && globalThis.lost.push(document.body.innerText)).observe(document, { childList: true, subtree: true });
-  });
+  await page.addInitScript(spy);
   await page.reload();
   const turn = (hidden) => page.evaluate((hidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });

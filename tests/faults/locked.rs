@@ -7,42 +7,25 @@ use std::time::Duration;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
-use tower_flags::store::{BoxFuture, Error, Feed, Loaded, Notices};
+use tower_flags::store::Feed;
 
 use crate::counted::{Counter, PROMISED};
 use crate::dose;
 use crate::fleet::Fleet;
+use crate::hasty::Hasty;
 use crate::places::{Kind, Server};
 use crate::servers::Postgres;
 
 const PROCESSES: usize = 4;
 
-/// A store that is read again and again, so that two minutes of resyncs take some seconds.
-struct Hasty(Arc<dyn Feed>);
-
-impl Feed for Hasty {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
-        self.0.load(known)
-    }
-
-    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
-        self.0.subscribe()
-    }
-
-    fn resync_every(&self) -> Duration {
-        Duration::from_millis(300)
-    }
-}
+/// How often a store is read, so that two minutes of resyncs take some seconds.
+const EVERY: Duration = Duration::from_millis(300);
 
 /// Four processes and an editor, while somebody holds a lock.
 async fn locked(lock: &str, lasts: Duration) -> Result<(), String> {
     let server = block_in_place(|| Postgres::start_with(&["max_connections=40"]));
     let counter = Counter::start(Kind::Postgres, Server::address(&server));
-    let feeds = (0..PROCESSES).map(|_| Arc::new(Hasty(server.open(None))) as Arc<dyn Feed>).collect();
+    let feeds = (0..PROCESSES).map(|_| Arc::new(Hasty(server.open(None), EVERY)) as Arc<dyn Feed>).collect();
     let fleet = Fleet::start(server.open(None), feeds).await;
     fleet.edits(10).await?;
 

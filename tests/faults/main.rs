@@ -14,6 +14,8 @@
     feature = "testing"
 ))]
 
+#[path = "../support/hasty.rs"]
+mod hasty;
 #[path = "../support/places.rs"]
 mod places;
 #[path = "../support/proxy.rs"]
