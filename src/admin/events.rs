@@ -39,7 +39,7 @@ pub(super) async fn events(call: Call) -> Answer {
     if parts.method != http::Method::HEAD {
         tokio::spawn(async move {
             tokio::select! {
-                // Nobody reads any more, or may: either way it is over.
+                // The client has disconnected, or may no longer read: the stream ends.
                 _ = tell(&state, &parts, &sender) => {}
                 () = state.shutdown.begun() => {}
             }

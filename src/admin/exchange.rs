@@ -213,7 +213,7 @@ pub(super) async fn import(call: Call) -> Answer {
             Ok(shown::answer(StatusCode::OK, &body))
         }
         Some(failure) => Err(failure.with("flags", shown)),
-        // Whoever asked may go: what is begun is ended.
+        // An import that has begun is finished, even if the client disconnects.
         None => tokio::spawn(async move { make(&call, &steps, creates_again).await })
             .await
             .unwrap_or_else(|_| Err(Failure::new(Kind::InDoubt, "the import broke off; look at the history"))),

@@ -31,7 +31,7 @@ use crate::store::{Author, Change, ChangeError, Error, ErrorKind, StoreExt, Stor
 const AT_ONCE: Duration = Duration::from_millis(150);
 /// How often to look whether there is a kill to write.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait for a store whose answer stays the same until somebody changes its set-up.
+/// Longest wait for a store that rejects a kill until its set-up is changed.
 const PERMANENT: Duration = Duration::from_secs(30);
 
 /// Makes a change that switches a flag off: in the store, else in this process. `lost` are keys that the request
@@ -135,7 +135,7 @@ fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -
     call::json(StatusCode::ACCEPTED, &shown)
 }
 
-/// What whoever killed the flag has to know beside that it is off here alone.
+/// A warning for the answer to a kill in this process alone.
 fn warning(call: &Call, held: &LocalKill) -> Option<String> {
     let source = &call.state.source;
     if source.survives_restart(held) {
@@ -233,7 +233,7 @@ impl Writer {
                         break;
                     }
                 }
-                // Nobody but a person can say what is meant, and the status asks.
+                // Only a person can decide this; the status asks.
                 Err(error) => {
                     if self.asked.insert(kill.flag.clone()) {
                         tracing::warn!(flag = kill.flag, by = kill.by, "a kill is in this process alone: {error}");
@@ -265,7 +265,7 @@ async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<bool,
         Err(_) => return Err(Error::new(ErrorKind::Unavailable, "no answer in time").into()),
     };
     let Some(text) = &stored.definition else {
-        // It is written where somebody confirms that, or once the flag is back.
+        // The kill is written when an operator confirms it, or when the flag is back.
         if state.source.has_missing(&kill.flag) {
             return Ok(false);
         }

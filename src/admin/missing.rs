@@ -90,7 +90,7 @@ pub(super) async fn write_back_all(call: Call) -> Answer {
     call.no_body()?;
     let loaded = call.state.load().await.map_err(Failure::of_edit)?;
     let missing = of(&call.state, &loaded);
-    // Whoever asked may go: what is begun is ended.
+    // A write-back that has begun is finished, even if the client disconnects.
     tokio::spawn(async move { write_each(&call, &missing).await })
         .await
         .unwrap_or_else(|_| Err(Failure::new(Kind::InDoubt, "writing back broke off; look at the history")))

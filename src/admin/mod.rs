@@ -117,7 +117,7 @@
 //! three are not in lists. `from` is `"this process"` where the store cannot be read or has lost the flag, and the name of
 //! a layer, such as `"env"`, for a flag that this layer defines and the store does not have: it is changed there. `text`
 //! and `etag` are `null` in both cases.
-//! `changed_outside`: somebody wrote it past the history. Answers to edits add `"stored": true`, `changed` (`false` where
+//! `changed_outside`: another program wrote it past the history. Answers to edits add `"stored": true`, `changed` (`false` where
 //! there was nothing to change) and `notes`, sentences about what was done beside it; a kill that is in force here alone
 //! (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error`, `permanent`, `not_taken` and `warning`, the
 //! reason why it does not survive a restart, or `null`.
@@ -149,7 +149,7 @@
 //! of a document is refused (422, or 409 for a removed name) where one flag is; a dry run says of each flag what would
 //! become of it. A flag that means what is stored is not written: its text stays byte for byte, also where it is
 //! refused and the document has that very text. So an export changes nothing in the store that it came from. What is
-//! begun is ended though whoever asked has gone. An import that got stuck is 503 `incomplete`, with the same `flags`.
+//! begun is finished even if the client disconnects. An import that got stuck is 503 `incomplete`, with the same `flags`.
 //!
 //! # What it does not do
 //!

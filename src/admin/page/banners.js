@@ -10,7 +10,7 @@ import { plural } from "./words.js";
 
 let last = "";
 
-/** Shows them anew, unless they are what they were. */
+/** Draws the banners again, unless nothing in them has changed. */
 export const showBanners = () => undisturbed(draw);
 
 function draw() {

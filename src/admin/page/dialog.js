@@ -15,7 +15,7 @@ export function open(title, tone, content) {
     giveBack(dialog);
   };
   append(dialog, [h("h2", { id }, title), content(close)]);
-  // A choice of files in the dialog that is cancelled is told here, too.
+  // The dialog also receives this event when a choice of files inside it is cancelled.
   dialog.addEventListener("cancel", (event) => event.target === dialog && close());
   dialog.addEventListener("close", () => {
     giveBack(dialog);
