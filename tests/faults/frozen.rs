@@ -10,6 +10,7 @@ use crate::broken::NoResync;
 use crate::counted::Counter;
 use crate::dose;
 use crate::fleet::{Fleet, SOON};
+use crate::hasty::Hasty;
 use crate::places::{Kind, Server, assert_found, assert_good, on_each};
 use crate::proxy::{Line, Proxy};
 
@@ -19,6 +20,8 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 /// minute of health lies between, up to 30 s.
 const LONG: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(30);
+/// Often enough that every place of a store is taken by a connection that is silent.
+const OFTEN: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -93,6 +96,32 @@ async fn all(kind: Kind, times: usize) -> Result<(), String> {
 async fn a_server_that_does_not_answer_costs_no_request_and_shows_within_ten_seconds() {
     let dose = dose(2, 50);
     assert_good(&on_each(move |kind| all(kind, dose)).await);
+}
+
+/// A host that goes away without a word, and another one in its place while everybody waits for the first.
+async fn moves(kind: Kind, times: usize) -> Result<(), String> {
+    let server = tokio::task::block_in_place(|| kind.start());
+    let proxy = Proxy::start(server.address()).await;
+    let feeds = (0..2).map(|_| Arc::new(Hasty(server.open(Some(proxy.address())), OFTEN)) as Arc<dyn Feed>).collect();
+    let fleet = Fleet::start(server.open(None), feeds).await;
+    for _ in 0..times {
+        fleet.edits(10).await?;
+        proxy.set(Line::Silent);
+        sleep(LONG * 2).await;
+        proxy.move_away();
+        proxy.set(Line::Good);
+        // Silent connections are given up after the longest pause, and another one follows.
+        fleet.is_current_within(LONGEST * 2).await?;
+        fleet.is_fresh_within(LONGEST).await?;
+    }
+    fleet.end().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs Redis and PostgreSQL, which tests/run.sh installs"]
+async fn a_server_that_has_moved_is_found_though_the_old_one_never_answers() {
+    let dose = dose(1, 10);
+    assert_good(&on_each(move |kind| moves(kind, dose)).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -23,10 +23,17 @@ pub(crate) enum Line {
     Reset,
 }
 
+#[derive(Clone, Copy)]
+struct State {
+    line: Line,
+    cuts: u64,
+    moves: u64,
+}
+
 /// A line in front of one server; it ends with this value.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    line: watch::Sender<(Line, u64)>,
+    state: watch::Sender<State>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -34,15 +41,15 @@ impl Proxy {
     pub(crate) async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (line, state) = watch::channel((Line::Good, 0));
+        let (state, states) = watch::channel(State { line: Line::Good, cuts: 0, moves: 0 });
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let state = state.clone();
+                let state = states.clone();
                 // An end of either side is an end of the connection, whatever it is.
                 tokio::spawn(async move { drop(connect(client, server, state).await) });
             }
         });
-        Self { address, line, accepting }
+        Self { address, state, accepting }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -51,12 +58,17 @@ impl Proxy {
 
     /// From now on, for old and new connections.
     pub(crate) fn set(&self, line: Line) {
-        self.line.send_modify(|state| state.0 = line);
+        self.state.send_modify(|state| state.line = line);
     }
 
     /// Resets the connections of now; new ones are taken.
     pub(crate) fn cut(&self) {
-        self.line.send_modify(|state| state.1 += 1);
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// The connections of now are silent for ever, as if the server had moved to another host; new ones are taken.
+    pub(crate) fn move_away(&self) {
+        self.state.send_modify(|state| state.moves += 1);
     }
 }
 
@@ -66,10 +78,10 @@ impl Drop for Proxy {
     }
 }
 
-async fn connect(client: TcpStream, server: SocketAddr, state: watch::Receiver<(Line, u64)>) -> io::Result<()> {
-    let cuts = state.borrow().1;
+async fn connect(client: TcpStream, server: SocketAddr, state: watch::Receiver<State>) -> io::Result<()> {
+    let cuts = state.borrow().cuts;
     let mut changes = state.clone();
-    let is_cut = |state: &(Line, u64)| state.0 == Line::Reset || state.1 != cuts;
+    let is_cut = |state: &State| state.line == Line::Reset || state.cuts != cuts;
     // Both ends are reset when they are dropped, and not closed in good order.
     client.set_zero_linger()?;
     let passed_on = async {
@@ -93,8 +105,9 @@ async fn connect(client: TcpStream, server: SocketAddr, state: watch::Receiver<(
 async fn pass_on(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut state: watch::Receiver<(Line, u64)>,
+    mut state: watch::Receiver<State>,
 ) -> io::Result<()> {
+    let moves = state.borrow().moves;
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = from.read(&mut buffer).await?;
@@ -103,8 +116,9 @@ async fn pass_on(
         }
         let mut rest = &buffer[..read];
         while !rest.is_empty() {
-            let line = state.borrow_and_update().0;
+            let State { line, moves: now, .. } = *state.borrow_and_update();
             let passes = match line {
+                _ if now != moves => std::future::pending().await,
                 Line::Good => rest.len(),
                 Line::Slow => {
                     sleep(Duration::from_secs(1)).await;

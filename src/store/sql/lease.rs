@@ -1,7 +1,9 @@
 //! Connections that are used by one task at a time, and never again after something went wrong on them.
 //!
 //! A connection that does not answer is still one in the server, whatever is done to it here. It keeps its place among
-//! the four until the server has answered, so that a server that is locked or frozen gets no more of them.
+//! the four until the server has answered, so that a server that is locked or frozen gets no more of them. The last
+//! place finds out whether the server has moved: it is taken only where the others have long been silent, and where a
+//! connection on it answers, they are given up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +11,10 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{ConnectOptions, Connection, Database, Pool};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::trouble::Trouble;
 
@@ -21,19 +24,24 @@ pub(super) const ANSWER: Duration = Duration::from_secs(2);
 pub(super) const WHOLE: Duration = Duration::from_secs(5);
 /// Connections that a store has at most, beside the one that listens.
 const MOST: usize = 4;
-/// How long a silent connection keeps its place where others need it. As long as the longest pause between attempts
-/// to reach a server, which may have moved to another address.
-pub(super) const SILENT: Duration = Duration::from_secs(30);
+/// How long a silent connection keeps its place at least, also where the server answers others. As long as the longest
+/// pause between attempts to reach a server.
+const SILENT: Duration = Duration::from_secs(30);
 
 type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 
 /// Where connections come from.
 pub(super) struct Connections<DB: Database> {
     origin: Origin<DB>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     /// What waits for silent connections ends with the store.
     store: watch::Sender<()>,
+    /// Where the server is, where that is known.
+    address: Option<Address<DB>>,
 }
+
+/// The host and port in the options, unless it is a socket of this machine.
+pub(super) type Address<DB> = fn(&Options<DB>) -> Option<(String, u16)>;
 
 enum Origin<DB: Database> {
     /// Made when they are needed. A pool of `sqlx` would hide for two seconds that nobody listens, and why.
@@ -59,7 +67,19 @@ impl<DB: Database> Connections<DB> {
     }
 
     fn of(origin: Origin<DB>) -> Self {
-        Self { origin, places: Arc::new(Semaphore::new(MOST)), store: watch::Sender::new(()) }
+        Self { origin, places: Arc::new(Places::new()), store: watch::Sender::new(()), address: None }
+    }
+
+    /// Says where the server is.
+    #[cfg(feature = "postgres")]
+    pub(super) fn at(self, address: Address<DB>) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
+    /// When the server answered last.
+    #[cfg(feature = "postgres")]
+    pub(super) fn answered(&self) -> watch::Receiver<Answered> {
+        self.places.answered.subscribe()
     }
 
     #[cfg(feature = "sqlite")]
@@ -77,20 +97,35 @@ impl<DB: Database> Connections<DB> {
 
     /// A connection that answers.
     pub(super) async fn lease(&self) -> Result<Lease<DB>, Trouble> {
-        let permit = timeout(ANSWER, Arc::clone(&self.places).acquire_owned()).await;
-        let permit = permit.map_err(|_| self.late())?.map_err(|_| sqlx::Error::PoolClosed)?;
-        let mut place = Place { _permit: permit, places: Arc::clone(&self.places), store: self.store.subscribe() };
+        let (permit, is_last) = match timeout(ANSWER, Arc::clone(&self.places.free).acquire_owned()).await {
+            Ok(permit) => (permit.map_err(|_| sqlx::Error::PoolClosed)?, false),
+            Err(_) => (self.last_permit().await?, true),
+        };
+        let places = Arc::clone(&self.places);
+        let mut place = Place { _permit: permit, is_last, places, store: self.store.subscribe() };
         if let Origin::Own(own) = &self.origin {
             while let Some(held) = own.held() {
                 let mut lease = Lease(Some((held, place)));
                 // One that the server has closed meanwhile is replaced; one that is silent says that the server is.
                 if late(ANSWER, lease.connection().ping()).await.map(|()| true).or_else(Trouble::unless_late)? {
+                    self.places.answered.send_modify(|answered| answered.any = Some(Instant::now()));
                     return Ok(lease);
                 }
                 place = lease.into_place();
             }
         }
         self.open(place).await
+    }
+
+    /// The place that is kept for a server that has moved.
+    async fn last_permit(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+        let permit = self.places.last().ok_or_else(|| self.late())?;
+        // A host that is not there would keep it for minutes.
+        if let Some((host, port)) = self.address.and_then(|address| address(&self.options())) {
+            let reached = timeout(ANSWER, TcpStream::connect((host.as_str(), port))).await;
+            reached.map_err(|_| self.late())?.map_err(sqlx::Error::Io)?;
+        }
+        Ok(permit)
     }
 
     /// Opening goes on where it takes too long: given up, it would still be under way in the server.
@@ -100,8 +135,12 @@ impl<DB: Database> Connections<DB> {
         tokio::spawn(async move {
             let held = tokio::select! {
                 held = held => held,
-                () = place.is_lost() => return,
+                () = place.is_lost(|answered| answered.opened) => return,
             };
+            if held.is_ok() {
+                let now = Some(Instant::now());
+                place.places.answered.send_replace(Answered { any: now, opened: now });
+            }
             // Where nobody waits any more it is for the next one.
             if let Err(Ok(lease)) = opening.send(held.map(|held| Lease(Some((held, place))))) {
                 lease.give_back();
@@ -159,26 +198,85 @@ impl<DB: Database> Own<DB> {
     }
 }
 
+/// The connections that a store may have.
+struct Places {
+    /// All but the last.
+    free: Arc<Semaphore>,
+    /// When one of those was given back.
+    given_back: Mutex<Instant>,
+    last: Arc<Semaphore>,
+    answered: watch::Sender<Answered>,
+}
+
+impl Places {
+    fn new() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(MOST - 1)),
+            given_back: Mutex::new(Instant::now()),
+            last: Arc::new(Semaphore::new(1)),
+            answered: watch::Sender::default(),
+        }
+    }
+
+    /// The last one, where all others have long been taken.
+    fn last(&self) -> Option<OwnedSemaphorePermit> {
+        let is_due = self.given_back().elapsed() >= SILENT;
+        is_due.then(|| Arc::clone(&self.last).try_acquire_owned().ok()).flatten()
+    }
+
+    fn given_back(&self) -> MutexGuard<'_, Instant> {
+        self.given_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When a server answered last.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Answered {
+    pub(super) any: Option<Instant>,
+    /// On a connection that was new.
+    pub(super) opened: Option<Instant>,
+}
+impl Answered {
+    /// Waits until a connection has been silent for a long time from now on, and the server has answered others.
+    pub(super) async fn others(answered: &mut watch::Receiver<Self>, last: fn(&Self) -> Option<Instant>) {
+        // What was under way before may still be answered.
+        let since = Instant::now() + ANSWER;
+        sleep(SILENT).await;
+        // It ends with the store.
+        let _ = answered.wait_for(|answered| last(answered) > Some(since)).await;
+    }
+}
+
 /// One of the connections that a store may have.
 struct Place {
     _permit: OwnedSemaphorePermit,
-    places: Arc<Semaphore>,
+    is_last: bool,
+    places: Arc<Places>,
     store: watch::Receiver<()>,
 }
 
 impl Place {
-    /// Waits until a silent connection has to give its place up: where the store is dropped, or after a long time
-    /// where all others are taken.
-    async fn is_lost(&mut self) {
+    /// Waits until a silent connection has to give its place up: where the store is dropped, or where the server has
+    /// long answered others and all places are taken.
+    async fn is_lost(&mut self, last: fn(&Answered) -> Option<Instant>) {
+        let mut answered = self.places.answered.subscribe();
         let needed = async {
-            sleep(SILENT).await;
-            while self.places.available_permits() > 0 {
+            Answered::others(&mut answered, last).await;
+            while self.places.free.available_permits() > 0 {
                 sleep(Duration::from_secs(1)).await;
             }
         };
         tokio::select! {
             () = needed => {}
             _ = self.store.changed() => {}
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_last {
+            *self.places.given_back() = Instant::now();
         }
     }
 }
@@ -228,7 +326,7 @@ impl<DB: Database> Drop for Lease<DB> {
         runtime.spawn(async move {
             let is_answered = tokio::select! {
                 answer = silent.ping() => answer.is_ok(),
-                () = place.is_lost() => false,
+                () = place.is_lost(|answered| answered.any) => false,
             };
             if is_answered {
                 silent.close().await;

@@ -7,10 +7,10 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::hearing::Teller;
-use super::lease::{ANSWER, SILENT, late};
+use super::lease::{ANSWER, Answered, late};
 use super::transaction::SHORT;
 use super::trouble::Trouble;
 use crate::store::{Error, ErrorKind};
@@ -22,13 +22,15 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 /// they are still connections.
 pub(super) struct Listeners {
     unanswered: watch::Sender<usize>,
+    /// When the server answered the store's other connections.
+    answered: watch::Receiver<Answered>,
     /// What waits for answers ends with the store.
     store: watch::Sender<()>,
 }
 
 impl Listeners {
-    pub(super) fn new() -> Self {
-        Self { unanswered: watch::Sender::new(0), store: watch::Sender::new(()) }
+    pub(super) fn new(answered: watch::Receiver<Answered>) -> Self {
+        Self { unanswered: watch::Sender::new(0), answered, store: watch::Sender::new(()) }
     }
 
     /// Listens on a connection of its own, so that it takes none from the application's pool for ever.
@@ -48,7 +50,7 @@ impl Listeners {
         tokio::spawn(async move {
             let listener = tokio::select! {
                 listener = start(options, &channel, listeners) => listener,
-                () = unanswered.is_lost() => return,
+                () = unanswered.is_lost(|answered| answered.opened) => return,
             };
             drop(unanswered);
             // Where nobody waits any more it ends.
@@ -62,7 +64,7 @@ impl Listeners {
 
     fn unanswered(&self) -> Unanswered {
         self.unanswered.send_modify(|count| *count += 1);
-        Unanswered { count: self.unanswered.clone(), store: self.store.subscribe() }
+        Unanswered { count: self.unanswered.clone(), answered: self.answered.clone(), store: self.store.subscribe() }
     }
 }
 
@@ -83,14 +85,15 @@ async fn start(options: PgConnectOptions, channel: &str, listeners: Weak<Listene
 /// A listener that is counted as one without an answer.
 struct Unanswered {
     count: watch::Sender<usize>,
+    answered: watch::Receiver<Answered>,
     store: watch::Receiver<()>,
 }
 
 impl Unanswered {
-    /// Waits until the store is dropped, or for a long time.
-    async fn is_lost(&mut self) {
+    /// Waits until the store is dropped, or the server has long answered others.
+    async fn is_lost(&mut self, last: fn(&Answered) -> Option<Instant>) {
         tokio::select! {
-            () = sleep(SILENT) => {}
+            () = Answered::others(&mut self.answered, last) => {}
             _ = self.store.changed() => {}
         }
     }
@@ -147,7 +150,7 @@ impl Drop for Listener {
         runtime.spawn(async move {
             tokio::select! {
                 _ = listener.ping() => {}
-                () = unanswered.is_lost() => {}
+                () = unanswered.is_lost(|answered| answered.any) => {}
             }
             drop(listener);
             drop(unanswered);

@@ -38,8 +38,8 @@
 //! 4. One load is one statement, so that all of it is of one moment. Its origin is a digest of everything, so that a
 //!    restored copy is another one, and older versions and numbers tell that it is older.
 //! 5. A connection that does not answer in time, or whose caller gives up, is closed and never used again. Until the
-//!    server has answered, it keeps its place among the connections of the store: a locked or frozen server gets no
-//!    more of them.
+//!    server has answered, or has answered others for 30 s, it keeps its place among the connections of the store: a
+//!    locked or frozen server gets no more of them.
 //!
 //! # What is stored where
 //!
@@ -100,9 +100,9 @@
 //!
 //! Version 14 or later. `fsync` has to be on, as it is by default; where the database has switched
 //! `synchronous_commit` off, edits switch it on for themselves. Each store holds at most four connections and one
-//! that listens. Only where connecting itself hangs in the server, since somebody has locked `pg_authid` for example, more
-//! can wait there: after 30 s a store tries another connection in place of each that is silent. From a pool that is handed in it takes at most four, and the connection
-//! that listens stands beside it.
+//! that listens, also where the server is locked or frozen. The fourth is opened once the others have been silent for
+//! 30 s, in case the server has moved to another host. From a pool that is handed in a store takes at most four, and the
+//! connection that listens stands beside it.
 //!
 //! **Roles.** Making the tables needs `CREATE` on the schema, once. Then a service that only reads needs the first two of
 //! these, one that edits the next three, and whoever edits by hand the last:

@@ -387,10 +387,11 @@ impl Server {
     }
 
     fn with(name: Arc<str>, connections: Connections<Postgres>) -> Self {
+        let connections = connections.at(address_of);
         Self {
             name,
+            listeners: Arc::new(Listeners::new(connections.answered())),
             connections: Arc::new(connections),
-            listeners: Arc::new(Listeners::new()),
             current: Arc::default(),
         }
     }
@@ -411,6 +412,11 @@ impl Server {
             .map_err(|trouble: Trouble| trouble.into_error::<Postgres>(&self.name, "changes cannot be heard of"))?;
         Ok(Box::new(hearing))
     }
+}
+
+fn address_of(options: &PgConnectOptions) -> Option<(String, u16)> {
+    let is_socket = options.get_socket().is_some() || options.get_host().starts_with('/');
+    (!is_socket).then(|| (options.get_host().to_owned(), options.get_port()))
 }
 
 /// Says where it is, and never as whom.
