@@ -613,9 +613,13 @@ const AS_A_PLAIN_FILE: &str = "plain";
 const RACERS: usize = 4;
 const KILLS: usize = 5;
 
-/// Edits of each racer; the large dose is for a run by hand or by night.
+/// Edits of each racer; more where the large dose is asked for, as `tests/faults.sh` does.
 fn dose() -> usize {
-    std::env::var("LARGE_DOSE").map_or(500, |_| 2500)
+    match std::env::var("TOWER_FLAGS_DOSE").as_deref() {
+        Ok("large") => 2500,
+        Err(_) => 500,
+        Ok(other) => panic!("TOWER_FLAGS_DOSE: expected \"large\" or nothing, found {other:?}"),
+    }
 }
 
 #[tokio::test]
