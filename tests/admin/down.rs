@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
 use tower_flags::store::{Author, Change, HistoryPage, StoreExt};
 
 use super::api::{json, problem};
@@ -10,6 +11,7 @@ use super::outage::until;
 use super::places::{Kind, Server};
 use super::process::Process;
 use super::proxy::{Line, Proxy};
+use super::servers::Postgres;
 
 /// How the server of the store goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,4 +210,37 @@ async fn a_kill_of_what_was_edited_meanwhile_is_a_question_that_is_answered_once
 #[ignore = "needs PostgreSQL, which tests/run.sh installs"]
 async fn a_kill_of_what_was_edited_meanwhile_is_a_question_that_is_answered_once_in_postgresql() {
     is_a_question(Kind::Postgres).await;
+}
+
+/// Somebody leaves a lock in psql, and the kill that everybody then tries takes no connection from others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_kill_at_a_locked_table_is_in_effect_and_leaves_nothing_waiting_in_the_server() {
+    let server = tokio::task::block_in_place(|| Postgres::start_with(&["max_connections=40"]));
+    let store = Server::open(&server, None);
+    for flag in ["a", "b"] {
+        store.change(flag, Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    }
+    let processes: Vec<_> =
+        (0..4).map(|_| tokio::task::block_in_place(|| Process::start(&server.url(), None))).collect();
+    let mut theirs = PgConnection::connect(&server.url()).await.unwrap();
+    theirs.execute("BEGIN; LOCK TABLE tower_flags IN ACCESS EXCLUSIVE MODE").await.unwrap();
+
+    kill(&processes[0], "a").await;
+    let start = Instant::now();
+    // Of each process and of this one at most what the docs promise: four, and one that listens.
+    let most = (processes.len() + 1) * 5 + 1;
+    // Long enough for ten statements that would each stay behind.
+    while start.elapsed() < Duration::from_secs(20) {
+        let backends = tokio::task::block_in_place(|| server.backends());
+        assert!(backends <= most, "{backends} connections after {:?}, expected {most} at most", start.elapsed());
+        assert!(!processes[0].is_on("a").await && processes[0].is_on("b").await);
+    }
+    assert_eq!(local_kills(&processes[0]).await.as_array().map(Vec::len), Some(1), "it waits");
+
+    theirs.execute("ROLLBACK").await.unwrap();
+    for process in &processes {
+        until(async || !process.is_on("a").await && local_kills(process).await == json!([])).await;
+    }
+    assert_eq!(store.read("a").await.unwrap().version, 2, "once");
 }

@@ -15,6 +15,7 @@ use tower_flags::source::{Evaluation, Freshness, Live, Source};
 use tower_flags::store::{Author, Change, Feed, FileStore, HttpFeed, SqliteStore, StoreExt};
 use tower_flags::{Context, Flags, Instant as Now};
 
+use crate::counted::Counter;
 use crate::places::{Kind, Server};
 
 /// How long a start may wait, and what two busy cores add to it.
@@ -149,6 +150,10 @@ fn holds(is_so: bool, what: &str) -> Result<(), String> {
 }
 
 async fn starts_without(mut place: Place) -> Result<(), String> {
+    let counter = match &place {
+        Place::Server(server) => Some(Counter::start(server.kind(), server.address())),
+        _ => None,
+    };
     let folder = TempDir::new().unwrap();
     let backup = folder.path().join("flags.backup");
     let first = Live::builder(place.feed()).backup(&backup).connect().await.unwrap();
@@ -174,7 +179,8 @@ async fn starts_without(mut place: Place) -> Result<(), String> {
 
     place.appears().await;
     let is_well = |source: &Live| has_the_rules(source) && source.status().freshness == Freshness::Fresh;
-    until("both follow the store that is back", HEALS, || is_well(&with_backup) && is_well(&without)).await
+    until("both follow the store that is back", HEALS, || is_well(&with_backup) && is_well(&without)).await?;
+    counter.map_or(Ok(()), Counter::end)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
