@@ -1,7 +1,7 @@
 //! Connections that are used by one task at a time, and never again after something went wrong on them.
 //!
-//! A connection that does not answer is still one in the server, whatever is done to it here. It keeps its place among
-//! the four until the server has answered, so that a server that is locked or frozen gets no more of them.
+//! A connection that does not answer still exists in the server, whatever is done to it here. It keeps its place among
+//! the four until the server has answered, so that a locked or frozen server gets no more of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,10 +19,10 @@ use super::trouble::Trouble;
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// How long everything may take that is read at once, and making the tables.
 pub(super) const WHOLE: Duration = Duration::from_secs(5);
-/// Connections that a store has at most, beside the one that listens.
+/// The most connections that a store has, beside the one that listens.
 const MOST: usize = 4;
-/// How long a silent connection keeps its place where others need it. As long as the longest pause between attempts
-/// to reach a server, which may have moved to another address.
+/// How long a silent connection keeps its place when others need it: as long as the longest pause between attempts to
+/// reach a server, which may have moved to another address.
 pub(super) const SILENT: Duration = Duration::from_secs(30);
 
 type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
@@ -31,7 +31,7 @@ type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 pub(super) struct Connections<DB: Database> {
     origin: Origin<DB>,
     places: Arc<Semaphore>,
-    /// What waits for silent connections ends with the store.
+    /// Tasks that wait for silent connections end with the store.
     store: watch::Sender<()>,
 }
 
@@ -83,7 +83,7 @@ impl<DB: Database> Connections<DB> {
         if let Origin::Own(own) = &self.origin {
             while let Some(held) = own.held() {
                 let mut lease = Lease(Some((held, place)));
-                // One that the server has closed meanwhile is replaced; one that is silent says that the server is.
+                // A connection that the server has closed is replaced. A silent one means that the server is silent.
                 if late(ANSWER, lease.connection().ping()).await.map(|()| true).or_else(Trouble::unless_late)? {
                     return Ok(lease);
                 }
@@ -93,7 +93,7 @@ impl<DB: Database> Connections<DB> {
         self.open(place).await
     }
 
-    /// Opening goes on where it takes too long: given up, it would still be under way in the server.
+    /// An attempt that takes too long continues: if abandoned, it would still be under way in the server.
     async fn open(&self, mut place: Place) -> Result<Lease<DB>, Trouble> {
         let (opening, opened) = oneshot::channel();
         let held = self.origin.open();
@@ -102,7 +102,7 @@ impl<DB: Database> Connections<DB> {
                 held = held => held,
                 () = place.is_lost() => return,
             };
-            // Where nobody waits any more it is for the next one.
+            // If the caller has stopped waiting, the next one gets it.
             if let Err(Ok(lease)) = opening.send(held.map(|held| Lease(Some((held, place))))) {
                 lease.give_back();
             }
@@ -116,7 +116,7 @@ impl<DB: Database> Connections<DB> {
     fn late(&self) -> Trouble {
         match self.origin {
             Origin::Own(_) => Trouble::Late(ANSWER),
-            // Its own limit is for requests of the application, mostly 30 s.
+            // The pool's own limit is for requests of the application, usually 30 s.
             Origin::Pool(_) => sqlx::Error::PoolTimedOut.into(),
         }
     }
@@ -151,7 +151,7 @@ impl<DB: Database> Own<DB> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One that is open.
+    /// An open connection.
     fn held(self: &Arc<Self>) -> Option<Held<DB>> {
         let generation = self.generation.load(Ordering::Acquire);
         let connection = self.idle().pop()?;
@@ -167,8 +167,8 @@ struct Place {
 }
 
 impl Place {
-    /// Waits until a silent connection has to give its place up: where the store is dropped, or after a long time
-    /// where all others are taken.
+    /// Waits until a silent connection has to give up its place: when the store is dropped, or after a long time if all
+    /// others are taken.
     async fn is_lost(&mut self) {
         let needed = async {
             sleep(SILENT).await;
@@ -183,8 +183,8 @@ impl Place {
     }
 }
 
-/// A connection in use. One that is not given back is closed: where something went wrong on it, or was not waited for,
-/// it may still hold an answer to that. It keeps its place until the server has answered.
+/// A connection in use. If it is not given back, it is closed: after a failure, or an abandoned request, it may still
+/// hold an old answer. It keeps its place until the server has answered.
 pub(super) struct Lease<DB: Database>(Option<(Held<DB>, Place)>);
 
 enum Held<DB: Database> {
@@ -223,7 +223,7 @@ impl<DB: Database> Drop for Lease<DB> {
     fn drop(&mut self) {
         let Some((held, mut place)) = self.0.take() else { return };
         let mut silent = Silent(Some(held));
-        // Where the runtime has ended nothing can be waited for.
+        // After the end of the runtime, nothing can be awaited.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             let is_answered = tokio::select! {
@@ -254,11 +254,11 @@ impl<DB: Database> Held<DB> {
     }
 }
 
-/// A connection that is never used again, and in no pool after it.
+/// A connection that is never used again, and never returns to a pool.
 struct Silent<DB: Database>(Option<Held<DB>>);
 
 impl<DB: Database> Silent<DB> {
-    /// Waits for what is under way.
+    /// Waits for the request that is under way.
     async fn ping(&mut self) -> Result<(), sqlx::Error> {
         match &mut self.0 {
             Some(held) => held.connection().ping().await,
@@ -268,7 +268,7 @@ impl<DB: Database> Silent<DB> {
 
     async fn close(mut self) {
         if let Some(held) = self.0.take() {
-            // What is not closed in good order is closed all the same.
+            // If closing it properly fails, it is closed anyway.
             let _ = timeout(ANSWER, held.into_connection().close()).await;
         }
     }
