@@ -417,7 +417,7 @@ async fn a_pool_of_one_connection_is_enough_for_everything() {
     let asked = Instant::now();
     let error = store.load(None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().ends_with("is the server there, and the pool large enough?"), "{error}");
+    assert!(error.to_string().ends_with("is the server running, and the pool large enough?"), "{error}");
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     drop(kept);
     store.load(None).await.unwrap();

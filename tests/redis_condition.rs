@@ -100,7 +100,7 @@ async fn settings_that_lose_acknowledged_edits_are_a_problem_with_the_line_to_se
     assert_eq!(problems(&store).await, [""; 0]);
     store.change("x", Change::put_text("true"), &Author::new("alice")).await.unwrap();
     if is_old {
-        assert!(problems(&store).await[0].contains("an appendfsync that this user may not ask for"));
+        assert!(problems(&store).await[0].contains("an appendfsync that this user may not read"));
     }
 }
 

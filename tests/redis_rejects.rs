@@ -77,7 +77,7 @@ fn name(store: &RedisStore) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis, which tests/run.sh installs"]
 async fn a_server_that_is_out_of_memory_rejects_edits() {
-    let because = "the server is out of memory: raise maxmemory, or give it room";
+    let because = "the server is out of memory: raise maxmemory or free memory";
     let full: &[&[u8]] = &[b"CONFIG", b"SET", b"maxmemory", b"1"];
     let roomy: &[&[u8]] = &[b"CONFIG", b"SET", b"maxmemory", b"0"];
     rejects_while(&Redis::start(), &[full], &[roomy], because, "OOM").await;

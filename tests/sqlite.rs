@@ -189,7 +189,11 @@ async fn a_file_that_another_process_keeps_locked_rejects_edits_and_waits_for_sh
     let locked = rejected(store.change("x", Change::kill(), &alice()).await);
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     assert!(!locked.is_permanent(), "{locked}");
-    assert!(chain(&locked).contains("another process writes it, or has left a transaction open"), "{}", chain(&locked));
+    assert!(
+        chain(&locked).contains("another process is writing it, or has left a transaction open"),
+        "{}",
+        chain(&locked)
+    );
     let waiting = tokio::spawn({
         let store = store.clone();
         async move { store.change("x", Change::kill().within(PATIENCE), &alice()).await }
@@ -319,7 +323,7 @@ async fn errors_say_what_to_do() {
     };
     let missing = files.folder.path().join("no folder/flags.db");
     let (kind, message) = said(SqliteStore::at(&missing)).await;
-    assert!(kind == ErrorKind::Unavailable && message.contains("its folder has to be there"), "{message}");
+    assert!(kind == ErrorKind::Unavailable && message.contains("its folder has to exist"), "{message}");
     assert!(message.starts_with(&format!("sqlite {}: flags cannot be read", missing.display())), "{message}");
 
     let text = files.path();

@@ -36,7 +36,7 @@ use tower_flags::{Env, FlagLayer, Flags, Instant, Layered, Live, Source, flag};
 
 const PRODUCTS: [(&str, u32); 3] = [("teapot", 3000), ("cup", 900), ("saucer", 400)];
 
-/// How long requests may go on after ctrl-c or SIGTERM.
+/// How long requests may continue after ctrl-c or SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
@@ -68,7 +68,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let admin_token = hex(&random()?);
     let admin = Admin::new(store, live, Tokens::new().editor("admin", &admin_token)?)
         .effective_in(source.clone())
-        // Dashboards that are open do not hold up the end.
+        // Open dashboards do not hold up the shutdown.
         .with_shutdown(stopped());
 
     let listener = tokio::net::TcpListener::bind(&address)

@@ -183,7 +183,7 @@ impl Tokens {
         self.entry_of(bearer(request)?)
     }
 
-    /// Whether a token says who asks. No page of another site can send one along, other than the cookie.
+    /// Whether a token names the user. Unlike the cookie, no page of another site can send one along.
     pub(super) fn is_by_bearer(&self, request: &Parts) -> bool {
         self.entry_by_bearer(request).is_some()
     }
@@ -224,7 +224,7 @@ pub(super) fn bearer(request: &Parts) -> Option<&[u8]> {
 
 impl Authorize for Tokens {
     fn authorize(&self, request: &Parts) -> Access {
-        // A bearer that is none of these may be a proxy's own.
+        // An unknown bearer may be a proxy's own.
         let entry = self.entry_by_bearer(request);
         let entry = entry.or_else(|| self.sessions_of(request).next().map(|(_, entry)| entry));
         match entry {

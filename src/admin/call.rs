@@ -126,7 +126,7 @@ impl Call {
     }
 }
 
-/// A tag as it was given out. Proxies that compress make it weak, or add the name of the encoding; it still names
+/// A tag as the server sent it. Proxies that compress make it weak, or add the name of the encoding; it still names
 /// one version, whatever the bytes of the response were.
 fn as_given(tag: &str) -> String {
     let strong = tag.strip_prefix("W/\"").and_then(|rest| rest.strip_suffix('"'));

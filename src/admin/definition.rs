@@ -83,7 +83,7 @@ pub(super) fn fits<'a>(
     stored: &Document,
     changes: impl IntoIterator<Item = (&'a str, Option<Flag>)>,
 ) -> Result<(), Failure> {
-    // Without the places, which a flag in the place of another does not have.
+    // Without lines and columns, which a replaced flag does not have.
     let errors = |document: &Document| -> Vec<Problem> {
         let set = FlagSet::compile(document, now());
         let errors = set.problems().iter().filter(|problem| problem.severity == Severity::Error);

@@ -53,7 +53,7 @@ async fn attempt(
         let left = deadline.saturating_duration_since(Time::now());
         match state.store.change(name, change.over(&stored).within(left), &author).await {
             Ok(changed) => {
-                // Kills that wait for the store need not wait longer.
+                // Kills that wait for the store can be written now.
                 state.has_written.store(true, Ordering::Relaxed);
                 return Ok(changed);
             }
@@ -61,7 +61,7 @@ async fn attempt(
                 sleep(Duration::from_millis(8).mul_f64(random_share())).await;
             }
             Err(ChangeError::Conflict(_)) => {
-                let detail = format!("other edits of flag {name:?} were faster than this one for {within:?}");
+                let detail = format!("other edits of flag {name:?} kept coming first for {within:?}");
                 return Err(Failure::new(Kind::StoreUnavailable, detail).of_edit());
             }
             Err(error) => return Err(error.into()),
@@ -69,13 +69,13 @@ async fn attempt(
     }
 }
 
-/// Where the store has no such flag, but another part of the layers has: what is to be changed, and where.
+/// Says where to change a flag that the store does not have, but another part of the layers does.
 pub(super) fn of_other_part(call: &Call, failure: Failure) -> Failure {
     match call.state.shadowed_by(&call.name) {
         Some(part) if failure.kind == Kind::NoSuchFlag => {
             let detail = format!(
-                "nothing was changed, because the store has no flag of this name; the one in effect comes from {part}, \
-                 and is changed there"
+                "nothing was changed, because the store has no flag of this name; the one in effect comes from {part}: \
+                 change it there"
             );
             Failure::new(Kind::NoSuchFlag, detail)
         }
@@ -105,7 +105,7 @@ pub(super) fn text(stored: &Stored) -> Result<&str, Failure> {
         let detail = match stored.version {
             0 => "there is no flag of this name".to_owned(),
             version if stored.content.is_empty() => format!("the flag was removed (version {version})"),
-            version => format!("the flag was taken away past the history (version {version})"),
+            version => format!("the flag was removed outside of the history (version {version})"),
         };
         Failure::new(Kind::NoSuchFlag, detail)
     };

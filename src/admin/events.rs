@@ -71,7 +71,7 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
                 Some(Err(Missed(count))) => event("missed", &json!({ "count": count })),
             },
             _ = look.tick() => {
-                // The application has dropped the source, and goes.
+                // The application has dropped the source: it shuts down.
                 let is_shared = state.is_source_shared();
                 if was_shared && !is_shared {
                     return Ok(());

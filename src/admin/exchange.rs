@@ -29,8 +29,8 @@ use crate::store::{Change, HistoryEntry, HistoryPage, Stored};
 
 /// How many flags stand by name in a header.
 const MAX_NAMED: usize = 20;
-/// The document that the store holds, with every flag: those that are accepted in their canonical form, and all others
-/// as their texts. What has no text, or no name that a flag may have, is left out, and said so.
+/// The document that the store holds, with every flag: accepted flags in their canonical form, and all others as their
+/// texts. An entry without a text, or with a name that no flag may have, is left out and reported.
 pub(super) async fn export(call: Call) -> Answer {
     #[derive(serde::Serialize)]
     struct Exported<'a> {
@@ -44,7 +44,7 @@ pub(super) async fn export(call: Call) -> Answer {
             Definition::Good(flag) => Some(flag.to_stored()),
             Definition::Refused { .. } => call.state.read(name).await?.definition,
         };
-        // A longer one is not even fetched from every store.
+        // Some stores do not even fetch a longer one.
         match text.filter(|text| text.len() <= MAX_FLAG).and_then(exported) {
             Some(text) => drop(flags.insert(&**name, text)),
             None => drop(left_out.insert(&**name)),
@@ -68,14 +68,14 @@ pub(super) async fn export(call: Call) -> Answer {
     Ok(response)
 }
 
-/// A flag's text as it stands in a document: as it is, else in quotes.
+/// A flag's text for a document: as it is if it can stand there, else in quotes.
 fn exported(text: String) -> Option<Box<RawValue>> {
     let text = if can_stand(&text) { text } else { Value::from(text).to_string() };
     RawValue::from_string(text).ok()
 }
 
-/// Whether a text can stand in a document that an import takes: JSON with each key once and not too deep. A text in
-/// quotes cannot, since quotes say that it is one.
+/// Whether a text can stand in a document that an import accepts: JSON with each key once and not too deep. A JSON
+/// string cannot, since a string in a document means a quoted text.
 fn can_stand(text: &str) -> bool {
     let is_value = json_node(text).is_ok() && !text.trim_start().starts_with('"');
     is_value && json_node(&format!("{{\"flags\":{{\"x\":{text}}}}}")).is_ok_and(|whole| whole.to_value().is_some())
@@ -125,7 +125,7 @@ impl Step {
         Ok(Self { name: name.to_owned(), stored, planned, action, keeps_off, changes })
     }
 
-    /// The flag that it leaves, where it changes one.
+    /// The flag after this step, if the step changes it.
     fn change(&self) -> Option<Result<(&str, Option<Flag>), Failure>> {
         let accepted = |text: &String| accepted(&self.name, text);
         let flag = (self.action != "none").then(|| self.planned.as_ref().map(accepted).transpose())?;
@@ -250,11 +250,11 @@ async fn make(call: &Call, steps: &[Step], creates_again: bool) -> Answer {
 struct Wanted {
     name: String,
     text: String,
-    /// What is wrong with it, by its place in the document.
+    /// Its problems, with their places in the document.
     problems: Vec<Problem>,
 }
 
-/// The flags of a document, each with its text. In quotes stands a text that no document can have as it is.
+/// The flags of a document, each with its text. A text that cannot stand in a document as it is comes in quotes.
 fn wanted(text: &str) -> Result<Vec<Wanted>, Failure> {
     let document = Document::from_json(text)?;
     let flags = members(text).into_iter().flatten().find(|(key, _)| key == "flags");
@@ -274,8 +274,8 @@ fn wanted(text: &str) -> Result<Vec<Wanted>, Failure> {
 }
 
 impl Wanted {
-    /// The stored text with the imported definition: as it is where both mean the same, whether that is accepted or not.
-    /// Keys that are only carried along stay, unless a whole text has to take the place of one that cannot be read.
+    /// The stored text with the imported definition: unchanged if both mean the same, whether they are accepted or not.
+    /// Keys of other services stay, unless a whole text has to replace one that cannot be read.
     fn onto(&self, stored: &Stored, before: &Before) -> Result<String, Failure> {
         let name = self.name.as_str();
         if let Some(stored) = stored.definition.as_deref().filter(|stored| self.is_in(stored)) {
@@ -286,7 +286,7 @@ impl Wanted {
         }
         accepted(name, &self.text)?;
         let now = now();
-        // What a switch turned off means is in it.
+        // This also pauses the plan of a flag that is switched off.
         let wanted = before.replaced(name, &self.text, true, now)?;
         let readable =
             stored.definition.as_deref().and_then(|stored| Some((stored, shown::object_in_full(name, stored)?)));
@@ -303,11 +303,11 @@ impl Wanted {
         for key in current.keys().filter(|key| !is_foreign_key(key) && !target.contains_key(*key)) {
             (edit, is_other) = (edit.remove(key), true);
         }
-        // Nothing is written out for the sake of it.
+        // A text that means the same is not rewritten.
         if is_other { Ok(edit.apply(name, Some(stored), now)?) } else { Ok(stored.to_owned()) }
     }
 
-    /// Whether a stored text says the same already.
+    /// Whether a stored text already says the same.
     fn is_in(&self, stored: &str) -> bool {
         let meaning = |text: &str| {
             let mut object = shown::object_in_full(&self.name, text)?;
@@ -318,7 +318,7 @@ impl Wanted {
     }
 }
 
-/// A text without the white space between its words, of which JSON may have any amount.
+/// A JSON text without the white space between its tokens.
 fn bare(text: &str) -> String {
     let (mut is_text, mut is_escaped) = (false, false);
     let is_kept = |character: &char| {

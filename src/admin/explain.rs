@@ -24,12 +24,12 @@ struct Question {
     at: Option<Instant>,
 }
 
-/// An answer for a number that lost its last digits would be one for another caller.
+/// Rejects numbers that would lose digits: the answer would be that of another caller.
 fn all_digits(question: &str) -> Result<(), Failure> {
     let attributes = members(question).into_iter().flatten().filter(|(key, _)| key == "attributes");
     for (name, value) in attributes.filter_map(|(_, attributes)| members(attributes.get())).flatten() {
         if let Err(Unkept::Number(digits)) = json_node(value.get())?.to_exact_value() {
-            let found = Problem::new(WHOLE_NUMBER, digits).with_help("ask with a longer one as text, in quotes");
+            let found = Problem::new(WHOLE_NUMBER, digits).with_help("give a longer number as text, in quotes");
             return Err(Failure::new(Kind::Malformed, format!("attribute {}: {found}", quoted(&name))));
         }
     }

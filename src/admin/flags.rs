@@ -77,8 +77,8 @@ fn listed(from: &str, mut shown: Map<String, Value>) -> Value {
     Value::Object(shown)
 }
 
-/// The list by name, with what other parts of the layers define, such as environment variables: requests go by that
-/// too.
+/// The list by name, with the flags that other parts of the layers define, such as environment variables: requests
+/// get those too.
 fn with_other_parts(mut flags: Vec<Value>, view: &View<'_>, is_listed: impl Fn(&str) -> bool) -> Vec<Value> {
     flags.extend(view.of_other_parts(is_listed).map(Value::Object));
     flags.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
@@ -112,7 +112,7 @@ pub(super) async fn put(call: Call) -> Answer {
         let detail = "expected If-Match with the flag's ETag, or If-None-Match: * for a flag that is to be new";
         return Err(Failure::new(Kind::PreconditionRequired, detail));
     }
-    // A flag that was lost is not one that was removed.
+    // A lost flag does not count as removed.
     let is_missing = precondition == Precondition::IsMissing && missing::flag(&call.state, &call.name).await.is_some();
     let creates_again = call.query.is_set("create_again")? || is_missing;
     let (text, _) = call.json()?;

@@ -2,10 +2,10 @@
 //!
 //! 1. The store is asked first. Where this process does not go by the kill after 150 ms, since the store has not
 //!    answered or this process has not heard of it, the flag is switched off here; the store may take 2 s in all.
-//! 2. What it has not taken by then is in force here alone, is written once the store takes it, and becomes a
-//!    question where somebody has edited the flag meanwhile.
-//! 3. Attempts to write it keep the waits of a source in an outage, and come at once where the source loads again
-//!    or another edit is made. The answer and the status say why it waits, and whether that ends by itself.
+//! 2. A kill that it has not accepted by then is in effect here alone. It is written once the store accepts it, and
+//!    becomes a question if the flag was edited meanwhile.
+//! 3. It is tried again with the waits of a source in an outage, and at once when the source loads again or another
+//!    edit is made. The answer and the status say why it waits, and whether that ends by itself.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -101,7 +101,7 @@ pub(super) async fn kill(
 async fn kill_missing(call: &Call, held: &LocalKill, missing: &MissingFlag, lost: &[&str]) -> Answer {
     if !call.query.is_set("write_back")? {
         let detail =
-            "the store has lost the flag, and no edit removed it; with ?write_back=true a kill is written to it";
+            "the store has lost the flag, and no edit removed it; ?write_back=true writes the kill to the store";
         return Ok(here_alone(call, held, &Failure::new(Kind::Missing, detail), lost));
     }
     match timeout(STORE_WITHIN, missing::write(call, missing, true)).await.unwrap_or_else(|_| Err(no_answer())) {
@@ -143,7 +143,7 @@ fn warning(call: &Call, held: &LocalKill) -> Option<String> {
     }
     let because = match source.backup_problem() {
         Some(problem) => format!("its backup file cannot be written, {}", problem.found),
-        None => "it has no backup file; LiveBuilder::backup names one".to_owned(),
+        None => "it has no backup file; set one with LiveBuilder::backup".to_owned(),
     };
     Some(format!("the kill does not survive a restart of this process: {because}"))
 }
@@ -172,20 +172,20 @@ pub(super) fn watch(state: &Arc<State>) {
     });
 }
 
-/// What writes the kills of one process.
+/// Writes the kills of one process into the store.
 #[derive(Default)]
 struct Writer {
-    /// Kills that are questions, as far as they were logged.
+    /// Kills that are questions, and were logged.
     asked: BTreeSet<String>,
     backoff: Backoff,
-    /// When the next attempt is due, where one has failed.
+    /// When the next attempt is due, if one has failed.
     next: Option<Time>,
-    /// Whether the source loaded when it was looked at last.
+    /// Whether the source loaded at the last look.
     loaded: bool,
 }
 
 impl Writer {
-    /// Writes what is to be written and due. `None` where the router is gone.
+    /// Writes the kills that are due. `None` if the router is gone.
     async fn look(&mut self, state: &Weak<State>) -> Option<()> {
         let state = state.upgrade()?;
         let kills = state.source.local_kills();

@@ -3,8 +3,8 @@
 use super::problem::Failure;
 use crate::engine::{Edit, Instant, Plain, Problem, canonical_key, flag_from_json, members};
 
-/// The edit that a patch means for a stored text. Keys may be in any spelling that is read, and numbers keep their
-/// digits, those of neighbours too.
+/// The edit that a patch means for a stored text. Keys may be in any accepted spelling. Numbers keep their digits, also
+/// those beside the changed ones.
 pub(super) fn edit(name: &str, stored: &str, patch: &[(String, Plain)], now: Instant) -> Result<Edit, Failure> {
     let refuse = |expected: &str, found: String, path: &str| -> Failure {
         Problem::new(expected, found).of_flag(name).at_path(path).into()
@@ -46,7 +46,7 @@ pub(super) fn edit(name: &str, stored: &str, patch: &[(String, Plain)], now: Ins
     Ok(edit)
 }
 
-/// What a stored text has under a key, in whichever spelling.
+/// The value of a key in a stored text, in any spelling of the key.
 pub(super) fn as_written(stored: &str, key: &str) -> Option<Plain> {
     let mut values = members(stored)?.into_iter().filter(|(spelling, _)| canonical_key(spelling) == Some(key));
     values.find_map(|(_, value)| Plain::of_json(value.get()).ok().filter(|value| *value != Plain::Null))

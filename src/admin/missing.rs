@@ -1,11 +1,11 @@
 //! Flags that the store has lost: seen, killed, removed and written back.
 //!
-//! 1. A flag is missing where it is or was in effect here, or the store's records say that it is there, and the store
-//!    has no definition of it although no edit removed it.
+//! 1. A flag is missing if the store has no definition of it, although no edit removed it, and if it is or was in effect
+//!    here or the store's records say that it is there.
 //! 2. It is listed like the others, with `missing`. A kill of it is in effect in this process at once, and is written
 //!    with `write_back=true`.
-//! 3. Writing back is an edit with author and reason. What is in the store again is left alone, and what is off, or
-//!    was off by the history, is written back off.
+//! 3. Writing back is an edit with author and reason. A flag that is in the store again is left alone. A flag that is
+//!    off, or was off in the history, is written back switched off.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -19,10 +19,10 @@ use crate::engine::{Edit, Flag, flag_from_json};
 use crate::source::MissingFlag;
 use crate::store::{Change, Changed, HistoryPage, Loaded};
 
-/// Most names of missing flags that the status has.
+/// How many missing flags the status names.
 const MAX_NAMED: usize = 20;
 
-/// The flags that are missing from what the store holds now, also where the source has not noticed yet.
+/// The flags that are missing from what the store holds now, even if the source has not noticed yet.
 pub(super) fn of(state: &State, loaded: &Loaded) -> Vec<MissingFlag> {
     let missing = state.source.missing_from(loaded);
     if missing.iter().any(|missing| !state.source.has_missing(&missing.flag)) {
@@ -31,7 +31,7 @@ pub(super) fn of(state: &State, loaded: &Loaded) -> Vec<MissingFlag> {
     missing
 }
 
-/// The same of one flag.
+/// The same for one flag.
 pub(super) async fn flag(state: &State, name: &str) -> Option<MissingFlag> {
     // Most names that the store does not have are not known here either.
     if !state.source.has_missing(name) && state.source.set().flag(name).is_none() {
@@ -93,7 +93,7 @@ pub(super) async fn write_back_all(call: Call) -> Answer {
     // A write-back that has begun is finished, even if the client disconnects.
     tokio::spawn(async move { write_each(&call, &missing).await })
         .await
-        .unwrap_or_else(|_| Err(Failure::new(Kind::InDoubt, "writing back broke off; look at the history")))
+        .unwrap_or_else(|_| Err(Failure::new(Kind::InDoubt, "writing back was interrupted; check the history")))
 }
 
 async fn write_each(call: &Call, missing: &[MissingFlag]) -> Answer {
@@ -116,7 +116,7 @@ async fn write_each(call: &Call, missing: &[MissingFlag]) -> Answer {
                 results.push(json!({ "name": name, "action": "refused", "error": failure.to_value() }));
                 is_complete = false;
                 if is_over {
-                    let detail = "the flags before the one that was refused are written back, those behind it are not";
+                    let detail = "the flags before the rejected one are written back, those after it are not";
                     return Err(Failure::new(Kind::Incomplete, detail).with("flags", results));
                 }
             }
@@ -129,7 +129,7 @@ async fn write_each(call: &Call, missing: &[MissingFlag]) -> Answer {
     Ok(call::json(StatusCode::OK, &body))
 }
 
-/// Removes a missing flag, so that the store remembers that: it is written back switched off, and then removed.
+/// Removes a missing flag in a way that the store records: writes it back switched off, and then removes it.
 pub(super) async fn remove(call: &Call, missing: &MissingFlag) -> Result<Changed, Failure> {
     match write(call, missing, true).await {
         Ok(_) => {}
@@ -139,7 +139,7 @@ pub(super) async fn remove(call: &Call, missing: &MissingFlag) -> Result<Changed
     edits::apply(call, EDIT_WITHIN, &Precondition::IsThere, |_, _| Ok(Change::remove())).await
 }
 
-/// Writes a missing flag back, switched off with `off`. Says whether it is off then.
+/// Writes a missing flag back, switched off with `off`. Also returns whether it is off then.
 pub(super) async fn write(call: &Call, missing: &MissingFlag, off: bool) -> Result<(Changed, bool), Failure> {
     let (state, name) = (&call.state, call.name.as_str());
     let text = text_of(call, missing).await?;
@@ -163,8 +163,8 @@ pub(super) async fn write(call: &Call, missing: &MissingFlag, off: bool) -> Resu
     Ok((changed, is_off))
 }
 
-/// What is in effect of a missing flag, or was last: as the history has it, with all keys that are only carried along,
-/// where that says the same.
+/// The text of a missing flag, as it is in effect or was last: that of the history, with the keys of other services, if
+/// it says the same.
 async fn text_of(call: &Call, missing: &MissingFlag) -> Result<String, Failure> {
     let (state, name) = (&call.state, call.name.as_str());
     let newest = state.history(&HistoryPage::newest().of(name).limit(1)).await.map_err(Failure::of_edit)?;
@@ -172,7 +172,7 @@ async fn text_of(call: &Call, missing: &MissingFlag) -> Result<String, Failure> 
     let set = state.source.set();
     let Some(flag) = set.flag(name).or(missing.definition.as_deref()) else {
         return recorded.ok_or_else(|| {
-            let detail = "nothing was changed, because no definition of the flag is known: put one in its place";
+            let detail = "nothing was changed, because no definition of the flag is known; create the flag with PUT";
             Failure::new(Kind::Missing, detail)
         });
     };

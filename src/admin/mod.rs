@@ -32,11 +32,11 @@
 //! 2. A token comes as `Authorization: Bearer`; then bodies are read as JSON whatever their type. With anything else
 //!    that a browser sends along by itself (the page's cookie, a login of the application's) every request that is
 //!    not `GET`, `HEAD` or `OPTIONS` needs `content-type: application/json` and to come from the same origin, and
-//!    those are refused too where `Sec-Fetch-Site` says that a page of another site asks. A bearer
-//!    that is no token of these, such as one that a proxy adds, does not end the session of a cookie beside it and
-//!    spares it no check. For a login of the application's a bearer beside a cookie changes nothing.
+//!    those are rejected too where `Sec-Fetch-Site` says that a page of another site asks. An unknown bearer, such as
+//!    one that a proxy adds, neither ends the session of a cookie beside it nor replaces these checks. With the
+//!    application's own login, a bearer beside a cookie changes nothing.
 //! 3. An edit is made onto what it was made for: `If-Match` with the flag's `ETag`, else 412 with the current flag.
-//!    The tag names a version: its weak form, and what proxies that compress make of it, are accepted.
+//!    The tag names a version: its weak form is accepted, and so are the forms that compressing proxies make of it.
 //!    `PUT` and `DELETE` need it; `PATCH` and the actions may go without, and go onto the newest.
 //! 4. `PATCH` is a JSON merge patch over the canonical object. Keys that it does not name stay as they are and as
 //!    they are spelt, those of other services too. It makes no flag; `enabled` cannot be taken away, nor `percentage`
@@ -49,18 +49,18 @@
 //!    whatever the store does. What the store has not taken after 2 s is 202 with `"stored": false`; it is written
 //!    when the store is back, under the name of whoever asked and with their reason, as long as nobody has edited the
 //!    flag; else it is a question, which `kill`, `restore` or `forget-kill` answers. With
-//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart; where it does not, since there is no
-//!    backup file or it cannot be written, `warning` says so. Nothing that is wrong with the
-//!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
+//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart. Without a backup file, or with one
+//!    that cannot be written, `warning` says that it does not. A broken stored text does not hold up a kill: the kill
+//!    alone is accepted then, and `not_taken` names the other keys of the patch.
 //! 8. A flag that the store has lost, without an edit that removed it, is listed with `missing` and its definition. A kill
-//!    of it is 202, in force in this process at once, and is written with `?write_back=true`. `DELETE` with `If-Match: *`
+//!    of it is 202, in effect in this process at once, and is written with `?write_back=true`. `DELETE` with `If-Match: *`
 //!    removes it for good; every other edit is 409 `urn:tower-flags:missing` until it is written back. Writing back
-//!    switches nothing on that is off here, or was off by the history.
+//!    never switches on a flag that is off here, or was off in the history.
 //! 9. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
 //!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
-//!    `urn:tower-flags:store-rejected` says that the store answered no: nothing was changed, and `permanent` is `true`
-//!    where the same edit fails until the store's set-up is changed.
-//! 10. Bodies are at most 1 MiB, a document to import 4 MiB, and 127 levels deep, each key once. Numbers keep their digits.
+//!    `urn:tower-flags:store-rejected` says that the store rejected the edit: nothing was changed, and `permanent` is
+//!    `true` if the same edit fails until the store's set-up is changed.
+//! 10. A body has at most 1 MiB (a document to import 4 MiB) and 127 levels, and each key once. Numbers keep their digits.
 //!
 //! # Routes
 //!
@@ -78,7 +78,7 @@
 //! | `PATCH flags/{name}` | editor | merge patch |
 //! | `DELETE flags/{name}` | editor | `If-Match`; 422 while others require it |
 //! | `POST flags/{name}/kill`, `…/restore` | editor | no body; `kill?write_back=true` writes a lost flag back, switched off |
-//! | `POST write-back`, `POST flags/{name}/write-back` | editor | no body; writes back what the store has lost, all of it or one flag |
+//! | `POST write-back`, `POST flags/{name}/write-back` | editor | no body; writes back all flags that the store has lost, or one |
 //! | `POST flags/{name}/forget-kill` | editor | lets the store decide again; 404 `no-local-kill` |
 //! | `POST flags/{name}/rollout/start` | editor | a [plan](crate::operate::rollout#plans) |
 //! | `POST flags/{name}/rollout/pause`, `…/resume`, `…/advance`, `…/back`, `…/roll-back` | editor | no body |
@@ -113,13 +113,13 @@
 //! where there is nothing usable. `shadowed_by` names the layer that hides the store's flag. `missing` is
 //! `{since, in_force}` for a flag that the store has lost, else `null`. `local_kill` is
 //! `{flag, version, at, by, reason, question, survives_restart, missing, error, permanent}`: `error` says why it is not in
-//! the store yet, and `permanent` that the store goes on answering so until its set-up, or the kill, is changed. The last
-//! three are not in lists. `from` is `"this process"` where the store cannot be read or has lost the flag, and the name of
-//! a layer, such as `"env"`, for a flag that this layer defines and the store does not have: it is changed there. `text`
+//! the store yet, and `permanent` that the store keeps answering so until its set-up, or the kill, is changed. The last
+//! three are not in lists. `from` is `"this process"` if the store cannot be read or has lost the flag. It is the name of
+//! a layer, such as `"env"`, if that layer defines the flag and the store does not have it: change the flag there. `text`
 //! and `etag` are `null` in both cases.
 //! `changed_outside`: another program wrote it past the history. Answers to edits add `"stored": true`, `changed` (`false` where
-//! there was nothing to change) and `notes`, sentences about what was done beside it; a kill that is in force here alone
-//! (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error`, `permanent`, `not_taken` and `warning`, the
+//! there was nothing to change) and `notes`, sentences about side effects of the edit. A kill that is in effect here alone
+//! (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error`, `permanent`, `not_taken` and `warning`: the
 //! reason why it does not survive a restart, or `null`.
 //!
 //! **An entry** of the history: `{number, flag, version, at, actor, reason, before, after, previous, digest, changes}`;
@@ -139,17 +139,17 @@
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
 //! no longer, or reads nothing for 30 s, and when the application [shuts down](Admin::with_shutdown).
 //!
-//! **export** is a document with every flag of the store: accepted ones in their canonical form with the percentage
-//! written out, without keys of other services; refused ones by their texts. A text that no document can have (no JSON,
-//! a key twice, too deep) stands in quotes, as a JSON string. Only what has no text of at most 1 MiB, or no name that a
-//! flag can have, is left out, and named in `X-Left-Out`.
+//! **export** is a document with every flag of the store: accepted flags in their canonical form with the percentage
+//! written out, without keys of other services; rejected flags as their texts. A text that cannot stand in a document
+//! (not JSON, a key twice, too deep) is in quotes, as a JSON string. Only entries without a text of at most 1 MiB, or with
+//! a name that no flag can have, are left out; `X-Left-Out` names them.
 //!
 //! **import** takes a document of at most 4 MiB and answers `{dry_run, complete, etag, flags: [{name, action, version,
-//! kept_off, changes}, …]}`; `action` is `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All
-//! of a document is refused (422, or 409 for a removed name) where one flag is; a dry run says of each flag what would
-//! become of it. A flag that means what is stored is not written: its text stays byte for byte, also where it is
-//! refused and the document has that very text. So an export changes nothing in the store that it came from. What is
-//! begun is finished even if the client disconnects. An import that got stuck is 503 `incomplete`, with the same `flags`.
+//! kept_off, changes}, …]}`; `action` is `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. If
+//! one flag is rejected, the whole document is (422, or 409 for a removed name); a dry run gives the outcome for each
+//! flag. A flag that means the same as the stored one is not written: its text stays byte for byte, even a rejected text
+//! if the document has the same. So an export changes nothing in the store that it came from. An import that has begun is
+//! finished even if the client disconnects. An import that got stuck is 503 `incomplete`, with the same `flags`.
 //!
 //! # What it does not do
 //!

@@ -166,12 +166,12 @@ impl Failure {
         &self.detail
     }
 
-    /// Whether the store goes on answering like this until somebody changes its set-up, or the edit.
+    /// Whether the store keeps answering like this until its set-up or the edit is changed.
     pub(super) fn is_permanent(&self) -> bool {
         self.more.get("permanent") == Some(&Value::Bool(true))
     }
 
-    /// Of an edit that never got to the store: says that nothing was changed.
+    /// For an edit that never reached the store: says that nothing was changed.
     pub(super) fn of_edit(mut self) -> Self {
         if self.kind == Kind::StoreUnavailable && !self.detail.contains(NOTHING_CHANGED) {
             self.detail = format!("{NOTHING_CHANGED}{}", self.detail);

@@ -82,8 +82,8 @@ impl Admin {
         self
     }
 
-    /// Ends the streams of events when `signal` does, so that a graceful shutdown does not wait for open dashboards.
-    /// Give it the signal that the server gets:
+    /// Ends the streams of events when `signal` completes, so that a graceful shutdown does not wait for open dashboards.
+    /// Give it the same signal as the server:
     ///
     /// ```no_run
     /// use axum::Router;
@@ -105,8 +105,8 @@ impl Admin {
     /// # }
     /// ```
     ///
-    /// Unless configured, a stream ends within a second after every other holder of the [`Live`] has dropped it, as
-    /// layers do with their server. Within one server this never happens: the connection of the stream holds the layer.
+    /// Unless configured, a stream ends within a second after every other holder of the [`Live`] has dropped it: a layer
+    /// does so when its server ends. This never happens within one server, since the stream's connection holds the layer.
     pub fn with_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.state.shutdown = Shutdown::on(signal);
         self
@@ -193,8 +193,8 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     }
     let who = Who::of(state.authorizer.authorize(&parts))?;
     let is_safe = is_read || parts.method == Method::OPTIONS;
-    // Whatever else tells who asks, a browser may send it along with a request of another site. A bearer that is no
-    // token may stand beside the cookie that does; of a login of the application's nobody knows.
+    // A browser may send any other credential along with a request of another site. An unknown bearer may stand beside
+    // the cookie that names the user, and a login of the application cannot be told apart.
     let is_by_bearer = match state.authorizer.tokens() {
         Some(tokens) => tokens.is_by_bearer(&parts),
         None => bearer(&parts).is_some() && !parts.headers.contains_key(http::header::COOKIE),
@@ -220,7 +220,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     let Some(name) = decoded(name) else {
         return Err(Failure::new(Kind::NoSuchFlag, "the name is not UTF-8 in %-escapes"));
     };
-    // A store's own export has to come back in.
+    // An import has to accept the store's own export.
     let most = if route.path == "import" { MAX_DOCUMENT } else { MAX_BODY };
     let body = read_body(&parts, body, most).await?;
     (route.handler)(Call { state, who, parts, name, query, body }).await

@@ -52,7 +52,7 @@ pub(super) fn in_force_alone(state: &State, name: &str) -> Option<Value> {
     Some(Value::Object(of_this_process(View::of(state).flag(name, version, Some(flag), Vec::new()))))
 }
 
-/// Of a flag that the store did not give.
+/// A flag that does not come from the store.
 pub(super) fn of_this_process(mut shown: Map<String, Value>) -> Map<String, Value> {
     let more = [
         ("from", json!("this process")),
@@ -64,7 +64,7 @@ pub(super) fn of_this_process(mut shown: Map<String, Value>) -> Map<String, Valu
     shown
 }
 
-/// A flag that another part of the layers defines and the store does not; `None` where there is none.
+/// A flag that another part of the layers defines and the store does not; `None` if there is none.
 pub(super) fn of_other_part(state: &State, name: &str) -> Option<Value> {
     state.effective.as_ref()?;
     let mut shown = View::of(state).of_other_part(name)?;
@@ -138,7 +138,7 @@ impl<'a> View<'a> {
 }
 
 impl View<'_> {
-    /// The flags that other parts of the layers define, but for those that the list has already.
+    /// The flags that other parts of the layers define, except those that the list has already.
     pub(super) fn of_other_parts(&self, is_listed: impl Fn(&str) -> bool) -> impl Iterator<Item = Map<String, Value>> {
         let names = self.in_force.names().filter(|_| self.state.effective.is_some());
         names.filter(move |name| !is_listed(name)).filter_map(|name| self.of_other_part(name))
@@ -206,8 +206,8 @@ pub(super) fn object_in_full(name: &str, text: &str) -> Option<Map<String, Value
     Some(object)
 }
 
-/// What is different between two stored texts, key by key of their canonical objects. A percentage that one of them
-/// leaves to its default is no difference. A text that is no flag is compared whole, under the empty key.
+/// The differences between two stored texts, key by key of their canonical objects. A percentage that one of them leaves
+/// to its default is no difference. A text that is not a flag is compared whole, under the empty key.
 pub(super) fn difference(name: &str, before: Option<&str>, after: Option<&str>) -> Vec<Value> {
     if before == after {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! When streams of events end because the application does.
+//! Ends the streams of events when the application shuts down.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use super::state::State;
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Says when the application shuts down.
+/// Waits for the application to shut down.
 #[derive(Default)]
 pub(super) struct Shutdown {
     /// Until a task waits for it.
@@ -22,9 +22,9 @@ impl Shutdown {
         Self { signal: Mutex::new(Some(Box::pin(signal))), ..Self::default() }
     }
 
-    /// Waits until the application shuts down; for ever where nothing says that it does.
+    /// Waits until the application shuts down; forever if no signal was configured.
     pub(super) async fn begun(&self) {
-        // The sender is `self`, so that it cannot be gone.
+        // The sender is in `self`, so it cannot be gone.
         let _ = self.has_begun.subscribe().wait_for(|has_begun| *has_begun).await;
     }
 }

@@ -33,12 +33,12 @@ pub(super) struct State {
     pub(super) exports: Arc<Semaphore>,
     /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// Whether the store has made an edit since kills that wait were looked at last.
+    /// Whether the store has made an edit since the last look at waiting kills.
     pub(super) has_written: AtomicBool,
     /// What the store held last.
     pub(super) loaded: Mutex<Option<Arc<Loaded>>>,
     pub(super) shutdown: Shutdown,
-    /// Tells the tasks of the router that it is gone.
+    /// Notifies the router's tasks that it is gone.
     pub(super) end: watch::Sender<()>,
 }
 

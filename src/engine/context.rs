@@ -70,8 +70,8 @@ impl Context {
 
     /// Adds an attribute for rules and `bucket_by`, in place of one of the same name.
     ///
-    /// Rules compare integers exactly, from `i64::MIN` to `u64::MAX`. A float is the number that it holds: an id
-    /// above 2⁵³ does not survive in one.
+    /// Rules compare integers exactly, from `i64::MIN` to `u64::MAX`. Give ids as integers or texts: a float rounds an id
+    /// above 2⁵³.
     ///
     /// `user_id` and `groups` can be asked like attributes but not set as such: setting them here
     /// changes nothing.

@@ -194,8 +194,8 @@ impl Document {
         self.after_removing(in_force, allow_shrink, &BTreeSet::new(), &BTreeSet::new()).0
     }
 
-    /// Like [`after`](Self::after), where some flags are known to be removed on purpose, and others were `missing`
-    /// with more than half of all before: those stay in force until they are back, one by one.
+    /// Like [`after`](Self::after), but some flags are known to be `removed` on purpose, and others were `missing_before`
+    /// together with more than half of all: those stay in effect until they are back, one by one.
     pub(crate) fn after_removing(
         mut self,
         in_force: &Self,
@@ -242,12 +242,12 @@ impl Document {
     }
 }
 
-/// The flags in force that an update lacks, but for those that were removed on purpose.
+/// The flags in effect that an update lacks, except those that were removed on purpose.
 #[derive(Debug, Default)]
 pub(crate) struct Shortfall {
-    /// They stay in force.
+    /// They stay in effect.
     pub(crate) kept: BTreeSet<Arc<str>>,
-    /// They do not.
+    /// They do not stay in effect.
     pub(crate) dropped: BTreeSet<Arc<str>>,
 }
 

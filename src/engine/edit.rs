@@ -19,10 +19,10 @@ use super::text::{Plain, members, position};
 ///    (the percentage not beside a `schedule`), so that other readers of the store go on
 ///    understanding it. In force is what was before the edit: taking the last list off a flag that
 ///    was for that list alone does not turn it on for everybody.
-/// 3. Turning `enabled` off also sets `paused_at` to now, where there is a schedule that does not stand
-///    still yet: the plan stands still with it. Turning it on again sets nothing else, unless `paused_at`
-///    lies ahead, as a process whose clock runs ahead writes it: that becomes now, so that the plan
-///    stands still.
+/// 3. Turning `enabled` off also sets `paused_at` to now if there is a schedule that is not paused yet:
+///    the plan pauses with the flag. Turning it on again sets nothing else, unless `paused_at` lies
+///    ahead, as written by a process whose clock runs ahead: it then becomes now, so that the plan stays
+///    paused.
 /// 4. What comes out is a flag that is accepted; otherwise the edit is refused and nothing changes.
 ///
 /// ```
@@ -103,7 +103,7 @@ impl Edit {
             Some(Some(Plain::Bool(false))) => {
                 text.has(Key::Schedule) && !text.has(Key::PausedAt) || flag.pauses_after(now)
             }
-            // A pause to come of a flag that is on was written on purpose.
+            // A future pause of a flag that is on was written on purpose.
             Some(Some(Plain::Bool(true))) => !was_on && flag.pauses_after(now),
             _ => false,
         };

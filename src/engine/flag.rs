@@ -228,7 +228,7 @@ impl Flag {
         self.enabled
     }
 
-    /// Whether its plan runs now and is to pause later.
+    /// Whether its plan runs now and pauses later.
     pub(crate) fn pauses_after(&self, now: Instant) -> bool {
         self.paused_at().is_some_and(|paused_at| paused_at > now)
     }

@@ -207,8 +207,8 @@ impl Flags {
         self
     }
 
-    /// Makes these answers part of a request. A source may give the same value to several requests; each of
-    /// them gets a copy of its own then, with its own read marks.
+    /// Makes these answers part of a request. A source may give the same value to several requests; each request then
+    /// gets a copy with its own read marks.
     pub(crate) fn of_request(self, request: u64) -> Self {
         if self.request() == request { self } else { self.with_head(|head| head.request = request) }
     }

@@ -60,10 +60,10 @@
 //!
 //! Numbers compare by their values, without rounding: `18`, `18.0` and `1.8e1` are one number, and
 //! 1234567890123456789 is not equal to its neighbours. A rule holds whole numbers from −2⁶³ to 2⁶⁴−1, and
-//! fractions that a 64-bit float gives back as they are written. Any other number is a problem of its flag:
-//! 18446744073709551616, `1e20`, `9007199254740993.0`, `0.10000000000000000555`. An attribute is what its
-//! [`serde_json::Number`] holds: give a whole number as an integer, since a float has no room for its last digits.
-//! The `value` of a variant is served with all digits of its whole numbers, or is a problem.
+//! fractions that a 64-bit float gives back as written. Any other number is a problem of its flag:
+//! 18446744073709551616, `1e20`, `9007199254740993.0`, `0.10000000000000000555`. An attribute is the number that its
+//! [`serde_json::Number`] holds: give whole numbers as integers, since a float may round their last digits.
+//! The `value` of a variant is served with all digits of its whole numbers, or it is a problem.
 //!
 //! **A flag that is wrong costs only itself.** It becomes a [`Problem`]; its earlier good definition
 //! stays in force, else it is off. If the refused text legibly says that the flag is off, it is off at

@@ -7,21 +7,21 @@ use serde::ser::{Serialize, Serializer};
 
 use super::problem::{Problem, shortened};
 
-/// What a problem says of a whole number that is too large.
+/// Expected where a whole number is too large.
 pub(crate) const WHOLE: &str = "a whole number from -9223372036854775808 to 18446744073709551615";
 
 /// A number by its value, however it is written: `18`, `18.0` and `1.8e1` are one number.
 ///
-/// Two numbers compare as the values that they hold, without rounding either of them.
+/// Two numbers compare by their exact values, without rounding.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Number {
     /// A whole number of 64 bits, with or without sign; an attribute may hold a larger one as a float.
     Whole(i128),
-    /// A float with a fraction, or beyond all whole numbers that are held here.
+    /// A float with a fraction, or beyond the whole numbers above.
     Fraction(f64),
 }
 
-/// Why a text is no number that a comparison can hold.
+/// Why a text is not a number that a comparison can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wrong {
     NoNumber,
@@ -31,16 +31,16 @@ enum Wrong {
 
 impl Number {
     /// Reads the digits of a rule's number. Digits alone are a whole number of 64 bits; with a point or an exponent they
-    /// are a float, which has to say what is written.
+    /// are a float, which has to have exactly the written value.
     pub(crate) fn read(digits: &str) -> Result<Self, Problem> {
         Self::parse(digits).map_err(|wrong| {
             let found = shortened(digits);
             match wrong {
                 Wrong::NoNumber => Problem::new("a finite number", found),
                 Wrong::TooLarge => Problem::new(WHOLE, found)
-                    .with_help("compare a longer one as text: put it and the attribute in quotes"),
-                Wrong::Rounded => Problem::new("a number that a 64-bit float holds as it is written", found)
-                    .with_help("write a whole number without point and exponent, and a fraction with fewer digits"),
+                    .with_help("compare a longer number as text: put it and the attribute in quotes"),
+                Wrong::Rounded => Problem::new("a number that a 64-bit float holds exactly as written", found)
+                    .with_help("write a whole number without a point or exponent, or a fraction with fewer digits"),
             }
         })
     }
@@ -56,7 +56,7 @@ impl Number {
             Self::Whole(whole) if !is_of_64_bits(whole) => return Err(Wrong::TooLarge),
             Self::Whole(whole) => decimal(digits) == decimal(&whole.to_string()),
             Self::Fraction(float) if float.fract() == 0.0 => return Err(Wrong::TooLarge),
-            // No more digits than the shortest text that is read as this float: halfway between two there are two.
+            // No more digits than the shortest text of this float. There are two such texts if the float lies halfway.
             Self::Fraction(float) => {
                 let shortest = format!("{float:e}");
                 match (decimal(digits), decimal(&shortest)) {
@@ -107,14 +107,14 @@ impl PartialOrd for Number {
     }
 }
 
-/// A whole number as a float, for comparing with one that has a fraction. Such a float is below two to the 53rd, where
-/// nothing is rounded, or beyond all whole numbers, where rounding changes no order.
+/// A whole number as a float, to compare it with a fraction. A fraction is below two to the 53rd, where nothing is
+/// rounded, or beyond all whole numbers, where rounding does not change the order.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
 fn rounded(whole: i128) -> f64 {
     whole as f64
 }
 
-/// Whole numbers by their digits, and fractions by the shortest ones that are read as the same.
+/// Writes whole numbers with all digits, and fractions with the fewest digits that give the same float.
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match *self {
@@ -128,7 +128,7 @@ impl Serialize for Number {
     }
 }
 
-/// Whether a text is a number without point and exponent.
+/// Whether a text is a number without a point or exponent.
 pub(crate) fn is_whole(digits: &str) -> bool {
     let unsigned = digits.strip_prefix(['-', '+']).unwrap_or(digits);
     !unsigned.is_empty() && unsigned.bytes().all(|digit| digit.is_ascii_digit())
@@ -139,12 +139,12 @@ fn is_of_64_bits(number: i128) -> bool {
     (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&number)
 }
 
-/// Whether a JSON value keeps a number with all its digits: whole numbers alone have to.
+/// Whether a JSON value keeps all digits that it has to keep: those of whole numbers.
 pub(crate) fn keeps_digits(digits: &str) -> bool {
     !is_whole(digits) || digits.parse().is_ok_and(is_of_64_bits)
 }
 
-/// A decimal number without what does not change it: sign, significant digits, and the power of ten of the last one.
+/// A decimal number in its normal form: sign, significant digits, and the power of ten of the last digit.
 fn decimal(text: &str) -> Option<(bool, Cow<'_, str>, i64)> {
     let (is_negative, unsigned) = match text.strip_prefix('-') {
         Some(unsigned) => (true, unsigned),

@@ -27,7 +27,7 @@ impl<B> ResponseBody<B> {
     }
 }
 
-/// A body that no request has produced, for layers that answer by themselves.
+/// A body without a request, for layers that answer themselves.
 impl<B: Default> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::new(B::default(), None)

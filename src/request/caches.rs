@@ -54,7 +54,7 @@ static PRIVATE: HeaderValue = HeaderValue::from_static("private");
 
 /// Keeps shared caches from storing the response, unless it has said something about them itself.
 ///
-/// All of it is one line: some caches read the first alone.
+/// The header becomes one line, since some caches read only the first.
 pub(super) fn make_private(headers: &mut HeaderMap, directives: Directives) {
     let is_said = directives.is_shared || directives.is_unshared;
     let line = match headers.get_all(CACHE_CONTROL).iter().count() {
@@ -62,7 +62,7 @@ pub(super) fn make_private(headers: &mut HeaderMap, directives: Directives) {
         1 if is_said => return,
         _ => {
             let said = joined(headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes));
-            // Quotes that are left open on one line swallow what comes after it.
+            // An open quote on one line swallows the lines after it.
             let mut together = Directives::default();
             together.read(&said);
             let is_said = together.is_shared || together.is_unshared;
@@ -84,7 +84,7 @@ pub(super) fn forbid(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Adds the headers that name the caller to `Vary`, each once, and makes one line of all.
+/// Adds the headers that name the caller to `Vary`, each once, as one line.
 pub(super) fn vary(headers: &mut HeaderMap, by: &HeaderValue) {
     let mut lines = headers.get_all(VARY).iter();
     let line = match (lines.next(), lines.next()) {

@@ -1,7 +1,6 @@
-//! Panics of what the application brings along: its source, and the closures that it configures.
+//! Panics in code of the application: its source, and the closures that it configures.
 //!
-//! A panic costs the request no more than flags. Where the process is built with `panic = "abort"` there is nothing to
-//! catch.
+//! A panic costs the request flags at most. With `panic = "abort"` nothing can be caught.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +22,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// What panicked, and what comes of it.
+    /// The code that panicked, and the consequence.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Source => ("the source", "its fallback answers, or every flag is off"),
@@ -36,7 +35,7 @@ impl Code {
 }
 
 impl Counters {
-    /// Runs code of the application, and gives `None` where it panics. Each panic is counted, the first of each kind of
+    /// Runs code of the application, and returns `None` if it panics. Each panic is counted; the first of each kind of
     /// code is logged.
     pub(super) fn caught<T>(&self, code: Code, run: impl FnOnce() -> T) -> Option<T> {
         caught(run).map_err(|panic| self.count_panic(code, &panic)).ok()
@@ -47,12 +46,12 @@ impl Counters {
         let counter = if matches!(code, Code::Source) { &self.source_panics } else { &self.closure_panics };
         if count_reason(counter, &self.told, 32 + code as u32) {
             let (what, consequence) = code.words();
-            tracing::error!("{what} panicked: {panic:?}; {consequence}. Further panics of it are only counted");
+            tracing::error!("{what} panicked: {panic:?}; {consequence}. Its further panics are only counted");
         }
     }
 }
 
-/// Runs a closure to its end, or to its panic, whose message comes back.
+/// Runs a closure, and returns the message of its panic if it panics.
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message(&*panic))
 }
@@ -63,7 +62,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// The answers to come of a source; `None` where it panics. Nor does dropping it panic.
+/// The future answers of a source; `None` if it panics. A panic while it is dropped is caught too.
 pub(super) struct Pending {
     answers: Option<Pin<Box<dyn Future<Output = Flags> + Send>>>,
     counters: Arc<Counters>,

@@ -33,11 +33,11 @@ pub(super) fn line(
     Some(line)
 }
 
-/// A domain as cookies have it: in lower case, without a dot in front.
+/// A cookie's domain: in lower case, without a leading dot.
 ///
 /// # Panics
 ///
-/// If it is none. Browsers ignore such a cookie without a word, and an IP address is a host without subdomains.
+/// If it is not a domain name. Browsers silently ignore such a cookie, and an IP address has no subdomains.
 #[track_caller]
 pub(super) fn domain(given: &str) -> String {
     let domain = given.strip_prefix('.').unwrap_or(given).to_ascii_lowercase();

@@ -28,7 +28,7 @@ pub struct RequestCounts {
     /// Panics of the source; its fallback answered, or every flag was off, and on a
     /// [refresh](crate::Flags::refresh) the previous answers stayed. The first is logged.
     pub source_panics: u64,
-    /// Panics of closures that the layer was configured with; the layer goes on as if the closure had given no
+    /// Panics of closures that the layer was configured with; the layer continues as if the closure had given no
     /// answer. The first of each closure is logged.
     pub closure_panics: u64,
 }
@@ -37,7 +37,7 @@ pub struct RequestCounts {
 pub(super) struct Counters {
     pub(super) source_panics: AtomicU64,
     pub(super) closure_panics: AtomicU64,
-    /// Which reasons of refusals, and which panics, were logged: a bit each.
+    /// Which rejections and panics were logged already: one bit for each reason.
     pub(super) told: AtomicU64,
     pub(super) refused_user_ids: AtomicU64,
     pub(super) refused_groups: AtomicU64,

@@ -90,7 +90,7 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    /// For a request that is decided: calls the inner service.
+    /// Calls the inner service with a decided request.
     pub(super) fn running(inner: &mut S, request: Request<B>, flags: Flags, asked: Asked, config: Arc<Config>) -> Self {
         Self { state: State::running(inner, request, flags, asked, &config), config }
     }
@@ -159,7 +159,7 @@ fn finish<R>(
     // What the handler saw may be the answers of a layer inside this one.
     let (seen, others) = match response.extensions_mut().remove::<Seen>() {
         Some(Seen { flags: seen, vary }) if seen.request() == flags.request() => (seen, vary),
-        // Another request's: a cache in between kept its response, or the handler made a request of its own.
+        // It belongs to another request: a cache in between kept its response, or the handler made its own request.
         Some(_) | None => (flags.clone(), Vec::new()),
     };
     // Something between the two may have read these.

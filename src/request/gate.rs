@@ -48,9 +48,9 @@ use crate::engine::{FlagName, Flags, assert_is_variant};
 /// The layer that decides, [`FlagLayer`](crate::FlagLayer), goes around this one. Without it every gate is
 /// closed, which counts as a read out of scope.
 ///
-/// A gate is always ready. It decides first, and only then waits until the service that answers is ready. A
+/// A gate is always ready. It decides first, and only then waits until the answering service is ready. A
 /// rejected caller neither waits for the hidden service nor fails with it. Each request gets a clone of the
-/// service that answers, so the hidden service and the fallback have to be `Clone`.
+/// answering service, so the hidden service and the fallback have to be `Clone`.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct RequireFlag<F = NotFound> {
@@ -265,7 +265,7 @@ where
     type Error = S::Error;
     type Future = RequireFlagFuture<Oneshot<S, B>, F::Future>;
 
-    /// Always ready: the service that has to be ready is known only once there is a request.
+    /// Always ready: the answering service is known only once there is a request.
     fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }

@@ -69,8 +69,7 @@ impl Identity {
         (self.user_header, self.groups_header) = (user, groups);
     }
 
-    /// The caller, and how they were found; where nothing names one, the caller of the layer around, or an
-    /// anonymous one.
+    /// The caller, and how it was found: the caller of the layer around, or an anonymous one, if nothing names one.
     pub(super) fn of(&self, request: &Parts, around: Option<&Around>, counters: &Counters) -> (Context, Found) {
         let lost = || around.and_then(|around| around.lost.as_ref());
         if let Some(context) = request.extensions.get::<Context>().or_else(lost) {

@@ -1,15 +1,15 @@
-//! How a layer recognises a request that was rebuilt since it passed the layer around.
+//! Recognises a request that a middleware has rebuilt since it passed the outer layer.
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
-/// What a layer keeps of a request, for an inner layer that receives the request without its extensions.
+/// The parts of a request that a layer keeps, for an inner layer that receives the request without its extensions.
 ///
-/// From below, two requests look alike: one that a middleware has rebuilt, and one that a handler makes by
-/// itself. Both come without extensions, in the scope of the outer layer. They differ in their parts. A rebuilt
-/// request has the path or the headers of the original, moved or cloned, so these lie at the same place in memory.
-/// The clone that is kept here makes sure that nothing else can lie there.
+/// Two kinds of requests look alike to the inner layer: those that a middleware has rebuilt, and those that a handler
+/// makes. Both come without extensions, in the scope of the outer layer. They differ in their parts. A rebuilt request
+/// has the path or the headers of the original, moved or cloned, so these lie at the same place in memory. The clone
+/// here makes sure that nothing else can lie there.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
     path: Option<PathAndQuery>,

@@ -106,7 +106,7 @@ impl FlagLayer {
         self.configured(|config| {
             let counters = Arc::clone(&config.counters);
             config.identity.closure = Some(Arc::new(move |request: &Parts| {
-                // Neither headers nor a layer around name the caller then: the closure may have known better.
+                // The headers and the layer around do not name the caller then: the closure may have known better.
                 let named = counters.caught(Code::Identify, || closure(request));
                 named.unwrap_or_else(|| Some(Context::anonymous()))
             }));
@@ -279,7 +279,7 @@ impl Config {
         }
     }
 
-    /// Marks what a request has brought for this layer alone as sensitive, for loggers further in and for clients that
+    /// Marks the headers of a request that are for this layer alone as sensitive, for inner loggers and for clients that
     /// send headers on.
     #[cfg(any(feature = "overrides", feature = "visitors"))]
     pub(super) fn conceal(&self, headers: &mut HeaderMap) {

@@ -61,8 +61,8 @@
 //! (`SendDecisions` there, `AcceptDecisions` here), both signed and off unless set. A flag that is switched
 //! off stays off.
 //!
-//! Tokens, decisions and ids of visitors are [sensitive](http::HeaderValue::is_sensitive) in responses, in requests to
-//! the next service, and in the request that the inner service receives: `Debug` and loggers do not show them.
+//! Tokens, decisions and visitors' ids are marked as [sensitive](http::HeaderValue::is_sensitive) in responses, in
+//! requests to the next service, and in the request that the inner service receives: `Debug` and loggers hide them.
 //!
 //! # Caches
 //!
@@ -72,7 +72,7 @@
 //!    may name the caller, where these were looked at.
 //! 3. A request with a valid override token is answered with `no-store`, whatever the response said.
 //!
-//! Both headers keep what they say, and become one line each: some caches read the first line alone.
+//! Both headers keep their content and become one line each, since some caches read only the first line.
 //! [`FlagLayer::leave_cache_headers`] turns the first two off.
 //!
 //! # Gates and exceptions
@@ -88,11 +88,11 @@
 //!
 //! The inner layer finds the outer one through the request's extensions. If a middleware in between has rebuilt
 //! the request without them, it finds the outer one through the scope of the task. It recognises the request by its
-//! path, and by the header that names the user or else the first one: one of them was moved or cloned, or both are
-//! equal. A request that a handler makes from values of its own is a request of its own.
+//! path and by one header: the one that names the user, or else the first. One of the two was moved or cloned, or both
+//! are equal. A request that a handler makes from new values counts as a new request.
 //!
-//! What an inner layer reports with a response counts only for the request that the response was made for. A cache
-//! in between therefore hands no flags of one caller to another.
+//! The report of an inner layer in a response counts only for the request that the response was made for. A cache
+//! in between therefore passes no flags of one caller to another.
 //!
 //! # What it does not do
 //!

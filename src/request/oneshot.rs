@@ -1,4 +1,4 @@
-//! A service that is made ready and called within a request.
+//! Waits until a service is ready and calls it, within one request.
 
 use std::fmt;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        // The request is `None` only where the call has panicked.
+        // The request is `None` only if the call has panicked.
         Unready { service: S, request: Option<Request<B>> },
         Called { #[pin] future: S::Future },
     }

@@ -37,7 +37,7 @@ impl From<Flags> for Scope {
 #[derive(Clone, Debug)]
 pub(super) struct Around {
     pub(super) flags: Flags,
-    /// The caller whom the extensions named, where the request has lost them.
+    /// The caller whom the extensions named, if the request has lost its extensions.
     pub(super) lost: Option<Context>,
 }
 
@@ -97,7 +97,7 @@ impl<T> Future for Held<T> {
 #[must_use]
 #[track_caller]
 pub fn flag(name: impl FlagName) -> bool {
-    // Before the answers are borrowed: what a type of the application does to name itself may enter a scope.
+    // Before the answers are borrowed, since the application's code for names may enter a scope.
     let (name, default) = (name.name(), name.default_answer());
     match CURRENT.try_with(|scope| scope.flags.is_enabled_or(name, default)) {
         Ok(is_enabled) => is_enabled,

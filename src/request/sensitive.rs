@@ -1,4 +1,4 @@
-//! Headers that loggers and header compression should not keep: tokens, and ids of visitors (RFC 7541, section 7.1.3).
+//! Marks headers that loggers and header compression should not keep: tokens and visitors' ids (RFC 7541, section 7.1.3).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

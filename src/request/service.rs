@@ -102,7 +102,7 @@ pub(super) struct Answering {
     pub(super) visitor_cookie: Option<HeaderValue>,
 }
 
-/// The number of the request that a layer around has begun, else one that no other request of this process has.
+/// The number of the request that a layer around has begun, else one that is unique in this process.
 fn number(outer: Option<&Flags>) -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
 
@@ -180,7 +180,7 @@ impl Asked {
         evaluation.unwrap_or_else(|| Evaluation::Ready(self.without_source(config)))
     }
 
-    /// Where the source is late or has panicked: its fallback answers, else every flag is off.
+    /// The answers if the source is late or has panicked: those of its fallback, else every flag is off.
     pub(super) fn without_source(&self, config: &Config) -> Flags {
         let counters = &config.counters;
         let fallback = counters.caught(Code::Source, || match self.ask(config.source.fallback()?) {

@@ -29,8 +29,8 @@ use crate::engine::Context;
 /// # let _ = layer;
 /// ```
 ///
-/// **Parallel first requests** of one browser get an id each, and the browser keeps the one that arrives last. Give
-/// ids on pages and not on what a page loads, by [`FlagLayer::skip`](crate::FlagLayer::skip):
+/// **Parallel first requests** of one browser get an id each, and the browser keeps the one that arrives last. To set
+/// ids on pages only, skip what a page loads with [`FlagLayer::skip`](crate::FlagLayer::skip):
 ///
 /// ```
 /// use tower_flags::request::Visitors;
@@ -69,8 +69,8 @@ impl Visitors {
     ///
     /// # Panics
     ///
-    /// With another name, and with one that begins with `__Host-` beside a [`domain`](Self::domain): browsers ignore
-    /// such a cookie.
+    /// With any other name. Also if the name begins with `__Host-` and there is a [`domain`](Self::domain): browsers
+    /// ignore such a cookie.
     #[track_caller]
     pub fn cookie(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
@@ -91,7 +91,7 @@ impl Visitors {
     ///
     /// # Panics
     ///
-    /// With what is no domain name, and beside a cookie whose name begins with `__Host-`.
+    /// If it is not a domain name, or if the cookie's name begins with `__Host-`.
     #[track_caller]
     pub fn domain(mut self, domain: impl AsRef<str>) -> Self {
         self.domain = Some(cookie::domain(domain.as_ref()));
@@ -139,7 +139,7 @@ impl Visitors {
         (who.with_visitor(id), line)
     }
 
-    /// Marks what a request has brought as sensitive.
+    /// Marks the headers of a request that are for this layer as sensitive.
     pub(super) fn conceal(&self, headers: &mut HeaderMap) {
         cookie::conceal_named(headers, &self.cookie);
     }

@@ -18,7 +18,7 @@ const DENIED: Duration = Duration::from_secs(5 * 60);
 /// Health after which the waits start anew.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// The waits of one source, or of the kills that a router writes, between attempts. Attempts never end.
+/// The waits between attempts of a source, or of a router that writes kills. Attempts never end.
 ///
 /// 1. The first comes after a uniform 0 to 2 s.
 /// 2. For the first 10 s of an outage they are at most 2 s apart, then twice as far each time, up to 30 s.

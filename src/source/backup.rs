@@ -80,21 +80,21 @@ impl Backup {
 
     pub(super) fn write(&self, saved: &Saved) -> std::io::Result<()> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // For its owner alone from the beginning.
+        // Readable by its owner alone from the beginning.
         let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(&serde_json::to_vec(saved)?)?;
         file.as_file().sync_all()?;
         file.persist(&self.path)?;
-        // Without this the rename itself may be lost with the machine's power.
+        // Without this, a power cut can undo the rename.
         if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
     }
 
-    /// The problem of a file that is not written, because of this.
+    /// The problem that the file cannot be written, with its cause.
     pub(super) fn problem(&self, because: impl std::fmt::Display) -> Problem {
         let found = format!("{}: {because}", self.path.display());
         Problem::new("a backup file that can be written", found).with_help(
-            "it is tried again; until then a kill in this process alone does not survive a restart, nor do the rules \
-             where the store is away",
+            "it is tried again; until then a kill in this process alone does not survive a restart, and neither do \
+             the rules if the store is down",
         )
     }
 

@@ -1,4 +1,4 @@
-//! Writing the backup file, without holding up what waits for it.
+//! Writes the backup file without holding up its callers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,25 +7,25 @@ use super::backup::{Backup, Saved};
 use super::kills::LocalKill;
 use crate::engine::Problem;
 
-/// How long writing holds up what waits for it. A disk that hangs holds up neither loading nor kills.
+/// How long callers wait for a write. A disk that hangs holds up neither loading nor kills.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The backup file of a source, and what it holds.
+/// The backup file of a source, and its content.
 #[derive(Debug)]
 pub(super) struct BackupWriter {
     source: String,
     pub(super) backup: Backup,
-    /// Held by the one that writes.
+    /// Held while the file is written.
     turn: Arc<tokio::sync::Mutex<()>>,
     held: Mutex<Held>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    /// The version in force.
+    /// The version in the file.
     version: u64,
     kills: Vec<LocalKill>,
-    /// Why it is not what is in force.
+    /// Why the file does not hold the rules in effect.
     problem: Option<Problem>,
 }
 
@@ -42,13 +42,13 @@ impl BackupWriter {
         self.held().kills.contains(kill)
     }
 
-    /// Why the file does not hold what is in force.
+    /// Why the file does not hold the rules in effect.
     pub(super) fn problem(&self) -> Option<Problem> {
         self.held().problem.clone()
     }
 
-    /// Writes what is in force, with its version, unless the file holds that version. Where it takes too long it goes
-    /// on by itself, and there is a problem until it is done.
+    /// Writes the rules in effect with their version, unless the file holds that version. A write that takes too long
+    /// continues in the background, and is a problem until it ends.
     pub(super) async fn save(self: &Arc<Self>, in_force: impl FnOnce(u64) -> Option<(u64, Saved)> + Send + 'static) {
         let (writer, turn) = (Arc::clone(self), Arc::clone(&self.turn));
         let saving = async move {

@@ -20,7 +20,7 @@ pub struct FlagChange {
     pub flag: String,
     /// The definition before; `None` where there was no usable one.
     pub before: Option<Arc<Flag>>,
-    /// The definition now; `None` where none is in effect any more: the flag was removed, or the store has lost it
+    /// The definition now; `None` if none is in effect any more: the flag was removed, or the store has lost it
     /// ([`Live::missing`](super::Live::missing)).
     pub after: Option<Arc<Flag>>,
     /// The flag's version in the store, where that has versions.

@@ -1,4 +1,4 @@
-//! How a feed itself is doing, as the status shows it.
+//! The condition of a feed, as the status shows it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::store;
 /// How far apart the clocks of a store and of this process may be.
 const MAX_SKEW: Duration = Duration::from_secs(30);
 
-/// How the feed itself is doing, as it said last.
+/// The last known condition of a feed.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
     pub(super) problems: Vec<Problem>,
@@ -16,7 +16,7 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    /// What a source found, with its clock read between two instants of ours.
+    /// The condition that a source found; its clock was read between two instants of ours.
     pub(super) fn new(source: &str, found: store::Condition, before: Instant, after: Instant) -> Self {
         let mut problems = found.problems;
         problems.extend(found.clock.and_then(|clock| skew(clock, before, after)));
@@ -27,7 +27,7 @@ impl Condition {
     }
 }
 
-/// The problem of a store whose clock, read between two instants of this process, is too far from its own.
+/// The problem of a store whose clock, read between two instants of this process, differs too much.
 fn skew(clock: Instant, before: Instant, after: Instant) -> Option<Problem> {
     let millis = if clock > after {
         clock.unix_millis().saturating_sub(after.unix_millis())

@@ -28,7 +28,7 @@ use crate::engine::{
 /// 3. The definition is a whole flag, so rules and variants of the part below do not apply. A flag that is `hidden`
 ///    below stays hidden.
 /// 4. A flag that no part below defines is a warning in the status of [`Layered`](super::Layered), with its
-///    variable: programs around the service may set variables with this prefix, and clients see such flags.
+///    variable: other programs may set variables with this prefix, and clients see such flags.
 ///    [`with_prefix`](Self::with_prefix) leaves foreign variables out.
 ///
 /// * Stored where: in the process environment, read once when the source is made.
@@ -83,7 +83,7 @@ impl Env {
         env
     }
 
-    /// The flags that the variables define above those in `below`; without parts below nothing is foreign.
+    /// The flags that the variables define over those in `below`; without parts below no variable is foreign.
     fn read(&self, below: Option<&Document>) -> Document {
         let mut variables: BTreeMap<String, Variables<'_>> = BTreeMap::new();
         for (variable, value) in self.pairs.iter() {
@@ -140,9 +140,9 @@ impl<'a> Names<'a> {
         Self(names)
     }
 
-    /// A flag that none of them is.
+    /// The problem of a flag that no part below defines.
     fn foreign(&self, name: &str) -> Problem {
-        // Each distance takes a microsecond, and this is looked for at every change of the parts below.
+        // Each distance takes a microsecond, and the search runs at every change of the parts below.
         let is_quick = self.0.len() <= 1_000;
         let near = if is_quick { nearest(name, self.0.values().flatten().copied()) } else { None };
         let help = match near {

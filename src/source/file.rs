@@ -18,8 +18,8 @@ use crate::store::{Error, FileFeed};
 /// * Freshness: an edit is in force within one second, whether it is written in place, renamed over
 ///   the file, swapped by a link as Kubernetes does, or made by deleting and making it again. The
 ///   folder is watched, and the content is looked at every 0.8 s as well.
-/// * A file is accepted once two reads 50 ms apart agree, so that a writer is not seen halfway. The first load
-///   needs one read of JSON, and of TOML whose last line is `# end`: both show by themselves that they are whole.
+/// * A file is accepted once two reads 50 ms apart agree, so that a write is not seen halfway. The first load
+///   needs one read of JSON, and of TOML whose last line is `# end`: both show by themselves that they are complete.
 ///   JSON that is cut off is rejected; TOML that is cut off can be seen only if its last line was `# end`, which
 ///   the file then has to keep.
 /// * At start without the file: [`open`](Self::open) is an error, [`connect`](Self::connect) goes on

@@ -43,9 +43,9 @@ impl LocalKill {
 #[cfg(feature = "admin")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Waits {
-    /// What the store said, or why it said nothing.
+    /// The store's answer, or why there was none.
     pub(crate) error: String,
-    /// Whether it goes on saying that until somebody changes its set-up, or the kill.
+    /// Whether the store keeps answering so until its set-up or the kill is changed.
     pub(crate) is_permanent: bool,
 }
 
@@ -54,7 +54,7 @@ impl Waits {
     fn help(&self) -> String {
         let end = if self.is_permanent { "this does not go away by itself" } else { "it is tried again" };
         format!(
-            "it stays off here, and other processes go by the store. The last attempt to write it: {}; {end}",
+            "it stays off here, and other processes follow the store; the last attempt to write it failed: {}; {end}",
             self.error
         )
     }
@@ -83,7 +83,7 @@ impl Kills {
         self.0.contains_key(flag)
     }
 
-    /// Remembers why one is not in the store yet.
+    /// Remembers why a kill is not in the store yet.
     #[cfg(feature = "admin")]
     pub(super) fn wait(&mut self, flag: &str, waits: Waits) {
         if let Some(held) = self.0.get_mut(flag) {
@@ -96,7 +96,7 @@ impl Kills {
         self.0.get(flag)?.waits.clone()
     }
 
-    /// Says in their problems why they are not in the store yet.
+    /// Adds to the kills' problems why they are not in the store yet.
     #[cfg(feature = "admin")]
     pub(super) fn explain(&self, problems: &mut [Problem]) {
         for held in self.0.values() {
@@ -144,7 +144,7 @@ impl Kills {
         self.hold_off(document, versions);
     }
 
-    /// Reports those of flags that the store has lost, which are in the document as they were.
+    /// Reports the kills of flags that the store has lost, which are in the document as they were.
     pub(super) fn report(&self, lost: &BTreeSet<Arc<str>>, document: &mut Document) {
         let of_lost = self.0.iter().filter(|(name, _)| lost.contains(*name));
         document.problems.extend(of_lost.filter_map(|(_, held)| Some(held.instead.as_ref()?.1.clone())));

@@ -22,7 +22,7 @@ pub(crate) mod sealed {
     use super::{Document, Listener};
 
     pub trait Part {
-        /// The definitions in force; `below` holds those of the parts below, if there are any parts.
+        /// The definitions in effect; `below` holds those of the parts below, if there are any.
         fn document(&self, below: Option<&Document>) -> Arc<Document>;
 
         /// Whom to tell of changes.
@@ -104,7 +104,7 @@ impl Layered {
         self.merged.board.set()
     }
 
-    /// Whether there are other clones of it, or sources with the same parts.
+    /// Whether it has other clones, or its parts are shared with other sources.
     #[cfg(feature = "admin")]
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.merged) > 1 || self.merged.parts.iter().any(|part| Arc::strong_count(part) > 1)

@@ -30,7 +30,7 @@ use crate::store::{self, Author, Error, ErrorKind, Feed, Loaded, Notices, random
 const START: Duration = Duration::from_secs(1);
 /// How long a feed may take to answer before it counts as failed.
 const LONGEST_REFRESH: Duration = Duration::from_secs(10);
-/// How long a feed may take to say how it is doing, after which the previous answer stays.
+/// How long a feed may take to report its condition; after that the previous answer stays.
 const LONGEST_CONDITION: Duration = Duration::from_secs(5);
 /// A source over any [`Feed`]: subscribes, loads, and keeps the rules current until the last clone
 /// is dropped.
@@ -43,12 +43,12 @@ const LONGEST_CONDITION: Duration = Duration::from_secs(5);
 ///    within 2 s, then at most 2 s apart for the first 10 s, then twice as far each time, up to 30 s and to its own
 ///    rhythm; every wait is between 50 % and 100 % of that. Refused credentials are tried again every 5 minutes.
 /// 5. An update that lacks more than half of the flags in force removes none of them, unless
-///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count. What the store
-///    has lost is a problem in the status, whether one flag or all: [`missing`](Self::missing).
+///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count. Every
+///    flag that the store has lost is a problem in the status: [`missing`](Self::missing).
 /// 6. A store that comes back older, after it was restored from a copy, is reported. A flag that was seen
 ///    switched off stays off then until its version rises again, whatever the number. Another store in its place is
 ///    not older ([`Feed::identity`]): there a flag stays off only as long as the store knows of no edit of it.
-/// 7. A backup file that cannot be written is a problem in the status until it can.
+/// 7. A backup file that cannot be written is a problem in the status until it can be.
 ///
 /// Requests never wait for any of it: they read the compiled set.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl Live {
     ///
     /// It holds until the store itself says that the flag is off, or until [`forget_kill`](Self::forget_kill); the
     /// status says so, and the backup file keeps it over a restart ([`survives_restart`](Self::survives_restart)).
-    /// Whoever edits the flag in the store meanwhile does not undo it.
+    /// An edit of the flag in the store does not undo it.
     ///
     /// ```
     /// use tower_flags::source::{Live, Source};
@@ -144,7 +144,7 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// There is no such flag in force, and the store has lost none of this name.
+    /// No flag of this name is in effect, and the store has lost none.
     pub async fn kill_here(&self, flag: impl FlagName, by: &Author) -> Result<LocalKill, Problem> {
         let flag = flag.name();
         let kill = LocalKill {
@@ -155,7 +155,7 @@ impl Live {
             reason: by.reason().map(str::to_owned),
         };
         let added = kill.clone();
-        // One that the store has lost may come back.
+        // A flag that the store has lost may come back.
         let is_missing = self.shared.missing().has(flag);
         let is_there = self.republish(move |document, kills| {
             let is_there = is_missing || matches!(document.flags.get(&*added.flag), Some(Definition::Good(_)));
@@ -173,13 +173,13 @@ impl Live {
     }
 
     /// The flags that the store has lost, in ascending order of names: by `FLUSHALL`, `TRUNCATE`, `DEL` of one key, an
-    /// eviction, or a file that was cut. Each is a problem in the status until it is back or an edit has removed it.
+    /// eviction, or truncation of a file. Each is a problem in the status until it is back or an edit has removed it.
     ///
-    /// 1. Where more than half of the flags are missing at once, or all, they stay in effect, until each is back.
-    /// 2. One lost flag of many is off, as it is for every other program that reads the store: taking one key away may be
-    ///    how somebody switches a flag off.
-    /// 3. A store that records its removals ([`Loaded::records_removals`]) has lost whatever is missing without such a
-    ///    record: Redis, PostgreSQL, SQLite. In a document that people write as a whole (a file, a URL, a table of
+    /// 1. If more than half of the flags are missing at once, or all, they stay in effect until each is back.
+    /// 2. One lost flag of many is off, as it is for every other program that reads the store: a user may delete a key to
+    ///    switch its flag off.
+    /// 3. A store that records its removals ([`Loaded::records_removals`]: Redis, PostgreSQL, SQLite) has lost every flag
+    ///    that is missing without such a record. In a document that people write as a whole (a file, a URL, a table of
     ///    the application), a flag that is left out was removed, unless more than half are missing.
     ///
     /// A missing flag can be killed by [`kill_here`](Self::kill_here): it then stays off when it comes back.
@@ -200,13 +200,13 @@ impl Live {
         self.shared.missing().list()
     }
 
-    /// Whether the store has lost the flag, as far as was noticed.
+    /// Whether the store is known to have lost the flag.
     #[cfg(feature = "admin")]
     pub(crate) fn has_missing(&self, flag: &str) -> bool {
         self.shared.missing().has(flag)
     }
 
-    /// The flags that the store has lost if this is what it holds.
+    /// The flags that the store has lost, if it holds this.
     #[cfg(feature = "admin")]
     pub(crate) fn missing_from(&self, loaded: &Loaded) -> Vec<MissingFlag> {
         let (in_force, missing) = (self.shared.board.document(), self.shared.missing().clone());
@@ -228,7 +228,7 @@ impl Live {
     }
 
     /// Whether the backup file holds a kill of [`kill_here`](Self::kill_here), so that it is in effect again after a
-    /// restart. `false` without a backup file, and where it could not be written: the status says why.
+    /// restart. `false` without a backup file, or if it could not be written: the status says why.
     #[must_use]
     pub fn survives_restart(&self, kill: &LocalKill) -> bool {
         #[cfg(feature = "file")]
@@ -240,7 +240,7 @@ impl Live {
         }
     }
 
-    /// Why the backup file does not hold what is in force, where there is one.
+    /// Why the backup file, if there is one, does not hold the rules in effect.
     #[cfg(feature = "admin")]
     pub(crate) fn backup_problem(&self) -> Option<Problem> {
         #[cfg(feature = "file")]
@@ -249,7 +249,7 @@ impl Live {
         None
     }
 
-    /// Puts other kills in force. It goes on to its end where the caller goes away meanwhile.
+    /// Puts other kills into effect. It is finished even if the caller drops the future.
     async fn republish(&self, change: impl FnOnce(&mut Document, &mut Kills) -> bool + Send + 'static) -> bool {
         let shared = Arc::clone(&self.shared);
         joined(tokio::spawn(async move {
@@ -270,7 +270,7 @@ impl Live {
         self.shared.board.set()
     }
 
-    /// How many clones of this source there are.
+    /// The number of clones of this source.
     #[cfg(feature = "admin")]
     pub(crate) fn holders(&self) -> usize {
         Arc::strong_count(&self.stop)
@@ -301,19 +301,19 @@ impl Live {
         self.shared.kills().wait(flag, waits);
     }
 
-    /// Why a kill of this process is not in the store yet, as far as writing it was tried.
+    /// Why a kill of this process is not in the store yet, if it was tried.
     #[cfg(feature = "admin")]
     pub(crate) fn waits_of(&self, flag: &str) -> Option<Waits> {
         self.shared.kills().waits(flag)
     }
 
-    /// What the store said is wrong with itself.
+    /// The problems that the store reported about itself.
     #[cfg(feature = "admin")]
     pub(crate) fn condition(&self) -> Vec<Problem> {
         self.shared.condition.lock().unwrap_or_else(PoisonError::into_inner).problems.clone()
     }
 
-    /// Whether the last attempt to load went well.
+    /// Whether the last attempt to load succeeded.
     #[cfg(feature = "admin")]
     pub(crate) fn loads_well(&self) -> bool {
         self.shared.health().last_error.is_none()
@@ -379,8 +379,8 @@ impl LiveBuilder {
     /// store gives none in time. What was switched off by them stays off, also where the store comes back
     /// older: see [`Live`].
     ///
-    /// A file that cannot be read is logged. One that cannot be written is a problem in the status until it can.
-    /// Neither costs anything else.
+    /// A file that cannot be read is logged. A file that cannot be written is a problem in the status until it can be.
+    /// Neither has any other effect.
     #[cfg(feature = "file")]
     #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
     pub fn backup(mut self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -451,7 +451,7 @@ struct Keeper {
     has_loaded: bool,
     /// Whether the store has been asked for its identity since it was connected to.
     has_asked: bool,
-    /// Whether the store does not let us ask.
+    /// Whether the store does not allow us to ask.
     may_not_ask: bool,
     /// Of loading.
     backoff: Backoff,
@@ -497,7 +497,7 @@ impl Keeper {
         }
         loop {
             let wait = tokio::time::sleep(self.next_wait());
-            // Notices come often; how the store itself is doing changes seldom.
+            // Notices come often; the store's condition seldom changes.
             let mut is_resync = self.notices.is_none();
             tokio::select! {
                 () = wait => is_resync = true,
@@ -585,7 +585,7 @@ impl Keeper {
         outcome
     }
 
-    /// The identity of the store, asked for where that may matter.
+    /// The identity of the store, if it may matter.
     async fn identity(&mut self, loaded: &Loaded) -> Option<String> {
         let is_needed = !self.has_asked || self.shared.seen().depends_on_identity(loaded);
         if self.may_not_ask || !is_needed {
@@ -619,7 +619,7 @@ impl Keeper {
     }
 }
 
-/// Asks the feed how it is doing itself.
+/// Asks the feed for its condition.
 async fn ask_for_condition(feed: &dyn Feed, shared: &Shared) {
     let before = now();
     match tokio::time::timeout(LONGEST_CONDITION, feed.condition()).await {
@@ -772,7 +772,7 @@ impl Shared {
         }
     }
 
-    /// Shows in the status how the feed itself is doing, with its clock read between two instants of ours.
+    /// Shows the feed's condition in the status; its clock was read between two instants of ours.
     fn take_condition(&self, found: store::Condition, before: Instant, after: Instant) {
         let now = Condition::new(&self.name, found, before, after);
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);

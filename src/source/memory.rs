@@ -52,7 +52,7 @@ impl Memory {
     /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, or more than 10 000 flags; then nothing is
     /// changed. A flag that requires unknown flags is a problem of the set, in [`status`](Source::status).
     pub fn set(&self, name: impl FlagName, flag: impl Into<Flag>) -> Result<(), Problem> {
-        // Before the turn is taken: types of the application may use this memory while they are converted.
+        // Before the lock: the application's types may use this memory while they are converted.
         let (name, flag, mut outcome) = (name.name(), flag.into(), Ok(()));
         self.board.publish(|in_force| {
             let mut document = in_force.clone();

@@ -7,7 +7,7 @@ use super::board::now;
 use crate::engine::{Definition, Document, Flag, Instant, Problem, Shortfall};
 use crate::store::Loaded;
 
-/// Most lost flags that are reported one by one.
+/// How many lost flags are reported one by one.
 const NAMED: usize = 20;
 
 /// A flag that the store has lost: its definition is gone, and no edit removed it. From
@@ -17,9 +17,9 @@ const NAMED: usize = 20;
 pub struct MissingFlag {
     /// The flag's name.
     pub flag: String,
-    /// The version that it had last, where the store counts them.
+    /// Its last version, if the store counts versions.
     pub version: Option<u64>,
-    /// When this process found out.
+    /// When this process noticed.
     pub since: Instant,
     /// The definition that was in effect last; `None` where this process has never had it.
     pub definition: Option<Arc<Flag>>,
@@ -45,7 +45,7 @@ impl MissingFlags {
         self.0.iter().filter(|(_, missing)| missing.is_in_effect).map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// What is in effect once this was loaded, and what is missing then. `earlier_versions` are those before.
+    /// The rules in effect after this load, and the flags missing then. `earlier_versions` are those before it.
     pub(super) fn after(
         mut self,
         loaded: &Loaded,
@@ -60,7 +60,7 @@ impl MissingFlags {
             return (after, Self::default());
         }
         self.0.retain(|name, _| !document.flags.contains_key(name) && !removed.contains(name));
-        // A document is written as a whole: what is not in it any more was taken out.
+        // A document is written as a whole: a flag that is no longer in it was removed.
         let lost = dropped.iter().filter(|_| *records_removals);
         for (name, is_in_effect) in kept.iter().map(|name| (name, true)).chain(lost.map(|name| (name, false))) {
             let missing = self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
@@ -73,7 +73,7 @@ impl MissingFlags {
             missing.is_in_effect = is_in_effect;
         }
         if *records_removals {
-            // Lost before this process started: the record of the last edit says that it left the flag there.
+            // Lost before this process started: by its record, the last edit left the flag there.
             let is_gone = |name: &Arc<str>| !after.flags.contains_key(name) && !removed.contains(name);
             for (name, version) in versions.iter().filter(|(name, _)| is_gone(name)) {
                 self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
@@ -88,7 +88,7 @@ impl MissingFlags {
         (after, self)
     }
 
-    /// What the status says of those that are not in effect any more; the others have a problem together.
+    /// The problems of flags that are no longer in effect; the others share one problem.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let lost: Vec<&MissingFlag> = self.0.values().filter(|missing| !missing.is_in_effect).collect();
         const EXPECTED: &str = "the definition of every flag that no edit removed";
@@ -108,9 +108,9 @@ impl MissingFlags {
     }
 }
 
-const HELP: &str = "the flag is off until it is written back; removing it by an edit ends this, too";
+const HELP: &str = "the flag is off until it is written back; an edit that removes it clears this problem too";
 
-/// The definition that a flag had, as far as it can be written back.
+/// The definition that a flag had, if it can be written back.
 fn last_of(before: &Document, name: &Arc<str>) -> Option<Arc<Flag>> {
     match before.flags.get(name)? {
         Definition::Good(flag) => Some(Arc::clone(flag)),

@@ -15,8 +15,8 @@ use crate::store::Loaded;
 /// off until its version rises above the one it was found with, whatever the number: that somebody edits it is
 /// the sign that they know.
 ///
-/// Another store in its place is not an older copy. Its flags are what it says, but one that was seen switched off and
-/// that its history does not know: the flag stays off until the first edit of it.
+/// Another store in its place is not an older copy. Its flags are as it says, with one exception: a flag that was seen
+/// switched off, and that its history does not know, stays off until its first edit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Seen {
@@ -35,8 +35,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Takes in what was loaded from the store of this identity, where that is known, and holds off in it what has to
-    /// stay off.
+    /// Takes in what was loaded from the store of this identity, if that is known, and switches off the flags that have
+    /// to stay off.
     pub(super) fn take(&mut self, loaded: &mut Loaded, identity: Option<&str>) {
         match identity {
             Some(another) if !self.store.is_empty() && another != self.store => self.take_another(loaded, another),
@@ -69,7 +69,7 @@ impl Seen {
     fn take_another(&mut self, loaded: &Loaded, identity: &str) {
         let is_unedited = |name: &Arc<str>| loaded.versions.get(name).is_none_or(|version| *version == 0);
         self.held = self.killed.iter().filter(|name| is_unedited(name)).map(|name| (Arc::clone(name), 0)).collect();
-        // One without a history may be the store that was seen, emptied: what comes back to it is compared with that.
+        // A store without a history may be the one that was seen, emptied: what comes back is compared with that.
         if !identity.is_empty() {
             identity.clone_into(&mut self.store);
             self.killed = self.held.keys().cloned().collect();
@@ -78,7 +78,7 @@ impl Seen {
         }
     }
 
-    /// Whether it matters for what was loaded which store it is from.
+    /// Whether the identity of the store matters for what was loaded.
     pub(super) fn depends_on_identity(&self, loaded: &Loaded) -> bool {
         self.store.is_empty() || loaded.versions.is_empty() || self.is_older(loaded)
     }

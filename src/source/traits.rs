@@ -55,7 +55,7 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
-    /// Who answers when an evaluation is late or panics. It has to be ready. `None` by default: every
+    /// The source that answers when an evaluation is late or panics. It has to be ready. `None` by default: every
     /// flag is off then, with reason [`Unavailable`](crate::engine::Reason::Unavailable).
     fn fallback(&self) -> Option<&dyn Source> {
         None

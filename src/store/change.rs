@@ -131,9 +131,9 @@ impl Change {
         Self::to(To::Killed)
     }
 
-    /// Switches the flag on again with the settings it had. A schedule that stands still goes on standing; one whose
-    /// pause lies ahead, as a process whose clock runs ahead writes it, stands still from now on, and
-    /// [`Changed::notes`] says so. The flag has to be there.
+    /// Switches the flag on again with the settings it had. A paused schedule stays paused. If its pause lies ahead, as
+    /// written by a process whose clock runs ahead, it is paused from now on, and [`Changed::notes`] says so. The flag
+    /// has to be there.
     ///
     /// An edit also where the store says that the flag is on already: after a store came back older, sources hold
     /// off what they have seen switched off, and this tells them that somebody means it to be on.
@@ -224,12 +224,12 @@ pub struct Changed {
     pub definition: Option<String>,
     /// What the history says of it; `None` where there was nothing to change.
     pub entry: Option<HistoryEntry>,
-    /// What the edit did beside what was asked for, in words for people.
+    /// Side effects of the edit, in words for people.
     pub notes: Vec<String>,
 }
 
 impl Changed {
-    /// Of a flag that is as it was.
+    /// The answer for a flag that is as it was.
     #[cfg(feature = "admin")]
     pub(crate) fn nothing(stored: &Stored) -> Self {
         Self { version: stored.version, definition: stored.definition.clone(), entry: None, notes: Vec::new() }
@@ -255,7 +255,7 @@ pub enum ChangeError {
     Conflict(Box<Stored>),
     /// What would come out is no flag, or the name is none.
     Refused(Box<Problem>),
-    /// The flag was removed, or taken away past the history, and the change does not say that it is meant to be there
+    /// The flag was removed, by an edit or outside of the history, and the change does not say that it should be there
     /// again.
     Removed(Box<Stored>),
     /// There is no such flag to remove, or to act on.
@@ -267,7 +267,7 @@ pub enum ChangeError {
 impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // These say themselves what became of the edit.
+            // These state the outcome of the edit themselves.
             Self::Store(error) if matches!(error.kind(), ErrorKind::InDoubt | ErrorKind::Rejected) => {
                 return error.fmt(f);
             }
@@ -279,7 +279,7 @@ impl fmt::Display for ChangeError {
             }
             Self::Refused(problem) => problem.fmt(f),
             Self::Removed(stored) => {
-                let what = if stored.content.is_empty() { "removed" } else { "taken away past the history" };
+                let what = if stored.content.is_empty() { "removed" } else { "removed outside of the history" };
                 write!(
                     f,
                     "a flag of this name was {what} (version {}); choose another name, or put a definition with \
@@ -462,7 +462,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if let Some(recent) = recent
             && recent.may_be_lost(&stored)
         {
-            // This edit goes onto those before it.
+            // This edit builds on those before it.
             recent.check(self.store).await?;
             stored = self.store.read(&self.flag).await?;
         }
@@ -514,7 +514,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         }))
     }
 
-    /// What the caller is told of a commit that was made, in this run of the server.
+    /// The answer for a commit that was made, in this run of the server.
     fn acknowledged(&self, commit: Commit, run: Option<Arc<str>>) -> Changed {
         if let Some(recent) = self.store.recent_edits() {
             recent.add(&commit, run);
@@ -523,7 +523,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         Changed { version, definition, entry: entries.pop(), notes: Vec::new() }
     }
 
-    /// Whether one of the commits whose answer was lost was made: which one.
+    /// The commit that was made, of those whose answer was lost.
     async fn made_in_doubt(&mut self, head: &Head) -> Result<Option<Commit>, Error> {
         let Some(first) = self.in_doubt.iter().map(|commit| commit.head.number).min() else { return Ok(None) };
         // Of the entries since then, a few are the flag's.
@@ -544,7 +544,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
     }
 }
 
-/// The commit that makes `definition` of what is stored. What somebody else wrote becomes an entry of the history first.
+/// The commit that replaces what is stored by `definition`. A foreign change becomes an entry of the history first.
 pub(super) async fn commit_over<S: Store + ?Sized>(
     store: &S,
     flag: &str,
@@ -555,7 +555,7 @@ pub(super) async fn commit_over<S: Store + ?Sized>(
 ) -> Result<Commit, Error> {
     let mut foreign_before = None;
     if expected.is_foreign() {
-        // What the last edit left.
+        // The content that the last edit left.
         let newest = store.history(&HistoryPage::newest().of(flag).limit(1)).await?;
         foreign_before = Some(newest.into_iter().next().and_then(|entry| entry.after));
     }
@@ -597,17 +597,17 @@ impl Commit {
         Self { flag: flag.to_owned(), expected, definition, version, content, entries, head }
     }
 }
-/// Pauses that lie less ahead are as good as now.
+/// Pauses that lie ahead by less than this count as now.
 const MIN_AHEAD: Duration = Duration::from_secs(1);
 
-/// Says that an edit has brought a pause that lay ahead to the present.
+/// Notes that an edit has moved a future pause to now.
 fn note_of_pause(entry: &HistoryEntry) -> Option<String> {
     let paused_at = |text: &Option<String>| flag_from_json(Some(&entry.flag), text.as_deref()?).ok()?.paused_at();
     let ahead = paused_at(&entry.before)?.saturating_duration_since(entry.at);
     let is_brought = paused_at(&entry.after).is_none_or(|paused_at| paused_at <= entry.at);
     (ahead > MIN_AHEAD && is_brought).then(|| {
         format!(
-            "the plan's pause was {} s ahead, as a process writes it whose clock runs ahead; it counts from now",
+            "the plan's pause was {} s ahead, written by a process whose clock runs ahead; it counts from now",
             ahead.as_secs()
         )
     })

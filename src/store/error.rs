@@ -80,7 +80,7 @@ impl Error {
     /// Whether the same call fails until the store's set-up or the edit is changed.
     ///
     /// `true` for [`Configuration`](ErrorKind::Configuration), [`Denied`](ErrorKind::Denied) and
-    /// [`Refused`](ErrorKind::Refused), and for what is marked by [`permanent`](Self::permanent).
+    /// [`Refused`](ErrorKind::Refused), and for errors marked by [`permanent`](Self::permanent).
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         let has_permanent_kind = matches!(self.kind, ErrorKind::Configuration | ErrorKind::Denied | ErrorKind::Refused);
@@ -88,7 +88,7 @@ impl Error {
     }
 
     /// Marks an error of [`Store::commit`](super::Store::commit) as certain: nothing was changed, although the store
-    /// gave no answer, since the connection was lost before the edit was complete, for example.
+    /// gave no answer. For example, the connection was lost before the edit was complete.
     /// [`StoreExt::change`](super::StoreExt::change) tries again, and is not in doubt.
     #[must_use]
     pub fn unchanged(mut self) -> Self {
@@ -98,7 +98,7 @@ impl Error {
 
     /// Whether it is certain that an edit was not made.
     ///
-    /// `true` for [`Rejected`](ErrorKind::Rejected), and for what is marked by [`unchanged`](Self::unchanged).
+    /// `true` for [`Rejected`](ErrorKind::Rejected), and for errors marked by [`unchanged`](Self::unchanged).
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         self.is_unchanged || self.kind == ErrorKind::Rejected

@@ -79,9 +79,9 @@ pub trait Feed: Send + Sync + 'static {
     /// Nobody can be listened to now. The caller goes on loading from time to time, and tries again.
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>>;
 
-    /// How the store itself is doing, which no document shows: a setting under which edits can be lost, a replica that
-    /// is cut off, its clock. [`Live`](crate::source::Live) asks after it has connected and at each resync, and shows
-    /// the answer in its status. By default there is nothing to report.
+    /// The condition of the store itself, which no document shows: a setting under which edits can be lost, a replica
+    /// that is cut off, its clock. [`Live`](crate::source::Live) asks after it has connected and at each resync, and
+    /// shows the answer in its status. By default there is nothing to report.
     ///
     /// # Errors
     ///
@@ -90,15 +90,15 @@ pub trait Feed: Send + Sync + 'static {
         Box::pin(async { Ok(Condition::default()) })
     }
 
-    /// What tells this store from every other one, whatever is edited in it: the stores of this crate return the digest
-    /// of the first entry of their history, and an empty text before there is one. Only a store that was seen before
-    /// can have come back older; another one in its place is new. `None` by default, and where it cannot be told.
+    /// A text that identifies this store and never changes: the stores of this crate return the digest of the first entry
+    /// of their history, and an empty text before there is one. Only a store that was seen before can have come back
+    /// older; another store in its place is new. `None` by default, and if stores cannot be told apart.
     ///
-    /// [`Live`](crate::source::Live) asks after it has connected, and where what was loaded looks older.
+    /// [`Live`](crate::source::Live) asks after it has connected, and when a load looks older.
     ///
     /// # Errors
     ///
-    /// The store cannot be asked now, or does not let us. It counts as the store that was seen before.
+    /// The store cannot be asked now, or does not allow it. It counts as the store that was seen before.
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
         Box::pin(async { Ok(None) })
     }
@@ -109,7 +109,7 @@ pub trait Feed: Send + Sync + 'static {
     }
 }
 
-/// How a store itself is doing, from [`Feed::condition`].
+/// The condition of a store itself, from [`Feed::condition`].
 ///
 /// ```
 /// use tower_flags::Problem;
@@ -124,7 +124,7 @@ pub trait Feed: Send + Sync + 'static {
 pub struct Condition {
     /// Settings or states of the store under which definitions or edits can be lost, each with its remedy.
     pub problems: Vec<Problem>,
-    /// Since when its answers may be old although it answers: a replica that its primary does not reach, for example.
+    /// Since when its answers may be old although it answers, for example as a replica that its primary does not reach.
     /// The source is stale since then.
     pub stale_since: Option<Instant>,
     /// The store's own clock, where it has one. A difference of more than 30 s from the clock of this process becomes
@@ -180,8 +180,8 @@ pub struct Loaded {
     pub versions: BTreeMap<Arc<str>, u64>,
     /// Names that the feed itself remembers as removed: that they are missing is no accident.
     pub removed: BTreeSet<Arc<str>>,
-    /// Whether the feed removes flags only by edits that it records in [`removed`](Self::removed): a flag that is missing
-    /// otherwise was lost. In a document that people write as a whole, a flag is removed by leaving it out.
+    /// Whether the feed removes flags only by edits, and records them in [`removed`](Self::removed): any other missing flag
+    /// was lost. In a document that people write as a whole, a flag is removed by leaving it out.
     pub records_removals: bool,
     /// A number that every edit raises, where the feed has one: a smaller one than before means that the store
     /// came back older.
@@ -217,8 +217,8 @@ impl Loaded {
         self
     }
 
-    /// Of a store that removes flags only by edits which it records: [`Live`](crate::source::Live) reports a flag as lost
-    /// that is missing without such a record, and that any edit of the store is known to have left there.
+    /// For a store that removes flags only by edits, which it records. [`Live`](crate::source::Live) reports a flag as lost
+    /// if it is missing without such a record, and if an edit of the store is known to have left it there.
     #[must_use]
     pub fn records_removals(mut self) -> Self {
         self.records_removals = true;

@@ -1,4 +1,4 @@
-//! Edits that a store has acknowledged lately, which are written again where its server comes back without them.
+//! Edits that a store has acknowledged lately. They are written again if its server comes back without them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -14,7 +14,7 @@ use super::history::{Head, HistoryEntry};
 use super::traits::{Commit, HistoryPage, Store, Stored};
 use crate::engine::{Document, Instant, Problem};
 
-/// How long before a server was lost an edit has to be acknowledged to be written again.
+/// An edit is written again if it was acknowledged at most this long before the server was lost.
 const KEPT: Duration = Duration::from_secs(10);
 /// How long the server may be away. After that it may have been restored from a copy on purpose, and lost edits are
 /// reported.
@@ -30,7 +30,7 @@ const CHECK_LONG_AWAY: Duration = Duration::from_secs(10);
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
 /// How many edits are written again in their own order before a kill among them. With more, kills come first.
 const IN_ORDER: usize = 50;
-/// How long an edit waits for those before it, which other processes write again: longer than they take to look.
+/// How long an edit waits for other processes to write the edits before it again: longer than they take to notice.
 const OTHERS: Duration = Duration::from_millis(1500);
 const OTHERS_EVERY: Duration = Duration::from_millis(20);
 /// How many lost edits the status names.
@@ -41,14 +41,14 @@ const REPORTED: usize = 100;
 ///
 /// 1. Every edit by [`StoreExt::change`](super::StoreExt::change) is kept when it is acknowledged. A task compares the
 ///    store with the memory each second until the edit is 10 seconds old; the next edit does so too.
-/// 2. A server that was started again, or that another one has replaced, may lack the end of the history. The edits
-///    that were acknowledged within 10 s before the server was lost are then written again: as the same entries of the
-///    history where they go onto what is there, else as new ones by the same authors, whose reason says so.
-/// 3. An edit is not written over a newer one. It is logged as lost then, and [`problems`](Self::problems) names it
+/// 2. A server that was restarted or replaced may lack the end of the history. The edits that were acknowledged within
+///    10 s before the server was lost are then written again: as the same entries of the history if they follow what is
+///    there, else as new entries by the same authors, whose reason says so.
+/// 3. An edit is not written over a newer one. It is then logged as lost, and [`problems`](Self::problems) names it
 ///    until the flag is edited. The same holds after an outage of more than a minute, since a server may be restored
 ///    from an older copy on purpose.
-/// 4. Kills come first. Two processes that have both lost edits of one flag leave the newest of them.
-/// 5. What somebody removes in a server that goes on running is not lost, and is not written again.
+/// 4. Kills come first. If two processes have both lost edits of one flag, the newest of them remains.
+/// 5. A flag that a user removes in a running server is not lost, and is not written again.
 ///
 /// The memory ends with the last handle of the store. At most 16 MiB of definitions are kept.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl fmt::Debug for RecentEdits {
 }
 
 impl RecentEdits {
-    /// An empty memory. `store` gives the store as long as there is a handle of it, and must not keep it alive itself.
+    /// An empty memory. `store` returns the store as long as there is a handle of it, and must not keep it alive itself.
     #[must_use]
     pub fn new(store: impl Fn() -> Option<Arc<dyn Store>> + Send + Sync + 'static) -> Self {
         let inner = Inner {
@@ -133,7 +133,7 @@ impl RecentEdits {
         self.inner.reports.subscribe()
     }
 
-    /// Keeps an edit that was just made, as this run of the server has it.
+    /// Keeps an edit that this run of the server has just made.
     pub(super) fn add(&self, commit: &Commit, run: Option<Arc<str>>) {
         let mut state = self.inner.state();
         state.bytes += size(commit);
@@ -152,12 +152,12 @@ impl RecentEdits {
         }
     }
 
-    /// Whether the store may have lost edits, by what it says now.
+    /// Whether the store's state now suggests that it has lost edits.
     pub(super) fn may_be_lost(&self, stored: &Stored) -> bool {
         self.inner.state().may_be_lost(stored)
     }
 
-    /// Compares the store with what it has acknowledged, and writes again what it has lost.
+    /// Compares the store with the edits that it has acknowledged, and writes lost ones again.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl RecentEdits {
             }
             (state.edits.iter().cloned().collect::<Vec<_>>(), state.away_since)
         };
-        // Some that are known to be lost may not have been written again at the last attempt.
+        // The last attempt may not have written all lost edits again.
         let (mut lost, mut there): (Vec<_>, Vec<_>) = edits.into_iter().partition(|edit| edit.is_lost);
         let newest_there = newest_there(store, &there, &stored.head).await?;
         lost.extend(there.extract_if(.., |edit| edit.number() > newest_there));
@@ -225,7 +225,7 @@ impl RecentEdits {
             };
         }
         if kills.is_empty() || lost.len() <= IN_ORDER {
-            // Mostly they go onto what is there just as they were, and the history is what it was.
+            // Usually they follow what is there just as before, and the history is the same.
             let mut made = 0;
             while let Some(edit) = lost.get(made)
                 && self.write_as_it_was(store, edit, &store.read(&edit.commit.flag).await?).await?
@@ -246,8 +246,8 @@ impl RecentEdits {
         Ok(())
     }
 
-    /// Writes one edit again where nothing newer is there; `later` are the others of its flag. Until then it waits for
-    /// other processes to write the edits before it.
+    /// Writes one edit again if nothing newer is there; `later` are the later edits of its flag. It first waits for other
+    /// processes to write the edits before it.
     async fn settle<S: Store + ?Sized>(
         &self,
         store: &S,
@@ -269,7 +269,7 @@ impl RecentEdits {
                 }
                 continue;
             }
-            // Made already, or a part of what comes later.
+            // It is made already, or contained in a later edit.
             let is_made = stored.definition == commit.definition;
             if is_made || (is_older && later.iter().any(|later| goes_onto(later))) {
                 self.forget(edit);
@@ -279,7 +279,7 @@ impl RecentEdits {
                 sleep(OTHERS_EVERY).await;
                 continue;
             }
-            // What the edit went onto is lost too, and is a part of it.
+            // The edit before it is lost too, and is contained in this one.
             if is_older && self.is_newest(store, edit).await? {
                 if self.write_anew(store, edit, stored).await? {
                     return Ok(());
@@ -291,7 +291,7 @@ impl RecentEdits {
         }
     }
 
-    /// `false` where the store is not what the edit was made onto.
+    /// `false` if the store is not in the state that the edit was made for.
     async fn write_as_it_was<S: Store + ?Sized>(&self, store: &S, edit: &Edit, stored: &Stored) -> Result<bool, Error> {
         let mut commit = Commit::clone(&edit.commit);
         commit.expected.run.clone_from(&stored.run);
@@ -301,7 +301,7 @@ impl RecentEdits {
         self.write(store, edit, commit).await
     }
 
-    /// As a new entry of the history, which says so; `false` where somebody was faster.
+    /// Writes it as a new entry of the history, which says so; `false` if another edit came first.
     async fn write_anew<S: Store + ?Sized>(&self, store: &S, edit: &Edit, stored: Stored) -> Result<bool, Error> {
         let Some(entry) = edit.entry() else { return Ok(true) };
         let again = format!("written again: the store has lost entry {} of {}", entry.number, entry.at);
@@ -331,13 +331,13 @@ impl RecentEdits {
             Ok(false) => Ok(false),
             Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::InDoubt) => Err(error),
             Err(error) => {
-                self.report(store, edit, format!("a store that does not take it again: {}", error.chain())).await?;
+                self.report(store, edit, format!("a store that rejects it: {}", error.chain())).await?;
                 Ok(true)
             }
         }
     }
 
-    /// Whether nothing that the history has of the flag is newer than the edit.
+    /// Whether the history has nothing newer of the flag than the edit.
     async fn is_newest<S: Store + ?Sized>(&self, store: &S, edit: &Edit) -> Result<bool, Error> {
         let newest = store.history(&HistoryPage::newest().of(&edit.commit.flag).limit(1)).await?;
         Ok(newest.first().is_none_or(|newest| edit.entry().is_some_and(|entry| newest.at <= entry.at)))
@@ -351,7 +351,7 @@ impl RecentEdits {
         let at = edit.entry().map_or(Instant::MIN, |entry| entry.at);
         let what = if edit.is_off() { "kill" } else { "edit" };
         let problem = Problem::new(format!("the {what} by {by} at {at}, which the store acknowledged and lost"), found);
-        let problem = problem.of_flag(flag).with_help("it is not written again: look at the flag, and edit it");
+        let problem = problem.of_flag(flag).with_help("it is not written again: check the flag and edit it");
         tracing::error!(store = store.name(), "{problem}");
         self.forget(edit);
         let mut state = self.inner.state();
@@ -411,12 +411,12 @@ impl Edit {
         Arc::ptr_eq(&self.commit, &other.commit)
     }
 
-    /// What the history says of it.
+    /// Its entry in the history.
     fn entry(&self) -> Option<&HistoryEntry> {
         self.commit.entries.last()
     }
 
-    /// Whether it leaves the flag off for everybody.
+    /// Whether the flag is off for everybody after it.
     fn is_off(&self) -> bool {
         let Commit { flag, definition, .. } = &*self.commit;
         definition.as_ref().is_none_or(|text| {
@@ -433,8 +433,8 @@ fn size(commit: &Commit) -> usize {
     length(&commit.definition) + length(&commit.expected.definition) + entries
 }
 
-/// The number of the newest of these edits that the store has; 0 where it has none. It then has those before it too,
-/// since each carries the digest of all that came before.
+/// The number of the newest of these edits that the store has; 0 if it has none. The store has the earlier ones too,
+/// since each edit carries the digest of all before it.
 async fn newest_there<S: Store + ?Sized>(store: &S, edits: &[Edit], head: &Head) -> Result<u64, Error> {
     let (Some(oldest), Some(newest)) = (edits.first(), edits.last()) else { return Ok(0) };
     if let Some(edit) = edits.iter().find(|edit| edit.commit.head == *head) {
@@ -475,7 +475,7 @@ async fn compare_often(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         let Some(store) = (inner.store)() else { return };
         let recent = RecentEdits { inner };
-        // What goes wrong is tried again.
+        // Failures are tried again.
         if timeout(LONGEST_CHECK, recent.check(&*store)).await.is_err() {
             recent.inner.state().away_since.get_or_insert_with(Time::now);
         }

@@ -43,7 +43,7 @@ pub trait Store: Feed {
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>>;
 
     /// The edits that were acknowledged in the last seconds, for stores whose server can lose them when it is killed:
-    /// they are written again where the server comes back without them. By default there is no such memory.
+    /// they are written again if the server comes back without them. By default there is no such memory.
     fn recent_edits(&self) -> Option<&RecentEdits> {
         None
     }
@@ -95,7 +95,7 @@ pub struct Stored {
     pub content: String,
     /// The end of the history.
     pub head: Head,
-    /// Which run of the server answered: another one after a restart or a failover. `None` where the store cannot tell.
+    /// Which run of the server answered; a restart or a failover begins another. `None` if the store cannot tell.
     pub run: Option<Arc<str>>,
 }
 
@@ -119,7 +119,7 @@ impl Stored {
 pub struct Commit {
     /// The flag's name.
     pub flag: String,
-    /// What is to be there, all of it: text, version and head; also the run of the server, where it names one.
+    /// The state that has to be there, all of it: text, version and head; also the run of the server, if it names one.
     pub expected: Stored,
     /// The text to write; `None` removes the flag.
     pub definition: Option<String>,

@@ -192,7 +192,7 @@ async fn changed(store: &impl Store, name: &str, change: Change) -> u64 {
     store.change(name, change.within(PATIENCE), &alice()).await.expect("the change is made").version
 }
 
-/// What is stored, whichever run of the server says so.
+/// The stored state, without the run of the server.
 async fn stored(store: &impl Store, name: &str) -> Stored {
     Stored { run: None, ..store.read(name).await.expect("the store is read") }
 }
@@ -439,7 +439,7 @@ async fn known<F: StoreFixture>(fixture: &F) {
     assert!(second.document.flag("x").is_some_and(|flag| !flag.is_enabled()));
 }
 
-/// A store that cannot be told from others says so, and has no more to show.
+/// A store that cannot be told from others returns `None`, and is checked no further.
 async fn identity<F: StoreFixture>(fixture: &F) {
     let (store, other) = (fixture.fresh().await, fixture.fresh().await);
     let Some(before) = store.identity().await.expect("it is asked") else { return };

@@ -13,7 +13,7 @@ test("a flag that a variable alone defines is listed, and shown without what can
 
   await row.getByRole("link", { name: "use_fastzip" }).click();
   await page.getByRole("heading", { level: 1, name: "use_fastzip" }).waitFor();
-  await page.getByText("env defines this flag. The store has none of this name, so it is changed there and not here.").waitFor();
+  await page.getByText("env defines this flag. Change it there: the store has no flag of this name.").waitFor();
   await page.getByText("FF_USE_FASTZIP").first().waitFor();
   for (const name of ["Kill…", "Restore…", "Change…", "Edit…", "Remove…"]) assert.equal(await page.getByRole("button", { name }).count(), 0, name);
 

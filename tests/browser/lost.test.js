@@ -37,7 +37,7 @@ test("a lost flag is killed here, and in the store where that is confirmed", asy
   await until(async () => assert.ok((await missing()).includes("lost_kill_here")));
   const page = await as(ALICE, "flags/lost_kill");
   await page.locator(".power").getByRole("button", { name: "Kill…" }).click();
-  await dialog(page).getByLabel(/Write it to the store, too/).waitFor();
+  await dialog(page).getByLabel(/Also write it to the store/).waitFor();
   await save(page, "Kill it now");
   assert.equal((await stored("lost_kill")).flag.enabled, false);
   await page.evaluate(() => {
@@ -45,7 +45,7 @@ test("a lost flag is killed here, and in the store where that is confirmed", asy
   });
   await page.getByRole("heading", { name: "Off: the store has lost it" }).waitFor();
   await page.locator(".power").getByRole("button", { name: "Kill…" }).click();
-  await dialog(page).getByLabel(/Write it to the store, too/).uncheck();
+  await dialog(page).getByLabel(/Also write it to the store/).uncheck();
   await dialog(page).getByRole("button", { name: "Kill it now" }).click();
   await page.locator(".notice").getByText("The store has lost the flag, so the kill is not written to it.").waitFor();
   await page.getByRole("heading", { name: "Off in this process only" }).first().waitFor();
@@ -84,7 +84,7 @@ test("an edit that the store rejects says that nothing was changed, and whether 
   await pressIn(page, "On for everyone", "Kill…");
   await dialog(page).getByRole("button", { name: "Kill it now" }).click();
   await page.locator(".notice").getByText("this does not go away by itself").waitFor();
-  await page.getByText("The store does not take the kill, and this does not go away by itself.").waitFor();
+  await page.getByText("The store rejects the kill, and this does not go away by itself.").waitFor();
   await accessible(page, "a kill that the store rejects");
   await fate("up");
   await page.getByRole("heading", { name: "Killed: nobody gets it" }).waitFor({ timeout: 60_000 });

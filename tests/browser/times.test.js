@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ALICE, api, as, dialog, flag, press } from "./support.js";
 
-const CHANGE = "The clocks change in between. A day of a plan is 24 hours, so the steps after the change come 1 hour";
+const CHANGE = "The clocks change between these steps. A day of a plan is 24 hours, so the steps after the change come 1 hour";
 
 /** What is shown of the times in a place: the words, and what stands beside them on hover. */
 const timesIn = (place) => place.locator("time").evaluateAll((times) => times.map((time) => [time.textContent, time.title]));

@@ -24,10 +24,10 @@ let editing = Promise.resolve();
 /** Resolves when no edit of this page is on its way, and what waited for it has seen the answer. */
 export const settled = () => editing.then(() => new Promise((resolve) => setTimeout(resolve)));
 
-/** The number of the session, of those that this page has had. */
+/** Counts the sessions of this page. */
 let session = 0;
 
-/** The session is over: what it asked for and has no answer yet is never answered. */
+/** Ends the session: its requests that are still under way never get an answer. */
 export function abandon() {
   session += 1;
   editing = Promise.resolve();
@@ -72,7 +72,7 @@ async function ask(method, path, { body, headers = {}, query = {}, within = WITH
 
 function edit(method, path, options) {
   const asked = ask(method, path, options).catch((refused) => {
-    // What was sent may have arrived though the answer did not, or was a proxy's.
+    // The edit may have arrived even if the answer was lost, or came from a proxy.
     const isLost = refused.kind === "unreachable" || (refused.status >= 500 && !String(refused.problem.type).startsWith("urn:tower-flags:"));
     throw isLost ? new Refused({ ...refused.problem, type: "in-doubt" }) : refused;
   });
@@ -105,7 +105,7 @@ export const remove = (name, etag, reason) => edit("DELETE", at(name), { headers
 export const act = (name, action, { body, etag, reason, writeBack } = {}) =>
   edit("POST", at(name, `/${action}`), { body: body && write(body), headers: onto(etag), query: { reason, write_back: writeBack } });
 
-/** Writes back everything that the store has lost. */
+/** Writes back every flag that the store has lost. */
 export const writeBackAll = (reason) => edit("POST", "write-back", { query: { reason }, within: IMPORT_WITHIN });
 
 /** `etag`: what the dry run, the import that is only looked at, went by. */

@@ -147,7 +147,7 @@ function ended() {
   });
 }
 
-/** Leaves nothing of one session to the next: no questions, no announcements, and no answers that are still to come. */
+/** Clears what a session leaves behind: questions, announcements, and answers that are still to come. */
 function forget() {
   api.abandon();
   closeAll();

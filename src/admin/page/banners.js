@@ -48,38 +48,38 @@ function ofKill(kill) {
     h("p", {}, flag, " was switched off ", here, ". ", kill.question
       ? h("b", {}, "Somebody has edited the flag in the store since. Which one is meant?")
       : kill.missing ? [h("b", {}, "The store has lost the flag."), " Killing it in the store writes it back, switched off."]
-      : [h("b", {}, "Other processes may still serve it."), " ", kill.permanent ? h("b", {}, "The store does not take the kill, and this does not go away by itself.") : "It is written to the store as soon as the store can be reached."],
+      : [h("b", {}, "Other processes may still serve it."), " ", kill.permanent ? h("b", {}, "The store rejects the kill, and this does not go away by itself.") : "It is written to the store as soon as the store can be reached."],
       kill.error && !kill.missing && [" The store says: ", theirs(kill.error), "."],
-      !kill.survives_restart && " It does not survive a restart of this process."),
+      !kill.survives_restart && " The kill does not survive a restart of this process."),
     session.mayEdit && h("div", { class: "row" },
       (kill.question || kill.missing || kill.permanent) && button("Kill it in the store, too", again, { class: "kill small", "data-key": `again ${kill.flag}` }),
       button("Let the store decide…", forget, { class: "small", "data-key": `forget ${kill.flag}` })));
 }
 
-/** What the store has lost, and the way back. */
+/** The flags that the store has lost, and a button that writes them back. */
 function ofMissing({ count, flags }) {
   if (!count) return null;
   const name = (flag) => h("a", { href: `#/flags/${encodeURIComponent(flag)}` }, code(flag));
   const all = () => confirm({
     title: `Write ${plural(count, "flag")} back?`, action: "Write back",
-    content: h("p", {}, "The store gets the definitions again that were in effect here, each with an entry in the history. ", h("b", {}, "A flag that is off stays off."), " What is in the store again is left alone."),
+    content: h("p", {}, "The definitions that were in effect here are written to the store again, each with an entry in the history. ", h("b", {}, "A flag that is off stays off."), " Flags that are in the store again are left alone."),
     perform: (reason) => api.writeBackAll(reason),
     done: ({ flags: written, complete }) => {
       look();
       const many = written.filter(({ action }) => action === "create").length;
-      notice(complete ? "good" : "bad", `${plural(many, "flag is", "flags are")} written back.`, !complete && " Others were refused: look at each of them.");
+      notice(complete ? "good" : "bad", `${plural(many, "flag is", "flags are")} written back.`, !complete && " Others were rejected: check each of them.");
     },
   });
   return banner("bad", count === 1 ? "The store has lost a flag" : `The store has lost ${count} flags`,
     h("p", {}, "No edit removed ", count === 1 ? "it" : "them", ": ", flags.slice(0, 5).map((flag, place) => [place > 0 && ", ", name(flag)]), count > 5 && ", …", ". ",
-      "They can be killed, and written back as they were in effect."),
+      count === 1 ? "It can be killed, or written back as it was." : "They can be killed, or written back as they were."),
     session.mayEdit && h("div", { class: "row" }, button(count === 1 ? "Write it back…" : "Write them back…", all, { class: "primary small" })));
 }
 
-/** What is wrong with the store itself, though it answers. */
+/** Problems of the store itself, although it answers. */
 function ofSetUp({ problems = [] }) {
   if (!problems.length) return null;
-  return banner("warn", "The store needs attention", h("p", {}, "It answers, but edits or flags can be lost, or come late:"), h("ul", {}, problems.map((one) => h("li", {}, problem(one)))));
+  return banner("warn", "The store needs attention", h("p", {}, "It answers, but edits or flags can be lost or arrive late:"), h("ul", {}, problems.map((one) => h("li", {}, problem(one)))));
 }
 
 function ofStore(store, source) {
@@ -90,11 +90,11 @@ function ofStore(store, source) {
     return banner("bad", "No rules have been loaded yet", h("p", {}, "Every flag is off in this process. ", theirs(error ?? "")));
   }
   if (!error) {
-    return banner("warn", "What the store says may be old",
-      h("p", {}, "It answers", since && [", but has had no news since ", when(since)], ": a replica that is cut off, for example. Edits and kills made elsewhere may not be seen here. ", h("b", {}, "A kill made here works here at once.")));
+    return banner("warn", "The store's answers may be old",
+      h("p", {}, "It answers", since && [", but has received nothing since ", when(since)], ". It may be a replica that is cut off. Edits and kills made elsewhere may not be seen here. ", h("b", {}, "A kill made here works here at once.")));
   }
   return banner("warn", "The store cannot be reached",
-    h("p", {}, "The last known rules stay in force", since && [" since ", when(since)], ". Edits have to wait; ", h("b", {}, "a kill still works, in this process.")),
+    h("p", {}, "The last known rules stay in effect", since && [" since ", when(since)], ". Edits have to wait; ", h("b", {}, "a kill still works, in this process.")),
     h("p", { class: "quiet" }, code(store.name), " ", theirs(error ?? "")));
 }
 
@@ -104,7 +104,7 @@ function ofLink() {
 }
 
 function ofProblems(problems, shown = [], lost = []) {
-  // What has a banner of its own.
+  // Some have a banner of their own.
   const isShown = (one) => lost.includes(one.flag) || shown.some((other) => other.expected === one.expected && other.found === one.found);
   const errors = problems.filter((one) => one.severity === "error" && !isShown(one));
   if (!errors.length) return null;

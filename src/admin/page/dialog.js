@@ -6,7 +6,7 @@ import { append, because, button, code, field, fill, fresh, fromNow, h, notice, 
 import { giveBack, remember } from "./focus.js";
 import { fromTo, keyName, list, reachOf } from "./words.js";
 
-/** Opens a dialog; `content` gets a function that closes it. Closed, it leaves the page and gives the focus back. */
+/** Opens a dialog; `content` gets a function that closes it. A closed dialog leaves the page and gives the focus back. */
 export function open(title, tone, content) {
   const id = fresh("dialog");
   const dialog = h("dialog", { "aria-labelledby": id, class: tone });
@@ -42,7 +42,7 @@ export function confirm({ title, content, action, tone = "", perform, done, stal
     const why = reasonFor({ autofocus: tone === "grave" });
     const error = h("div", { class: "error", role: "alert" });
     const go = h("button", { type: "submit", class: tone === "grave" ? "kill" : "primary" }, action);
-    // A button that is disabled loses the focus.
+    // A disabled button would lose the focus.
     const busy = (isBusy) => go.setAttribute("aria-disabled", String(isBusy));
     const submit = async (event) => {
       event.preventDefault();
@@ -99,7 +99,7 @@ export function refusal(refused) {
   if (refused.kind === "unauthorized") return h("p", {}, h("b", {}, "Nothing was changed. "), "Your session had ended: log in, then try again.");
   const problems = refused.problem.problems ?? [];
   if (problems.length) return [h("p", {}, h("b", {}, "Nothing was changed.")), h("ul", {}, problems.slice(0, 10).map((one) => h("li", {}, problem(one))))];
-  // A question: an edit without an answer is in doubt.
+  // This was a read: an edit without an answer is in doubt instead.
   if (refused.kind === "unreachable") return [h("p", {}, h("b", {}, refused.problem.title), "."), h("p", {}, theirs(refused.message))];
   if (refused.kind === "incomplete") return [h("p", {}, h("b", {}, "Only a part of it was done.")), h("p", {}, theirs(refused.message))];
   const because = /nothing was changed, because (.*)$/s.exec(refused.message)?.[1];

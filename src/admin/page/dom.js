@@ -140,7 +140,7 @@ export function notice(tone, ...content) {
     all.append(item);
     while (all.children.length > 4) remove(all.firstChild, all.children[1].querySelector("button"));
   });
-  // One that has the focus stays.
+  // A notice that has the focus stays.
   if (tone === "good") setTimeout(() => undisturbed(() => item.contains(document.activeElement) || close()), 8000);
   return item;
 }

@@ -71,9 +71,9 @@ function tell(name, answer) {
     notice("bad", h("b", {}, "Off in this process only. "), code(name), answer.in_doubt
       ? " is off here. Nobody knows whether the store has it: look at the history once the store is back."
       : answer.missing ? " is off here. The store has lost the flag, so the kill is not written to it."
-      : answer.permanent ? [" is off here, and other processes may still serve it. The store did not take the kill, and ", h("b", {}, "this does not go away by itself"), ": ", theirs(answer.error), "."]
+      : answer.permanent ? [" is off here, and other processes may still serve it. The store rejected the kill, and ", h("b", {}, "this does not go away by itself"), ": ", theirs(answer.error), "."]
       : " is off here, and other processes may still serve it. It is written as soon as the store can be reached.",
-      answer.warning && h("p", {}, h("b", {}, "It does not survive a restart of this process. "), theirs(answer.warning)),
+      answer.warning && h("p", {}, h("b", {}, "Warning: "), theirs(answer.warning), "."),
       answer.not_taken?.length > 0 && h("p", {}, "Not kept: ", theirs(answer.not_taken.map(keyName).join(", ")), "."));
     return;
   }

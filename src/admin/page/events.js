@@ -1,29 +1,29 @@
 // One stream of events for all pages of a browser.
 //
-// Over HTTP/1.1 a browser has six connections to a server for all its pages, and a stream takes one. So one page holds
-// the stream and hands its events on. The pages agree over a channel which page that is: each claim has a higher term
-// than the last, and of two claims of one term the one with the higher id counts. Web Locks would decide that as well,
-// but browsers have them over TLS alone, and the limit of six counts most over plain HTTP.
+// Over HTTP/1.1 a browser opens six connections to a server for all its pages, and each stream takes one. So one page
+// holds the stream and passes its events on. The pages agree over a channel on the holder: each claim has a higher term
+// than the last, and of two claims with one term the higher id wins. Web Locks would decide this as well, but browsers
+// offer them only over TLS, and the limit of six matters most over plain HTTP.
 
 import { base, listen } from "./api.js";
 
 const BEAT_EVERY = 1000;
-/** After so many beats that did not come, the holder counts as gone: closed without a word, frozen, or stuck. */
+/** After this many missing beats the holder counts as gone: closed without notice, frozen, or stuck. */
 const SILENT_BEATS = 4;
-/** How long a page that comes waits for the holder to speak. */
+/** How long a new page waits for the holder to answer. */
 const ANSWERED_WITHIN = 200;
-/** A connection that breaks off for a shorter time is not told: it also breaks off when its page is left. */
+/** Shorter interruptions are not reported: the connection also breaks when the user leaves its page. */
 const BROKEN_FOR = 500;
 
 /**
- * Calls `heard(name, data)` for each event, whichever page receives it, and `linked(isLive)` as the connection comes and
- * goes. Each time it comes, events may have been lost before. Returns a function that ends it.
+ * Calls `heard(name, data)` for each event, whichever page receives it, and `linked(isLive)` when the connection is made
+ * or lost. Events may have been lost before each new connection. Returns a function that ends it.
  */
 export function follow(heard, linked) {
   const channel = new BroadcastChannel(`tower-flags events 1 ${base}`);
   const id = Math.random();
   let holder = { term: 0, id: 0 };
-  // Of the stream that is followed; `null` while that is not known.
+  // Whether the followed stream is live; `null` while that is not known.
   let isLive = null;
   let silence = 0, claiming = null, breaking = null, stop = null;
 
@@ -61,13 +61,13 @@ export function follow(heard, linked) {
   }
   function claim() {
     silence = 0;
-    // A stream that is there already goes on.
+    // A stream that is already open continues.
     holder = { term: holder.term + 1, id };
     if (!stop) isLive = null;
     open();
     beat();
   }
-  /** Not at the same moment as all others. */
+  /** Claims after a random delay, so that pages do not claim at once. */
   function claimAfter(wait) {
     clearTimeout(claiming);
     claiming = setTimeout(claim, wait + Math.random() * 100);
@@ -76,7 +76,7 @@ export function follow(heard, linked) {
   channel.onmessage = ({ data }) => {
     if (data.kind === "hello") return holds() && beat();
     const order = data.term - holder.term || data.id - holder.id;
-    // A page that speaks as an earlier holder does not know of this one.
+    // The sender is an earlier holder that does not know of this one.
     if (order < 0) return holds() && beat();
     if (order > 0) goBy({ term: data.term, id: data.id });
     silence = 0;

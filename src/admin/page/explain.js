@@ -34,7 +34,7 @@ function attributesOf(text) {
   return attributes;
 }
 
-/** `answered(flags, who, pages)` shows the answers for whoever was asked about, with these options of `paged`. */
+/** `answered(flags, who, pages)` shows the answers for one user; `pages` are options of `paged`. */
 function form(answered) {
   const user = line({ value: asked.user });
   const groups = line({ value: asked.groups });

@@ -39,7 +39,7 @@ class Page {
     return session.mayEdit && this.shown.from === "store";
   }
 
-  /** A kill works without the store, but only on what comes from there. */
+  /** A kill works without the store, but only on flags that come from it. */
   get mayKill() {
     return session.mayEdit && !isElsewhere(this.shown);
   }
@@ -145,8 +145,8 @@ function head({ shown }) {
     flag?.description && h("p", { class: "description" }, theirs(flag.description)),
     shown.shadowed_by && h("p", { class: "callout warn" }, h("b", {}, "Edits here have no effect in this process. "), theirs(shown.shadowed_by), " defines this flag, too, and overrules the store",
       shown.in_force && [": it is ", h("b", {}, shown.in_force.enabled ? "switched on" : "switched off"), " there"], "."),
-    isElsewhere(shown) && h("p", { class: "callout" }, h("b", {}, theirs(shown.from), " defines this flag. "), "The store has none of this name, so it is changed there and not here."),
-    shown.missing && h("p", { class: "callout bad" }, h("b", {}, "The store has lost this flag. "), "No edit removed it. ", shown.flag ? shown.missing.in_force ? "Below is the definition that this process goes on with." : "Below is the definition that was in effect last." : "Its history has the last definition."),
+    isElsewhere(shown) && h("p", { class: "callout" }, h("b", {}, theirs(shown.from), " defines this flag. "), "Change it there: the store has no flag of this name."),
+    shown.missing && h("p", { class: "callout bad" }, h("b", {}, "The store has lost this flag. "), "No edit removed it. ", shown.flag ? shown.missing.in_force ? "This process continues with the definition below." : "The definition below was in effect last." : "Its history has the last definition."),
     shown.from === "this process" && !shown.missing && h("p", { class: "callout warn" }, h("b", {}, "The store does not answer. "), "This is the flag as this process has it. Only a kill works now."),
     shown.changed_outside && shown.version > 0 && h("p", { class: "callout" }, "Somebody wrote this flag past the history, with the store's own tools."),
     problems.length > 0 && h("div", { class: "callout bad" }, h("b", {}, flag ? "Something in it is not as it should be" : "The definition cannot be used"), h("ul", {}, problems.map((one) => h("li", {}, problem(one)))),

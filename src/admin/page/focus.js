@@ -34,13 +34,13 @@ export function remove(element, next) {
   if (had && !(next && focus(next))) rest();
 }
 
-/** To be called before a dialog opens. */
+/** Call before a dialog opens. */
 export function remember(dialog) {
   const element = document.activeElement;
   if (!isNowhere()) openers.set(dialog, { element, caret: caretOf(element) });
 }
 
-/** To be called after a dialog closes. The browser knows the opener only as it was, and not what was drawn in its place. */
+/** Call after a dialog closes. The browser gives the focus only to the original opener, not to its replacement. */
 export function giveBack(dialog) {
   const opener = openers.get(dialog);
   openers.delete(dialog);
@@ -49,6 +49,6 @@ export function giveBack(dialog) {
   // A browser that finds nothing to focus leaves the focus in the closed dialog for a moment.
   if (document.activeElement !== element && !isNowhere() && !dialog.contains(document.activeElement)) return;
   if (!element.isConnected || !focus(element)) return rest();
-  // Chromium gives back the focus without the caret where another dialog is below.
+  // If another dialog is below, Chromium gives back the focus without the caret.
   setCaret(element, caret);
 }

@@ -1,6 +1,6 @@
-// JSON with the digits of its numbers as they are written: a browser's own reading rounds what a float does not hold.
+// JSON that keeps the digits of its numbers as written: `JSON.parse` rounds numbers that no float holds.
 
-/** A number whose text is another one than JavaScript would write. */
+/** A number that JavaScript would write with another text. */
 export class Digits {
   constructor(text) {
     this.text = text;
@@ -10,7 +10,7 @@ export class Digits {
     return this.text;
   }
 
-  /** For shares and weights, where nothing is lost by it. */
+  /** For shares and weights, where the float is precise enough. */
   valueOf() {
     return Number(this.text);
   }
@@ -31,18 +31,18 @@ export const isObject = (value) => value !== null && typeof value === "object" &
 const number = (text) => (String(Number(text)) === text ? Number(text) : new Digits(text));
 
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{},:]|[^\s"[\]{},:]+/g;
-/** Finds numbers that JavaScript writes in another way. It may also find some in strings, which costs time alone. */
+/** Finds numbers that JavaScript writes differently. It may also match inside strings, which only costs time. */
 const ODD = /(?:^|[[:,\s])(?:-0(?![.\d])|-?(?:[\d.]+[eE]|\d+\.\d*0(?=[,\]}\s]|$)|\d{16}|[\d.]{17}|0\.000000))/;
 const WORDS = { true: true, false: false, null: null };
 
-/** Reads JSON, in which numbers stay as they are written. Throws what `JSON.parse` throws. */
+/** Reads JSON and keeps numbers as written. Throws what `JSON.parse` throws. */
 export function parse(text) {
-  // Says what is no JSON; from here on it is some. Without odd numbers it is all there is to do, and much faster.
+  // This rejects invalid JSON. Without odd numbers nothing else is needed, which is much faster.
   const read = JSON.parse(text);
   if (!ODD.test(text)) return read;
   const tokens = text.matchAll(TOKENS);
   const next = () => tokens.next().value[0];
-  // Of objects and lists that are not at their end; a stack, since texts may be nested deeper than calls.
+  // Objects and lists that are not closed yet; a stack, since texts may be nested deeper than calls.
   const open = [];
   for (let token = next(); ; token = next()) {
     let value;
@@ -78,10 +78,10 @@ export function parse(text) {
   }
 }
 
-/** Writes JSON, numbers as they were read; on lines of their own, if `space` says how far inner ones are set in. */
+/** Writes JSON, with numbers as they were read; on several lines if `space` gives the indentation. */
 export function write(value, space = 0) {
   const pieces = [];
-  // What is still to be written, the last first: a text as it is, or a value with its margin.
+  // The rest, in reverse order: a text to write as it is, or a value with its margin.
   const todo = [{ value, margin: "" }];
   while (todo.length) {
     const { text, value: one, margin } = todo.pop();
@@ -115,8 +115,8 @@ function ordered(value) {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, ordered(item)]).sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
-/** A text that two values share if they are one, in whichever order their keys stand. */
+/** A text that equal values share, whatever the order of their keys. */
 export const canonical = (value) => (value === undefined ? undefined : write(ordered(value)));
 
-/** Whether two values are one, in whichever order their keys stand. */
+/** Whether two values are equal, whatever the order of their keys. */
 export const same = (one, other) => canonical(one) === canonical(other);

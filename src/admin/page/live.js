@@ -34,7 +34,7 @@ export async function look() {
 
 let stop = null;
 
-/** A page that has been hidden for so long neither holds nor follows the stream: browsers slow such pages down. */
+/** A page that has been hidden for this long neither holds nor follows the stream: browsers slow such pages down. */
 const HIDDEN_FOR = 10_000;
 
 /** Has everything that is shown looked at anew. */
@@ -55,9 +55,9 @@ export function connect() {
     session.isLive = isLive;
     tell("link", isLive);
     clearInterval(poll);
-    // Without events everything is looked at from time to time.
+    // Without events the page polls.
     if (!isLive) poll = setInterval(() => refresh().then(missed), 5000);
-    // What was missed is looked at once events come; and a stream breaks off also because its session has ended.
+    // Events may have been missed before a connection; and a stream also breaks off because its session has ended.
     refresh().then(missed);
   };
   let close = follow(heard, linked), timer = null;
@@ -75,7 +75,7 @@ export function connect() {
     }
   };
   document.addEventListener("visibilitychange", turned);
-  // A page that is left hands the stream over at once. One that the browser shows again later turns visible then.
+  // A page hands the stream over as soon as the user leaves it. If the browser shows it again, it turns visible.
   addEventListener("pagehide", rest);
   // A page may be opened behind others.
   turned();

@@ -24,10 +24,10 @@ export function plan(page) {
     planChart(rollout), steps(rollout), !rollout.is_finished && !rollout.paused_since && clocks(rollout.stages), page.mayEdit && actions(page));
 }
 
-/** What a day is, where that shows: steps that are days apart move by the clock when it is set. */
+/** Says what a day is, if the clocks change between the steps: steps that are days apart then move by the clock. */
 function clocks(stages) {
   const change = clockChange(stages.map(({ at }) => at));
-  return change && h("p", { class: "quiet" }, `The clocks change in between. A day of a plan is 24 hours, so the steps after the change come ${change} by the clock.`);
+  return change && h("p", { class: "quiet" }, `The clocks change between these steps. A day of a plan is 24 hours, so the steps after the change come ${change} by the clock.`);
 }
 
 function nowWords(rollout) {

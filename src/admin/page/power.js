@@ -34,12 +34,12 @@ export function power(page) {
     page.mayKill && button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" }));
 }
 
-/** The store does not have it any more, and no edit removed it. */
+/** The store no longer has the flag, although no edit removed it. */
 function lost(page) {
   const { flag, missing, in_force: inForce, percentage } = page.shown;
   const isOn = missing.in_force && inForce?.enabled;
-  return card(isOn ? "on" : "off", isOn ? "On here, and missing in the store" : missing.in_force ? "Off here, and missing in the store" : "Off: the store has lost it",
-    [missing.in_force ? h("p", {}, "Processes that run go on with the definition they had", isOn && [", on for ", h("b", {}, reach(flag, percentage))], ". Processes that start now do not have the flag.")
+  return card(isOn ? "on" : "off", isOn ? "On here, but missing in the store" : missing.in_force ? "Off here, and missing in the store" : "Off: the store has lost it",
+    [missing.in_force ? h("p", {}, "Running processes continue with the definition they had", isOn && [", on for ", h("b", {}, reach(flag, percentage))], ". Processes that start now do not get the flag.")
       : h("p", {}, "Nobody gets it", flag?.enabled && [". It was on for ", h("b", {}, reach(flag, percentage))], "."),
       h("p", { class: "quiet" }, "Noticed ", fromNow(missing.since), ".")],
     page.mayKill && h("div", { class: "row" },
@@ -51,7 +51,7 @@ function askWriteBack(page) {
   const { shown } = page;
   edit(page, {
     title: ["Write ", code(shown.name), " back?"], action: "Write it back",
-    content: [h("p", {}, "The store gets the definition again, with an entry in the history. ", !shown.flag ? "It is the last one of the history." : shown.flag.enabled ? ["It is on for ", h("b", {}, reach(shown.flag, shown.percentage)), "."] : "It is off, and stays off.")],
+    content: [h("p", {}, "The definition is written to the store again, with an entry in the history. ", !shown.flag ? "It is the last one in the history." : shown.flag.enabled ? ["It is on for ", h("b", {}, reach(shown.flag, shown.percentage)), "."] : "It is off, and stays off.")],
     make: (_, reason) => api.act(shown.name, "write-back", { reason }),
     mine: () => "Write the flag back.",
   });
@@ -108,7 +108,7 @@ function askKill(page) {
         : flag?.enabled ? [", that is for ", h("b", {}, reach(flag, percentage)), percentage > 0 && percentage < 100 && `: about ${Math.max(1, Math.round(percentage * 10))} of every 1000 users lose it`, "."]
         : ", by name or by share."),
       h("p", { class: "quiet" }, "Share, names, rules and plan are kept, so that Restore brings it back as it is.", shown.rollout && !shown.rollout.is_finished && " Its plan is paused."),
-      shown.missing && h("div", { class: "check" }, everywhere, h("label", { for: everywhere.id }, "Write it to the store, too, switched off: for all processes. The store has lost it.")),
+      shown.missing && h("div", { class: "check" }, everywhere, h("label", { for: everywhere.id }, "Also write it to the store, switched off, for all processes. The store has lost it.")),
     ],
     make: (_, reason) => api.act(shown.name, "kill", { reason, writeBack: Boolean(shown.missing) && everywhere.checked }),
     mine: () => "Kill the flag.",

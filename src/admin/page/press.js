@@ -1,6 +1,6 @@
-// What is drawn because of an event waits until no button is held down.
+// A redraw after an event waits until no button is held down.
 
-/** A button may be let go of where this page does not learn of it. */
+/** The page does not always receive the release of a button. */
 const HELD_AT_MOST = 2000;
 const waiting = new Set();
 let held = null;

@@ -1,9 +1,9 @@
-// Drawing parts of the page again while somebody works in them.
+// Redraws parts of the page while the user works in them.
 
 import { fill } from "./dom.js";
 import { FOCUSABLE, caretOf, focus, openers, rest, setCaret } from "./focus.js";
 
-/** Puts children in place of those that are there. The focus, the caret, and what is folded out stay. */
+/** Replaces the children of a place. The focus, the caret, and open sections stay. */
 export function redraw(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement : null;
   const opened = [...openers].filter(([, { element }]) => place.contains(element));
@@ -23,10 +23,10 @@ export function redraw(place, ...children) {
   setCaret(heir, marked.caret);
 }
 
-/** What takes the focus in a place, a dialog above it aside. */
+/** The elements of a place that can have the focus; an open dialog above it does not count. */
 const controls = (place) => [...place.querySelectorAll(FOCUSABLE)].filter((element) => !element.disabled && element.getClientRects().length > 0);
 
-/** By this an element is found after its place was drawn again. */
+/** Identifies an element after its place was drawn again. */
 const keyOf = (element) => element.dataset.key
   ?? `${element.tagName} ${element.getAttribute("href") ?? element.ariaLabel ?? element.labels?.[0]?.textContent ?? element.textContent}`;
 
@@ -35,19 +35,19 @@ function mark(element, all) {
   return {
     key,
     index: all.indexOf(element),
-    // Of several with this key.
+    // Its position among the elements with this key.
     number: all.filter((other) => keyOf(other) === key).indexOf(element),
     caret: caretOf(element),
   };
 }
 
-/** What gets the focus in the place of an element, the best first: the same control, the one that stands there, the heading. */
+/** The candidates for the focus of an element, the best first: the same control, the one at its position, the heading. */
 function heirs({ key, index, number }, all, place) {
   const same = all.filter((other) => keyOf(other) === key);
   return [same[number] ?? same.at(-1), all[Math.min(index, all.length - 1)], place.querySelector("h1, h2, h3")].filter(Boolean);
 }
 
-/** What can be folded out in a place, by its summary. */
+/** The sections of a place that open and close, by their summaries. */
 function foldsIn(place) {
   const folds = new Map();
   for (const fold of place.querySelectorAll("details")) {

@@ -39,7 +39,7 @@ export function share(page) {
   const save = button("", ask, { class: "primary", "data-key": "share-save" });
   const drop = button("Undo", () => {
     set(now);
-    // With nothing to undo there is no button.
+    // The button disappears when there is nothing to undo.
     number.focus();
   }, { class: "plain" });
   const buttons = h("div", { class: "row" }, save, drop);

@@ -43,7 +43,7 @@ export function zone() {
   return `${MOMENT.resolvedOptions().timeZone}, ${value} now`;
 }
 
-/** How steps that are whole days of 24 hours apart move by the clock where it is set between them: `1 hour later`, or `null`. */
+/** How steps that are whole days of 24 hours apart move by the clock, if it changes between them: `1 hour later`, or `null`. */
 export function clockChange(times) {
   const [first, ...others] = times.map((at) => new Date(at).getTimezoneOffset());
   const other = others.find((offset) => offset !== first);
@@ -70,7 +70,7 @@ export function ago(at) {
   return `in ${span(passed)}`;
 }
 
-/** When something happened. A time that is still to come was written by a clock that runs ahead. */
+/** When something happened. A time in the future was written by a clock that runs ahead. */
 export function happened(at) {
   const ahead = new Date(at).getTime() - now();
   return ahead > 3000 ? "by a clock that runs ahead" : ago(at);
@@ -161,8 +161,8 @@ export function badgesOf(shown) {
   const { flag } = shown;
   const errors = shown.problems.filter((problem) => problem.severity === "error");
   if (flag && errors.length) badges.push(["Problem", "bad", errors[0].expected]);
-  if (shown.shadowed_by) badges.push([`Overruled by ${shown.shadowed_by}`, "warn", "Another layer defines this flag, too, and that one counts here"]);
-  if (isElsewhere(shown)) badges.push([`From ${shown.from}`, "quiet", "Another layer defines this flag, and the store has none of this name"]);
+  if (shown.shadowed_by) badges.push([`Overruled by ${shown.shadowed_by}`, "warn", "Another layer defines this flag, too, and has precedence here"]);
+  if (isElsewhere(shown)) badges.push([`From ${shown.from}`, "quiet", "Another layer defines this flag; the store has no flag of this name"]);
   if (!flag) return badges;
   if (shown.expired) {
     badges.push(["Expired", "warn", `Meant to be gone since ${day(flag.expires_at)}`]);

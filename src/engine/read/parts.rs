@@ -250,12 +250,12 @@ fn weight_and_value(node: &Node<'_>) -> Reading<(Percentage, Option<serde_json::
     Ok((weight, value))
 }
 
-/// A value that is passed on with all digits of its whole numbers.
+/// A value that keeps all digits of its whole numbers.
 pub(crate) fn exact(node: &Node<'_>, expected: &str) -> Reading<serde_json::Value> {
     node.to_exact_value().or_else(|unkept| match unkept {
         Unkept::Value => wrong(node, expected),
         Unkept::Number(digits) => {
-            let problem = Problem::new(WHOLE, shortened(&digits)).with_help("put a longer one in quotes");
+            let problem = Problem::new(WHOLE, shortened(&digits)).with_help("put a longer number in quotes");
             Err(located(node, problem))
         }
     })

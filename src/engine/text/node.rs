@@ -36,7 +36,7 @@ pub(crate) enum View<'a> {
     Broken,
 }
 
-/// Why a value cannot be kept as it is written.
+/// Why a value cannot be kept as written.
 #[derive(Debug)]
 pub(crate) enum Unkept {
     /// It is nested too deep, has a key twice, or holds what JSON cannot.
@@ -79,7 +79,7 @@ impl<'a> Node<'a> {
         self.read_value(|_| true).ok()
     }
 
-    /// The whole value, in which each whole number has all its digits.
+    /// The whole value, with all digits of its whole numbers.
     pub(crate) fn to_exact_value(&self) -> Result<Value, Unkept> {
         self.read_value(keeps_digits)
     }

@@ -1,4 +1,4 @@
-//! A value as a tree, whichever format it is written in.
+//! A value as a tree, independent of its format.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use super::node::{MAX_DEPTH, View};
 #[cfg(any(feature = "admin", feature = "file"))]
 use crate::engine::problem::Problem;
 
-/// A value as JSON knows it, with the digits of its numbers as they were written.
+/// A JSON value that keeps the digits of its numbers as written.
 #[derive(Clone, Debug)]
 pub(crate) enum Plain {
     Null,
@@ -40,9 +40,9 @@ impl Plain {
 
     #[cfg(any(feature = "admin", feature = "file"))]
     fn of(view: &View<'_>, depth: usize) -> Result<Self, Problem> {
-        let below = depth.checked_sub(1).ok_or_else(|| {
-            Problem::new(format!("at most {MAX_DEPTH} levels of values within each other"), "a deeper one")
-        })?;
+        let below = depth
+            .checked_sub(1)
+            .ok_or_else(|| Problem::new(format!("at most {MAX_DEPTH} levels of nested values"), "a deeper one"))?;
         Ok(match view {
             View::Null => Self::Null,
             View::Bool(value) => Self::Bool(*value),
@@ -130,7 +130,7 @@ fn write_text(text: &mut String, value: &str) {
     let _ = write!(text, "{}", Value::from(value));
 }
 
-/// The same whatever the order of keys; numbers are the same by their digits.
+/// Equal whatever the order of keys; numbers are equal if their digits are.
 impl PartialEq for Plain {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

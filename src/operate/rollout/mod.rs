@@ -92,9 +92,9 @@
 //! # Caveats of deployment
 //!
 //! - All processes move together as far as their clocks agree. Where one is 2 s behind, it makes every step 2 s late;
-//!   and what another one edits with a clock ahead is in its future for as long. A plan that such a process has paused
-//!   or killed therefore runs on elsewhere until that instant. Killing, restoring, pausing and rolling back bring the
-//!   pause to now, resuming takes it away and moves no step, and the answer says so
+//!   and an edit by a process whose clock is ahead lies in the future of the others. A plan that such a process has
+//!   paused or killed therefore continues elsewhere until that instant. Killing, restoring, pausing and rolling back
+//!   bring the pause to now. Resuming removes the pause and moves no step. The answer says so
 //!   ([`Changed::notes`](crate::store::Changed::notes)).
 //! - An edit takes a moment until all processes have it. A step that falls into that moment is made, and taken back
 //!   when the pause arrives.

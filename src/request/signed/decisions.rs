@@ -88,7 +88,7 @@ impl AcceptDecisions {
         }
     }
 
-    /// Marks what a request has brought as sensitive.
+    /// Marks the headers of a request that are for this layer as sensitive.
     pub(in crate::request) fn conceal(headers: &mut HeaderMap) {
         conceal(headers, &X_FLAG_DECISIONS, |_| true);
     }

@@ -79,7 +79,7 @@ impl Overrides {
     ///
     /// # Panics
     ///
-    /// With what is no domain name.
+    /// If it is not a domain name.
     #[track_caller]
     pub fn domain(mut self, domain: impl AsRef<str>) -> Self {
         self.domain = Some(cookie::domain(domain.as_ref()));
@@ -134,7 +134,7 @@ impl Overrides {
         }
     }
 
-    /// Marks what a request has brought as sensitive.
+    /// Marks the headers of a request that are for this layer as sensitive.
     pub(in crate::request) fn conceal(headers: &mut HeaderMap) {
         conceal(headers, &X_FLAG_OVERRIDE, |_| true);
         cookie::conceal_named(headers, NAME);
@@ -148,7 +148,7 @@ impl Overrides {
         older.chain(cookie::line(NAME, token, seconds, self.domain.as_deref(), self.is_secure)).collect()
     }
 
-    /// Makes browsers forget the cookie: that of this host alone, and that of the domain.
+    /// Makes browsers forget the cookie of this host and the cookie of the domain.
     fn cleared(&self) -> impl Iterator<Item = HeaderValue> {
         let domains = std::iter::once(None).chain(self.domain.as_deref().map(Some));
         domains.filter_map(|domain| cookie::line(NAME, "", 0, domain, false))

@@ -111,11 +111,11 @@ impl Feed for FileFeed {
     }
 }
 
-/// What is wrong with a file that is no longer where it was mounted from.
+/// Found where a file is no longer at the place it was mounted from.
 pub(super) const REPLACED_OUTSIDE: &str = "the file was replaced or removed where it was mounted from";
 
-/// Whether no folder has the file at this path any more, which only a mount of the file itself outlives. A file that a
-/// rename replaces right now has no folder either; asked again, the path leads to its successor.
+/// Whether no folder contains the file at this path any more: only a mount of the file itself outlives this. A file that a
+/// rename is replacing is in no folder either; when asked again, the path leads to its successor.
 pub(super) fn is_replaced_outside(path: &Path, metadata: &std::fs::Metadata) -> bool {
     #[cfg(unix)]
     {
@@ -140,7 +140,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Whether an edit that is written in place is not finished, or was broken off.
+    /// Whether an edit that is written in place is unfinished, or was interrupted.
     pub(super) fn is_unfinished(&self) -> bool {
         self.bytes.first() == Some(&UNFINISHED)
     }
@@ -160,14 +160,13 @@ impl RulesFile {
         Ok(Self { path: path.to_owned(), name, format, memory: Mutex::default() })
     }
 
-    /// Whether nothing was read before this call: there is no earlier load then that a writer could have begun to
-    /// replace.
+    /// Whether nothing was read before this call: then there is no earlier content that a writer may be replacing.
     pub(super) fn is_first(&self) -> bool {
         !std::mem::replace(&mut self.memory().has_read, true)
     }
 
-    /// Whether a content shows by itself that nothing is missing at its end: an object in JSON that is closed, or
-    /// [`END_MARKER`] in TOML. One reading of it is enough for the first load.
+    /// Whether a content shows by itself that it is complete: a JSON object that is closed, or [`END_MARKER`] in TOML. The
+    /// first load then needs only one read.
     pub(super) fn is_whole(&self, content: &Content) -> bool {
         match self.format {
             Format::Json => {
@@ -200,7 +199,7 @@ impl RulesFile {
         })
     }
 
-    /// How the file is doing that what it holds does not show.
+    /// The condition of the file, which its content does not show.
     pub(super) fn condition(&self) -> Result<Condition, Error> {
         let metadata = std::fs::metadata(&self.path).map_err(|cause| {
             Error::new(ErrorKind::Unavailable, format!("{} cannot be read", self.name)).caused_by(cause)
@@ -213,7 +212,7 @@ impl RulesFile {
                 condition.stale_since = Some(Instant::from_unix_millis(seconds.saturating_mul(1000)));
             }
             let problem = Problem::new("the file that was mounted", REPLACED_OUTSIDE);
-            let help = "what is edited there is not seen here: restart the container, or mount the folder";
+            let help = "edits made there are not seen here: restart the container, or mount the folder";
             condition.problems.push(problem.with_help(help));
         }
         Ok(condition)
@@ -266,7 +265,7 @@ impl RulesFile {
     pub(super) fn document(&self, bytes: &[u8], has_end_marker: &mut bool) -> Result<Document, Problem> {
         let text = utf_8(bytes)?;
         if bytes.first() == Some(&UNFINISHED) {
-            let problem = Problem::new("a whole file", "one whose edit is not finished");
+            let problem = Problem::new("a complete file", "one with an unfinished edit");
             let help = "a FileStore that opens it with its history finishes the edit";
             return Err(problem.with_help(help).at_offset(text, 0));
         }

@@ -1,12 +1,12 @@
-//! Files that no rename can replace, since they are mounted by themselves: they are written in place.
+//! Writes files in place that no rename can replace, since they are mounted by themselves.
 //!
-//! 1. Both contents, the one before and the one after, are written beside the file and synced. The history then has the
-//!    edit with the digest of each.
-//! 2. What the file has to grow by is added as spaces, which change no document. A disk without space for it ends the
-//!    edit here.
-//! 3. The first byte becomes [`UNFINISHED`], the rest becomes the new content, and then the first byte does. Each of
-//!    the three is synced before the next, so that every reader rejects the file in between.
-//! 4. After a crash the file has any mixture of both contents. It is recognised by that, and finished.
+//! 1. The old and the new content are written beside the file and synced. The history then gets the edit with the digest
+//!    of each.
+//! 2. If the file has to grow, spaces are added at its end, which change no document. If the disk has no space for them,
+//!    the edit ends here.
+//! 3. The first byte becomes [`UNFINISHED`], then the rest becomes the new content, then the first byte does. Each of the
+//!    three steps is synced before the next, so that every reader rejects the file in between.
+//! 4. After a crash the file may hold any mixture of both contents. It is recognised by this, and finished.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -22,8 +22,8 @@ pub(super) const UNFINISHED: u8 = 0x01;
 const BEFORE: &str = "old";
 const AFTER: &str = "new";
 
-/// Whether something is mounted at this path, which has no links in it. Where the system does not say so, the first
-/// rename does.
+/// Whether something is mounted at this path, which has no links in it. On systems that do not say so, the first rename
+/// fails.
 pub(super) fn is_mounted(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -60,25 +60,25 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The content before and the one after an edit, beside the file that is written in place.
+/// The contents before and after an edit, beside the file that is written in place.
 #[derive(Debug)]
 pub(super) struct Copies {
     before: Prepared,
     after: Prepared,
 }
 
-/// What became of a file that was to be written in place.
+/// The outcome of writing a file in place.
 #[derive(Debug)]
 pub(super) enum Written {
     Whole,
     /// It is as it was before.
     Undone(io::Error),
-    /// It is something in between, and the copies stay beside it.
+    /// It is half written, and the copies stay beside it.
     Broken(io::Error),
 }
 
 impl Copies {
-    /// Writes and syncs both. Dropped, they are gone.
+    /// Writes and syncs both. They are removed on drop.
     pub(super) fn new(target: &Path, like: &Metadata, before: &[u8], after: &[u8]) -> io::Result<Self> {
         Ok(Self {
             before: Prepared::for_file(target, BEFORE, like, before)?,
@@ -97,7 +97,7 @@ impl Copies {
     }
 }
 
-/// Makes `after` of the file, which holds `found` and held `before`, or else `before` again.
+/// Turns the file, which holds `found` and held `before`, into `after`, or else back into `before`.
 fn write(target: &Path, found: &[u8], before: &[u8], after: &[u8]) -> Written {
     let mut file = match OpenOptions::new().read(true).write(true).open(target) {
         Ok(file) => file,
@@ -116,7 +116,7 @@ fn write(target: &Path, found: &[u8], before: &[u8], after: &[u8]) -> Written {
     }
 }
 
-/// Takes the space that is needed, before anything is overwritten.
+/// Reserves the space that is needed, before anything is overwritten.
 fn grow(file: &mut File, found: &[u8], after: &[u8]) -> io::Result<()> {
     let missing = after.len().saturating_sub(found.len());
     if missing > 0 {
@@ -145,8 +145,8 @@ fn put_first(file: &mut File, byte: u8) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Finishes an edit over which a process was killed, where the file holds something in between, and otherwise leaves
-/// it alone. The digests are those of the contents before and after it.
+/// Finishes an edit during which a process was killed, if the file is half written, and otherwise leaves it alone. The
+/// digests are those of the contents before and after the edit.
 pub(super) fn finish(target: &Path, found: &[u8], file_before: &str, file_after: &str) -> io::Result<()> {
     let copy = |ending, digest: &str| {
         let content = std::fs::read(beside(target, ending)).ok();
@@ -162,21 +162,21 @@ pub(super) fn finish(target: &Path, found: &[u8], file_before: &str, file_after:
     }
 }
 
-/// Removes what a process that was killed has left. Only the holder of the lock may.
+/// Removes the copies that a killed process has left. Only the holder of the lock may call this.
 pub(super) fn remove_copies(target: &Path) {
     for ending in [BEFORE, AFTER] {
         let _ = std::fs::remove_file(beside(target, ending));
     }
 }
 
-/// Whether a content is what [`write`] may leave when it is cut down. What a person has written is none: it differs
-/// from both contents somewhere, or lacks the end of both.
+/// Whether [`write`] may leave this content when it is interrupted. Content that a person has written does not count: it
+/// differs from both contents somewhere, or lacks the end of both.
 fn is_in_between(found: &[u8], before: &[u8], after: &[u8]) -> bool {
     let is_as_long = (before.len().min(after.len())..=before.len().max(after.len())).contains(&found.len());
     let is_possible = |(at, byte): (usize, &u8)| {
         let is_of = |content: &[u8]| content.get(at) == Some(byte);
         let is_space = *byte == b' ' && at >= before.len();
-        // Of space that was not written yet when the power went a file system makes zeros.
+        // After a power cut, a file system fills unwritten space with zeros.
         is_of(before) || is_of(after) || is_space || *byte == 0 || (at == 0 && *byte == UNFINISHED)
     };
     is_as_long && found.iter().enumerate().all(is_possible)

@@ -306,7 +306,7 @@ pub(super) fn append(path: &Path, like: &std::fs::Metadata, lines: &str, sync: b
         _ => added,
     };
     if let Err(error) = added {
-        // Nothing of it is in force; what stays of it if this fails too is left out by readers.
+        // The edit has no effect; if this fails too, readers skip what stays of its line.
         let _ = take_back(path, before);
         return Err(error);
     }
@@ -328,8 +328,7 @@ fn add(file: &mut File, lines: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Takes back what was added, where the edit was not made: one that is tried again and again would add lines without
-/// end.
+/// Removes the added lines of an edit that was not made: repeated attempts would add lines without end.
 pub(super) fn take_back(path: &Path, before: Before) -> io::Result<()> {
     match before {
         Before(None) => std::fs::remove_file(path),

@@ -99,8 +99,8 @@ pub(super) fn lock(path: &Path, like: &Metadata, within: Duration) -> io::Result
     locked(file, within)
 }
 
-/// The same lock on the file itself, for those who have it mounted in other folders. Some file systems have none on
-/// mounts; there the lock beside the file has to do.
+/// The same lock on the file itself, for processes that have it mounted in other folders. Some file systems have no locks
+/// on mounts; there only the lock beside the file counts.
 pub(super) fn lock_itself(path: &Path, within: Duration) -> io::Result<Option<File>> {
     let file = OpenOptions::new().read(true).append(true).open(path)?;
     match locked(file.try_clone()?, within) {

@@ -18,7 +18,7 @@ use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::{HistoryEntry, digest_of};
 use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
-/// How long another process may have the lock before an edit is rejected. One edit takes milliseconds.
+/// How long another process may hold the lock before an edit is rejected. One edit takes milliseconds.
 const LOCKED: Duration = Duration::from_millis(1500);
 /// How often to look whether another process has written the file.
 const WRITING: Duration = Duration::from_millis(5);
@@ -84,30 +84,30 @@ const MAX_ROUNDS: u32 = 1000;
 ///
 /// # Edits that are rejected
 ///
-/// A full disk, a used-up quota, a read-only file system, missing permissions, and a lock that another process has held
-/// for 1.5 s reject an edit at once, as [`Rejected`](ErrorKind::Rejected): nothing was changed, and the history has no
+/// An edit ends at once as [`Rejected`](ErrorKind::Rejected) on a full disk, a used-up quota, a read-only file system,
+/// missing permissions, or a lock that another process has held for 1.5 s. Nothing was changed, and the history has no
 /// line of it. [`Error::is_permanent`] is `true` for permissions and read-only file systems.
 ///
 /// # A file that is mounted alone
 ///
 /// `docker run -v ./flags.json:/app/flags.json` mounts one file, as does a `subPath` of Kubernetes. No rename can replace
-/// such a file, so it is written in place. This is detected, and the status has a warning. **Mount the folder instead**,
+/// such a file. The store detects this, writes the file in place, and warns in the status. **Mount the folder instead**,
 /// for these reasons:
 ///
-/// * Readers may see a partial file for an instant. Its first byte is U+0001 then, which neither JSON nor TOML allows, so
-///   that they reject it.
-/// * The history and the lock are in a folder of the container, and are gone with it. Another container with the same
+/// * Readers may see a partial file for an instant. They reject it, since its first byte is U+0001 then, which neither
+///   JSON nor TOML allows.
+/// * The history and the lock are in a folder of the container, and are lost with it. Another container with the same
 ///   file has a history of its own, in which edits from here are foreign changes. The two take turns by a lock on the
 ///   file itself.
-/// * A file that is replaced outside stays the old one here. The source is stale then, and edits are rejected.
+/// * If the file is replaced outside, this container keeps the old one. The source is stale then, and edits are rejected.
 ///
-/// A disk without space for the longer content rejects the edit before anything is overwritten.
+/// If the disk has no space for a longer content, the edit is rejected before anything is overwritten.
 ///
 /// # Crashes
 ///
 /// The line of the history is on the disk before the file is replaced. It says what digest the file had before and
 /// has after; another line says that it was made. A file that is mounted alone has both contents beside it meanwhile, and
-/// the next store that opens it finishes an edit that was broken off; what was edited by hand since is left alone. After
+/// the next store that opens it finishes an interrupted edit; a later edit by hand is left alone. After
 /// a kill or a power cut in between:
 ///
 /// * a line that was torn off is left out by every reader, and the next edit sets it off;
@@ -120,9 +120,8 @@ const MAX_ROUNDS: u32 = 1000;
 /// # Freshness
 ///
 /// Changes are seen as by a [`FileFeed`](super::FileFeed). What an edit of any process has written is taken at once;
-/// what somebody else has written, once two reads 50 ms apart agree; the first load needs one of JSON, and of TOML that ends
-/// with `# end`. Without the file, or with one that is refused,
-/// the last good rules stay.
+/// a change by another program, once two reads 50 ms apart agree. The first load needs one read of JSON, and of TOML that
+/// ends with `# end`. Without the file, or with one that is refused, the last good rules stay.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,
@@ -132,7 +131,7 @@ pub struct FileStore {
 struct Shared {
     file: RulesFile,
     state: Mutex<State>,
-    /// Whether a rename over the file was refused as one over a mount is.
+    /// Whether a rename over the file failed as it does on a mount.
     is_busy: AtomicBool,
 }
 
@@ -231,7 +230,7 @@ impl Store for FileStore {
     }
 }
 
-/// The right to edit, and what is edited.
+/// The right to edit a file, and the file.
 struct Turn {
     /// The file itself, where the path is a link.
     target: PathBuf,
@@ -246,7 +245,7 @@ impl Turn {
     }
 }
 
-/// What a commit makes of which content.
+/// The content that a commit makes, and the one that it was made from.
 struct Edit<'a> {
     before: &'a Content,
     after: &'a [u8],
@@ -350,7 +349,7 @@ impl Shared {
                 return Ok((state, content));
             }
             drop(state);
-            // Either somebody is making it right now, and has the lock, or was killed over it.
+            // Another process is making it right now and holds the lock, or was killed during it.
             let is_decided = self.decide();
             let (mut state, content) = self.glance()?;
             let Some(pending) = state.journal.pending() else { return Ok((state, content)) };
@@ -384,13 +383,13 @@ impl Shared {
         self.decide_in_turn(&mut state.journal, content, &turn).map(drop)
     }
 
-    /// The same, and finishes what was written halfway; what the file holds then.
+    /// The same, but also finishes a half-written file; returns the content after that.
     fn decide_in_turn(&self, journal: &mut Journal, mut content: Content, turn: &Turn) -> Result<Content, Error> {
         let Some(pending) = journal.pending() else { return Ok(content) };
         let Edited { file_before, file_after, .. } = pending;
         if ![file_before, file_after].contains(&&content.digest) {
             in_place::finish(&turn.target, &content.bytes, file_before, file_after).map_err(|cause| {
-                let message = format!("{}: an edit that was broken off cannot be finished", self.file.name);
+                let message = format!("{}: an interrupted edit cannot be finished", self.file.name);
                 Error::new(ErrorKind::Unavailable, message).caused_by(cause)
             })?;
             content = self.file.read_blocking()?;
@@ -499,7 +498,7 @@ impl Shared {
         let before = added.map_err(|error| self.rejected("its history cannot be written", error))?;
         let made = self.make(&edit, prepared, &turn);
         match &made {
-            // The digests say the same; this keeps it true whatever is done to the file later.
+            // The digests say the same; this stays true whatever later happens to the file.
             Ok(true) => self.append(&turn, &Line::Applied(commit.head.clone())).unwrap_or_else(|error| {
                 tracing::warn!(source = self.file.name, "{}", error.chain());
             }),
@@ -514,7 +513,7 @@ impl Shared {
         made
     }
 
-    /// Puts the next content in place of the one that it was made of; `false` where that is another one by now.
+    /// Replaces the content that the next one was made from; `false` if the file has changed since.
     fn make(&self, edit: &Edit<'_>, prepared: Next, turn: &Turn) -> Result<bool, Error> {
         let target = &turn.target;
         if !self.file.read_blocking().is_ok_and(|now| now.digest == edit.before.digest) {
@@ -523,14 +522,14 @@ impl Shared {
         let copies = match prepared {
             Next::Renamed(next) => match next.persist(target) {
                 Ok(()) => {
-                    // The edit is made, and whoever asks again finds it.
+                    // The edit is made, and the next read finds it.
                     return sync_folder(target).map(|()| true).map_err(|cause| {
                         let message = format!("{}: its folder cannot be synced after an edit", self.file.name);
                         Error::new(ErrorKind::Unavailable, message).caused_by(cause)
                     });
                 }
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy && !self.is_busy.load(Ordering::Relaxed) => {
-                    // A mount that the system has not told of: the next attempt writes it in place.
+                    // A mount that the system has not reported: the next attempt writes in place.
                     self.is_busy.store(true, Ordering::Relaxed);
                     return Ok(false);
                 }
@@ -542,14 +541,15 @@ impl Shared {
             Written::Whole if self.file.read_blocking().is_ok_and(|now| now.digest == digest_of(edit.after)) => {
                 Ok(true)
             }
-            // The flag itself tells what came of it.
+            // The flag itself shows the outcome.
             Written::Whole => {
-                let message = format!("{}: somebody else has written it at the same time", self.file.name);
+                let message = format!("{}: another program has written it at the same time", self.file.name);
                 Err(Error::new(ErrorKind::Unavailable, message))
             }
             Written::Undone(error) => Err(self.rejected("it cannot be written", error)),
             Written::Broken(error) => {
-                let message = format!("{}: it is written halfway, and is finished when it can be", self.file.name);
+                let message =
+                    format!("{}: it is half written, and will be finished when that is possible", self.file.name);
                 Err(Error::new(ErrorKind::Unavailable, message).caused_by(error))
             }
         }
@@ -576,7 +576,7 @@ impl Shared {
         let is_mounted = in_place::is_mounted(&target) || self.is_busy.load(Ordering::Relaxed);
         let mut locks = [Some(lock), None];
         if is_mounted {
-            // Who has it mounted elsewhere has another lock beside it.
+            // A process that has it mounted elsewhere uses another lock beside it.
             locks[1] = lock_itself(&target, within).map_err(no_lock)?;
             if locks[1].is_none() {
                 return Ok(None);
@@ -585,7 +585,7 @@ impl Shared {
         Ok(Some(Turn { target, like, is_mounted, _locks: locks }))
     }
 
-    /// Where others go in turns, they were faster; else one of them keeps the lock.
+    /// If the lock changed hands meanwhile, other edits came first; else one process keeps the lock.
     fn locked_out(&self, commit: &Commit) -> Result<bool, Error> {
         let (state, _) = self.glance().map_err(Error::unchanged)?;
         if state.journal.pending().is_some() || *state.journal.head() != commit.expected.head {
@@ -617,13 +617,13 @@ impl Shared {
         Error::new(ErrorKind::Unavailable, format!("{}: its history cannot be read", self.file.name)).caused_by(error)
     }
 
-    /// An edit that was certainly not made.
+    /// The error of an edit that was certainly not made.
     fn rejected(&self, what: &str, error: io::Error) -> Error {
         let (help, is_permanent) = match error.kind() {
             io::ErrorKind::StorageFull => ("; free space on its disk", false),
             io::ErrorKind::QuotaExceeded => ("; the disk quota of this user is used up", false),
             io::ErrorKind::PermissionDenied => ("; edits need permission to write in its folder", true),
-            io::ErrorKind::ReadOnlyFilesystem => ("; edits need a file system that can be written", true),
+            io::ErrorKind::ReadOnlyFilesystem => ("; edits need a writable file system", true),
             _ => ("", false),
         };
         let rejected = Error::rejected(&self.file.name, format!("{what}{help}")).caused_by(error);

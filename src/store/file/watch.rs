@@ -41,7 +41,7 @@ impl Watch {
             watcher.watch(target_folder, RecursiveMode::NonRecursive)?;
         }
         if let Some(target) = target.as_deref().filter(|target| is_mounted(target)) {
-            // The folder that it is mounted in sees nothing of what is written elsewhere.
+            // The folder that it is mounted in gets no notices of writes elsewhere.
             watcher.watch(target, RecursiveMode::NonRecursive)?;
         }
         Ok(Self { events, _watcher: watcher })

@@ -1,5 +1,5 @@
-//! How the server itself is doing: whether it can lose flags or edits, whether it is a replica that is cut off, and
-//! what time it has.
+//! The condition of the server: whether it can lose flags or edits, whether it is a replica that is cut off, and its
+//! clock.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -11,16 +11,16 @@ use crate::engine::{Instant, Problem, Severity};
 use crate::store::error::Error;
 use crate::store::feed::Condition;
 
-/// How often a primary sends something to its replicas, unless it is set otherwise.
+/// How often a primary sends something to its replicas, unless configured.
 const PING_EVERY: u64 = 10;
-/// What a replica may be late beside that.
+/// How much later than that a replica may hear from its primary.
 const LATE: u64 = 5;
 
-/// Since when the server has been cut off, where it is a replica.
+/// Since when the server has been cut off, if it is a replica.
 #[derive(Debug, Default)]
 pub(super) struct CutOff(Mutex<Option<Instant>>);
 
-/// What the server says of itself. What the user may not ask is `None`.
+/// The server's report of itself. Answers that the user may not ask for are `None`.
 struct Said {
     memory: Option<String>,
     persistence: Option<String>,
@@ -40,8 +40,8 @@ enum Waits {
     MayNot,
 }
 
-/// What the server says of itself, with what that means for a store. `has_edited` says that edits are made through
-/// this handle, to which it matters whether they last.
+/// The condition of the server, for a store. `has_edited` says that edits are made through this handle, so that it
+/// matters whether they last.
 pub(super) async fn condition(
     connection: &mut Connection,
     cut_off: &CutOff,
@@ -67,7 +67,7 @@ pub(super) async fn condition(
 }
 
 impl CutOff {
-    /// Remembers the earliest instant of one time of silence.
+    /// Remembers the earliest instant of one silence.
     fn since(&self, found: Option<Instant>) -> Option<Instant> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *since = found.map(|found| since.map_or(found, |earlier| earlier.min(found)));
@@ -90,7 +90,7 @@ impl Said {
         for setting in ["appendfsync", "repl-ping-replica-period"] {
             commands.cmd("CONFIG").arg("GET").arg(setting);
         }
-        // Waits for nothing: asks whether it could be asked.
+        // Does not wait: asks whether the command is available.
         commands.cmd("WAITAOF").arg(0).arg(0).arg(1);
         let answers = connection.ask(&commands, ANSWER).await?;
         let answer = |at: usize| answers.get(at).unwrap_or(&Value::Nil);
@@ -112,8 +112,8 @@ impl Said {
         })
     }
 
-    /// Flags have no expiry, so that nothing is evicted under a policy for keys that have one. But another program
-    /// may set one, and the policy of a cache is seldom meant for flags.
+    /// Flags have no expiry, so a policy for keys with an expiry evicts none. But another program may set an expiry, and
+    /// the policy of a cache is seldom meant for flags.
     fn eviction(&self) -> Option<Problem> {
         let memory = self.memory.as_deref()?;
         let policy = field(memory, "maxmemory_policy").filter(|policy| *policy != "noeviction")?;
@@ -126,7 +126,7 @@ impl Said {
         Some(Problem { severity, ..problem.with_help(help) })
     }
 
-    /// Whether acknowledged edits survive the death of the server.
+    /// Whether acknowledged edits survive when the server is killed.
     fn durability(&self, has_edited: bool) -> Option<Problem> {
         let problem = |found: &str, help: &str| {
             let problem = Problem::new("a server that keeps acknowledged edits when it is killed", found);
@@ -147,7 +147,7 @@ impl Said {
                 "CONFIG SET appendfsync always, or use Redis 7.2 or newer with everysec, where edits wait for the disk",
             ),
             (None, _) if has_edited => problem(
-                "an appendfsync that this user may not ask for",
+                "an appendfsync that this user may not read",
                 "set appendfsync always, or let the user call CONFIG GET, or WAITAOF of Redis 7.2 or newer",
             )
             .map(|problem| Problem { severity: Severity::Warning, ..problem }),
@@ -155,11 +155,11 @@ impl Said {
         }
     }
 
-    /// How a replica has lost its primary, and for how many seconds it has heard nothing.
+    /// How a replica has lost its primary, and how many seconds ago it last received something.
     fn silent_for(&self, replication: &str) -> Option<(String, u64)> {
         let seconds = |name: &str| field(replication, name).and_then(|text| text.parse::<u64>().ok());
         if field(replication, "master_link_status") != Some("up") {
-            // -1, where it never had one.
+            // -1 if it never had one.
             return Some((
                 "master_link_status:down".to_owned(),
                 seconds("master_link_down_since_seconds").unwrap_or(0),

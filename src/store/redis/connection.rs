@@ -25,9 +25,9 @@ pub(super) struct Connection {
     handle: MultiplexedConnection,
     driver: Driver,
     server: Arc<Server>,
-    /// Whether the next task can use it: every answer has arrived, and each was one that a Redis server gives.
+    /// Whether the next task can use it: every answer has arrived, and each was a valid Redis answer.
     is_in_order: bool,
-    /// Which run of the server this is, where the user may ask: another one after a restart or a failover.
+    /// Which run of the server this is, if the user may ask: a restart or a failover begins another.
     pub(super) run: Option<Arc<str>>,
     /// Whether edits on this connection wait until the server has them on its disk.
     pub(super) awaits_disk: AwaitsDisk,
@@ -36,7 +36,7 @@ pub(super) struct Connection {
 /// Whether the server can tell when an edit is on its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AwaitsDisk {
-    /// Nobody has asked on this connection.
+    /// Not asked yet on this connection.
     Unknown,
     Yes,
     /// It has no `WAITAOF`, has no append-only file, or never syncs it by itself.
@@ -112,10 +112,10 @@ impl Connection {
         Error::new(ErrorKind::Unavailable, format!("redis {}: an odd answer to {to}", self.server.name))
     }
 
-    /// The answer of the script of an edit, which may be an error: what the caller is told of it.
+    /// The answer of the script of an edit, which may be an error, as the caller gets it.
     pub(super) fn edited(&mut self, answer: Value) -> Result<Value, Error> {
         answer.extract_error().map_err(|cause| {
-            // The primary is another server by now, which a new connection may reach.
+            // Another server is the primary by now: a new connection may reach it.
             self.is_in_order = cause.kind() != Kind::Server(ServerErrorKind::ReadOnly);
             rejected(&self.server.name, cause)
         })
@@ -135,7 +135,7 @@ impl Idle {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One for the caller alone.
+    /// A connection for the caller alone.
     pub(super) async fn lease(&self, server: &Arc<Server>) -> Result<Leased<'_>, Error> {
         let idle = {
             let mut all = self.all();
@@ -184,13 +184,13 @@ impl Drop for Leased<'_> {
                     all.push(connection);
                 }
             }
-            // What went wrong here, or was given up, may be wrong with the others too.
+            // A failed or abandoned connection suggests that the others are broken too.
             _ => all.clear(),
         }
     }
 }
 
-/// Which run of the server this is; `None` where the user may not ask.
+/// Which run of the server this is; `None` if the user may not ask.
 async fn run_of(connection: &mut Connection) -> Result<Option<Arc<str>>, Error> {
     let mut info = Pipeline::with_capacity(1);
     info.cmd("INFO").arg("server");
@@ -228,7 +228,7 @@ fn late(server: &str, within: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, format!("redis {server}: no answer within {within:?}"))
 }
 
-/// What an error means for a caller who reads.
+/// The meaning of an error for a caller who reads.
 pub(super) fn refused(server: &str, cause: RedisError) -> Error {
     let said = cause.detail().unwrap_or_default();
     if is_denied(&cause) {
@@ -260,7 +260,7 @@ pub(super) fn refused(server: &str, cause: RedisError) -> Error {
     Error::new(ErrorKind::Unavailable, format!("redis {server} {problem}")).caused_by(cause)
 }
 
-/// What an error means that the server gave as its answer to the script of an edit. The script has then written nothing.
+/// The meaning of an error that the server answered to the script of an edit. The script has then written nothing.
 fn rejected(server: &str, cause: RedisError) -> Error {
     let said = cause.detail().unwrap_or_default().to_owned();
     let store = format!("redis {server}");
@@ -272,10 +272,10 @@ fn rejected(server: &str, cause: RedisError) -> Error {
         let because = format!("the records of the store are not what was written: {said}; restore them from a copy");
         return Error::new(ErrorKind::Refused, format!("{store}: nothing was changed, because {because}")).unchanged();
     }
-    // Before 7.0 the code of an error within a script is a part of its text.
+    // Before 7.0 the code of an error within a script is part of its text.
     let is = |code: &str| cause.code() == Some(code) || said.contains(&format!("-{code} "));
     let (because, is_permanent) = if is("OOM") {
-        ("the server is out of memory: raise maxmemory, or give it room", false)
+        ("the server is out of memory: raise maxmemory or free memory", false)
     } else if is("READONLY") {
         ("the server is a replica: edits have to go to its primary", true)
     } else if is("MISCONF") {
@@ -289,7 +289,7 @@ fn rejected(server: &str, cause: RedisError) -> Error {
     } else if is("MASTERDOWN") {
         ("the server is a replica that has lost its primary", true)
     } else if matches!(cause.code(), Some("MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN")) {
-        ("the server is a part of a Redis Cluster, which is not supported", true)
+        ("the server is part of a Redis Cluster, which is not supported", true)
     } else {
         ("the server answered with an error", false)
     };
@@ -297,10 +297,10 @@ fn rejected(server: &str, cause: RedisError) -> Error {
     if is_permanent { error.permanent() } else { error }
 }
 
-/// Whether the server knows the user too little, or lets it do too little.
+/// Whether the server does not accept the user, or denies it a permission.
 fn is_denied(cause: &RedisError) -> bool {
     let said = cause.detail().unwrap_or_default();
-    // How the versions say that a user may not do something, also from within scripts.
+    // The wording of missing permissions in different versions, also within scripts.
     let not_allowed = ["ACL failure", "no permissions", "can't run this command", "can't access", "the user needs"];
     matches!(cause.kind(), Kind::AuthenticationFailed | Kind::Server(ServerErrorKind::NoPerm))
         || matches!(cause.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))

@@ -129,7 +129,7 @@ fn switched_off(name: &str, text: &str) -> String {
     if !flag.is_enabled() {
         return text.to_owned();
     }
-    // The instant is written only where a schedule stops, which is taken back. At the last one no pause lies ahead.
+    // The instant is written only if a schedule pauses, and is removed again below. No pause lies after the last instant.
     let off = Edit::new().set("enabled", false).apply(name, Some(text), Instant::MAX);
     let off = match off {
         Ok(off) if flag.schedule.as_ref().is_some_and(|schedule| schedule.paused_at.is_none()) => {

@@ -58,11 +58,11 @@
 //! - Without the server at the start, [`Live`](crate::source::Live) goes on without rules or with its backup file,
 //!   and keeps trying. Nothing is connected before it is needed. After the connection was lost everything is read
 //!   again, and only what changed takes effect.
-//! - A replica that its primary does not reach is stale, and the status says since when. So is one that hears nothing
-//!   from its primary for 5 s longer than `repl-ping-replica-period` (10 s unless configured). The role is asked when
-//!   connecting and at each resync; a replica of a replica does not know of its primary's primary.
-//! - An edit that the server rejects ends at once with "nothing was changed, because …": it is out of memory, a replica,
-//!   without enough replicas, or cannot write to its disk. An edit whose answer is lost is tried again, and made once.
+//! - A replica that its primary does not reach is stale, and the status says since when. So is a replica that receives
+//!   nothing from its primary for 5 s longer than `repl-ping-replica-period` (10 s unless configured). The role is asked
+//!   when connecting and at each resync; a replica of a replica does not know the state of its primary's primary.
+//! - An edit that the server rejects ends at once with "nothing was changed, because …": the server is out of memory, is a
+//!   replica, has too few replicas, or cannot write to its disk. An edit whose answer is lost is tried again, and made once.
 //! - A value that is no flag, of another type or longer than 1 MiB (it is not even fetched) is a problem of that flag
 //!   alone. An edit of a key of another type is refused, since it would destroy what is there. Keys
 //!   below the prefixes that name no flag are left alone, and are a warning.
@@ -73,31 +73,33 @@
 //!
 //! - **Redis 6.0 or newer**, or what is compatible with it, as one server with its replicas: Redis Cluster is not
 //!   supported, as an edit writes keys of several slots. Reading works on a replica; edits have to go to the primary.
-//! - **Persistence.** `appendonly yes`, and one of two: Redis 7.2 or newer, or `appendfsync always`. Everything else is a
-//!   problem in the status, with the line to set:
+//! - **Persistence.** `appendonly yes`, and either Redis 7.2 or newer, or `appendfsync always`. Any other set-up is a
+//!   problem in the status, with the setting to change:
 //!
 //!   | server | an acknowledged edit |
 //!   |---|---|
-//!   | Redis 7.2, Valkey or newer, `appendfsync everysec` | is acknowledged after `WAITAOF` says that the server has synced it to its disk: mostly at once, up to a second later where edits come fast. Without that within 4 s it is in doubt |
+//!   | Redis 7.2, Valkey or newer, `appendfsync everysec` | is acknowledged when `WAITAOF` says that the server has synced it to its disk: usually at once, up to a second later if edits come fast. If that takes longer than 4 s, the edit is in doubt |
 //!   | any, `appendfsync always` | is on the disk |
 //!   | before 7.2, `appendfsync everysec` | can be lost when the server is killed: while a slow disk syncs, Redis holds back up to 2 s of edits |
-//!   | any, `appendfsync no` | survives the server's process, and not its machine |
+//!   | any, `appendfsync no` | survives the end of the server's process, but not of its machine |
 //!   | any, `appendonly no` | is lost unless a snapshot has it |
 //!
 //! - **Edits that are lost all the same**, in a crash or in a failover to a replica that did not have them, are written
-//!   again by the process that made them, if it has still a handle of the store: those that were acknowledged within 10 s
-//!   before the server was lost, where it is back within a minute and nothing newer is there. The history gets the same
-//!   entries, or new ones that say so. An edit that is not written again is logged and named in the status, kills first.
-//!   Other processes wait up to 2 s for that before they go back to older rules. See [`RecentEdits`](super::RecentEdits).
+//!   again by the process that made them, if it still has a handle of the store. This holds for edits that were
+//!   acknowledged within 10 s before the server was lost, if it is back within a minute and has nothing newer. The history
+//!   gets the same entries, or new ones that say so. An edit that is not written again is logged and named in the status,
+//!   kills first. Other processes wait up to 2 s for this before they go back to older rules. See
+//!   [`RecentEdits`](super::RecentEdits).
 //!
-//!   To restore a server from an older copy, stop editing 10 s before. What is flushed from a running server stays away.
-//!   A user who may not call `INFO` cannot tell the two apart: what is flushed within 10 s after an edit is written again.
+//!   To restore a server from an older copy, stop editing 10 s before. Keys that are flushed from a running server are not
+//!   written again. A user who may not call `INFO` cannot tell a flush from a loss: an edit of the last 10 s before the
+//!   flush is then written again.
 //! - **Memory.** With a `maxmemory-policy` other than `noeviction` a full server may evict flags, which is a problem in the
-//!   status where the user may call `INFO`. With `noeviction` it rejects edits, kills too: leave it room. The history grows
-//!   by every edit, by twice the length of its definition; trimming it breaks the chain.
+//!   status if the user may call `INFO`. With `noeviction` a full server rejects edits, even kills: leave it room. The
+//!   history grows with every edit by twice the length of its definition; trimming it breaks the chain.
 //! - **Lost flags.** A flag whose key is deleted, expires or is evicted is off, and counts as
 //!   [lost](crate::source::Live::missing) until it is written back or an edit removes it. After `FLUSHALL` all flags stay
-//!   in effect in the processes that run.
+//!   in effect in running processes.
 //! - **A database of its own**, where there are many other keys: each load walks over the names of all keys of the
 //!   database, in steps of about a millisecond.
 //! - **Permissions.** Nothing else is needed than
@@ -114,7 +116,7 @@
 //!   ```
 //!
 //!   (with Redis 6 `~` in place of `%R~`; with Redis 7.2 or newer also `+waitaof` for editors). `+config|get` lets the status
-//!   name `appendfsync`, but lets the user read passwords of the configuration too. What is missing is an error of the kind
+//!   name `appendfsync`, but lets the user read passwords of the configuration too. A missing permission is an error of the kind
 //!   [`Denied`](super::ErrorKind::Denied) that names it.
 //!
 //! # TLS

@@ -20,7 +20,7 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 /// The notices of one connection.
 pub(super) struct Tracking {
     heard: watch::Receiver<Heard>,
-    /// Of acknowledged edits that this process found to be lost.
+    /// Notices of acknowledged edits that this process found to be lost.
     reports: watch::Receiver<u64>,
     /// Asks whether the server is still there, and keeps the connection.
     pings: JoinHandle<()>,
@@ -100,7 +100,7 @@ impl Notices for Tracking {
             let ended = |cause| Error::new(ErrorKind::Unavailable, "nobody listens any more").caused_by(cause);
             tokio::select! {
                 changed = self.heard.changed() => changed.map_err(ended)?,
-                // Its sender is with the store.
+                // The store holds its sender.
                 Ok(()) = self.reports.changed() => {}
             }
             let lost = self.heard.borrow().lost.clone();

@@ -26,9 +26,9 @@ use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, ide
 const ENTRIES: usize = 100;
 /// How often one flag is read again because it was changed meanwhile.
 const ATTEMPTS: usize = 10;
-/// How long an edit that is made waits until the server has it on its disk: less than a change takes at most.
+/// How long an edit waits until the server has it on its disk: less than the time that a change has.
 const DISK: Duration = Duration::from_secs(4);
-/// How long a server that came back without edits is given until the processes that made them have written them again.
+/// How long processes have to write lost edits again after a server came back without them.
 const WRITTEN_AGAIN: Duration = Duration::from_secs(2);
 /// How often it is asked in that time.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -44,7 +44,7 @@ struct Shared {
     server: Arc<Server>,
     keys: Keys,
     idle: Idle,
-    /// Where the history ended last, and in which run of the server.
+    /// The last known end of the history, and the run of the server.
     newest: Mutex<(u64, Option<Arc<str>>)>,
     cut_off: CutOff,
     has_edited: AtomicBool,
@@ -220,14 +220,14 @@ impl Shared {
     /// Remembers where the history ends.
     fn saw(&self, number: u64, run: &Option<Arc<str>>) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        // Until a load has waited for it, an earlier run's end counts.
+        // The end of an earlier run counts until a load has waited for it.
         if number >= newest.0 || newest.1 == *run {
             *newest = (number, run.clone());
         }
     }
 
-    /// Gives a server that was killed, and came back without edits that were seen, some time until the processes that
-    /// made them have written them again: rules go back to older ones only where that does not happen.
+    /// If a killed server came back without edits that were seen, waits some time for the processes that made them to
+    /// write them again. Otherwise the rules go back to older ones.
     async fn await_lost_edits(&self, connection: &mut Leased<'_>, mut number: u64) -> Result<bool, Error> {
         let (newest, run) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if number >= newest || connection.run == run {
@@ -264,13 +264,13 @@ impl Shared {
         Ok(is_made)
     }
 
-    /// Waits until the server has on its disk what was written on this connection, where it can tell.
+    /// Waits until the server has the writes of this connection on its disk, if it can tell.
     async fn await_disk(&self, connection: &mut Leased<'_>) -> Result<(), Error> {
         if connection.awaits_disk == AwaitsDisk::Unknown {
             let mut policy = Pipeline::with_capacity(1);
             policy.cmd("CONFIG").arg("GET").arg("appendfsync");
             let policy = connection.ask(&policy, ANSWER).await?.pop();
-            // It leaves syncing to the machine then, and waiting takes half a minute.
+            // Syncing is then left to the machine, and waiting takes half a minute.
             let never = policy.as_ref().and_then(setting).is_some_and(|policy| policy == "no");
             connection.awaits_disk = if never { AwaitsDisk::No } else { AwaitsDisk::Yes };
         }
@@ -283,7 +283,7 @@ impl Shared {
         match answer {
             Value::Array(counts) if matches!(counts.first(), Some(Value::Int(1..))) => Ok(()),
             Value::Array(_) => {
-                // It may have been told to sync nothing any more.
+                // Syncing may have been turned off meanwhile.
                 connection.awaits_disk = AwaitsDisk::Unknown;
                 let message =
                     format!("{}: the edit was made, but is not on the server's disk after {DISK:?}", self.name);
@@ -455,7 +455,7 @@ impl Feed for RedisStore {
             let (shared, known) = (Arc::clone(&self.shared), known.map(str::to_owned));
             // A large document takes a while, and other requests are served on this thread.
             let loaded = tokio::task::spawn_blocking(move || {
-                // They are no part of what all processes share, but the caller has to see that they are others.
+                // They are not part of what all processes share, but the caller has to see that they have changed.
                 let said: String = lost.iter().map(|problem| format!(" {problem}")).collect();
                 let origin = content.origin() + &said;
                 if known.as_ref() == Some(&origin) {

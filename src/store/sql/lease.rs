@@ -1,9 +1,9 @@
 //! Connections that are used by one task at a time, and never again after something went wrong on them.
 //!
-//! A connection that does not answer is still one in the server, whatever is done to it here. It keeps its place among
-//! the four until the server has answered, so that a server that is locked or frozen gets no more of them. The last
-//! place finds out whether the server has moved: it is taken only where the others have long been silent, and where a
-//! connection on it answers, they are given up.
+//! A connection that does not answer still exists in the server, whatever is done to it here. It keeps its place among
+//! the four until the server has answered, so that a locked or frozen server gets no more of them. The last place is
+//! there to find out whether the server has moved. It is used only when the others have been silent for a long time; if
+//! a connection on it answers, the silent ones are dropped.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,10 +22,10 @@ use super::trouble::Trouble;
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// How long everything may take that is read at once, and making the tables.
 pub(super) const WHOLE: Duration = Duration::from_secs(5);
-/// Connections that a store has at most, beside the one that listens.
+/// The most connections that a store has, beside the one that listens.
 const MOST: usize = 4;
-/// How long a silent connection keeps its place at least, also where the server answers others. As long as the longest
-/// pause between attempts to reach a server.
+/// How long a silent connection keeps its place although the server answers others: as long as the longest pause between
+/// attempts to reach a server.
 const SILENT: Duration = Duration::from_secs(30);
 
 type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
@@ -34,9 +34,9 @@ type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 pub(super) struct Connections<DB: Database> {
     origin: Origin<DB>,
     places: Arc<Places>,
-    /// What waits for silent connections ends with the store.
+    /// Tasks that wait for silent connections end with the store.
     store: watch::Sender<()>,
-    /// Where the server is, where that is known.
+    /// Where the server is, if that is known.
     address: Option<Address<DB>>,
 }
 
@@ -106,7 +106,7 @@ impl<DB: Database> Connections<DB> {
         if let Origin::Own(own) = &self.origin {
             while let Some(held) = own.held() {
                 let mut lease = Lease(Some((held, place)));
-                // One that the server has closed meanwhile is replaced; one that is silent says that the server is.
+                // A connection that the server has closed is replaced. A silent one means that the server is silent.
                 if late(ANSWER, lease.connection().ping()).await.map(|()| true).or_else(Trouble::unless_late)? {
                     self.places.answered.send_modify(|answered| answered.any = Some(Instant::now()));
                     return Ok(lease);
@@ -128,7 +128,7 @@ impl<DB: Database> Connections<DB> {
         Ok(permit)
     }
 
-    /// Opening goes on where it takes too long: given up, it would still be under way in the server.
+    /// An attempt that takes too long continues: if abandoned, it would still be under way in the server.
     async fn open(&self, mut place: Place) -> Result<Lease<DB>, Trouble> {
         let (opening, opened) = oneshot::channel();
         let held = self.origin.open();
@@ -141,7 +141,7 @@ impl<DB: Database> Connections<DB> {
                 let now = Some(Instant::now());
                 place.places.answered.send_replace(Answered { any: now, opened: now });
             }
-            // Where nobody waits any more it is for the next one.
+            // If the caller has stopped waiting, the next one gets it.
             if let Err(Ok(lease)) = opening.send(held.map(|held| Lease(Some((held, place))))) {
                 lease.give_back();
             }
@@ -155,7 +155,7 @@ impl<DB: Database> Connections<DB> {
     fn late(&self) -> Trouble {
         match self.origin {
             Origin::Own(_) => Trouble::Late(ANSWER),
-            // Its own limit is for requests of the application, mostly 30 s.
+            // The pool's own limit is for requests of the application, usually 30 s.
             Origin::Pool(_) => sqlx::Error::PoolTimedOut.into(),
         }
     }
@@ -190,7 +190,7 @@ impl<DB: Database> Own<DB> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One that is open.
+    /// An open connection.
     fn held(self: &Arc<Self>) -> Option<Held<DB>> {
         let generation = self.generation.load(Ordering::Acquire);
         let connection = self.idle().pop()?;
@@ -256,8 +256,8 @@ struct Place {
 }
 
 impl Place {
-    /// Waits until a silent connection has to give its place up: where the store is dropped, or where the server has
-    /// long answered others and all places are taken.
+    /// Waits until a silent connection has to give up its place: when the store is dropped, or when all places are taken
+    /// and the server has answered other connections for a long time.
     async fn is_lost(&mut self, last: fn(&Answered) -> Option<Instant>) {
         let mut answered = self.places.answered.subscribe();
         let needed = async {
@@ -281,8 +281,8 @@ impl Drop for Place {
     }
 }
 
-/// A connection in use. One that is not given back is closed: where something went wrong on it, or was not waited for,
-/// it may still hold an answer to that. It keeps its place until the server has answered.
+/// A connection in use. If it is not given back, it is closed: after a failure, or an abandoned request, it may still
+/// hold an old answer. It keeps its place until the server has answered.
 pub(super) struct Lease<DB: Database>(Option<(Held<DB>, Place)>);
 
 enum Held<DB: Database> {
@@ -321,7 +321,7 @@ impl<DB: Database> Drop for Lease<DB> {
     fn drop(&mut self) {
         let Some((held, mut place)) = self.0.take() else { return };
         let mut silent = Silent(Some(held));
-        // Where the runtime has ended nothing can be waited for.
+        // After the end of the runtime, nothing can be awaited.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             let is_answered = tokio::select! {
@@ -352,11 +352,11 @@ impl<DB: Database> Held<DB> {
     }
 }
 
-/// A connection that is never used again, and in no pool after it.
+/// A connection that is never used again, and never returns to a pool.
 struct Silent<DB: Database>(Option<Held<DB>>);
 
 impl<DB: Database> Silent<DB> {
-    /// Waits for what is under way.
+    /// Waits for the request that is under way.
     async fn ping(&mut self) -> Result<(), sqlx::Error> {
         match &mut self.0 {
             Some(held) => held.connection().ping().await,
@@ -366,7 +366,7 @@ impl<DB: Database> Silent<DB> {
 
     async fn close(mut self) {
         if let Some(held) = self.0.take() {
-            // What is not closed in good order is closed all the same.
+            // If closing it properly fails, it is closed anyway.
             let _ = timeout(ANSWER, held.into_connection().close()).await;
         }
     }

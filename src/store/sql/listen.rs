@@ -18,13 +18,13 @@ use crate::store::{Error, ErrorKind};
 /// How long nothing may be heard before the server has to answer.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// The listeners of one store that have not got an answer of the server. No other is started beside them: in the server
+/// The listeners of one store that wait for an answer of the server. No other is started beside them, since in the server
 /// they are still connections.
 pub(super) struct Listeners {
     unanswered: watch::Sender<usize>,
     /// When the server answered the store's other connections.
     answered: watch::Receiver<Answered>,
-    /// What waits for answers ends with the store.
+    /// Tasks that wait for answers end with the store.
     store: watch::Sender<()>,
 }
 
@@ -33,7 +33,7 @@ impl Listeners {
         Self { unanswered: watch::Sender::new(0), answered, store: watch::Sender::new(()) }
     }
 
-    /// Listens on a connection of its own, so that it takes none from the application's pool for ever.
+    /// Listens on a separate connection, so that it does not keep one of the application's pool forever.
     pub(super) async fn listen(
         self: &Arc<Self>,
         options: PgConnectOptions,
@@ -43,17 +43,17 @@ impl Listeners {
         let all_answered = timeout(ANSWER, unanswered.wait_for(|count| *count == 0)).await;
         all_answered.map_err(|_| Trouble::Late(ANSWER))?.map_err(|_| sqlx::Error::PoolClosed)?;
         let (mut unanswered, listeners) = (self.unanswered(), Arc::downgrade(self));
-        // For the server a text ends with its first zero.
+        // For the server a text ends at its first zero byte.
         let channel = channel.split('\0').next().unwrap_or_default().replace('"', "\"\"");
         let (starting, started) = oneshot::channel();
-        // Starting goes on where it takes too long: given up, it would still be under way in the server.
+        // A start that takes too long continues: if abandoned, it would still be under way in the server.
         tokio::spawn(async move {
             let listener = tokio::select! {
                 listener = start(options, &channel, listeners) => listener,
                 () = unanswered.is_lost(|answered| answered.opened) => return,
             };
             drop(unanswered);
-            // Where nobody waits any more it ends.
+            // It ends if the caller has stopped waiting.
             let _ = starting.send(listener);
         });
         match timeout(ANSWER, started).await {
@@ -69,8 +69,8 @@ impl Listeners {
 }
 
 async fn start(options: PgConnectOptions, channel: &str, listeners: Weak<Listeners>) -> Result<Listener, sqlx::Error> {
-    // A pool tries again for a while where nobody is there, and then gives up what is under way. This says at once that
-    // nobody is there, and else waits.
+    // A pool keeps trying for a while if no server is there, and then abandons the attempt. This connection fails at once
+    // if no server is there, and waits otherwise.
     options.connect().await?.close().await?;
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ANSWER).idle_timeout(None).max_lifetime(None);
     let listener = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
@@ -82,7 +82,7 @@ async fn start(options: PgConnectOptions, channel: &str, listeners: Weak<Listene
     Ok(listener)
 }
 
-/// A listener that is counted as one without an answer.
+/// A listener that counts as waiting for an answer.
 struct Unanswered {
     count: watch::Sender<usize>,
     answered: watch::Receiver<Answered>,
@@ -122,7 +122,7 @@ impl Listener {
             match timeout(PING_EVERY, self.get().try_recv()).await {
                 Ok(Ok(Some(_))) => teller.changed(),
                 Ok(Ok(None)) => {
-                    // Asked for anything, it would connect again.
+                    // Any request would make it connect again.
                     drop(std::mem::take(&mut self.listener));
                     return Error::new(ErrorKind::Unavailable, "the connection that listens was lost").into();
                 }

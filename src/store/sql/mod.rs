@@ -82,12 +82,12 @@
 //! | the database | [`ErrorKind`](super::ErrorKind) |
 //! |---|---|
 //! | is locked, and no other edit is made meanwhile; is full; ends the statement | `Rejected` |
-//! | is read-only, or a replica; has a constraint or trigger that forbids it; cannot hold a character of it | `Rejected`, [permanent](super::Error::is_permanent) |
-//! | does not let the role in, or does not let it write | `Denied` |
+//! | is read-only, or a replica; has a constraint or trigger that forbids the edit; cannot hold one of its characters | `Rejected`, [permanent](super::Error::is_permanent) |
+//! | rejects the role's login, or does not let it write | `Denied` |
 //! | has no such table, schema or database | `Configuration` |
 //! | closes the connection before `COMMIT`, or has none to give | tried again until the time of the edit ends, then `Unavailable` and [unchanged](super::Error::is_unchanged) |
 //!
-//! PostgreSQL cannot hold the character U+0000, and a database in LATIN1 no emoji: choose UTF8.
+//! PostgreSQL cannot hold the character U+0000. A database in LATIN1 cannot hold emoji: choose UTF8.
 //!
 //! # What the status reports
 //!
@@ -128,10 +128,11 @@
 //! later, with `max_prepared_statements` set. Give the store a direct URL.
 //!
 //! **Replicas** lag and cannot be listened to: a feed of one reads every 30 s, and its status says why. Edits on one are
-//! rejected. At each resync the store asks the replica whether it follows its primary. Where replay is paused, nothing is
-//! received, or what was received is not replayed and the last edit is older than 10 s, the source is
-//! [stale](crate::source::Freshness) since the replica last had everything. An unprivileged role sees a silent primary
-//! when `wal_receiver_timeout` ends (60 s); a member of `pg_read_all_stats` sees it after half of that. After a failover to a server that lacks edits, the flags that were seen killed stay off, as
+//! rejected. At each resync the store asks the replica whether it follows its primary. It does not if replay is paused, if
+//! it receives nothing, or if it has not replayed all that it received and its last transaction is older than 10 s. The
+//! source is then [stale](crate::source::Freshness) since the replica last had everything. An unprivileged role sees a
+//! silent primary when `wal_receiver_timeout` ends (60 s); a member of `pg_read_all_stats` sees it after half of that. After
+//! a failover to a server that lacks edits, the flags that were seen killed stay off, as
 //! [`Live`](crate::source::Live) says. Logical replication fires no trigger on the subscriber, unless it is
 //! `ENABLE ALWAYS`.
 //!
@@ -140,7 +141,8 @@
 //! The file is on a disk of this machine, never on a network file system, and its folder can be written: beside it stand
 //! `-wal` and `-shm`. It is switched to write-ahead logging when the tables are made, so that readers and the one writer
 //! do not wait for each other. An edit that waits for another writer for 1.8 s is rejected, unless other edits were made
-//! meanwhile; then [`StoreExt::change`](super::StoreExt::change) tries again. Asking 20 times a second costs a process well below 1 % of a core.
+//! meanwhile; [`StoreExt::change`](super::StoreExt::change) then tries again. Asking 20 times a second costs a process
+//! well below 1 % of a core.
 //!
 //! Keep copies by `sqlite3 flags.db ".backup copy.db"`, and restore by `".restore copy.db"`: that is a change like any
 //! other. A file that is renamed over it is noticed within a second, but `-wal` of the old one must not be beside it. Where

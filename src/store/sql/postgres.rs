@@ -90,7 +90,7 @@ impl PostgresStore {
             }
             Err(failed) => {
                 Transaction::over(lease).fail(&failed).await;
-                // Missing tables are the news where the role may not make them.
+                // If the role may not make the tables, report that they are missing.
                 Err(if failed.has_code(&["42501"]) { trouble } else { failed })
             }
         }
@@ -166,7 +166,7 @@ impl PostgresStore {
                 trouble
             }
         };
-        // Another transaction was first, and the server has undone this one; or waited for others who went on editing.
+        // Another transaction came first and the server has undone this one, or this one waited while others edited.
         if trouble.has_code(&["40001", "40P01"])
             || trouble.has_code(&["55P03", "57014"]) && self.is_behind(commit).await
         {
@@ -175,7 +175,7 @@ impl PostgresStore {
         Err(unmade(trouble))
     }
 
-    /// Whether others have edited since what a commit expects.
+    /// Whether other edits were made since the state that a commit expects.
     async fn is_behind(&self, commit: &Commit) -> bool {
         self.stored(&commit.flag).await.is_ok_and(|stored| stored.head != commit.expected.head)
     }
@@ -363,7 +363,7 @@ pub(super) struct Server {
     pub(super) name: Arc<str>,
     pub(super) connections: Arc<Connections<Postgres>>,
     listeners: Arc<Listeners>,
-    /// When a standby was known to have everything.
+    /// When a standby was last known to have everything.
     pub(super) current: Arc<Mutex<Option<Instant>>>,
 }
 

@@ -3,7 +3,7 @@
 
 BEGIN;
 
--- Fails where others hold what this needs, so that nobody waits behind it: run it again.
+-- Fails if another session holds a lock that this needs, so that nothing waits behind it: run it again.
 SET LOCAL lock_timeout = '1500ms';
 SET LOCAL statement_timeout = '4500ms';
 

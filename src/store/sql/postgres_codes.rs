@@ -1,11 +1,11 @@
-//! What the errors of PostgreSQL mean, by <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+//! The meaning of PostgreSQL's errors, by <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 //!
-//! Whatever the server says before `COMMIT`, and every error of level `ERROR` that answers it, means that nothing was
-//! changed. In doubt is an edit alone whose `COMMIT` was sent, and answered by nothing or by the end of the connection.
+//! Every error before `COMMIT`, and every error of level `ERROR` that answers it, means that nothing was changed. An edit
+//! is in doubt only if its `COMMIT` was sent, and got no answer or the end of the connection.
 //!
 //! | SQLSTATE | where something is read | where an edit is not committed |
 //! |---|---|---|
-//! | `40001`, `40P01` | unavailable | others were faster: tried again |
+//! | `40001`, `40P01` | unavailable | another edit came first: tried again |
 //! | `08…`, `57P0…`, `25P03`, `25P04`, `53300`, every `FATAL` | unavailable | tried again on another connection |
 //! | `28…`, `42501` | denied | denied |
 //! | `0A…`, `26…`, `3D…`, `3F…`, `42…` | configuration | configuration |
@@ -26,8 +26,8 @@ impl Dialect for Postgres {
         match (&*code, code.get(..2).unwrap_or_default()) {
             // It cannot be done to what is used now.
             ("42501", _) | (_, "28") => ErrorKind::Denied,
-            // No such database or schema; a statement that is wrong, or about what is not there; texts that
-            // no column can hold.
+            // No such database or schema; a wrong statement, or one about missing objects; texts that no column can
+            // hold.
             (_, "0A" | "22" | "26" | "3D" | "3F" | "42") => ErrorKind::Configuration,
             _ => ErrorKind::Unavailable,
         }
@@ -72,12 +72,12 @@ impl Dialect for Postgres {
             "22021" => "PostgreSQL cannot hold a character of it; use other characters",
             "25006" => "this is a replica, or its transactions are read-only; edits need the primary",
             "26000" | "42P05" => {
-                "a pooler between mixes up connections; set its max_prepared_statements, or give the store a direct URL"
+                "a pooler in between mixes up connections; set its max_prepared_statements, or give the store a direct URL"
             }
             "53100" => "the disk of the server is full",
             "53300" => "the server has too many connections",
             "55P03" => "another transaction holds a lock on the row or the table; end it",
-            "57014" => "the server did not finish in time, or somebody cancelled it",
+            "57014" => "the server did not finish in time, or the statement was cancelled",
             _ => return None,
         })
     }

@@ -1,4 +1,4 @@
-//! How a PostgreSQL server itself is doing.
+//! The condition of a PostgreSQL server.
 
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
@@ -16,9 +16,9 @@ use crate::store::{Condition, Error};
 
 /// How far a standby may be behind its primary.
 const MAX_LAG: Duration = Duration::from_secs(10);
-/// How long a standby has to replay what it has received already.
+/// How long a standby has to replay what it has already received.
 const REPLAY: Duration = Duration::from_millis(500);
-/// What is heard of a primary at least: the receiver asks for it after half of its timeout.
+/// The margin for a silent primary, which the receiver asks after half of its timeout.
 const HEARD: Duration = Duration::from_secs(5);
 const OLDEST: i32 = 140_000;
 
@@ -54,7 +54,7 @@ impl Server {
         if row.try_get::<i32, _>(2)? < OLDEST {
             let found = row.try_get::<String, _>(3)?;
             let problem = Problem::new("PostgreSQL 14 or later", found);
-            condition.problems.push(problem.with_help("install a version that is maintained"));
+            condition.problems.push(problem.with_help("install a maintained version"));
         }
         for (column, setting) in [(4, "fsync"), (5, "full_page_writes")] {
             if row.try_get::<String, _>(column)? == "off" {
@@ -73,7 +73,7 @@ impl Server {
         Ok(condition)
     }
 
-    /// Says whether a standby has what its primary has, and since when it has not.
+    /// Reports whether a standby has everything that its primary has, and since when it has not.
     fn follow(&self, replay: &Replay, condition: &mut Condition) {
         let now = Instant::from(SystemTime::now());
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ impl Server {
             *current = Some(now);
             return;
         };
-        // Everything that was committed until then is here.
+        // Everything committed until then is here.
         let since = current.max(replay.replayed).unwrap_or(now).min(now);
         condition.stale_since = Some(since);
         condition.problems.push(Problem::new("a standby that follows its primary", found).with_help(help));
@@ -90,15 +90,15 @@ impl Server {
 
 /// How a standby follows its primary.
 struct Replay {
-    /// It was asked to stand still.
+    /// Its replay was paused on request.
     is_paused: bool,
     has_receiver: bool,
-    /// When the receiver heard of the primary last; `None` where this role may not know.
+    /// When the receiver last heard from the primary; `None` if this role may not know.
     heard: Option<Instant>,
     receiver_timeout: Duration,
-    /// What was received a while ago is still not replayed.
+    /// Data that was received a while ago is still not replayed.
     is_behind: bool,
-    /// When the last transaction that was replayed was committed.
+    /// When the last replayed transaction was committed.
     replayed: Option<Instant>,
 }
 
@@ -122,7 +122,7 @@ impl Replay {
         let mut is_behind = false;
         let mut replayed = instant(5)?;
         if let Some(received) = received {
-            // What arrives right now needs a moment.
+            // Data that arrives right now needs a moment.
             for pause in [Duration::ZERO, REPLAY] {
                 sleep(pause).await;
                 let statement = concat!(
@@ -147,7 +147,7 @@ impl Replay {
         })
     }
 
-    /// What is wrong, and what to do.
+    /// The problem, and what to do.
     fn trouble(&self, now: Instant) -> Option<(String, &'static str)> {
         if self.is_paused {
             return Some((
@@ -158,26 +158,26 @@ impl Replay {
         if !self.has_receiver {
             return Some((
                 "one that receives nothing from it".to_owned(),
-                "look at its primary_conninfo, its log and the primary; until then its flags may be old",
+                "check its primary_conninfo, its log and the primary; until then its flags may be old",
             ));
         }
         let silence = self.heard.map(|heard| now.saturating_duration_since(heard)).unwrap_or_default();
         if !self.receiver_timeout.is_zero() && silence > self.receiver_timeout / 2 + HEARD {
-            let found = format!("one that has heard nothing of it for {} s", silence.as_secs());
-            return Some((found, "look at the primary and the network; until then its flags may be old"));
+            let found = format!("one that has heard nothing from it for {} s", silence.as_secs());
+            return Some((found, "check the primary and the network; until then its flags may be old"));
         }
         let lag = self.replayed.map_or(Duration::MAX, |replayed| now.saturating_duration_since(replayed));
         if self.is_behind && lag > MAX_LAG {
             return Some((
-                "one that replays later than it receives".to_owned(),
-                "look for long queries on it and for recovery_min_apply_delay; until then its flags may be old",
+                "one whose replay lags behind".to_owned(),
+                "check it for long queries and recovery_min_apply_delay; until then its flags may be old",
             ));
         }
         None
     }
 }
 
-/// What was done to the tables by hand.
+/// Problems of the tables that were changed by hand.
 async fn wrong_with_the_tables(connection: &mut PgConnection) -> Result<Vec<Problem>, Trouble> {
     let statement = "SELECT c.relname::text, c.relpersistence = 'u', \
          c.relname <> 'tower_flags' OR EXISTS (SELECT FROM pg_trigger t \
@@ -195,11 +195,9 @@ async fn wrong_with_the_tables(connection: &mut PgConnection) -> Result<Vec<Prob
         }
         if !row.try_get::<bool, _>(2)? {
             let problem = Problem::new(format!("the trigger tower_flags_notify on {table}"), "none that is enabled");
-            problems.push(
-                problem.with_help(
-                    "changes are seen after up to 30 s; run PostgresStore::MIGRATION, or enable the trigger",
-                ),
-            );
+            problems.push(problem.with_help(
+                "changes are seen only after up to 30 s; run PostgresStore::MIGRATION, or enable the trigger",
+            ));
         }
     }
     Ok(problems)

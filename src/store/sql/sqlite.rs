@@ -173,7 +173,7 @@ impl SqliteStore {
         };
         // Closing the connection undoes what was written.
         drop(lease);
-        // Waited for others who went on editing.
+        // It waited while others edited.
         let is_busy = matches!(&trouble, Trouble::Sql(error) if is_busy(error));
         let is_behind =
             async || self.stored(&commit.flag).await.is_ok_and(|stored| stored.head != commit.expected.head);
@@ -209,7 +209,7 @@ impl SqliteStore {
         found.iter().map(entry).collect()
     }
 
-    /// Settings of the file, and of the connections to it: the application's pool has its own.
+    /// Checks settings of the file and of its connections: the application's pool has its own.
     async fn ask(&self) -> Result<Condition, Trouble> {
         let mut lease = self.file.lease().await?;
         let journal = late(ANSWER, sqlx::query("PRAGMA journal_mode").fetch_one(lease.connection())).await?;
@@ -255,7 +255,7 @@ async fn stored(connection: &mut SqliteConnection, flag: &str) -> Result<Stored,
 
 /// Begins, and writes all of it. `false` where something is not as expected.
 async fn write_in(connection: &mut SqliteConnection, commit: &Commit) -> Result<bool, Trouble> {
-    // Nobody else writes from here on, so that what is read is what is replaced.
+    // No other process writes from here on, so what is read is what is replaced.
     late(ANSWER, sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection)).await?;
     let is_as_expected = stored(connection, &commit.flag).await? == commit.expected;
     if is_as_expected {

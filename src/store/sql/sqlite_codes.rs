@@ -1,7 +1,7 @@
-//! What the errors of SQLite mean, by <https://www.sqlite.org/rescode.html>.
+//! The meaning of SQLite's errors, by <https://www.sqlite.org/rescode.html>.
 //!
-//! SQLite is in this process: whatever it answers means that nothing was changed, but for an error of the disk while an
-//! edit is committed.
+//! SQLite is in this process: any error means that nothing was changed, except an error of the disk while an edit is
+//! committed.
 
 use sqlx::Sqlite;
 use sqlx::error::DatabaseError;
@@ -37,7 +37,7 @@ fn primary(error: &dyn DatabaseError) -> u32 {
 impl Dialect for Sqlite {
     fn kind(error: &dyn DatabaseError) -> ErrorKind {
         match primary(error) {
-            // A statement that is wrong, or about what is not there.
+            // A wrong statement, or one about missing objects.
             ERROR | RANGE => ErrorKind::Configuration,
             PERM | READONLY | AUTH => ErrorKind::Denied,
             // Damaged, or no database.
@@ -57,7 +57,7 @@ impl Dialect for Sqlite {
         }
     }
 
-    /// A part of what a commit writes may be on the disk after an error of it.
+    /// After an error of the disk, part of a commit may be on it.
     fn is_answer(error: &dyn DatabaseError) -> bool {
         !matches!(primary(error), IOERR | CORRUPT)
     }
@@ -69,9 +69,9 @@ impl Dialect for Sqlite {
     fn help(error: &dyn DatabaseError) -> Option<&'static str> {
         Some(match primary(error) {
             _ if Self::is_missing_table(error) => "run SqliteStore::MIGRATION, or let the store do it",
-            BUSY | LOCKED => "another process writes it, or has left a transaction open",
+            BUSY | LOCKED => "another process is writing it, or has left a transaction open",
             READONLY => "the file or its folder may only be read by this process",
-            CANTOPEN => "its folder has to be there, and this process to be allowed to read and write in it",
+            CANTOPEN => "its folder has to exist, and this process needs permission to read and write in it",
             CORRUPT | NOTADB => "put a good copy in its place",
             FULL => "its disk is full, or its PRAGMA max_page_count is reached",
             IOERR => "its disk fails, or its folder has no room",

@@ -78,8 +78,8 @@ impl PostgresTable {
     /// What a query gives in the database of a URL: the columns `name` and `definition`, of any types whose text is
     /// a flag's name and its definition in JSON. Nobody is connected to yet.
     ///
-    /// The query is run as it is, in a transaction that only reads: it is a part of the program, and never made of what
-    /// users enter.
+    /// The query runs as it is, in a transaction that only reads. It is part of the program: never build it from users'
+    /// input.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Transactions of PostgreSQL that the server ends where we cannot any more.
+//! Transactions of PostgreSQL that the server ends when we no longer can.
 
 use sqlx::Postgres;
 use sqlx::postgres::PgConnection;
@@ -6,18 +6,18 @@ use sqlx::postgres::PgConnection;
 use super::lease::{ANSWER, Connections, Lease, late};
 use super::trouble::Trouble;
 
-/// Limits of the server for what is waited for [`ANSWER`]: a little less, so that it can say why. They hold within the
-/// transaction alone, since the connection may be the application's, or a pooler's.
+/// The server's limits for requests that we wait [`ANSWER`] for: a little less, so that the server can say why. They hold
+/// within the transaction alone, since the connection may belong to the application or a pooler.
 pub(super) const SHORT: &str = "SET LOCAL lock_timeout = '1500ms'; SET LOCAL statement_timeout = '1800ms'; \
      SET LOCAL idle_in_transaction_session_timeout = '5s'";
-/// The same for what is waited for [`WHOLE`](super::lease::WHOLE).
+/// The same for requests that we wait [`WHOLE`](super::lease::WHOLE) for.
 const LONG: &str = "SET LOCAL lock_timeout = '1500ms'; SET LOCAL statement_timeout = '4500ms'; \
      SET LOCAL idle_in_transaction_session_timeout = '5s'";
-/// An edit that was acknowledged is on the server's disk. Where the database is read-only, so is this.
+/// Makes sure that an acknowledged edit is on the server's disk. It also works in a read-only database.
 const DURABLE: &str =
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// What a transaction is for.
+/// The purpose of a transaction.
 #[derive(Clone, Copy)]
 pub(super) enum For {
     /// Reading what is at hand.
@@ -37,7 +37,7 @@ impl For {
     }
 }
 
-/// A transaction on a connection of its own. One that is dropped is rolled back.
+/// A transaction on its own connection. It is rolled back on drop.
 pub(super) struct Transaction(Lease<Postgres>);
 
 impl Transaction {
@@ -48,7 +48,7 @@ impl Transaction {
         Ok(Self(lease))
     }
 
-    /// Of statements that begin and end one by themselves.
+    /// For statements that begin and end a transaction themselves.
     pub(super) fn over(lease: Lease<Postgres>) -> Self {
         Self(lease)
     }
@@ -63,14 +63,14 @@ impl Transaction {
         Ok(())
     }
 
-    /// Undoes what was written, if anything was. The connection goes on where the server has answered so far.
+    /// Undoes its writes, if there are any. The connection is used again if the server has answered so far.
     pub(super) async fn roll_back(mut self) {
         if late(ANSWER, sqlx::raw_sql("ROLLBACK").execute(self.connection())).await.is_ok() {
             self.0.give_back();
         }
     }
 
-    /// Ends it after something failed in it.
+    /// Ends it after a failure in it.
     pub(super) async fn fail(self, trouble: &Trouble) {
         // A connection that is silent or lost is closed.
         if trouble.is_answer::<Postgres>() {
@@ -81,7 +81,7 @@ impl Transaction {
     /// Ends it after something was read in it.
     pub(super) async fn end<T>(self, read: Result<T, Trouble>) -> Result<T, Trouble> {
         match &read {
-            // All that was asked for is here.
+            // All answers have arrived.
             Ok(_) => drop(self.commit().await),
             Err(trouble) => self.fail(trouble).await,
         }

@@ -43,14 +43,14 @@ impl From<Error> for Trouble {
     }
 }
 
-/// What an error in an edit means that was not committed.
+/// The meaning of an error in an edit that was not committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The connection was lost: on another one it may go through.
+    /// The connection was lost: the edit may succeed on another one.
     Retry,
     /// The database rejects it now.
     Rejected,
-    /// The database rejects it until its set-up or the edit is another.
+    /// The database rejects it until its set-up or the edit is changed.
     RejectedForGood,
     /// Nothing that this edit alone has.
     Kind(ErrorKind),
@@ -64,7 +64,7 @@ pub(super) trait Dialect {
     /// Where something is written and was not committed.
     fn verdict(error: &dyn DatabaseError) -> Verdict;
 
-    /// Whether the connection goes on after it, and with it what was committed for certain or not.
+    /// Whether the connection survives the error, so that it is certain whether a commit was made.
     fn is_answer(error: &dyn DatabaseError) -> bool;
 
     fn is_missing_table(error: &dyn DatabaseError) -> bool;
@@ -98,16 +98,16 @@ impl Trouble {
         self.database().is_some_and(D::is_missing_table)
     }
 
-    /// Whether it is the database's answer to what was asked.
+    /// Whether it is the database's answer to the request.
     pub(super) fn is_answer<D: Dialect>(&self) -> bool {
         self.database().is_some_and(D::is_answer)
     }
 
-    /// What to say of it, where its cause does not.
+    /// The reason, if the cause does not name it.
     fn reason<D: Dialect>(&self) -> Option<String> {
         match self {
             Self::Sql(sqlx::Error::PoolTimedOut) => {
-                Some("the pool has no connection; is the server there, and the pool large enough?".to_owned())
+                Some("the pool has no connection; is the server running, and the pool large enough?".to_owned())
             }
             Self::Sql(_) => self.database().and_then(D::help).map(str::to_owned),
             Self::Late(longest) => Some(format!("no answer within {longest:?}")),
