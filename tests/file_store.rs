@@ -216,6 +216,26 @@ async fn an_edit_in_toml_keeps_comments_order_and_spelling() {
 }
 
 #[tokio::test]
+async fn a_number_that_no_toml_reader_has_to_take_costs_no_edit() {
+    let text = "[flags.pay]\nenabled = true\npercentage = 50\nmetadata = { id = 9_223_372_036_854_775_808 } # theirs\n\n[flags.old]\n\
+                rules = [{ when = [{ attribute = \"account\", op = \"equals\", values = [18446744073709551615] }], serve = true }]\n";
+    let file = Edited::new("flags.toml", text);
+    file.change("pay", Change::kill()).await;
+    let killed = text.replace("enabled = true", "enabled = false");
+    assert_eq!(read(&file.path), killed);
+    // Of the flag itself all other settings can be edited, too.
+    let owned = Change::edit(Edit::new().set("owner", "payments"));
+    file.change("pay", owned).await;
+    file.change("old", Change::kill()).await;
+    let stored = file.store.read("old").await.unwrap().definition.unwrap();
+    assert!(stored.contains("[18446744073709551615]") && stored.contains(r#""enabled": false"#), "{stored}");
+    assert!(read(&file.path).contains("id = 9_223_372_036_854_775_808 } # theirs\n"), "{}", read(&file.path));
+    let loaded = file.store.load(None).await.unwrap().unwrap();
+    assert_eq!(loaded.document.problems(), []);
+    assert_chain(&file.store).await;
+}
+
+#[tokio::test]
 async fn what_toml_cannot_hold_is_refused_and_changes_nothing() {
     let file = Edited::new("flags.toml", "[flags]\na = true\n");
     let change = Change::put_text(r#"{"enabled": true, "metadata": {"deep": null}}"#);

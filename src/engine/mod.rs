@@ -166,4 +166,6 @@ pub(crate) use text::Unkept;
 pub(crate) use text::members;
 #[cfg(feature = "file")]
 pub(crate) use text::position;
+#[cfg(feature = "file")]
+pub(crate) use text::unreadable_numbers;
 pub(crate) use text::{Node, json};

@@ -13,7 +13,7 @@ pub(crate) use json::{JsonNode, members, position};
 pub(crate) use node::{Node, Unkept, View};
 pub(crate) use plain::Plain;
 #[cfg(feature = "file")]
-pub(crate) use toml::TomlDocument;
+pub(crate) use toml::{TomlDocument, unreadable_numbers};
 
 use super::problem::Problem;
 

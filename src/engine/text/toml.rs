@@ -1,6 +1,7 @@
 //! TOML through the `toml` crate's own tree, which keeps spans and the digits of numbers.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -26,6 +27,32 @@ impl<'a> TomlDocument<'a> {
     pub(crate) fn root(&self) -> Node<'_> {
         Node::Toml(TomlNode { value: TomlValue::Table(&self.0), offset: 0, len: 0 })
     }
+}
+
+/// Where the numbers are that no TOML reader has to take, in the order of the text: whole numbers beyond 63 bits and a
+/// sign, and floats beyond all bounds. None where the text is no TOML.
+pub(crate) fn unreadable_numbers(text: &str) -> Vec<Range<usize>> {
+    fn find(value: &Spanned<DeValue<'_>>, found: &mut Vec<Range<usize>>) {
+        let is_unreadable = match value.get_ref() {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).is_err(),
+            DeValue::Float(number) => match number.as_str().trim_start_matches(['+', '-']) {
+                "inf" | "nan" => false,
+                digits => digits.parse().is_ok_and(f64::is_infinite),
+            },
+            DeValue::Array(items) => return items.iter().for_each(|item| find(item, found)),
+            DeValue::Table(table) => return table.values().for_each(|value| find(value, found)),
+            _ => false,
+        };
+        if is_unreadable {
+            found.push(value.span());
+        }
+    }
+    let mut found = Vec::new();
+    if let Ok(table) = DeTable::parse(text) {
+        table.get_ref().values().for_each(|value| find(value, &mut found));
+    }
+    found.sort_by_key(|place| place.start);
+    found
 }
 
 /// A value in a [`TomlDocument`].

@@ -2,31 +2,38 @@
 
 use toml_edit::{Array, ArrayOfTables, Decor, DocumentMut, Formatted, InlineTable, Item, Table, TableLike, Value};
 
+use super::wide::Wide;
 use crate::engine::{Plain, Problem};
 
 /// A flag as a tree; dates become texts, and so do the numbers that JSON cannot say.
 pub(super) fn flag(text: &str, name: &str) -> Result<Option<Plain>, Problem> {
-    let document = parse(text)?;
+    let (document, wide) = parse(text)?;
     let flags = document.get("flags").and_then(Item::as_table_like).ok_or_else(no_flags)?;
-    Ok(flags.get(name).map(plain))
+    Ok(flags.get(name).map(|item| wide.show(plain(item))))
 }
 
 /// The document with another definition of a flag, or without it.
 pub(super) fn with_flag(text: &str, name: &str, definition: Option<&Plain>) -> Result<String, Problem> {
-    let mut document = parse(text)?;
-    let unedited = document.to_string();
+    let (mut document, wide) = parse(text)?;
+    let unedited = wide.shown(document.to_string());
     match definition {
-        Some(definition) => put(&mut document, name, definition)?,
+        Some(definition) => {
+            let flags = document.get("flags").and_then(Item::as_table_like);
+            let before = flags.and_then(|flags| flags.get(name)).map(plain);
+            put(&mut document, name, &wide.hide(definition.clone(), before.as_ref()))?;
+        }
         None => remove(&mut document, name)?,
     }
-    Ok(spliced(text, &unedited, &document.to_string()))
+    Ok(spliced(text, &unedited, &wide.shown(document.to_string())))
 }
 
-fn parse(text: &str) -> Result<DocumentMut, Problem> {
-    text.parse().map_err(|error: toml_edit::TomlError| {
+fn parse(text: &str) -> Result<(DocumentMut, Wide), Problem> {
+    let (hidden, wide) = Wide::hidden(text);
+    let parsed = hidden.parse().or_else(|_| text.parse()).map_err(|error: toml_edit::TomlError| {
         let problem = Problem::new("a TOML document", format!("a syntax error: {}", error.message()));
         problem.at_offset(text, error.span().map_or(text.len(), |span| span.start))
-    })
+    });
+    Ok((parsed?, wide))
 }
 
 fn no_flags() -> Problem {
@@ -580,6 +587,32 @@ dotted.percentage = 7
         assert_eq!(edited, text.replace("= 5", "= 6"));
         let edited = set_key(text, "b", "owner", "\"x\"");
         assert_eq!(edited, format!("{text}\r\nowner = \"x\""));
+    }
+
+    /// Files in which `toml_edit` reads no number.
+    #[test]
+    fn a_number_that_is_too_long_stays_as_it_is_written_and_costs_no_edit() {
+        const FILE: &str = "[flags.a]\r\nenabled = true # 9223372036854775808\r\nmetadata = { id = 9_223_372_036_854_775_808, \
+             mask = 0xffff_ffff_ffff_ffff, far = 1e999, near = 1 } # of a\r\n\r\n[flags.b]\r\npercentage = 5\r\n\
+             metadata.ids = [\r\n  +18446744073709551615, # longest\r\n  7,\r\n]\r\n";
+        let off = json(r#"{"percentage": 5, "metadata": {"ids": [18446744073709551615, 7]}, "enabled": false}"#);
+        let edited = with_flag(FILE, "b", Some(&off)).unwrap();
+        assert_eq!(edited, FILE.replace("7,\r\n]\r\n", "7,\r\n]\r\nenabled = false\r\n"));
+        assert_eq!(flag(&edited, "b").unwrap(), Some(off));
+
+        let of_a = flag(FILE, "a").unwrap().unwrap();
+        let as_json = r#"{"enabled": true, "metadata": {"id": 9223372036854775808, "mask": 18446744073709551615, "far": 1e999, "near": 1}}"#;
+        assert_eq!(of_a.to_json(), as_json);
+        let killed = with_flag(FILE, "a", Some(&json(&as_json.replace("true", "false")))).unwrap();
+        assert_eq!(killed, FILE.replace("enabled = true", "enabled = false"));
+        assert_eq!(with_flag(FILE, "a", None).unwrap(), FILE[FILE.find("\r\n[flags.b]").unwrap()..]);
+
+        // What other readers of TOML refuse is not written anew.
+        let problem = with_flag(FILE, "c", Some(&json(r#"{"percentage": 9223372036854775809}"#))).unwrap_err();
+        assert!(problem.to_string().contains("a number that TOML can hold, found 9223372036854775809"), "{problem}");
+        // A syntax error is where it is in the file.
+        let problem = with_flag(&format!("{FILE}x = = 1\n"), "a", None).unwrap_err();
+        assert!(problem.to_string().starts_with("line 11, column 5"), "{problem}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod replace;
 mod store;
 mod text;
 mod watch;
+mod wide;
 
 pub use feed::FileFeed;
 pub use store::FileStore;
