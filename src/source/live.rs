@@ -222,6 +222,8 @@ impl Live {
 
     /// Lets the store decide again on a flag that [`kill_here`](Self::kill_here) has switched off. `false` where it
     /// has not.
+    ///
+    /// A flag that was removed meanwhile, or lost without staying in effect ([`missing`](Self::missing)), stays off.
     pub async fn forget_kill(&self, flag: impl FlagName) -> bool {
         let flag = flag.name().to_owned();
         self.republish(move |document, kills| kills.forget(&flag, document)).await
@@ -758,7 +760,7 @@ impl Shared {
             self.seen().take(&mut loaded, identity);
             let missing = self.missing().clone();
             let (mut document, missing) = missing.after(&loaded, in_force, &earlier_versions, self.allow_shrink);
-            self.kills().report(&missing.kept(), &mut document);
+            self.kills().settle(&missing.kept(), &mut document);
             document.problems.extend(missing.problems());
             *self.missing() = missing;
             Some((document, loaded.origin))
