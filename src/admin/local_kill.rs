@@ -50,9 +50,9 @@ pub(super) async fn kill(
     let (outcome, held) = match timeout(AT_ONCE, &mut writing).await {
         Ok(outcome) => (outcome, None),
         Err(_) => {
-            let held = source.kill_here(name, &author).await.ok();
-            let outcome = timeout(STORE_WITHIN, &mut writing).await;
-            (outcome.unwrap_or_else(|_| Err(no_answer())), held)
+            let writing = timeout(STORE_WITHIN, &mut writing);
+            let (held, outcome) = tokio::join!(source.kill_here(name, &author), writing);
+            (outcome.unwrap_or_else(|_| Err(no_answer())), held.ok())
         }
     };
     match outcome {
@@ -143,6 +143,7 @@ fn warning(call: &Call, held: &LocalKill) -> Option<String> {
     }
     let because = match source.backup_problem() {
         Some(problem) => format!("its backup file cannot be written, {}", problem.found),
+        None if source.has_backup() => "its backup file is not written yet".to_owned(),
         None => "it has no backup file; LiveBuilder::backup names one".to_owned(),
     };
     Some(format!("the kill does not survive a restart of this process: {because}"))

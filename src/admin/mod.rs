@@ -51,7 +51,8 @@
 //!    when the store is back, under the name of whoever asked and with their reason, as long as nobody has edited the
 //!    flag; else it is a question, which `kill`, `restore` or `forget-kill` answers. With
 //!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart; where it does not, since there is no
-//!    backup file or it cannot be written, `warning` says so. Nothing that is wrong with the
+//!    backup file, or it cannot be written or is not written yet, `warning` says so. No kill waits longer than 200 ms
+//!    for the disk of that file. Nothing that is wrong with the
 //!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
 //! 8. A flag that the store has lost, without an edit that removed it, is listed with `missing` and its definition. A kill
 //!    of it is 202, in force in this process at once, and is written with `?write_back=true`. `DELETE` with `If-Match: *`
