@@ -402,6 +402,10 @@ impl LiveBuilder {
     ///
     /// A file that cannot be read is logged. One that cannot be written is a problem in the status until it can.
     /// Neither costs anything else.
+    ///
+    /// The folder should be mounted rather than the file alone. A file that is mounted alone has to be there already. It
+    /// is written in place and keeps its permissions; a crash while it is written costs the backup, which the next start
+    /// detects and logs.
     #[cfg(feature = "file")]
     #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
     pub fn backup(mut self, path: impl Into<std::path::PathBuf>) -> Self {

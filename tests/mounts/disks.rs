@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tower_flags::Context;
-use tower_flags::source::{Evaluation, Live, Source};
+use tower_flags::source::{Evaluation, Freshness, Live, Source};
 use tower_flags::store::{
     BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, Store, StoreExt,
 };
@@ -320,5 +320,75 @@ pub(crate) async fn kill_over_hanging_backup() -> Outcome {
     disk.thaw();
     let kill = source.local_kills().remove(0);
     until("the backup is written", &source, || source.survives_restart(&kill)).await;
+    Outcome::Done
+}
+
+/// No rename replaces such a file, and beside it nothing can be written here.
+pub(crate) async fn mounted_backup() -> Outcome {
+    for is_read_only in [false, true] {
+        let file = Mounted::new("backup", "");
+        if is_read_only {
+            file.app_becomes_read_only();
+        }
+        let store = MemoryStore::new();
+        with_three_flags(&store).await;
+        let live = Live::builder(store.clone()).backup(&file.path).connect().await.unwrap();
+        assert_eq!(live.status().problems, [], "in a folder that is read-only: {is_read_only}");
+        let kill = live.kill_here("a", &alice()).await.unwrap();
+        assert!(live.survives_restart(&kill));
+        drop(live);
+        // As a process starts while the store is away.
+        let restarted = async || {
+            let builder = Live::builder(Silent).backup(&file.path).start_within(Duration::from_millis(20));
+            builder.connect().await.unwrap()
+        };
+        let live = restarted().await;
+        assert_eq!(["a", "b", "c"].map(|flag| is_on(&live, flag)), [false, true, true]);
+        assert_eq!(live.local_kills(), [kill]);
+        drop(live);
+
+        // Shorter than before.
+        let live = Live::builder(store.clone()).backup(&file.path).connect().await.unwrap();
+        live.forget_kill("a").await;
+        drop(live);
+        assert_eq!(read(&file.path), read(&file.outside));
+        let live = restarted().await;
+        assert_eq!((is_on(&live, "a"), live.local_kills()), (true, vec![]));
+        drop(live);
+        assert_eq!(names_in(&file.app()), ["backup"]);
+
+        // What a crash leaves of it is recognised, and written again where the store is there.
+        let whole = std::fs::read(&file.path).unwrap();
+        for content in [&whole[..whole.len() / 2], &[&[1], &whole[1..]].concat(), &[&whole[..], &[0; 100]].concat()] {
+            std::fs::write(&file.path, content).unwrap();
+            let live = restarted().await;
+            assert_eq!(live.status().freshness, Freshness::NeverLoaded);
+            drop(live);
+        }
+        drop(Live::builder(store.clone()).backup(&file.path).connect().await.unwrap());
+        assert!(is_on(&restarted().await, "a"));
+    }
+    Outcome::Done
+}
+
+/// A disk without space leaves the backup that is there.
+pub(crate) async fn full_mounted_backup() -> Outcome {
+    let disk = Disk::of_64_kib();
+    std::fs::write(disk.at("backup"), "").unwrap();
+    let file = Mounted::from(&disk.at("backup"));
+    let store = MemoryStore::new();
+    with_three_flags(&store).await;
+    let live = Live::builder(store.clone()).backup(&file.path).connect().await.unwrap();
+    let before = read(&file.path);
+    assert!(before.contains(r#""origin":"3""#), "{before}");
+    disk.fill();
+    store.change("d", large(), &alice()).await.unwrap();
+    until("the status says so", &live, || !live.status().problems.is_empty()).await;
+    let found = live.status().problems[0].to_string();
+    assert!(found.contains("No space left on device"), "{found}");
+    assert_eq!(read(&file.path), before);
+    disk.free();
+    store.change("d", Change::restore(), &alice()).await.unwrap();
+    until("it is written", &live, || read(&file.path).contains(r#""origin":"5""#)).await;
     Outcome::Done
 }

@@ -39,6 +39,8 @@ fn main() -> std::process::ExitCode {
             test("disks::a_backup_on_a_disk_that_hangs_holds_up_neither_kills_nor_loading", disks::hanging_backup),
             #[cfg(feature = "admin")]
             test("disks::the_answer_to_a_kill_does_not_wait_for_a_backup_that_hangs", disks::kill_over_hanging_backup),
+            test("disks::a_backup_file_that_is_mounted_alone_is_written_in_place", disks::mounted_backup),
+            test("disks::a_mounted_backup_on_a_full_disk_is_left_as_it_is", disks::full_mounted_backup),
         ],
         &[
             test("racer", race::racer),

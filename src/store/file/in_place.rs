@@ -24,7 +24,7 @@ const AFTER: &str = "new";
 
 /// Whether something is mounted at this path, which has no links in it. Where the system does not say so, the first
 /// rename does.
-pub(super) fn is_mounted(path: &Path) -> bool {
+pub(crate) fn is_mounted(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::ffi::OsStrExt;
@@ -94,6 +94,16 @@ impl Copies {
             self.after.keep();
         }
         written
+    }
+}
+
+/// Writes a file that has no copies beside it. After a crash it may be anything in between, which neither JSON nor TOML
+/// allows; after an error, such as a disk without space, it is as it was before.
+pub(crate) fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let before = std::fs::read(path)?;
+    match write(path, &before, &before, content) {
+        Written::Whole => Ok(()),
+        Written::Undone(error) | Written::Broken(error) => Err(error),
     }
 }
 

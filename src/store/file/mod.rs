@@ -12,3 +12,5 @@ mod watch;
 
 pub use feed::FileFeed;
 pub use store::FileStore;
+
+pub(crate) use in_place::{is_mounted, overwrite};
