@@ -55,7 +55,7 @@
 //!    for the disk of that file. Nothing that is wrong with the
 //!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
 //! 8. A flag that the store has lost, without an edit that removed it, is listed with `missing` and its definition. A kill
-//!    of it is 202, in force in this process at once, and is written with `?write_back=true`. `DELETE` with `If-Match: *`
+//!    of it is 202, in force in this process at once, and is written with `?write_back=true`, or when the flag is back. `DELETE` with `If-Match: *`
 //!    removes it for good; every other edit is 409 `urn:tower-flags:missing` until it is written back. Writing back
 //!    switches nothing on that is off here, or was off by the history.
 //! 9. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
