@@ -1,6 +1,7 @@
 //! How a store says how it is doing itself, and how the status shows it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +18,8 @@ struct Patient {
     store: MemoryStore,
     /// `None` where it cannot be asked.
     condition: Arc<Mutex<Option<Condition>>>,
+    /// Whether it does not answer when it is asked.
+    is_silent: Arc<AtomicBool>,
 }
 
 impl Feed for Patient {
@@ -34,6 +37,9 @@ impl Feed for Patient {
 
     fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
         let condition = self.condition.lock().unwrap().clone();
+        if self.is_silent.load(Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(async { condition.ok_or_else(|| Error::new(ErrorKind::Unavailable, "no answer")) })
     }
 }
@@ -42,7 +48,7 @@ impl Patient {
     async fn new() -> Self {
         let store = MemoryStore::new();
         store.change("search", Change::put_text("true"), &Author::new("alice")).await.unwrap();
-        Self { store, condition: Arc::new(Mutex::new(Some(Condition::default()))) }
+        Self { store, condition: Arc::new(Mutex::new(Some(Condition::default()))), is_silent: Arc::default() }
     }
 
     fn set(&self, change: impl FnOnce(&mut Condition)) {
@@ -79,6 +85,29 @@ async fn what_a_store_reports_of_itself_is_in_the_status_until_the_next_resync_w
     patient.set(|_| {});
     resync().await;
     assert_eq!(problems(&live), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_is_in_effect_at_once_while_the_store_does_not_say_how_it_is_doing() {
+    let patient = Patient::new().await;
+    patient.is_silent.store(true, Ordering::SeqCst);
+    let live = Live::connect(patient.clone()).await.unwrap();
+    for round in 1..=3 {
+        let start = tokio::time::Instant::now();
+        let version = live.status().version;
+        let share = Change::put_text(format!(r#"{{"percentage": {round}}}"#));
+        patient.store.change("search", share, &Author::new("alice")).await.unwrap();
+        while live.status().version == version {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(start.elapsed() < Duration::from_millis(500), "{:?} in round {round}", start.elapsed());
+        // Each resync asks again.
+        resync().await;
+    }
+    patient.is_silent.store(false, Ordering::SeqCst);
+    patient.set(|condition| condition.problems.push(Problem::new("noeviction", "allkeys-lru")));
+    resync().await;
+    assert_eq!(problems(&live).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,8 @@ impl Before {
 
     /// A definition in its place, written out as every edit leaves it. What switches the flag off stops its plan.
     /// With `keeps_off`, a flag that is off stays off, its plan where it stood: switched on again it gives no
-    /// more than it gave then.
+    /// more than it gave then. Without it, a definition that switches the flag on and pauses its plan later pauses it
+    /// now: a process whose clock runs ahead has written that when the flag was killed.
     pub(super) fn replaced(&self, name: &str, text: &str, keeps_off: bool, now: Instant) -> Result<String, Failure> {
         let flag = flag_from_json(Some(name), text)?;
         let mut edit = Edit::new();
@@ -39,6 +40,8 @@ impl Before {
         let is_switched_off = !flag.is_enabled() && self.is_there && !self.is_off;
         if is_kept_off || is_switched_off {
             edit = edit.set("enabled", false);
+        } else if self.is_off && flag.is_enabled() && flag.pauses_after(now) {
+            edit = edit.set("paused_at", now.to_string());
         }
         let new = shown::object(name, text).unwrap_or_default();
         if is_kept_off

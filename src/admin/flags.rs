@@ -15,7 +15,7 @@ use super::problem::{Failure, Kind};
 use super::shown::{self, View};
 use super::state::now;
 use crate::engine::{Definition, Edit, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
-use crate::store::{Change, Feed, Stored};
+use crate::store::{Change, Feed, Stored, note_of_pause};
 
 pub(super) async fn list(call: Call) -> Answer {
     let state = &call.state;
@@ -120,7 +120,7 @@ pub(super) async fn put(call: Call) -> Answer {
     let is_switched_on = flag.is_enabled();
     fits_in(&call.state, &call.name, Some(flag)).await?;
     let turn = call.state.turn().await;
-    let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
+    let mut changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
         if stored.definition.is_none() && stored.version > 0 && !creates_again {
             return Err(Failure::removed(stored.version));
         }
@@ -128,6 +128,7 @@ pub(super) async fn put(call: Call) -> Answer {
         Ok(if creates_again { change.create_again() } else { change })
     })
     .await?;
+    changed.notes.extend(changed.entry.as_ref().and_then(|entry| note_of_pause(entry, Some(text))));
     if is_switched_on {
         call.state.source.forget_kill(&call.name).await;
     }

@@ -2,12 +2,14 @@
 //!
 //! 1. The store is asked first. Where this process does not go by the kill after 150 ms, since the store has not
 //!    answered or this process has not heard of it, the flag is switched off here; the store may take 2 s in all.
-//! 2. A kill that it has not accepted by then is in effect here alone. It is written once the store accepts it, and
-//!    becomes a question if the flag was edited meanwhile.
-//! 3. It is tried again with the waits of a source in an outage, and at once when the source loads again or another
-//!    edit is made. The answer and the status say why it waits, and whether that ends by itself.
+//! 2. What it has not taken by then is in force here alone, is written once the store takes it, and becomes a
+//!    question where somebody has edited the flag meanwhile.
+//! 3. Attempts to write it keep the waits of a source in an outage, and come at once where the source loads again
+//!    or another edit is made. The answer and the status say why it waits, and whether that ends by itself.
+//! 4. Where only a person can decide, since the flag was edited or the store has lost it, the store is asked again at
+//!    the pace of resyncs.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -24,8 +26,8 @@ use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{STORE_WITHIN, State};
 use crate::engine::flag_from_json;
-use crate::source::{Backoff, LocalKill, MissingFlag, Waits};
-use crate::store::{Author, Change, ChangeError, Error, ErrorKind, StoreExt, Stored};
+use crate::source::{Backoff, LocalKill, Waits};
+use crate::store::{Author, Change, ChangeError, Error, ErrorKind, Feed, StoreExt, Stored};
 
 /// How long requests may go on seeing the flag while the store makes up its mind: 200 ms are promised.
 const AT_ONCE: Duration = Duration::from_millis(150);
@@ -44,15 +46,16 @@ pub(super) async fn kill(
 ) -> Answer {
     let source = &call.state.source;
     let (name, author) = (&call.name, call.author());
+    let writes_back = call.query.is_set("write_back")?;
     let started = Time::now();
     let had_one = source.local_kills().iter().any(|kill| kill.flag == *name);
     let mut writing = pin!(edits::apply(call, STORE_WITHIN, precondition, make));
     let (outcome, held) = match timeout(AT_ONCE, &mut writing).await {
         Ok(outcome) => (outcome, None),
         Err(_) => {
-            let held = source.kill_here(name, &author).await.ok();
-            let outcome = timeout(STORE_WITHIN, &mut writing).await;
-            (outcome.unwrap_or_else(|_| Err(no_answer())), held)
+            let writing = timeout(STORE_WITHIN, &mut writing);
+            let (held, outcome) = tokio::join!(source.kill_here(name, &author), writing);
+            (outcome.unwrap_or_else(|_| Err(no_answer())), held.ok())
         }
     };
     match outcome {
@@ -84,9 +87,13 @@ pub(super) async fn kill(
                 Some(held) => Some(held),
                 None => source.kill_here(name, &author).await.ok(),
             };
-            let missing = missing::flag(&call.state, name).await;
-            let (Some(held), Some(missing)) = (held, missing) else { return Err(failure) };
-            kill_missing(call, &held, &missing, lost).await
+            let Some(held) = held else { return Err(failure) };
+            if writes_back {
+                return write_killed(call, &held, lost).await;
+            }
+            let detail =
+                "the store has lost the flag, and no edit removed it; with ?write_back=true a kill is written to it";
+            Ok(here_alone(call, &held, &Failure::new(Kind::Missing, detail), lost))
         }
         Err(failure) => {
             if held.is_some() && !had_one {
@@ -97,19 +104,15 @@ pub(super) async fn kill(
     }
 }
 
-/// A kill of a flag that the store has lost: here, and in the store where the request says so.
-async fn kill_missing(call: &Call, held: &LocalKill, missing: &MissingFlag, lost: &[&str]) -> Answer {
-    if !call.query.is_set("write_back")? {
-        let detail =
-            "the store has lost the flag, and no edit removed it; ?write_back=true writes the kill to the store";
+/// Writes a flag back that the store has lost, switched off. Whatever comes of it, the kill is in effect here.
+async fn write_killed(call: &Call, held: &LocalKill, lost: &[&str]) -> Answer {
+    let Some(missing) = missing::flag(&call.state, &call.name).await else {
+        let detail = "the flag was not written back, because the store does not answer, or has the flag again";
         return Ok(here_alone(call, held, &Failure::new(Kind::Missing, detail), lost));
-    }
-    match timeout(STORE_WITHIN, missing::write(call, missing, true)).await.unwrap_or_else(|_| Err(no_answer())) {
+    };
+    match timeout(STORE_WITHIN, missing::write(call, &missing, true)).await.unwrap_or_else(|_| Err(no_answer())) {
         Ok((changed, _)) => edited(call, StatusCode::OK, &changed, lost).await,
-        Err(failure) if failure.is_of_store() || failure.kind == Kind::Stale => {
-            Ok(here_alone(call, held, &failure, lost))
-        }
-        Err(failure) => Err(failure),
+        Err(failure) => Ok(here_alone(call, held, &failure, lost)),
     }
 }
 
@@ -143,7 +146,8 @@ fn warning(call: &Call, held: &LocalKill) -> Option<String> {
     }
     let because = match source.backup_problem() {
         Some(problem) => format!("its backup file cannot be written, {}", problem.found),
-        None => "it has no backup file; set one with LiveBuilder::backup".to_owned(),
+        None if source.has_backup() => "its backup file is not written yet".to_owned(),
+        None => "it has no backup file; LiveBuilder::backup names one".to_owned(),
     };
     Some(format!("the kill does not survive a restart of this process: {because}"))
 }
@@ -175,8 +179,8 @@ pub(super) fn watch(state: &Arc<State>) {
 /// Writes the kills of one process into the store.
 #[derive(Default)]
 struct Writer {
-    /// Kills that are questions, and were logged.
-    asked: BTreeSet<String>,
+    /// Kills that wait for a person, by their flags.
+    questions: BTreeMap<String, Question>,
     backoff: Backoff,
     /// When the next attempt is due, if one has failed.
     next: Option<Time>,
@@ -184,12 +188,32 @@ struct Writer {
     loaded: bool,
 }
 
+/// A kill that waits for a person.
+struct Question {
+    kill: LocalKill,
+    /// Whether the store has lost the flag, which somebody may write back.
+    is_missing: bool,
+    /// When the store is asked again.
+    next: Time,
+}
+
+/// What became of a kill that was to be written.
+enum Written {
+    Now,
+    /// The store says by itself that the flag is off.
+    Before,
+    /// The store has lost the flag. The kill is written when an operator confirms it, or when the flag is back.
+    Missing,
+}
+
 impl Writer {
     /// Writes the kills that are due. `None` if the router is gone.
     async fn look(&mut self, state: &Weak<State>) -> Option<()> {
         let state = state.upgrade()?;
         let kills = state.source.local_kills();
-        self.asked.retain(|flag| kills.iter().any(|kill| kill.flag == *flag));
+        self.questions.retain(|_, question| {
+            kills.contains(&question.kill) && (!question.is_missing || state.source.has_missing(&question.kill.flag))
+        });
         let (loads, loaded) = (state.source.loads_well(), self.loaded);
         self.loaded = loads;
         let has_written = state.has_written.swap(false, Ordering::Relaxed);
@@ -197,14 +221,18 @@ impl Writer {
         if kills.is_empty() {
             (self.backoff, self.next) = (Backoff::default(), None);
         } else if is_back || self.next.is_none_or(|next| next <= Time::now()) {
-            self.write_all(&state, kills).await;
+            self.write_all(&state, kills, is_back).await;
         }
         Some(())
     }
 
-    async fn write_all(&mut self, state: &State, kills: Vec<LocalKill>) {
+    async fn write_all(&mut self, state: &State, kills: Vec<LocalKill>, is_back: bool) {
         let mut failed = None;
         for kill in kills {
+            let waits_until = self.questions.get(&kill.flag).map(|question| question.next);
+            if !is_back && waits_until.is_some_and(|next| next > Time::now()) {
+                continue;
+            }
             let _turn = state.turn().await;
             if !state.source.local_kills().contains(&kill) {
                 continue;
@@ -214,8 +242,9 @@ impl Writer {
                 author = author.because(reason);
             }
             match write(state, &kill, &author).await {
-                Ok(false) => state.source.look_now(),
-                Ok(true) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
+                Ok(Written::Now) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
+                Ok(Written::Before) => state.source.look_now(),
+                Ok(Written::Missing) => self.ask(state, kill, None),
                 Err(ChangeError::Store(error)) => {
                     let waits = Waits { error: error.chain(), is_permanent: error.is_permanent() };
                     if state.source.waits_of(&kill.flag).as_ref() != Some(&waits) {
@@ -233,12 +262,7 @@ impl Writer {
                         break;
                     }
                 }
-                // Only a person can decide this; the status asks.
-                Err(error) => {
-                    if self.asked.insert(kill.flag.clone()) {
-                        tracing::warn!(flag = kill.flag, by = kill.by, "a kill is in this process alone: {error}");
-                    }
-                }
+                Err(error) => self.ask(state, kill, Some(error)),
             }
         }
         let now = Time::now();
@@ -256,27 +280,36 @@ impl Writer {
             }
         }
     }
+
+    /// Leaves a kill to a person, since the store has lost the flag or for this reason; the status asks.
+    fn ask(&mut self, state: &State, kill: LocalKill, because: Option<ChangeError>) {
+        if let Some(error) = because.as_ref().filter(|_| !self.questions.contains_key(&kill.flag)) {
+            tracing::warn!(flag = kill.flag, by = kill.by, "a kill is in this process alone: {error}");
+        }
+        let next = Time::now() + Feed::resync_every(&state.store);
+        let flag = kill.flag.clone();
+        self.questions.insert(flag, Question { kill, is_missing: because.is_none(), next });
+    }
 }
 
-/// Onto what the kill was made for, or not at all. `false` where the store has it already.
-async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<bool, ChangeError> {
+/// Onto what the kill was made for, or not at all.
+async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<Written, ChangeError> {
     let stored = match timeout(STORE_WITHIN, state.store.read(&kill.flag)).await {
         Ok(stored) => stored?,
         Err(_) => return Err(Error::new(ErrorKind::Unavailable, "no answer in time").into()),
     };
     let Some(text) = &stored.definition else {
-        // The kill is written when an operator confirms it, or when the flag is back.
         if state.source.has_missing(&kill.flag) {
-            return Ok(false);
+            return Ok(Written::Missing);
         }
         return Err(ChangeError::Conflict(Box::new(stored)));
     };
     if is_killed(&kill.flag, text) {
-        return Ok(false);
+        return Ok(Written::Before);
     }
     if stored.version != kill.version.unwrap_or_default() {
         return Err(ChangeError::Conflict(Box::new(stored)));
     }
     let change = Change::kill().over(&stored).within(STORE_WITHIN);
-    state.store.change(&kill.flag, change, author).await.map(|_| true)
+    state.store.change(&kill.flag, change, author).await.map(|_| Written::Now)
 }

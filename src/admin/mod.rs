@@ -43,17 +43,19 @@
 //!    where that would raise the share.
 //! 5. Reverting and importing never switch on what is off, or was when it was removed, or is held off in this process;
 //!    its plan stays where it stood. `PUT`, `PATCH` and `restore` do: they say so, and a kill that waits is forgotten.
+//!    A pause that lies ahead becomes now with that, since a process whose clock runs ahead has written it; `notes` say so.
 //! 6. The reason of an edit stands in the URL, as `?reason=`, up to 1 000 characters. A parameter that is not known
 //!    is refused, so that a misspelt `dry_run` is no edit.
 //! 7. A kill (`kill`, `roll-back`, and a `PATCH` with `"enabled": false`) is in force in this process within 200 ms
 //!    whatever the store does. What the store has not taken after 2 s is 202 with `"stored": false`; it is written
 //!    when the store is back, under the name of whoever asked and with their reason, as long as nobody has edited the
 //!    flag; else it is a question, which `kill`, `restore` or `forget-kill` answers. With
-//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart. Without a backup file, or with one
-//!    that cannot be written, `warning` says that it does not. A broken stored text does not hold up a kill: the kill
-//!    alone is accepted then, and `not_taken` names the other keys of the patch.
+//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart; where it does not, since there is no
+//!    backup file, or it cannot be written or is not written yet, `warning` says so. No kill waits longer than 200 ms
+//!    for the disk of that file. Nothing that is wrong with the
+//!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
 //! 8. A flag that the store has lost, without an edit that removed it, is listed with `missing` and its definition. A kill
-//!    of it is 202, in effect in this process at once, and is written with `?write_back=true`. `DELETE` with `If-Match: *`
+//!    of it is 202, in force in this process at once, and is written with `?write_back=true`, or when the flag is back. `DELETE` with `If-Match: *`
 //!    removes it for good; every other edit is 409 `urn:tower-flags:missing` until it is written back. Writing back
 //!    never switches on a flag that is off here, or was off in the history.
 //! 9. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an

@@ -11,10 +11,10 @@ use tempfile::NamedTempFile;
 use super::kills::{Kills, LocalKill};
 use super::seen::Seen;
 use crate::engine::{Definition, Document, Flag, Problem};
-use crate::store::{Error, ErrorKind};
+use crate::store::{Error, ErrorKind, is_mounted, overwrite};
 
 /// A file that holds what was in force last. Written whole beside the old one and renamed over it, readable for
-/// its owner alone.
+/// its owner alone. A file that is mounted alone is written in place, and what a crash leaves of that is no JSON.
 #[derive(Clone, Debug)]
 pub(super) struct Backup {
     path: PathBuf,
@@ -79,10 +79,22 @@ impl Backup {
     }
 
     pub(super) fn write(&self, saved: &Saved) -> std::io::Result<()> {
+        let content = serde_json::to_vec(saved)?;
+        let is_mounted = || self.path.canonicalize().is_ok_and(|path| is_mounted(&path));
+        match self.replace(&content) {
+            // Beside a file that is mounted alone there may be nothing that can be written.
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy || is_mounted() => {
+                overwrite(&self.path, &content)
+            }
+            replaced => replaced,
+        }
+    }
+
+    fn replace(&self, content: &[u8]) -> std::io::Result<()> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Readable by its owner alone from the beginning.
         let mut file = NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(saved)?)?;
+        file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(&self.path)?;
         // Without this, a power cut can undo the rename.

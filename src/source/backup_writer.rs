@@ -1,91 +1,121 @@
-//! Writes the backup file without holding up its callers.
+//! Writing the backup file, without holding up what it is written for.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::backup::{Backup, Saved};
 use super::kills::LocalKill;
 use crate::engine::Problem;
 
-/// How long callers wait for a write. A disk that hangs holds up neither loading nor kills.
+/// How long writing takes before the status says that the disk hangs.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The backup file of a source, and its content.
+/// The backup file of a source, and what it holds. It is written by tasks of its own, one at a time: each writes what
+/// is in effect when its turn comes, so that one more is enough, whatever has changed since.
 #[derive(Debug)]
 pub(super) struct BackupWriter {
     source: String,
     pub(super) backup: Backup,
-    /// Held while the file is written.
-    turn: Arc<tokio::sync::Mutex<()>>,
-    held: Mutex<Held>,
+    /// The task that waits for its turn.
+    waiting: Mutex<Option<JoinHandle<()>>>,
+    /// Held by the one that writes.
+    turn: tokio::sync::Mutex<()>,
+    held: watch::Sender<Held>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    /// The version in the file.
+    /// The version in effect.
     version: u64,
     kills: Vec<LocalKill>,
-    /// Why the file does not hold the rules in effect.
+    /// The newest version that was written, or was to be.
+    tried: u64,
+    /// Why it is not what is in effect.
     problem: Option<Problem>,
 }
 
 impl BackupWriter {
     pub(super) fn new(source: &str, backup: Backup) -> Arc<Self> {
-        Arc::new(Self { source: source.to_owned(), backup, turn: Arc::default(), held: Mutex::default() })
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        let (waiting, turn, held) = (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::default());
+        Arc::new(Self { source: source.to_owned(), backup, waiting, turn, held })
     }
 
     pub(super) fn holds(&self, kill: &LocalKill) -> bool {
-        self.held().kills.contains(kill)
+        self.held.borrow().kills.contains(kill)
     }
 
-    /// Why the file does not hold the rules in effect.
+    /// Why the file does not hold what is in effect.
     pub(super) fn problem(&self) -> Option<Problem> {
-        self.held().problem.clone()
+        self.held.borrow().problem.clone()
     }
 
-    /// Writes the rules in effect with their version, unless the file holds that version. A write that takes too long
-    /// continues in the background, and is a problem until it ends.
-    pub(super) async fn save(self: &Arc<Self>, in_force: impl FnOnce(u64) -> Option<(u64, Saved)> + Send + 'static) {
-        let (writer, turn) = (Arc::clone(self), Arc::clone(&self.turn));
-        let saving = async move {
-            let turn = turn.lock_owned().await;
-            let writing = tokio::task::spawn_blocking(move || {
-                writer.write(in_force);
-                drop(turn);
-            });
-            writing.await
-        };
-        match tokio::time::timeout(LONGEST, saving).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.failed(self.backup.problem(error)),
-            Err(_) => self.failed(self.backup.problem(format!("not written within {LONGEST:?}"))),
+    /// Waits until this version or a later one was written, or could not be.
+    pub(super) async fn tried(&self, version: u64) {
+        // It ends with the sender, which is here.
+        let _ = self.held.subscribe().wait_for(|held| held.tried >= version).await;
+    }
+
+    /// Starts to write what is in effect, with its version, unless the file holds that version. Where it takes too
+    /// long there is a problem until it is done.
+    pub(super) fn save(self: &Arc<Self>, in_effect: impl FnOnce(u64) -> Option<(u64, Saved)> + Send + 'static) {
+        let mut waiting = self.waiting();
+        // That one has not yet looked at what is in effect.
+        if waiting.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
         }
+        let writer = Arc::clone(self);
+        *waiting = Some(tokio::spawn(async move {
+            let _turn = writer.turn.lock().await;
+            drop(writer.waiting().take());
+            let writing = Arc::clone(&writer);
+            let mut writing = tokio::task::spawn_blocking(move || writing.write(in_effect));
+            let written = match tokio::time::timeout(LONGEST, &mut writing).await {
+                Ok(written) => written,
+                Err(_) => {
+                    writer.failed(writer.backup.problem(format!("not written within {LONGEST:?}")));
+                    writing.await
+                }
+            };
+            match written {
+                Ok(None) => {}
+                Ok(Some((version, Ok(saved)))) => writer.written(version, saved),
+                Ok(Some((version, Err(problem)))) => {
+                    writer.failed(problem);
+                    writer.held.send_modify(|held| held.tried = version);
+                }
+                Err(error) => writer.failed(writer.backup.problem(error)),
+            }
+        }));
     }
 
-    fn write(&self, in_force: impl FnOnce(u64) -> Option<(u64, Saved)>) {
-        let held = self.held().version;
-        let Some((version, saved)) = in_force(held) else { return };
-        match self.backup.write(&saved) {
-            Ok(()) => {
-                let now = Held { version, kills: saved.kills, problem: None };
-                if std::mem::replace(&mut *self.held(), now).problem.is_some() {
-                    tracing::info!(source = self.source, "the backup file is written again");
-                }
-            }
-            Err(error) => self.failed(self.backup.problem(error)),
+    fn waiting(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version that was to be written, and what came of it; `None` where the file holds it already.
+    fn write(&self, in_effect: impl FnOnce(u64) -> Option<(u64, Saved)>) -> Option<(u64, Result<Saved, Problem>)> {
+        let held = self.held.borrow().version;
+        let (version, saved) = in_effect(held)?;
+        let written = self.backup.write(&saved);
+        Some((version, written.map(|()| saved).map_err(|error| self.backup.problem(error))))
+    }
+
+    fn written(&self, version: u64, saved: Saved) {
+        let now = Held { version, kills: saved.kills, tried: version, problem: None };
+        if self.held.send_replace(now).problem.is_some() {
+            tracing::info!(source = self.source, "the backup file is written again");
         }
     }
 
     fn failed(&self, problem: Problem) {
         let problem = Some(problem.in_source(&self.source));
-        let mut held = self.held();
-        if let Some(problem) = problem.as_ref().filter(|_| held.problem != problem) {
+        let is_new = self.problem() != problem;
+        if let Some(problem) = problem.as_ref().filter(|_| is_new) {
             tracing::warn!("{problem}");
         }
-        held.problem = problem;
+        self.held.send_modify(|held| held.problem = problem);
     }
 }

@@ -67,7 +67,7 @@ pub(super) struct Kills(BTreeMap<Arc<str>, Held>);
 #[derive(Debug)]
 struct Held {
     kill: LocalKill,
-    /// What would be in force without it, and the problem that stands for it.
+    /// What would be in effect without it, and the problem that stands for it. `None` where there would be no flag.
     instead: Option<(Definition, Problem)>,
     #[cfg(feature = "admin")]
     waits: Option<Waits>,
@@ -144,10 +144,16 @@ impl Kills {
         self.hold_off(document, versions);
     }
 
-    /// Reports the kills of flags that the store has lost, which are in the document as they were.
-    pub(super) fn report(&self, lost: &BTreeSet<Arc<str>>, document: &mut Document) {
-        let of_lost = self.0.iter().filter(|(name, _)| lost.contains(*name));
-        document.problems.extend(of_lost.filter_map(|(_, held)| Some(held.instead.as_ref()?.1.clone())));
+    /// Goes by the document that takes effect: reports the kills of flags that the store has lost and that are in it
+    /// as they were (`kept`). Where a flag is not in it, nothing comes back when its kill is forgotten.
+    pub(super) fn settle(&mut self, kept: &BTreeSet<Arc<str>>, document: &mut Document) {
+        for (name, held) in &mut self.0 {
+            if !document.flags.contains_key(name) {
+                held.instead = None;
+            } else if kept.contains(name) {
+                document.problems.extend(held.instead.as_ref().map(|(_, problem)| problem.clone()));
+            }
+        }
     }
 
     /// Holds all of them off in a document.

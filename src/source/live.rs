@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant as Time;
 
 use super::backoff::Backoff;
@@ -32,6 +33,10 @@ const START: Duration = Duration::from_secs(1);
 const LONGEST_REFRESH: Duration = Duration::from_secs(10);
 /// How long a feed may take to report its condition; after that the previous answer stays.
 const LONGEST_CONDITION: Duration = Duration::from_secs(5);
+/// How long a kill in this process waits for the backup file. A disk that hangs holds up neither kills nor loading.
+#[cfg(feature = "file")]
+const LONGEST_SAVE: Duration = Duration::from_millis(200);
+
 /// A source over any [`Feed`]: subscribes, loads, and keeps the rules current until the last clone
 /// is dropped.
 ///
@@ -48,7 +53,8 @@ const LONGEST_CONDITION: Duration = Duration::from_secs(5);
 /// 6. A store that comes back older, after it was restored from a copy, is reported. A flag that was seen
 ///    switched off stays off then until its version rises again, whatever the number. Another store in its place is
 ///    not older ([`Feed::identity`]): there a flag stays off only as long as the store knows of no edit of it.
-/// 7. A backup file that cannot be written is a problem in the status until it can be.
+/// 7. A backup file that cannot be written is a problem in the status until it can. It is written beside everything
+///    else: neither kills nor loading wait for a disk that hangs.
 ///
 /// Requests never wait for any of it: they read the compiled set.
 #[derive(Clone, Debug)]
@@ -125,6 +131,8 @@ impl Live {
     /// It holds until the store itself says that the flag is off, or until [`forget_kill`](Self::forget_kill); the
     /// status says so, and the backup file keeps it over a restart ([`survives_restart`](Self::survives_restart)).
     /// An edit of the flag in the store does not undo it.
+    ///
+    /// It is in effect at once. The call then waits for the backup file, for at most 200 ms.
     ///
     /// ```
     /// use tower_flags::source::{Live, Source};
@@ -222,13 +230,16 @@ impl Live {
 
     /// Lets the store decide again on a flag that [`kill_here`](Self::kill_here) has switched off. `false` where it
     /// has not.
+    ///
+    /// A flag that was removed meanwhile, or lost without staying in effect ([`missing`](Self::missing)), stays off.
     pub async fn forget_kill(&self, flag: impl FlagName) -> bool {
         let flag = flag.name().to_owned();
         self.republish(move |document, kills| kills.forget(&flag, document)).await
     }
 
     /// Whether the backup file holds a kill of [`kill_here`](Self::kill_here), so that it is in effect again after a
-    /// restart. `false` without a backup file, or if it could not be written: the status says why.
+    /// restart. `false` without a backup file, where it could not be written (the status says why), and while a disk
+    /// that is slow has not written it yet.
     #[must_use]
     pub fn survives_restart(&self, kill: &LocalKill) -> bool {
         #[cfg(feature = "file")]
@@ -240,7 +251,16 @@ impl Live {
         }
     }
 
-    /// Why the backup file, if there is one, does not hold the rules in effect.
+    /// Whether there is a backup file.
+    #[cfg(feature = "admin")]
+    pub(crate) fn has_backup(&self) -> bool {
+        #[cfg(feature = "file")]
+        return self.shared.backup.is_some();
+        #[cfg(not(feature = "file"))]
+        false
+    }
+
+    /// Why the backup file does not hold what is in force, where there is one.
     #[cfg(feature = "admin")]
     pub(crate) fn backup_problem(&self) -> Option<Problem> {
         #[cfg(feature = "file")]
@@ -249,7 +269,8 @@ impl Live {
         None
     }
 
-    /// Puts other kills into effect. It is finished even if the caller drops the future.
+    /// Puts other kills in force, and waits a moment for the backup file to have them. It goes on to its end where the
+    /// caller goes away meanwhile.
     async fn republish(&self, change: impl FnOnce(&mut Document, &mut Kills) -> bool + Send + 'static) -> bool {
         let shared = Arc::clone(&self.shared);
         joined(tokio::spawn(async move {
@@ -257,7 +278,7 @@ impl Live {
             let is_changed = blocking(move || changing.republish(change)).await;
             #[cfg(feature = "file")]
             if is_changed {
-                shared.save().await;
+                shared.save_within(LONGEST_SAVE).await;
             }
             is_changed
         }))
@@ -379,8 +400,12 @@ impl LiveBuilder {
     /// store gives none in time. What was switched off by them stays off, also where the store comes back
     /// older: see [`Live`].
     ///
-    /// A file that cannot be read is logged. A file that cannot be written is a problem in the status until it can be.
-    /// Neither has any other effect.
+    /// A file that cannot be read is logged. One that cannot be written is a problem in the status until it can.
+    /// Neither costs anything else.
+    ///
+    /// The folder should be mounted rather than the file alone. A file that is mounted alone has to be there already. It
+    /// is written in place and keeps its permissions; a crash while it is written costs the backup, which the next start
+    /// detects and logs.
     #[cfg(feature = "file")]
     #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
     pub fn backup(mut self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -436,7 +461,7 @@ impl LiveBuilder {
         }
         #[cfg(feature = "file")]
         // A disk that hangs holds up no start.
-        let _ = tokio::time::timeout(within, shared.save()).await;
+        shared.save_within(within).await;
         runtime.spawn(supervise(keeper, stopped));
         Ok((Live { shared, stop: Arc::new(stop) }, first))
     }
@@ -457,6 +482,8 @@ struct Keeper {
     backoff: Backoff,
     /// Of listening, where loading goes well.
     listening: Backoff,
+    /// Asks the feed how it is doing, and ends with the keeper.
+    asking: JoinSet<()>,
 }
 
 /// Runs a keeper until the source is dropped. A feed that panics costs one round, not all to come.
@@ -479,9 +506,9 @@ async fn supervise(keeper: Keeper, mut stopped: oneshot::Receiver<()>) {
 
 impl Keeper {
     fn new(feed: Arc<dyn Feed>, shared: Arc<Shared>) -> Self {
-        let (backoff, listening) = (Backoff::default(), Backoff::default());
+        let (backoff, listening, asking) = (Backoff::default(), Backoff::default(), JoinSet::new());
         let (has_loaded, has_asked, may_not_ask) = (false, false, false);
-        Self { feed, shared, notices: None, has_loaded, has_asked, may_not_ask, backoff, listening }
+        Self { feed, shared, notices: None, has_loaded, has_asked, may_not_ask, backoff, listening, asking }
     }
 
     /// One that waits before its first attempt.
@@ -493,7 +520,7 @@ impl Keeper {
 
     async fn run(mut self) {
         if self.has_loaded {
-            ask_for_condition(&*self.feed, &self.shared).await;
+            self.ask_for_condition();
         }
         loop {
             let wait = tokio::time::sleep(self.next_wait());
@@ -515,10 +542,22 @@ impl Keeper {
             // What goes wrong is in the status.
             let outcome = self.refresh_within(LONGEST_REFRESH, "answer").await;
             if is_resync && outcome.is_ok() {
-                ask_for_condition(&*self.feed, &self.shared).await;
+                self.ask_for_condition();
             }
             #[cfg(feature = "file")]
-            self.shared.save().await;
+            self.shared.save();
+        }
+    }
+
+    /// Asks the feed how it is doing itself, unless the last answer is still to come. Notices do not wait for it.
+    fn ask_for_condition(&mut self) {
+        while let Some(asked) = self.asking.try_join_next() {
+            if let Some(panic) = asked.err().and_then(|error| error.try_into_panic().ok()) {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        if self.asking.is_empty() {
+            self.asking.spawn(ask_for_condition(Arc::clone(&self.feed), Arc::clone(&self.shared)));
         }
     }
 
@@ -619,8 +658,7 @@ impl Keeper {
     }
 }
 
-/// Asks the feed for its condition.
-async fn ask_for_condition(feed: &dyn Feed, shared: &Shared) {
+async fn ask_for_condition(feed: Arc<dyn Feed>, shared: Arc<Shared>) {
     let before = now();
     match tokio::time::timeout(LONGEST_CONDITION, feed.condition()).await {
         Ok(Ok(condition)) => shared.take_condition(condition, before, now()),
@@ -695,17 +733,26 @@ impl Shared {
         }
     }
 
-    /// Writes what is in force into the backup file, where that does not hold it yet.
+    /// Starts to write what is in force into the backup file, where that does not hold it yet.
     #[cfg(feature = "file")]
-    async fn save(self: &Arc<Self>) {
+    fn save(self: &Arc<Self>) {
         let Some(backup) = &self.backup else { return };
         let shared = Arc::clone(self);
-        let in_force = move |held| {
+        backup.save(move |held| {
             let set = shared.board.set();
             let saved = || Saved::new(&shared.board.document(), set.origin(), shared.seen().clone(), &shared.kills());
             (set.version() != held).then(|| (set.version(), saved()))
-        };
-        backup.save(in_force).await;
+        });
+    }
+
+    /// The same, and waits for at most this time until it is written or cannot be.
+    #[cfg(feature = "file")]
+    async fn save_within(self: &Arc<Self>, longest: Duration) {
+        let Some(backup) = &self.backup else { return };
+        let version = self.board.set().version();
+        self.save();
+        // What is not written by then goes on by itself.
+        let _ = tokio::time::timeout(longest, backup.tried(version)).await;
     }
 
     fn panicked(&self, panic: tokio::task::JoinError) -> Error {
@@ -758,7 +805,7 @@ impl Shared {
             self.seen().take(&mut loaded, identity);
             let missing = self.missing().clone();
             let (mut document, missing) = missing.after(&loaded, in_force, &earlier_versions, self.allow_shrink);
-            self.kills().report(&missing.kept(), &mut document);
+            self.kills().settle(&missing.kept(), &mut document);
             document.problems.extend(missing.problems());
             *self.missing() = missing;
             Some((document, loaded.origin))

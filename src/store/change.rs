@@ -411,7 +411,8 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
             match timeout_at(deadline, self.attempt()).await {
                 Ok(Ok(Some(mut changed))) => {
                     if !matches!(self.change.to, To::Definition(_) | To::Removed) {
-                        changed.notes.extend(changed.entry.as_ref().and_then(note_of_pause));
+                        let entry = changed.entry.as_ref();
+                        changed.notes.extend(entry.and_then(|entry| note_of_pause(entry, entry.before.as_deref())));
                     }
                     return Ok(changed);
                 }
@@ -600,15 +601,17 @@ impl Commit {
 /// Pauses that lie ahead by less than this count as now.
 const MIN_AHEAD: Duration = Duration::from_secs(1);
 
-/// Notes that an edit has moved a future pause to now.
-fn note_of_pause(entry: &HistoryEntry) -> Option<String> {
-    let paused_at = |text: &Option<String>| flag_from_json(Some(&entry.flag), text.as_deref()?).ok()?.paused_at();
-    let ahead = paused_at(&entry.before)?.saturating_duration_since(entry.at);
-    let is_brought = paused_at(&entry.after).is_none_or(|paused_at| paused_at <= entry.at);
-    (ahead > MIN_AHEAD && is_brought).then(|| {
+/// Says that an edit has brought a pause that lay ahead to the present. `before` is what the edit was made of.
+pub(crate) fn note_of_pause(entry: &HistoryEntry, before: Option<&str>) -> Option<String> {
+    let ahead = |text: Option<&str>| {
+        let paused_at = flag_from_json(Some(&entry.flag), text?).ok()?.paused_at()?;
+        Some(paused_at.saturating_duration_since(entry.at)).filter(|ahead| *ahead > MIN_AHEAD)
+    };
+    let before = ahead(before)?;
+    ahead(entry.after.as_deref()).is_none().then(|| {
         format!(
-            "the plan's pause was {} s ahead, written by a process whose clock runs ahead; it counts from now",
-            ahead.as_secs()
+            "the plan's pause was {} s ahead, as a process writes it whose clock runs ahead; it counts from now",
+            before.as_secs()
         )
     })
 }

@@ -90,5 +90,9 @@ pub use sql::{SqliteStore, SqliteTable};
 pub use traits::{Capabilities, Commit, HistoryPage, Store, Stored};
 
 #[cfg(feature = "admin")]
+pub(crate) use change::note_of_pause;
+#[cfg(feature = "file")]
+pub(crate) use file::{is_mounted, overwrite};
+#[cfg(feature = "admin")]
 pub(crate) use history::digest_of;
 pub(crate) use random::random_share;

@@ -217,19 +217,27 @@ async fn whoever_says_on_in_a_patch_or_a_definition_answers_for_a_kill_that_wait
 
 #[tokio::test]
 async fn a_kill_of_a_flag_that_was_removed_meanwhile_can_be_forgotten() {
-    let shaky = Shaky::default();
-    for name in ["a", "b", "c"] {
-        shaky.store.change(name, Change::put_text("true"), &alice()).await.unwrap();
+    for is_loaded in [true, false] {
+        let shaky = Shaky::default();
+        for name in ["a", "b", "c"] {
+            shaky.store.change(name, Change::put_text("true"), &alice()).await.unwrap();
+        }
+        let api = Api::over(shaky.clone()).await;
+        shaky.is(DOWN);
+        assert_eq!(api.ask("POST", "flags/a/kill", &[], "").await.status, 202);
+        shaky.store.change("a", Change::remove(), &alice()).await.unwrap();
+        shaky.is(UP);
+        if is_loaded {
+            until(async || api.source.status().origin == "4").await;
+        }
+        let forgotten = api.ask("POST", "flags/a/forget-kill", &[], "").await;
+        assert_eq!((forgotten.status, &json(&forgotten)["flag"]), (200, &Value::Null), "{}", forgotten.text());
+        assert!(api.source.local_kills().is_empty());
+        assert_eq!(problem(&api.ask("POST", "flags/a/forget-kill", &[], "").await), "no-local-kill");
+        until(async || api.source.status().origin == "4").await;
+        assert!(!is_on(&api.source, "a"), "loaded before: {is_loaded}");
+        assert_eq!(api.ask("GET", "flags/a", &[], "").await.status, 404);
     }
-    let api = Api::over(shaky.clone()).await;
-    shaky.is(DOWN);
-    assert_eq!(api.ask("POST", "flags/a/kill", &[], "").await.status, 202);
-    shaky.store.change("a", Change::remove(), &alice()).await.unwrap();
-    shaky.is(UP);
-    let forgotten = api.ask("POST", "flags/a/forget-kill", &[], "").await;
-    assert_eq!((forgotten.status, &json(&forgotten)["flag"]), (200, &Value::Null), "{}", forgotten.text());
-    assert!(api.source.local_kills().is_empty());
-    assert_eq!(problem(&api.ask("POST", "flags/a/forget-kill", &[], "").await), "no-local-kill");
 }
 
 #[tokio::test]

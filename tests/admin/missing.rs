@@ -149,7 +149,8 @@ async fn one_lost_flag_of_many_is_listed_as_missing_and_can_be_killed_and_writte
     let place = Place::with(&FLAGS).await;
     let api = &place.api;
     place.loses("DELETE FROM tower_flags WHERE name = 'p'", 1).await;
-    assert!(!is_on(&api.source, "p"), "as for every program that reads the store");
+    // As it is for every program that reads the store.
+    until(async || !is_on(&api.source, "p")).await;
     let flags = listed(api).await;
     assert_eq!(names(&flags), ["a", "k", "p", "z"]);
     assert_eq!(
@@ -173,6 +174,28 @@ async fn one_lost_flag_of_many_is_listed_as_missing_and_can_be_killed_and_writte
     place.sql("INSERT INTO tower_flags VALUES ('p', 'true')").await;
     until(async || api.source.missing().is_empty()).await;
     assert!(!is_on(&api.source, "p"));
+}
+
+/// The kill is made while the database is locked, by the same transaction that loses the flag.
+#[tokio::test]
+async fn forgetting_the_kill_of_a_lost_flag_leaves_it_off_where_the_store_has_none() {
+    for (lost, count) in [("DELETE FROM tower_flags WHERE name = 'p'", 1), (DEFINITIONS, 4)] {
+        let place = Place::with(&FLAGS).await;
+        let api = &place.api;
+        let mut theirs =
+            sqlx::sqlite::SqliteConnection::connect(&format!("sqlite:{}", place.path.display())).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut theirs).await.unwrap();
+        assert_eq!(api.ask("POST", "flags/p/kill", &[], "").await.status, 202);
+        assert!(!is_on(&api.source, "p"));
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{lost}; COMMIT"))).execute(&mut theirs).await.unwrap();
+        until(async || api.source.missing().len() == count).await;
+        let forgotten = api.ask("POST", "flags/p/forget-kill", &[], "").await;
+        assert_eq!(forgotten.status, 200, "{}", forgotten.text());
+        // More than half of the flags stay in effect, and so does what the kill was over.
+        let shown = api.get("flags/p").await;
+        assert_eq!(shown["missing"]["in_force"], count == 4, "{shown}");
+        assert_eq!(is_on(&api.source, "p"), count == 4, "{shown}");
+    }
 }
 
 #[tokio::test]
@@ -318,4 +341,27 @@ async fn what_redis_has_lost_is_seen_killed_and_written_back() {
     // Another process goes by what was written back.
     let another = Live::connect(RedisStore::new(&server.url()).unwrap()).await.unwrap();
     assert!(!is_on(&another, "a") && is_on(&another, "z"));
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn forgetting_the_kill_of_a_flag_that_redis_has_lost_leaves_it_off() {
+    use tower_flags::store::RedisStore;
+
+    let server = tokio::task::block_in_place(super::servers::Redis::start);
+    let command = |parts: &[&[u8]]| tokio::task::block_in_place(|| server.command(parts));
+    let store = RedisStore::new(&server.url()).unwrap();
+    for (name, text) in FLAGS {
+        store.change(name, Change::put_text(text), &Author::new("setup")).await.unwrap();
+    }
+    let api = Api::over(store.clone()).await;
+    // Edits are rejected, and DEL is not.
+    command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
+    assert_eq!(api.ask("POST", "flags/a/kill", &[], "").await.status, 202);
+    command(&[b"DEL", b"ff:a"]);
+    until(async || api.source.missing().len() == 1).await;
+    assert_eq!(api.ask("POST", "flags/a/forget-kill", &[], "").await.status, 200);
+    assert!(!is_on(&api.source, "a"));
+    assert_eq!(api.get("flags/a").await["missing"]["in_force"], false);
 }

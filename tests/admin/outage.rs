@@ -24,8 +24,16 @@ pub(crate) struct Shaky {
     pub(crate) reads: Arc<AtomicU32>,
     /// How often something was to be written.
     pub(crate) commits: Arc<AtomicU32>,
+    /// How often everything was loaded.
+    pub(crate) loads: Arc<AtomicU32>,
+    /// How often everything can still be loaded, where that is said.
+    loads_left: Arc<Mutex<Option<u32>>>,
     /// Texts that were written past the store's own counting.
     past: Arc<Mutex<Vec<(String, String)>>>,
+    /// A flag that is lost.
+    lost: Arc<Mutex<Option<String>>>,
+    /// Whether it is loaded as seldom as stores are by default.
+    is_slow: bool,
 }
 
 pub(crate) const UP: u8 = 0;
@@ -49,6 +57,13 @@ impl Shaky {
         self.past.lock().unwrap().push((flag.to_owned(), text.to_owned()));
     }
 
+    /// Loses a flag, and tells so by an edit of another one.
+    async fn loses(&self, flag: &str, source: &Live) {
+        *self.lost.lock().unwrap() = Some(flag.to_owned());
+        self.store.change("another", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+        until(async || source.missing().len() == 1).await;
+    }
+
     async fn gate(&self) -> Result<(), Error> {
         match self.fate.load(Ordering::SeqCst) {
             DOWN => Err(Error::new(ErrorKind::Unavailable, "the store is down")),
@@ -64,9 +79,17 @@ impl Feed for Shaky {
     }
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.gate().await?;
-            self.store.load(known).await
+            if let Some(left) = &mut *self.loads_left.lock().unwrap() {
+                *left = left.checked_sub(1).ok_or_else(|| Error::new(ErrorKind::Unavailable, "no more loads"))?;
+            }
+            let mut loaded = self.store.load(known).await?.map(Loaded::records_removals);
+            if let (Some(loaded), Some(lost)) = (&mut loaded, &*self.lost.lock().unwrap()) {
+                loaded.document.remove(lost);
+            }
+            Ok(loaded)
         })
     }
 
@@ -78,7 +101,7 @@ impl Feed for Shaky {
     }
 
     fn resync_every(&self) -> Duration {
-        Duration::from_millis(50)
+        if self.is_slow { self.store.resync_every() } else { Duration::from_millis(50) }
     }
 }
 
@@ -95,6 +118,9 @@ impl Store for Shaky {
             let past = self.past.lock().unwrap();
             if let Some((_, text)) = past.iter().rfind(|(name, _)| name == flag) {
                 stored.definition = Some(text.clone());
+            }
+            if self.lost.lock().unwrap().as_deref() == Some(flag) {
+                stored.definition = None;
             }
             Ok(stored)
         })
@@ -449,4 +475,63 @@ async fn a_kill_that_waits_keeps_the_waits_of_an_outage() {
     // There the first read fails.
     let down = attempts_in_two_minutes(DOWN).await;
     assert!((1..20).contains(&down), "{down} while the store is down");
+}
+
+async fn slow(flags: &[&str]) -> (Shaky, Live) {
+    let store = Shaky { is_slow: true, ..Shaky::default() };
+    for name in flags {
+        store.store.change(*name, Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    }
+    let source = Live::connect(store.clone()).await.unwrap();
+    (store, source)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_that_waits_for_a_person_asks_nothing_of_the_store_but_at_the_pace_of_resyncs() {
+    for is_lost in [true, false] {
+        let (store, source) = slow(&["a", "b", "c"]).await;
+        let router = Admin::new(store.clone(), source.clone(), tokens()).router();
+        if is_lost {
+            store.loses("a", &source).await;
+        }
+        source.kill_here("a", &Author::new("alice")).await.unwrap();
+        if !is_lost {
+            let share = Change::put_text(r#"{"percentage": 100}"#);
+            store.store.change("a", share, &Author::new("bob")).await.unwrap();
+        }
+        let before = (store.loads.load(Ordering::SeqCst), store.reads.load(Ordering::SeqCst));
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let loads = store.loads.load(Ordering::SeqCst) - before.0;
+        let reads = store.reads.load(Ordering::SeqCst) - before.1;
+        // Every 30 s, by the source itself and by the writer of kills.
+        assert!((9..=13).contains(&loads) && (8..=13).contains(&reads), "lost: {is_lost}, {loads} and {reads}");
+        assert!(!is_on(&source, "a"));
+
+        // Another kill is written at once, and so is this one where somebody else brings the flag back.
+        source.kill_here("b", &Author::new("alice")).await.unwrap();
+        if is_lost {
+            *store.lost.lock().unwrap() = None;
+            store.store.change("c", Change::kill(), &Author::new("bob")).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let waiting: Vec<String> = source.local_kills().into_iter().map(|kill| kill.flag).collect();
+        assert_eq!(waiting, if is_lost { vec![] } else { vec!["a"] });
+        drop(router);
+    }
+}
+
+#[tokio::test]
+async fn a_kill_of_a_lost_flag_is_in_force_and_said_to_be_though_the_store_cannot_be_read_any_more() {
+    for path in ["flags/a/kill", "flags/a/kill?write_back=true"] {
+        let (store, source) = slow(&["a", "b"]).await;
+        let router = Admin::new(store.clone(), source.clone(), tokens()).router();
+        let api = Api::at("", router, source).await;
+        store.loses("a", &api.source).await;
+        *store.loads_left.lock().unwrap() = Some(1);
+        let killed = api.ask("POST", path, &[], "").await;
+        let body = json(&killed);
+        assert_eq!((killed.status, &body["stored"], &body["changed"]), (202, &json!(false), &json!(true)), "{body}");
+        assert_eq!(body["local_kill"]["by"], "alice", "{body}");
+        assert!(api.source.local_kills().len() == 1 && !is_on(&api.source, "a"));
+    }
 }

@@ -370,6 +370,21 @@ async fn a_plan_that_was_stopped_by_a_clock_ahead_stands_still_where_it_is_resto
         let notes = restored["notes"].as_array().unwrap();
         assert!(notes.len() == 1 && notes[0].as_str().unwrap().contains("clock runs ahead"), "{restored}");
     }
+    // So it does where the whole definition is put, as the page's JSON editor does it.
+    let (api, _store) = Api::with(&[("x", &killed(3_600_000))]).await;
+    let on = killed(3_600_000).replace("false", "true");
+    let put = json(&api.ask("PUT", "flags/x", &[("if-match", "*")], &on).await);
+    assert_eq!(put["flag"]["enabled"], true, "{put}");
+    assert!(put["rollout"]["paused_since"].is_string(), "{put}");
+    let notes = put["notes"].as_array().unwrap();
+    assert!(notes.len() == 1 && notes[0].as_str().unwrap().contains("clock runs ahead"), "{put}");
+    // A pause to come of a flag that was on is meant, and so is a plan without one.
+    let running = format!("{}}}", on.split(r#","paused_at""#).next().unwrap());
+    for (stored, wanted) in [(on.clone(), &on), (killed(3_600_000), &running)] {
+        let (api, _store) = Api::with(&[("x", &stored)]).await;
+        let put = json(&api.ask("PUT", "flags/x", &[("if-match", "*")], wanted).await);
+        assert_eq!((&put["rollout"]["paused_since"], &put["notes"]), (&Value::Null, &json!([])), "{put}");
+    }
     // Nor does what is taken from before the kill bring the pause back.
     for what in ["revert", "import"] {
         let (api, _store) = Api::with(&[("x", &killed(3_600_000).replace("false", "true"))]).await;

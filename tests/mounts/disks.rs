@@ -5,13 +5,18 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tower_flags::source::{Live, Source};
-use tower_flags::store::{Change, Error, ErrorKind, FileStore, MemoryStore, StoreExt};
+use tower_flags::Context;
+use tower_flags::source::{Evaluation, Freshness, Live, Source};
+use tower_flags::store::{
+    BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, Store, StoreExt,
+};
 
 use super::harness::{Outcome, part};
 use super::place::{
     Disk, Freezer, Mounted, alice, assert_chain, beside, change, history, names_in, read, rejected, version,
 };
+#[cfg(feature = "admin")]
+use super::support::{Client, serve};
 
 const TEXT: &str = r#"{"flags": {"a": true, "b": true}}"#;
 
@@ -213,29 +218,177 @@ pub(crate) async fn backup() -> Outcome {
     Outcome::Done
 }
 
+/// The problem that begins 5 s after a write of the backup: what is seen before it has not waited for the disk.
+fn hangs(source: &Live) -> bool {
+    source.status().problems.iter().any(|problem| problem.to_string().contains("not written within"))
+}
+
+async fn until(what: &str, source: &Live, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}: {:?}", source.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn is_on(source: &Live, flag: &str) -> bool {
+    let Evaluation::Ready(flags) = source.evaluate(&Context::user("u"), tower_flags::Instant::MIN) else {
+        unreachable!()
+    };
+    flags.is_enabled(flag)
+}
+
+async fn with_three_flags<S: Store>(store: &S) {
+    for flag in ["a", "b", "c"] {
+        store.change(flag, Change::put_text("true"), &alice()).await.unwrap();
+    }
+}
+
 pub(crate) async fn hanging_backup() -> Outcome {
     let Some(disk) = Freezer::new() else { return Outcome::Skipped("no disk that can be frozen") };
     let store = MemoryStore::new();
-    store.change("a", Change::put_text("true"), &alice()).await.unwrap();
+    with_three_flags(&store).await;
     let source = Live::builder(store.clone()).backup(disk.at("backup")).connect().await.unwrap();
-    let until = async |what: &str, is_so: &dyn Fn() -> bool| {
-        let start = Instant::now();
-        while !is_so() {
-            assert!(start.elapsed() < Duration::from_secs(60), "{what}: {:?}", source.status());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
     disk.freeze();
-    let kill = source.kill_here("a", &alice()).await.unwrap();
-    assert!(!source.survives_restart(&kill));
-    let found: Vec<String> = source.status().problems.iter().map(ToString::to_string).collect();
-    assert!(found.iter().any(|problem| problem.contains("not written within")), "{found:?}");
+    // As another process does it: one after the other, each seen before the next.
     for flag in ["b", "c"] {
-        let version = source.status().version;
-        store.change(flag, Change::put_text("true"), &alice()).await.unwrap();
-        until("rules are loaded", &|| source.status().version > version).await;
+        store.change(flag, Change::kill(), &alice()).await.unwrap();
+        until("a kill of another process is seen", &source, || !is_on(&source, flag)).await;
+        assert!(!hangs(&source), "the kill of {flag:?} has waited for the disk");
+    }
+    let kill = source.kill_here("a", &alice()).await.unwrap();
+    assert!(!is_on(&source, "a") && !source.survives_restart(&kill));
+    assert!(!hangs(&source), "the kill here has waited for the disk");
+    until("the status says that the disk hangs", &source, || hangs(&source)).await;
+    // What waits is written in the end, the newest of it.
+    assert!(source.forget_kill("a").await && is_on(&source, "a"));
+    let kill = source.kill_here("a", &alice()).await.unwrap();
+    store.change("c", Change::restore(), &alice()).await.unwrap();
+    until("rules are loaded", &source, || is_on(&source, "c")).await;
+    disk.thaw();
+    until("the backup is written", &source, || source.survives_restart(&kill) && !hangs(&source)).await;
+    until("the newest is written", &source, || read(&disk.at("backup")).contains(r#""origin":"6""#)).await;
+    drop(source);
+    let backup = Live::builder(Silent).backup(disk.at("backup")).start_within(Duration::from_millis(50));
+    let source = backup.connect().await.unwrap();
+    assert_eq!(["a", "b", "c"].map(|flag| is_on(&source, flag)), [false, false, true]);
+    Outcome::Done
+}
+
+/// A store that gives nothing.
+struct Silent;
+
+impl Feed for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "silent")) })
+    }
+}
+
+/// The lock of the file is held, so that the kill is in effect in this process alone.
+#[cfg(feature = "admin")]
+pub(crate) async fn kill_over_hanging_backup() -> Outcome {
+    use tower_flags::admin::{Admin, Tokens};
+
+    const TOKEN: &str = "editor-0123456789abcdef0123456789";
+    let Some(disk) = Freezer::new() else { return Outcome::Skipped("no disk that can be frozen") };
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::create(folder.path().join("flags.json")).await.unwrap();
+    with_three_flags(&store).await;
+    let source = Live::builder(store.clone()).backup(disk.at("backup")).connect().await.unwrap();
+    let tokens = Tokens::new().editor("alice", TOKEN).unwrap();
+    let address = serve(Admin::new(store.clone(), source.clone(), tokens).router()).await;
+    let lock = std::fs::File::open(folder.path().join("flags.json.lock")).unwrap();
+    lock.lock().unwrap();
+    disk.freeze();
+    let mut client = Client::open(address).await;
+    client.ask("POST", "/flags/a/kill", &[("authorization", format!("Bearer {TOKEN}").as_bytes())]).await;
+    until("the kill is in effect", &source, || !is_on(&source, "a")).await;
+    let reply = client.reply().await;
+    assert!(!hangs(&source), "the answer has waited for the disk: {}", reply.text());
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    for part in ["does not survive a restart", "not written yet", r#""survives_restart":false"#] {
+        assert!(reply.text().contains(part), "{part}: {}", reply.text());
     }
     disk.thaw();
-    until("the backup is written", &|| source.survives_restart(&kill)).await;
+    let kill = source.local_kills().remove(0);
+    until("the backup is written", &source, || source.survives_restart(&kill)).await;
+    Outcome::Done
+}
+
+/// No rename replaces such a file, and beside it nothing can be written here.
+pub(crate) async fn mounted_backup() -> Outcome {
+    for is_read_only in [false, true] {
+        let file = Mounted::new("backup", "");
+        if is_read_only {
+            file.app_becomes_read_only();
+        }
+        let store = MemoryStore::new();
+        with_three_flags(&store).await;
+        let live = Live::builder(store.clone()).backup(&file.path).connect().await.unwrap();
+        assert_eq!(live.status().problems, [], "in a folder that is read-only: {is_read_only}");
+        let kill = live.kill_here("a", &alice()).await.unwrap();
+        assert!(live.survives_restart(&kill));
+        drop(live);
+        // As a process starts while the store is away.
+        let restarted = async || {
+            let builder = Live::builder(Silent).backup(&file.path).start_within(Duration::from_millis(20));
+            builder.connect().await.unwrap()
+        };
+        let live = restarted().await;
+        assert_eq!(["a", "b", "c"].map(|flag| is_on(&live, flag)), [false, true, true]);
+        assert_eq!(live.local_kills(), [kill]);
+        drop(live);
+
+        // Shorter than before.
+        let live = Live::builder(store.clone()).backup(&file.path).connect().await.unwrap();
+        live.forget_kill("a").await;
+        drop(live);
+        assert_eq!(read(&file.path), read(&file.outside));
+        let live = restarted().await;
+        assert_eq!((is_on(&live, "a"), live.local_kills()), (true, vec![]));
+        drop(live);
+        assert_eq!(names_in(&file.app()), ["backup"]);
+
+        // What a crash leaves of it is recognised, and written again where the store is there.
+        let whole = std::fs::read(&file.path).unwrap();
+        for content in [&whole[..whole.len() / 2], &[&[1], &whole[1..]].concat(), &[&whole[..], &[0; 100]].concat()] {
+            std::fs::write(&file.path, content).unwrap();
+            let live = restarted().await;
+            assert_eq!(live.status().freshness, Freshness::NeverLoaded);
+            drop(live);
+        }
+        drop(Live::builder(store.clone()).backup(&file.path).connect().await.unwrap());
+        assert!(is_on(&restarted().await, "a"));
+    }
+    Outcome::Done
+}
+
+/// A disk without space leaves the backup that is there.
+pub(crate) async fn full_mounted_backup() -> Outcome {
+    let disk = Disk::of_64_kib();
+    std::fs::write(disk.at("backup"), "").unwrap();
+    let file = Mounted::from(&disk.at("backup"));
+    let store = MemoryStore::new();
+    with_three_flags(&store).await;
+    let live = Live::builder(store.clone()).backup(&file.path).connect().await.unwrap();
+    let before = read(&file.path);
+    assert!(before.contains(r#""origin":"3""#), "{before}");
+    disk.fill();
+    store.change("d", large(), &alice()).await.unwrap();
+    until("the status says so", &live, || !live.status().problems.is_empty()).await;
+    let found = live.status().problems[0].to_string();
+    assert!(found.contains("No space left on device"), "{found}");
+    assert_eq!(read(&file.path), before);
+    disk.free();
+    store.change("d", Change::restore(), &alice()).await.unwrap();
+    until("it is written", &live, || read(&file.path).contains(r#""origin":"5""#)).await;
     Outcome::Done
 }

@@ -9,6 +9,9 @@ mod harness;
 mod in_place;
 mod place;
 mod race;
+#[cfg(feature = "admin")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use harness::test;
 
@@ -34,6 +37,10 @@ fn main() -> std::process::ExitCode {
             test("disks::an_edit_that_can_never_be_made_leaves_no_line_in_the_history", disks::never_made),
             test("disks::a_backup_on_a_full_disk_is_a_problem_until_there_is_space", disks::backup),
             test("disks::a_backup_on_a_disk_that_hangs_holds_up_neither_kills_nor_loading", disks::hanging_backup),
+            #[cfg(feature = "admin")]
+            test("disks::the_answer_to_a_kill_does_not_wait_for_a_backup_that_hangs", disks::kill_over_hanging_backup),
+            test("disks::a_backup_file_that_is_mounted_alone_is_written_in_place", disks::mounted_backup),
+            test("disks::a_mounted_backup_on_a_full_disk_is_left_as_it_is", disks::full_mounted_backup),
         ],
         &[
             test("racer", race::racer),

@@ -35,7 +35,7 @@ pub(crate) fn mount<const N: usize>(arguments: [&str; N]) {
 }
 
 fn unmount(path: &Path) {
-    let _ = Command::new("umount").arg("-l").arg(path).status();
+    let _ = Command::new("umount").arg("-l").arg(path).output();
 }
 
 /// A file that is mounted alone, as containers do.
@@ -78,6 +78,15 @@ impl Mounted {
         self.folder.path().join("app")
     }
 
+    /// Nothing more can be written beside the file.
+    pub(crate) fn app_becomes_read_only(&self) {
+        let app = self.app();
+        let app = app.to_str().unwrap();
+        // The mount of the file would be below the new one: it goes along.
+        mount(["--rbind", app, app]);
+        mount(["-o", "remount,bind,ro", app]);
+    }
+
     pub(crate) fn history_path(&self) -> PathBuf {
         beside(&self.path, "history")
     }
@@ -86,6 +95,8 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         unmount(&self.path);
+        // Where it was made read-only.
+        unmount(&self.app());
     }
 }
 

@@ -22,9 +22,9 @@ pub(super) const UNFINISHED: u8 = 0x01;
 const BEFORE: &str = "old";
 const AFTER: &str = "new";
 
-/// Whether something is mounted at this path, which has no links in it. On systems that do not say so, the first rename
-/// fails.
-pub(super) fn is_mounted(path: &Path) -> bool {
+/// Whether something is mounted at this path, which has no links in it. Where the system does not say so, the first
+/// rename does.
+pub(crate) fn is_mounted(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::ffi::OsStrExt;
@@ -97,7 +97,17 @@ impl Copies {
     }
 }
 
-/// Turns the file, which holds `found` and held `before`, into `after`, or else back into `before`.
+/// Writes a file that has no copies beside it. After a crash it may be anything in between, which neither JSON nor TOML
+/// allows; after an error, such as a disk without space, it is as it was before.
+pub(crate) fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let before = std::fs::read(path)?;
+    match write(path, &before, &before, content) {
+        Written::Whole => Ok(()),
+        Written::Undone(error) | Written::Broken(error) => Err(error),
+    }
+}
+
+/// Makes `after` of the file, which holds `found` and held `before`, or else `before` again.
 fn write(target: &Path, found: &[u8], before: &[u8], after: &[u8]) -> Written {
     let mut file = match OpenOptions::new().read(true).write(true).open(target) {
         Ok(file) => file,

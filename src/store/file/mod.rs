@@ -13,3 +13,5 @@ mod wide;
 
 pub use feed::FileFeed;
 pub use store::FileStore;
+
+pub(crate) use in_place::{is_mounted, overwrite};
