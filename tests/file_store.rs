@@ -412,6 +412,47 @@ async fn where_somebody_has_edited_since_the_flag_itself_tells() {
     }
 }
 
+/// A line that was taken back, and in its place one of the same length that ends in the same way: the edit was tried
+/// again.
+#[tokio::test]
+async fn a_reader_of_a_line_that_was_taken_back_goes_on_from_the_one_in_its_place() {
+    // Whether the reader finds the line that says that the edit was made.
+    for is_killed in [false, true] {
+        let file = three_edits("flags.json", "{\"flags\": {}}").await;
+        let history_before = read(&file.history_path());
+        let before = std::fs::read(&file.path).unwrap();
+        let kill = || Change::edit(Edit::new().set("owner", "me").set("enabled", false));
+        let first = steps_of(&file, "a", kill()).await;
+        let second = loop {
+            save(&file.path, &before);
+            std::fs::write(file.history_path(), &history_before).unwrap();
+            let second = steps_of(&file, "a", kill()).await;
+            let (one, other) = (&first.history.1, &second.history.1);
+            if one.len() == other.len() && one != other {
+                break second;
+            }
+        };
+        assert!(first.history.1.ends_with(&second.history.1[second.history.1.len() - 128..]));
+        save(&file.path, &before);
+        std::fs::write(file.history_path(), format!("{history_before}{}", first.history.1)).unwrap();
+
+        // Nobody decides on an edit while another process makes it.
+        let lock = std::fs::File::open(beside(&file.path, "lock")).unwrap();
+        lock.lock().unwrap();
+        let reader = file.reopened();
+        assert_eq!(version(&reader, "a").await, 2);
+        let applied = if is_killed { "" } else { second.history.2.as_str() };
+        std::fs::write(file.history_path(), format!("{history_before}{}{applied}", second.history.1)).unwrap();
+        save(&file.path, &second.after);
+        lock.unlock().unwrap();
+        assert_eq!(version(&reader, "a").await, 3);
+        reader.change("b", Change::kill(), &alice()).await.unwrap();
+        for store in [&reader, &file.reopened()] {
+            assert_eq!(store.verify_history().await.unwrap().unwrap().number, 5, "killed: {is_killed}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_acknowledged_edit_stays_in_the_history_where_somebody_puts_the_old_file_back() {
     let file = three_edits(KINDS[0].0, KINDS[0].1).await;
