@@ -27,7 +27,10 @@ pub(super) async fn apply(
     make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
 ) -> Result<Changed, Failure> {
     match attempt(call, within, precondition, make).await {
-        Err(failure) if failure.kind == Kind::NoSuchFlag && missing::flag(&call.state, &call.name).await.is_some() => {
+        Err(failure)
+            if matches!(failure.kind, Kind::NoSuchFlag | Kind::Removed)
+                && missing::flag(&call.state, &call.name).await.is_some() =>
+        {
             Err(missing::failure(&call.name))
         }
         outcome => outcome,

@@ -122,7 +122,7 @@ pub(super) async fn put(call: Call) -> Answer {
     let turn = call.state.turn().await;
     let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
         if stored.definition.is_none() && stored.version > 0 && !creates_again {
-            return Err(Failure::removed(stored.version));
+            return Err(Failure::removed(stored));
         }
         let change = Change::put_text(before.replaced(&call.name, text, false, now())?);
         Ok(if creates_again { change.create_again() } else { change })

@@ -79,7 +79,7 @@ pub(super) async fn revert(call: Call) -> Answer {
     fits_in(&call.state, &call.name, Some(accepted(&call.name, &target)?)).await?;
     let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
         if stored.definition.is_none() && !creates_again {
-            return Err(Failure::removed(stored.version));
+            return Err(Failure::removed(stored));
         }
         let change = Change::put_text(before.replaced(&call.name, &target, true, now())?);
         Ok(if creates_again { change.create_again() } else { change })

@@ -149,7 +149,7 @@ pub(super) async fn write(call: &Call, missing: &MissingFlag, off: bool) -> Resu
             return Err(Failure::stale(detail, shown::stored(state, name, stored)));
         }
         if stored.version > 0 && stored.content.is_empty() {
-            return Err(Failure::removed(stored.version));
+            return Err(Failure::removed(stored));
         }
         let mut text = before.replaced(name, &text, true, now())?;
         if off {

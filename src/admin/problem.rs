@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::engine::Problem;
-use crate::store::{ChangeError, Error, ErrorKind};
+use crate::store::{ChangeError, Error, ErrorKind, Stored};
 
 const NOTHING_CHANGED: &str = "nothing was changed, because ";
 
@@ -226,16 +226,19 @@ impl From<ChangeError> for Failure {
             ChangeError::Refused(problem) => (*problem).into(),
             ChangeError::Store(error) => Self::from(*error).of_edit(),
             ChangeError::Missing => Self::new(Kind::NoSuchFlag, "there is no flag of this name"),
-            ChangeError::Removed(stored) => Self::removed(stored.version),
+            ChangeError::Removed(stored) => Self::removed(&stored),
             conflict @ ChangeError::Conflict(_) => Self::new(Kind::StoreUnavailable, conflict.to_string()),
         }
     }
 }
 
 impl Failure {
-    pub(super) fn removed(version: u64) -> Self {
-        let detail = "a flag of this name was removed, and code that still asks for it would wake up with the new one; \
-                      ?create_again=true says that this is meant";
-        Self::new(Kind::Removed, detail).with("version", version)
+    pub(super) fn removed(stored: &Stored) -> Self {
+        let what = if stored.content.is_empty() { "removed" } else { "taken away past the history" };
+        let detail = format!(
+            "a flag of this name was {what}, and code that still asks for it would wake up with the new one; \
+             ?create_again=true says that this is meant"
+        );
+        Self::new(Kind::Removed, detail).with("version", stored.version)
     }
 }
