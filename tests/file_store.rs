@@ -538,6 +538,23 @@ async fn permissions_and_links_stay() {
 }
 
 #[tokio::test]
+async fn an_edit_whose_time_ends_while_another_process_has_the_lock_is_certainly_not_made() {
+    let file = three_edits("flags.json", "{\"flags\": {}}").await;
+    let before = (read(&file.path), read(&file.history_path()));
+    let lock = std::fs::File::open(beside(&file.path, "lock")).unwrap();
+    lock.lock().unwrap();
+    let kill = Change::kill().within(Duration::from_millis(300));
+    let Err(ChangeError::Store(error)) = file.store.change("a", kill, &alice()).await else { panic!("it is locked") };
+    assert_eq!((error.kind(), error.is_unchanged()), (ErrorKind::Unavailable, true), "{error}");
+    assert_eq!((read(&file.path), read(&file.history_path())), before);
+    // Nor where its thread gets the lock after all.
+    lock.unlock().unwrap();
+    file.change("b", Change::kill()).await;
+    assert_eq!(version(&file.store, "a").await, 2);
+    assert_chain(&file.store).await;
+}
+
+#[tokio::test]
 async fn while_another_process_keeps_the_lock_edits_are_rejected_and_reads_go_on() {
     let file = three_edits(KINDS[0].0, KINDS[0].1).await;
     let lock = std::fs::File::open(beside(&file.path, "lock")).unwrap();

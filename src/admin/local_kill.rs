@@ -51,8 +51,7 @@ pub(super) async fn kill(
         Ok(outcome) => (outcome, None),
         Err(_) => {
             let held = source.kill_here(name, &author).await.ok();
-            let outcome = timeout(STORE_WITHIN, &mut writing).await;
-            (outcome.unwrap_or_else(|_| Err(no_answer())), held)
+            (writing.await, held)
         }
     };
     match outcome {
@@ -104,17 +103,13 @@ async fn kill_missing(call: &Call, held: &LocalKill, missing: &MissingFlag, lost
             "the store has lost the flag, and no edit removed it; with ?write_back=true a kill is written to it";
         return Ok(here_alone(call, held, &Failure::new(Kind::Missing, detail), lost));
     }
-    match timeout(STORE_WITHIN, missing::write(call, missing, true)).await.unwrap_or_else(|_| Err(no_answer())) {
+    match missing::write(call, missing, true, STORE_WITHIN).await {
         Ok((changed, _)) => edited(call, StatusCode::OK, &changed, lost).await,
         Err(failure) if failure.is_of_store() || failure.kind == Kind::Stale => {
             Ok(here_alone(call, held, &failure, lost))
         }
         Err(failure) => Err(failure),
     }
-}
-
-fn no_answer() -> Failure {
-    Failure::new(Kind::InDoubt, format!("no answer of the store within {STORE_WITHIN:?}"))
 }
 
 fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -> axum::response::Response {
