@@ -867,6 +867,24 @@ async fn an_edit_whose_time_ends_before_it_is_sent_leaves_no_doubt() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn an_edit_that_cannot_read_a_locked_table_is_rejected_at_once() {
+    let server = server();
+    let url = server.fresh();
+    let store = PostgresStore::new(&url).unwrap();
+    put(&store, "x", "true").await;
+    let mut theirs = sqlx::PgConnection::connect(&url).await.unwrap();
+    theirs.execute(sqlx::raw_sql("BEGIN; LOCK TABLE tower_flags IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+    let by = alice();
+    let edit = store.change("x", Change::kill().within(Duration::from_secs(24 * 60 * 60)), &by);
+    let error = rejected(timeout(PATIENCE, edit).await.expect("at once"));
+    assert!(error.to_string().contains("another transaction holds a lock"), "{error}");
+    assert!(chain(&error).contains("lock timeout"), "{}", chain(&error));
+    theirs.execute("ROLLBACK").await.unwrap();
+    assert_eq!(store.change("x", Change::kill(), &by).await.unwrap().version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
 async fn an_encoding_that_cannot_hold_the_reason_is_named() {
     let server = server();
     let database = "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'";

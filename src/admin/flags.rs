@@ -165,7 +165,7 @@ pub(super) async fn patch(call: Call) -> Answer {
         .await;
     }
     if patch.iter().any(|(key, _)| matches!(canonical_key(key), Some("requires" | "variants"))) {
-        let stored = call.state.read(name).await?;
+        let stored = call.state.read(name).await.map_err(Failure::of_edit)?;
         let edit = edit_of(&stored).map_err(|failure| edits::of_other_part(&call, failure))?;
         let text = edit.apply(name, stored.definition.as_deref(), now())?;
         fits_in(&call.state, name, Some(accepted(name, &text)?)).await?;

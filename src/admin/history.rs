@@ -94,7 +94,7 @@ async fn entry_at(call: &Call, version: u64) -> Result<HistoryEntry, Failure> {
         || Failure::new(Kind::NoSuchVersion, format!("the history of flag {:?} has no version {version}", call.name));
     let mut page = HistoryPage::newest().of(&call.name).limit(200);
     loop {
-        let entries = call.state.history(&page).await?;
+        let entries = call.state.history(&page).await.map_err(Failure::of_edit)?;
         let last = entries.last().ok_or_else(missing)?;
         page = page.before(last.number);
         let is_past = last.version < version;

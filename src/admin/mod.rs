@@ -60,8 +60,10 @@
 //!    file by hand.
 //! 9. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
 //!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
-//!    `urn:tower-flags:store-rejected` says that the store answered no: nothing was changed, and `permanent` is `true`
-//!    where the same edit fails until the store's set-up is changed.
+//!    `urn:tower-flags:store-rejected` says that the store itself rejected the edit, or did not let it read the flag:
+//!    nothing was changed, and `permanent` is `true` where the same edit fails until the store's set-up or its permissions
+//!    are changed. `urn:tower-flags:store-unavailable` says that the store cannot be reached now, and `Retry-After` when
+//!    to ask again; of an edit its `detail` says that nothing was changed.
 //! 10. Bodies are at most 1 MiB, a document to import 4 MiB, and 127 levels deep, each key once. Numbers keep their digits.
 //!
 //! # Routes

@@ -416,8 +416,14 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
                     return Ok(changed);
                 }
                 Ok(Ok(None)) => {}
-                Ok(Err(ChangeError::Store(error))) if error.kind() == ErrorKind::Unavailable => {
+                // While an edit is in doubt, the store is asked for it as long as there is time.
+                Ok(Err(ChangeError::Store(error)))
+                    if error.kind() == ErrorKind::Unavailable && !(error.is_answer() && self.in_doubt.is_empty()) =>
+                {
                     last_error = Some(*error);
+                }
+                Ok(Err(ChangeError::Store(error))) if error.kind() == ErrorKind::Unavailable => {
+                    return Err(error.into_rejected(self.store.name()).into());
                 }
                 Ok(Err(ChangeError::Store(error))) if !self.in_doubt.is_empty() => {
                     last_error = Some(*error);

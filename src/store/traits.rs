@@ -23,7 +23,8 @@ pub trait Store: Feed {
     ///
     /// # Errors
     ///
-    /// The store cannot be read.
+    /// The store cannot be read. An edit tries again after an error that is [`Unavailable`](super::ErrorKind::Unavailable),
+    /// unless that is marked as [`answered`](Error::answered).
     fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>>;
 
     /// Writes all of it in one transaction, or nothing: `Ok(false)` where the flag's text or version, or the
