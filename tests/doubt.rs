@@ -27,6 +27,10 @@ enum Fate {
     Rejected,
     /// The line breaks before the end of it is sent.
     Unsent,
+    /// The store waits for something before it sends it, and goes on with that whether it is waited for or not.
+    Waiting,
+    /// The store has sent it, and nobody ever answers.
+    Sent,
 }
 
 /// A store behind a line that breaks.
@@ -38,6 +42,8 @@ struct Doubtful {
     locks_out: AtomicBool,
     /// The end of the history that it speaks of, where it is not the real one.
     head: Mutex<Option<Head>>,
+    /// The commit that it waits with.
+    waits: Mutex<Option<Commit>>,
 }
 
 impl Doubtful {
@@ -47,6 +53,7 @@ impl Doubtful {
             fates: Mutex::new(fates.iter().rev().copied().collect()),
             locks_out: AtomicBool::new(false),
             head: Mutex::default(),
+            waits: Mutex::default(),
         }
     }
 }
@@ -94,6 +101,12 @@ impl Store for Doubtful {
                 Fate::Lost => return broken(),
                 Fate::Unsent => return Err(Error::new(ErrorKind::Unavailable, "the line broke early").unchanged()),
                 Fate::Rejected => return Err(Error::rejected("doubtful", "the disk is full")),
+                Fate::Waiting | Fate::Sent => {
+                    commit.begin_preparing();
+                    assert!(fate == Fate::Waiting || commit.begin_sending());
+                    *self.waits.lock().unwrap() = Some(commit.clone());
+                    return std::future::pending().await;
+                }
                 _ => {}
             }
             assert!(self.store.commit(commit).await?);
@@ -174,6 +187,28 @@ async fn where_no_answer_comes_in_time_the_edit_is_in_doubt() {
         other => panic!("expected doubt, found {other:?}"),
     }
     assert_eq!(made_by_alice(&store).await, 1, "it was made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_time_ends_before_the_store_sends_the_edit_there_is_no_doubt() {
+    for (fates, kind) in [
+        (&[Fate::Waiting][..], ErrorKind::Unavailable),
+        (&[Fate::Sent], ErrorKind::InDoubt),
+        (&[Fate::Unsent, Fate::Waiting], ErrorKind::Unavailable),
+        (&[Fate::Lost, Fate::Waiting], ErrorKind::InDoubt),
+    ] {
+        let store = Doubtful::new(fates);
+        let change = Change::put_text("true").within(Duration::from_secs(2));
+        let error = store.change("x", change, &alice()).await.unwrap_err();
+        let ChangeError::Store(error) = error else { panic!("{error}") };
+        let is_certain = kind == ErrorKind::Unavailable;
+        assert_eq!((error.kind(), error.is_unchanged()), (kind, is_certain), "{fates:?}: {error}");
+        assert_eq!(error.to_string().contains("nothing was changed, because"), is_certain, "{error}");
+        // A store that goes on by itself must not send what was reported as not made.
+        let commit = store.waits.lock().unwrap().take().unwrap();
+        assert_eq!(commit.begin_sending(), fates.last() == Some(&Fate::Sent), "{fates:?}");
+        assert_eq!(made_by_alice(&store).await, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

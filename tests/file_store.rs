@@ -432,6 +432,47 @@ async fn where_somebody_has_edited_since_the_flag_itself_tells() {
     }
 }
 
+/// A line that was taken back, and in its place one of the same length that ends in the same way: the edit was tried
+/// again.
+#[tokio::test]
+async fn a_reader_of_a_line_that_was_taken_back_goes_on_from_the_one_in_its_place() {
+    // Whether the reader finds the line that says that the edit was made.
+    for is_killed in [false, true] {
+        let file = three_edits("flags.json", "{\"flags\": {}}").await;
+        let history_before = read(&file.history_path());
+        let before = std::fs::read(&file.path).unwrap();
+        let kill = || Change::edit(Edit::new().set("owner", "me").set("enabled", false));
+        let first = steps_of(&file, "a", kill()).await;
+        let second = loop {
+            save(&file.path, &before);
+            std::fs::write(file.history_path(), &history_before).unwrap();
+            let second = steps_of(&file, "a", kill()).await;
+            let (one, other) = (&first.history.1, &second.history.1);
+            if one.len() == other.len() && one != other {
+                break second;
+            }
+        };
+        assert!(first.history.1.ends_with(&second.history.1[second.history.1.len() - 128..]));
+        save(&file.path, &before);
+        std::fs::write(file.history_path(), format!("{history_before}{}", first.history.1)).unwrap();
+
+        // Nobody decides on an edit while another process makes it.
+        let lock = std::fs::File::open(beside(&file.path, "lock")).unwrap();
+        lock.lock().unwrap();
+        let reader = file.reopened();
+        assert_eq!(version(&reader, "a").await, 2);
+        let applied = if is_killed { "" } else { second.history.2.as_str() };
+        std::fs::write(file.history_path(), format!("{history_before}{}{applied}", second.history.1)).unwrap();
+        save(&file.path, &second.after);
+        lock.unlock().unwrap();
+        assert_eq!(version(&reader, "a").await, 3);
+        reader.change("b", Change::kill(), &alice()).await.unwrap();
+        for store in [&reader, &file.reopened()] {
+            assert_eq!(store.verify_history().await.unwrap().unwrap().number, 5, "killed: {is_killed}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_acknowledged_edit_stays_in_the_history_where_somebody_puts_the_old_file_back() {
     let file = three_edits(KINDS[0].0, KINDS[0].1).await;
@@ -514,6 +555,23 @@ async fn permissions_and_links_stay() {
     let names: Vec<_> = std::fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "the file, its history, its lock: {names:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn an_edit_whose_time_ends_while_another_process_has_the_lock_is_certainly_not_made() {
+    let file = three_edits("flags.json", "{\"flags\": {}}").await;
+    let before = (read(&file.path), read(&file.history_path()));
+    let lock = std::fs::File::open(beside(&file.path, "lock")).unwrap();
+    lock.lock().unwrap();
+    let kill = Change::kill().within(Duration::from_millis(300));
+    let Err(ChangeError::Store(error)) = file.store.change("a", kill, &alice()).await else { panic!("it is locked") };
+    assert_eq!((error.kind(), error.is_unchanged()), (ErrorKind::Unavailable, true), "{error}");
+    assert_eq!((read(&file.path), read(&file.history_path())), before);
+    // Nor where its thread gets the lock after all.
+    lock.unlock().unwrap();
+    file.change("b", Change::kill()).await;
+    assert_eq!(version(&file.store, "a").await, 2);
+    assert_chain(&file.store).await;
 }
 
 #[tokio::test]

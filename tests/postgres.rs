@@ -775,14 +775,8 @@ async fn whatever_the_server_says_before_the_end_of_an_edit_is_certain() {
             ("40001", now(ErrorKind::Unavailable)),
         ] {
             server.sql(&url, &format!("UPDATE code SET code = '{code}'"));
-            let error = loop {
-                let kill = Change::kill().within(Duration::from_millis(400));
-                let Err(ChangeError::Store(error)) = store.change("x", kill, &alice()).await else { panic!("{code}") };
-                // Unless its time ends in the midst of another attempt, whose answer nobody waits for.
-                if error.kind() != ErrorKind::InDoubt || kind != ErrorKind::Unavailable {
-                    break error;
-                }
-            };
+            let kill = Change::kill().within(Duration::from_millis(400));
+            let Err(ChangeError::Store(error)) = store.change("x", kill, &alice()).await else { panic!("{code}") };
             assert_eq!((error.kind(), error.is_permanent()), (kind, is_permanent), "{code}: {}", chain(&error));
             assert!(error.to_string().contains(": nothing was changed, because "), "{code}: {error}");
             // That it is tried again is the only reason to have no cause.
@@ -836,19 +830,57 @@ async fn a_connection_that_ends_before_the_edit_does_leaves_no_doubt() {
             "CREATE OR REPLACE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                  PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$",
         );
-        let error = loop {
-            let kill = Change::kill().within(Duration::from_millis(300));
-            let Err(ChangeError::Store(error)) = store.change("x", kill, &alice()).await else { panic!("{when}") };
-            // Unless its time ends in the midst of another attempt, whose answer nobody waits for.
-            if !(is_certain && error.kind() == ErrorKind::InDoubt) {
-                break error;
-            }
-        };
+        let kill = Change::kill().within(Duration::from_millis(300));
+        let Err(ChangeError::Store(error)) = store.change("x", kill, &alice()).await else { panic!("{when}") };
         assert!(is_on(&store, "x").await, "{when}");
         let expected = if is_certain { ErrorKind::Unavailable } else { ErrorKind::InDoubt };
         assert_eq!(error.kind(), expected, "{when}: {}", chain(&error));
         assert_eq!(error.is_unchanged(), is_certain, "{when}: {}", chain(&error));
     }
+}
+
+/// The time of an edit ends while a statement of it waits, before `COMMIT`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn an_edit_whose_time_ends_before_it_is_sent_leaves_no_doubt() {
+    let server = server();
+    for (lock, what) in [
+        ("tower_flags IN ACCESS EXCLUSIVE", "it cannot even be read"),
+        ("tower_flags_head IN SHARE", "it waits to be written"),
+        ("tower_flags_history IN SHARE", "a part of it is written"),
+    ] {
+        let url = server.fresh();
+        let store = PostgresStore::new(&url).unwrap();
+        put(&store, "x", "true").await;
+        let mut theirs = sqlx::PgConnection::connect(&url).await.unwrap();
+        let lock = format!("BEGIN; LOCK TABLE {lock} MODE");
+        theirs.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(lock))).await.unwrap();
+        let kill = Change::kill().within(Duration::from_millis(300));
+        let Err(ChangeError::Store(error)) = store.change("x", kill, &alice()).await else { panic!("{what}") };
+        assert_eq!((error.kind(), error.is_unchanged()), (ErrorKind::Unavailable, true), "{what}: {}", chain(&error));
+        // And the server agrees, also once the lock is gone.
+        theirs.execute("ROLLBACK").await.unwrap();
+        put(&store, "y", "true").await;
+        assert_eq!(store.read("x").await.unwrap().version, 1, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn an_edit_that_cannot_read_a_locked_table_is_rejected_at_once() {
+    let server = server();
+    let url = server.fresh();
+    let store = PostgresStore::new(&url).unwrap();
+    put(&store, "x", "true").await;
+    let mut theirs = sqlx::PgConnection::connect(&url).await.unwrap();
+    theirs.execute(sqlx::raw_sql("BEGIN; LOCK TABLE tower_flags IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+    let by = alice();
+    let edit = store.change("x", Change::kill().within(Duration::from_secs(24 * 60 * 60)), &by);
+    let error = rejected(timeout(PATIENCE, edit).await.expect("at once"));
+    assert!(error.to_string().contains("another transaction holds a lock"), "{error}");
+    assert!(chain(&error).contains("lock timeout"), "{}", chain(&error));
+    theirs.execute("ROLLBACK").await.unwrap();
+    assert_eq!(store.change("x", Change::kill(), &by).await.unwrap().version, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -185,6 +185,9 @@ async fn a_file_that_another_process_keeps_locked_rejects_edits_and_waits_for_sh
     let mut theirs = open(&path_of(&store)).await;
     sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM tower_flags").execute(&mut theirs).await.unwrap();
     assert_eq!(document(&store).await.flags().count(), 1, "readers do not wait");
+    let short = Change::kill().within(Duration::from_millis(300));
+    let Err(ChangeError::Store(late)) = store.change("x", short, &alice()).await else { panic!("it is locked") };
+    assert_eq!((late.kind(), late.is_unchanged()), (ErrorKind::Unavailable, true), "its time ends first: {late}");
     let asked = Instant::now();
     let locked = rejected(store.change("x", Change::kill(), &alice()).await);
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());

@@ -106,5 +106,5 @@ pub(super) fn fits<'a>(
 
 /// Like that, for one flag.
 pub(super) async fn fits_in(state: &State, name: &str, flag: Option<Flag>) -> Result<(), Failure> {
-    fits(&state.load().await?.document, [(name, flag)])
+    fits(&state.load().await.map_err(Failure::of_edit)?.document, [(name, flag)])
 }

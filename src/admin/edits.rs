@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{Instant as Time, sleep};
+use tokio::time::{Instant as Time, sleep, timeout_at};
 
 use super::call::{Answer, Call, Precondition};
 use super::definition::Before;
@@ -13,7 +13,7 @@ use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::IN_FORCE_WITHIN;
 use crate::engine::{is_name, not_a_name};
-use crate::store::{Change, ChangeError, Changed, StoreExt, Stored, digest_of, random_share};
+use crate::store::{Change, ChangeError, Changed, Feed, StoreExt, Stored, digest_of, random_share};
 
 /// How long an edit goes on trying while others are faster.
 pub(super) const EDIT_WITHIN: Duration = Duration::from_secs(5);
@@ -26,12 +26,28 @@ pub(super) async fn apply(
     precondition: &Precondition,
     make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
 ) -> Result<Changed, Failure> {
+    let deadline = Time::now() + within;
     match attempt(call, within, precondition, make).await {
-        Err(failure) if failure.kind == Kind::NoSuchFlag && missing::flag(&call.state, &call.name).await.is_some() => {
-            Err(missing::failure(&call.name))
+        Err(failure) if matches!(failure.kind, Kind::NoSuchFlag | Kind::Removed) => {
+            let missing = async { Ok(missing::flag(&call.state, &call.name).await) };
+            let is_missing = until(call, deadline, missing).await?.is_some();
+            Err(if is_missing { missing::failure(&call.name) } else { failure })
         }
         outcome => outcome,
     }
+}
+
+/// What an edit reads before it is sent, as long as it has time.
+pub(super) async fn until<T>(
+    call: &Call,
+    deadline: Time,
+    asked: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let answer = timeout_at(deadline, asked).await.unwrap_or_else(|_| {
+        let detail = format!("{} gave no answer in time", Feed::name(&call.state.store));
+        Err(Failure::new(Kind::StoreUnavailable, detail))
+    });
+    answer.map_err(Failure::of_edit)
 }
 
 async fn attempt(
@@ -46,9 +62,9 @@ async fn attempt(
     }
     let (author, deadline) = (call.author(), Time::now() + within);
     loop {
-        let stored = state.read(name).await.map_err(Failure::of_edit)?;
+        let stored = until(call, deadline, state.read(name)).await?;
         check(call, precondition, &stored)?;
-        let before = Before::of(state, name, &stored).await.map_err(Failure::of_edit)?;
+        let before = until(call, deadline, Before::of(state, name, &stored)).await?;
         let change = make(&stored, &before).map_err(|failure| of_other_part(call, failure))?;
         let left = deadline.saturating_duration_since(Time::now());
         match state.store.change(name, change.over(&stored).within(left), &author).await {

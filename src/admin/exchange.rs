@@ -40,12 +40,7 @@ pub(super) async fn export(call: Call) -> Answer {
     let document = &loaded.document;
     let (mut flags, mut left_out) = (BTreeMap::new(), BTreeSet::new());
     for (name, definition) in &document.flags {
-        let text = match definition {
-            Definition::Good(flag) => Some(flag.to_stored()),
-            Definition::Refused { .. } => call.state.read(name).await?.definition,
-        };
-        // Some stores do not even fetch a longer one.
-        match text.filter(|text| text.len() <= MAX_FLAG).and_then(exported) {
+        match exported(&call, name, definition).await? {
             Some(text) => drop(flags.insert(&**name, text)),
             None => drop(left_out.insert(&**name)),
         }
@@ -68,10 +63,16 @@ pub(super) async fn export(call: Call) -> Answer {
     Ok(response)
 }
 
-/// A flag's text for a document: as it is if it can stand there, else in quotes.
-fn exported(text: String) -> Option<Box<RawValue>> {
+/// A flag's text as it stands in an export: as it is, else in quotes. `None` where the export leaves the flag out.
+async fn exported(call: &Call, name: &str, definition: &Definition) -> Result<Option<Box<RawValue>>, Failure> {
+    let text = match definition {
+        Definition::Good(flag) => Some(flag.to_stored()),
+        Definition::Refused { .. } => call.state.read(name).await?.definition,
+    };
+    // A longer one is not even fetched from every store.
+    let Some(text) = text.filter(|text| text.len() <= MAX_FLAG) else { return Ok(None) };
     let text = if can_stand(&text) { text } else { Value::from(text).to_string() };
-    RawValue::from_string(text).ok()
+    Ok(RawValue::from_string(text).ok())
 }
 
 /// Whether a text can stand in a document that an import accepts: JSON with each key once and not too deep. A JSON
@@ -107,11 +108,12 @@ struct Step {
 
 impl Step {
     async fn of(call: &Call, name: &str, wanted: Option<&Wanted>, creates_again: bool) -> Result<Self, Failure> {
-        let stored = call.state.read(name).await?;
-        if wanted.is_some() && stored.definition.is_none() && stored.version > 0 && !creates_again {
-            return Err(Failure::removed(stored.version));
+        let stored = call.state.read(name).await.map_err(Failure::of_edit)?;
+        let is_removed = stored.definition.is_none() && stored.version > 0 && stored.content.is_empty();
+        if wanted.is_some() && is_removed && !creates_again {
+            return Err(Failure::removed(&stored));
         }
-        let before = Before::of(&call.state, name, &stored).await?;
+        let before = Before::of(&call.state, name, &stored).await.map_err(Failure::of_edit)?;
         let planned = wanted.map(|wanted| wanted.onto(&stored, &before)).transpose()?;
         let changes = shown::difference(name, stored.definition.as_deref(), planned.as_deref());
         let action = match (&stored.definition, &planned) {
@@ -133,7 +135,7 @@ impl Step {
     }
 
     /// Makes exactly what was looked at, or nothing.
-    async fn make(&self, call: &Call, creates_again: bool) -> Result<u64, Failure> {
+    async fn make(&self, call: &Call) -> Result<u64, Failure> {
         let of_flag = Call {
             state: call.state.clone(),
             who: call.who.clone(),
@@ -147,8 +149,8 @@ impl Step {
                 let detail = "somebody else has changed the flag since it was looked at";
                 return Err(Failure::stale(detail, shown::stored(&call.state, &self.name, stored)));
             }
-            let change = self.planned.clone().map_or_else(Change::remove, Change::put_text);
-            Ok(if creates_again { change.create_again() } else { change })
+            // Whether the name may come back was decided when it was looked at.
+            Ok(self.planned.clone().map_or_else(Change::remove, |text| Change::put_text(text).create_again()))
         });
         Ok(made.await?.version)
     }
@@ -172,7 +174,7 @@ pub(super) async fn import(call: Call) -> Answer {
     let precondition = call.precondition()?;
     let (text, _) = call.json()?;
     let wanted = wanted(text)?;
-    let loaded = call.state.load().await?;
+    let loaded = call.state.load().await.map_err(Failure::of_edit)?;
     let etag = shown::etag_of_all(&loaded);
     match &precondition {
         Precondition::None | Precondition::IsThere => {}
@@ -185,8 +187,13 @@ pub(super) async fn import(call: Call) -> Answer {
     let mut plan: BTreeMap<&str, Option<&Wanted>> =
         wanted.iter().map(|wanted| (wanted.name.as_str(), Some(wanted))).collect();
     if removes {
-        for name in loaded.document.flags.keys() {
-            plan.entry(name).or_insert(None);
+        for (name, definition) in &loaded.document.flags {
+            // What an export leaves out is not missing from the document on purpose.
+            if !plan.contains_key(&**name)
+                && exported(&call, name, definition).await.map_err(Failure::of_edit)?.is_some()
+            {
+                plan.insert(name, None);
+            }
         }
     }
     // Looked at wholly before anything is changed.
@@ -214,21 +221,21 @@ pub(super) async fn import(call: Call) -> Answer {
         }
         Some(failure) => Err(failure.with("flags", shown)),
         // An import that has begun is finished, even if the client disconnects.
-        None => tokio::spawn(async move { make(&call, &steps, creates_again).await })
+        None => tokio::spawn(async move { make(&call, &steps).await })
             .await
             .unwrap_or_else(|_| Err(Failure::new(Kind::InDoubt, "the import broke off; look at the history"))),
     }
 }
 
 /// Makes what was looked at, flag by flag, until the store or somebody else is in the way.
-async fn make(call: &Call, steps: &[Step], creates_again: bool) -> Answer {
+async fn make(call: &Call, steps: &[Step]) -> Answer {
     let (mut results, mut last) = (Vec::new(), None);
     for step in steps {
         if step.action == "none" {
             results.push(step.to_value(step.stored.version));
             continue;
         }
-        match step.make(call, creates_again).await {
+        match step.make(call).await {
             Ok(version) => {
                 results.push(step.to_value(version));
                 last = Some((&step.name, version));

@@ -122,7 +122,7 @@ pub(super) async fn put(call: Call) -> Answer {
     let turn = call.state.turn().await;
     let mut changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
         if stored.definition.is_none() && stored.version > 0 && !creates_again {
-            return Err(Failure::removed(stored.version));
+            return Err(Failure::removed(stored));
         }
         let change = Change::put_text(before.replaced(&call.name, text, false, now())?);
         Ok(if creates_again { change.create_again() } else { change })
@@ -166,7 +166,7 @@ pub(super) async fn patch(call: Call) -> Answer {
         .await;
     }
     if patch.iter().any(|(key, _)| matches!(canonical_key(key), Some("requires" | "variants"))) {
-        let stored = call.state.read(name).await?;
+        let stored = call.state.read(name).await.map_err(Failure::of_edit)?;
         let edit = edit_of(&stored).map_err(|failure| edits::of_other_part(&call, failure))?;
         let text = edit.apply(name, stored.definition.as_deref(), now())?;
         fits_in(&call.state, name, Some(accepted(name, &text)?)).await?;

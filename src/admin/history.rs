@@ -79,7 +79,7 @@ pub(super) async fn revert(call: Call) -> Answer {
     fits_in(&call.state, &call.name, Some(accepted(&call.name, &target)?)).await?;
     let changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
         if stored.definition.is_none() && !creates_again {
-            return Err(Failure::removed(stored.version));
+            return Err(Failure::removed(stored));
         }
         let change = Change::put_text(before.replaced(&call.name, &target, true, now())?);
         Ok(if creates_again { change.create_again() } else { change })
@@ -94,7 +94,7 @@ async fn entry_at(call: &Call, version: u64) -> Result<HistoryEntry, Failure> {
         || Failure::new(Kind::NoSuchVersion, format!("the history of flag {:?} has no version {version}", call.name));
     let mut page = HistoryPage::newest().of(&call.name).limit(200);
     loop {
-        let entries = call.state.history(&page).await?;
+        let entries = call.state.history(&page).await.map_err(Failure::of_edit)?;
         let last = entries.last().ok_or_else(missing)?;
         page = page.before(last.number);
         let is_past = last.version < version;

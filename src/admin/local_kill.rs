@@ -53,9 +53,8 @@ pub(super) async fn kill(
     let (outcome, held) = match timeout(AT_ONCE, &mut writing).await {
         Ok(outcome) => (outcome, None),
         Err(_) => {
-            let writing = timeout(STORE_WITHIN, &mut writing);
             let (held, outcome) = tokio::join!(source.kill_here(name, &author), writing);
-            (outcome.unwrap_or_else(|_| Err(no_answer())), held.ok())
+            (outcome, held.ok())
         }
     };
     match outcome {
@@ -110,14 +109,10 @@ async fn write_killed(call: &Call, held: &LocalKill, lost: &[&str]) -> Answer {
         let detail = "the flag was not written back, because the store does not answer, or has the flag again";
         return Ok(here_alone(call, held, &Failure::new(Kind::Missing, detail), lost));
     };
-    match timeout(STORE_WITHIN, missing::write(call, &missing, true)).await.unwrap_or_else(|_| Err(no_answer())) {
+    match missing::write(call, &missing, true, STORE_WITHIN).await {
         Ok((changed, _)) => edited(call, StatusCode::OK, &changed, lost).await,
         Err(failure) => Ok(here_alone(call, held, &failure, lost)),
     }
-}
-
-fn no_answer() -> Failure {
-    Failure::new(Kind::InDoubt, format!("no answer of the store within {STORE_WITHIN:?}"))
 }
 
 fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -> axum::response::Response {

@@ -7,8 +7,11 @@
 //! 3. Writing back is an edit with author and reason. A flag that is in the store again is left alone. A flag that is
 //!    off, or was off in the history, is written back switched off.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant as Time;
 
 use super::call::{self, Answer, Call, Precondition};
 use super::edits::{self, EDIT_WITHIN, edited};
@@ -75,7 +78,7 @@ pub(super) fn failure(name: &str) -> Failure {
 pub(super) async fn write_back(call: Call) -> Answer {
     call.no_body()?;
     let changed = match flag(&call.state, &call.name).await {
-        Some(missing) => write(&call, &missing, false).await?.0,
+        Some(missing) => write(&call, &missing, false, EDIT_WITHIN).await?.0,
         None => {
             let stored = call.state.read(&call.name).await.map_err(Failure::of_edit)?;
             edits::text(&stored)?;
@@ -101,7 +104,7 @@ async fn write_each(call: &Call, missing: &[MissingFlag]) -> Answer {
     for missing in missing {
         let name = &missing.flag;
         let of_flag = call.of_flag(name);
-        match write(&of_flag, missing, false).await {
+        match write(&of_flag, missing, false, EDIT_WITHIN).await {
             Ok((changed, is_off)) => {
                 let changes = shown::difference(name, None, changed.definition.as_deref());
                 results.push(json!({ "name": name, "action": "create", "version": changed.version, "kept_off": is_off, "changes": changes }));
@@ -131,25 +134,28 @@ async fn write_each(call: &Call, missing: &[MissingFlag]) -> Answer {
 
 /// Removes a missing flag in a way that the store records: writes it back switched off, and then removes it.
 pub(super) async fn remove(call: &Call, missing: &MissingFlag) -> Result<Changed, Failure> {
-    match write(call, missing, true).await {
-        Ok(_) => {}
-        Err(failure) if failure.kind == Kind::Stale => return Err(failure),
-        Err(failure) => return Err(failure),
-    }
+    write(call, missing, true, EDIT_WITHIN).await?;
     edits::apply(call, EDIT_WITHIN, &Precondition::IsThere, |_, _| Ok(Change::remove())).await
 }
 
-/// Writes a missing flag back, switched off with `off`. Also returns whether it is off then.
-pub(super) async fn write(call: &Call, missing: &MissingFlag, off: bool) -> Result<(Changed, bool), Failure> {
+/// Writes a missing flag back, switched off with `off`. Says whether it is off then.
+pub(super) async fn write(
+    call: &Call,
+    missing: &MissingFlag,
+    off: bool,
+    within: Duration,
+) -> Result<(Changed, bool), Failure> {
     let (state, name) = (&call.state, call.name.as_str());
-    let text = text_of(call, missing).await?;
-    let changed = edits::apply(call, EDIT_WITHIN, &Precondition::None, |stored, before| {
+    let deadline = Time::now() + within;
+    let text = edits::until(call, deadline, text_of(call, missing)).await?;
+    let left = deadline.saturating_duration_since(Time::now());
+    let changed = edits::apply(call, left, &Precondition::None, |stored, before| {
         if stored.definition.is_some() {
             let detail = "nothing was changed, because the flag is in the store again";
             return Err(Failure::stale(detail, shown::stored(state, name, stored)));
         }
         if stored.version > 0 && stored.content.is_empty() {
-            return Err(Failure::removed(stored.version));
+            return Err(Failure::removed(stored));
         }
         let mut text = before.replaced(name, &text, true, now())?;
         if off {
@@ -167,7 +173,7 @@ pub(super) async fn write(call: &Call, missing: &MissingFlag, off: bool) -> Resu
 /// it says the same.
 async fn text_of(call: &Call, missing: &MissingFlag) -> Result<String, Failure> {
     let (state, name) = (&call.state, call.name.as_str());
-    let newest = state.history(&HistoryPage::newest().of(name).limit(1)).await.map_err(Failure::of_edit)?;
+    let newest = state.history(&HistoryPage::newest().of(name).limit(1)).await?;
     let recorded = newest.into_iter().next().and_then(|entry| entry.after.or(entry.before));
     let set = state.source.set();
     let Some(flag) = set.flag(name).or(missing.definition.as_deref()) else {

@@ -55,14 +55,18 @@
 //!    for the disk of that file. Nothing that is wrong with the
 //!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
 //! 8. A flag that the store has lost, without an edit that removed it, is listed with `missing` and its definition. A kill
-//!    of it is 202, in force in this process at once, and is written with `?write_back=true`, or when the flag is back. `DELETE` with `If-Match: *`
-//!    removes it for good; every other edit is 409 `urn:tower-flags:missing` until it is written back. Writing back
-//!    never switches on a flag that is off here, or was off in the history.
+//!    of it is 202, in force in this process at once, and is written with `?write_back=true`. `DELETE` with `If-Match: *`
+//!    removes it for good; `PUT` with `If-None-Match: *` and `import` put a definition in its place; every other edit is 409
+//!    `urn:tower-flags:missing` until it is written back. Writing back and importing switch nothing on that is off here,
+//!    or was off by the history. `urn:tower-flags:removed` is for names that an edit removed, or somebody took out of a
+//!    file by hand.
 //! 9. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
 //!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
-//!    `urn:tower-flags:store-rejected` says that the store rejected the edit: nothing was changed, and `permanent` is
-//!    `true` if the same edit fails until the store's set-up is changed.
-//! 10. A body has at most 1 MiB (a document to import 4 MiB) and 127 levels, and each key once. Numbers keep their digits.
+//!    `urn:tower-flags:store-rejected` says that the store itself rejected the edit, or did not let it read the flag:
+//!    nothing was changed, and `permanent` is `true` where the same edit fails until the store's set-up or its permissions
+//!    are changed. `urn:tower-flags:store-unavailable` says that the store cannot be reached now, and `Retry-After` when
+//!    to ask again; of an edit its `detail` says that nothing was changed.
+//! 10. Bodies are at most 1 MiB, a document to import 4 MiB, and 127 levels deep, each key once. Numbers keep their digits.
 //!
 //! # Routes
 //!
@@ -141,17 +145,19 @@
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
 //! no longer, or reads nothing for 30 s, and when the application [shuts down](Admin::with_shutdown).
 //!
-//! **export** is a document with every flag of the store: accepted flags in their canonical form with the percentage
-//! written out, without keys of other services; rejected flags as their texts. A text that cannot stand in a document
-//! (not JSON, a key twice, too deep) is in quotes, as a JSON string. Only entries without a text of at most 1 MiB, or with
-//! a name that no flag can have, are left out; `X-Left-Out` names them.
+//! **export** is a document with every flag of the store: accepted ones in their canonical form with the percentage
+//! written out, without keys of other services; refused ones by their texts. A text that no document can have (no JSON,
+//! a key twice, too deep) stands in quotes, as a JSON string. Only what has no text of at most 1 MiB, or no name that a
+//! flag can have, is left out, and named in `X-Left-Out`. What the store has lost is not in it, even while it is in
+//! force: write it back first.
 //!
 //! **import** takes a document of at most 4 MiB and answers `{dry_run, complete, etag, flags: [{name, action, version,
-//! kept_off, changes}, …]}`; `action` is `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. If
-//! one flag is rejected, the whole document is (422, or 409 for a removed name); a dry run gives the outcome for each
-//! flag. A flag that means the same as the stored one is not written: its text stays byte for byte, even a rejected text
-//! if the document has the same. So an export changes nothing in the store that it came from. An import that has begun is
-//! finished even if the client disconnects. An import that got stuck is 503 `incomplete`, with the same `flags`.
+//! kept_off, changes}, …]}`; `action` is `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All
+//! of a document is refused (422, or 409 for a removed name) where one flag is; a dry run says of each flag what would
+//! become of it. A flag that means what is stored is not written: its text stays byte for byte, also where it is
+//! refused and the document has that very text. `remove=true` removes the flags that the document does not have, but for
+//! those that an export leaves out: `DELETE` removes these. So an export changes nothing in the store that it came from,
+//! with `remove=true` too. What is begun is finished even if the client disconnects. An import that got stuck is 503 `incomplete`, with the same `flags`.
 //!
 //! # What it does not do
 //!

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::engine::Problem;
-use crate::store::{ChangeError, Error, ErrorKind};
+use crate::store::{ChangeError, Error, ErrorKind, Stored};
 
 const NOTHING_CHANGED: &str = "nothing was changed, because ";
 
@@ -106,6 +106,15 @@ impl Kind {
         }
     }
 
+    /// The header that goes with it.
+    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Unauthorized => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"flags\""))),
+            Self::StoreUnavailable | Self::TooManyStreams => Some((RETRY_AFTER, HeaderValue::from_static("2"))),
+            _ => None,
+        }
+    }
+
     pub(super) fn uri(self) -> String {
         format!("urn:tower-flags:{}", self.parts().1)
     }
@@ -116,6 +125,8 @@ impl Kind {
 pub(super) struct Failure {
     pub(super) kind: Kind,
     detail: String,
+    /// Whether the store itself said no, rather than being out of reach.
+    is_answer: bool,
     /// Members beside those of the standard.
     more: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -123,12 +134,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let headers = match kind {
-            Kind::Unauthorized => vec![(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"flags\""))],
-            Kind::StoreUnavailable | Kind::TooManyStreams => vec![(RETRY_AFTER, HeaderValue::from_static("2"))],
-            _ => Vec::new(),
-        };
-        Self { kind, detail: detail.into(), more: Map::new(), headers }
+        Self { kind, detail: detail.into(), is_answer: false, more: Map::new(), headers: Vec::new() }
     }
 
     pub(super) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
@@ -171,10 +177,16 @@ impl Failure {
         self.more.get("permanent") == Some(&Value::Bool(true))
     }
 
-    /// For an edit that never reached the store: says that nothing was changed.
+    /// Of an edit that was not made: says that nothing was changed, and whether the store itself said no.
     pub(super) fn of_edit(mut self) -> Self {
-        if self.kind == Kind::StoreUnavailable && !self.detail.contains(NOTHING_CHANGED) {
+        if self.kind != Kind::StoreUnavailable {
+            return self;
+        }
+        if !self.detail.contains(NOTHING_CHANGED) {
             self.detail = format!("{NOTHING_CHANGED}{}", self.detail);
+        }
+        if self.is_answer {
+            self.kind = Kind::StoreRejected;
         }
         self
     }
@@ -194,6 +206,7 @@ impl Failure {
         *response.status_mut() = self.kind.parts().0;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.kind.header());
         headers.extend(self.headers);
         response
     }
@@ -201,16 +214,12 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::InDoubt => Self::new(
-                Kind::InDoubt,
-                format!("{}; look at the flag and its history before trying again", error.chain()),
-            ),
-            ErrorKind::Rejected => {
-                Self::new(Kind::StoreRejected, error.chain()).with("permanent", error.is_permanent())
-            }
-            _ => Self::new(Kind::StoreUnavailable, error.chain()).with("permanent", error.is_permanent()),
+        if error.kind() == ErrorKind::InDoubt {
+            let detail = format!("{}; look at the flag and its history before trying again", error.chain());
+            return Self::new(Kind::InDoubt, detail);
         }
+        let failure = Self::new(Kind::StoreUnavailable, error.chain()).with("permanent", error.is_permanent());
+        Self { is_answer: error.is_answer(), ..failure }
     }
 }
 
@@ -226,16 +235,19 @@ impl From<ChangeError> for Failure {
             ChangeError::Refused(problem) => (*problem).into(),
             ChangeError::Store(error) => Self::from(*error).of_edit(),
             ChangeError::Missing => Self::new(Kind::NoSuchFlag, "there is no flag of this name"),
-            ChangeError::Removed(stored) => Self::removed(stored.version),
+            ChangeError::Removed(stored) => Self::removed(&stored),
             conflict @ ChangeError::Conflict(_) => Self::new(Kind::StoreUnavailable, conflict.to_string()),
         }
     }
 }
 
 impl Failure {
-    pub(super) fn removed(version: u64) -> Self {
-        let detail = "a flag of this name was removed, and code that still asks for it would wake up with the new one; \
-                      ?create_again=true says that this is meant";
-        Self::new(Kind::Removed, detail).with("version", version)
+    pub(super) fn removed(stored: &Stored) -> Self {
+        let what = if stored.content.is_empty() { "removed" } else { "taken away past the history" };
+        let detail = format!(
+            "a flag of this name was {what}, and code that still asks for it would wake up with the new one; \
+             ?create_again=true says that this is meant"
+        );
+        Self::new(Kind::Removed, detail).with("version", stored.version)
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant as Time, sleep, timeout_at};
 use super::error::{Error, ErrorKind};
 use super::history::{BrokenBy, BrokenLink, Chain, Head, HistoryEntry, content_of};
 use super::random::random_share;
-use super::traits::{Commit, HistoryPage, Store, Stored};
+use super::traits::{Commit, HistoryPage, Progress, Store, Stored};
 use crate::engine::{Edit, Flag, FlagName, Instant, Problem, flag_from_json, is_name, killed, not_a_name};
 
 /// Who edits, and why.
@@ -417,8 +417,14 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
                     return Ok(changed);
                 }
                 Ok(Ok(None)) => {}
-                Ok(Err(ChangeError::Store(error))) if error.kind() == ErrorKind::Unavailable => {
+                // While an edit is in doubt, the store is asked for it as long as there is time.
+                Ok(Err(ChangeError::Store(error)))
+                    if error.kind() == ErrorKind::Unavailable && !(error.is_answer() && self.in_doubt.is_empty()) =>
+                {
                     last_error = Some(*error);
+                }
+                Ok(Err(ChangeError::Store(error))) if error.kind() == ErrorKind::Unavailable => {
+                    return Err(error.into_rejected(self.store.name()).into());
                 }
                 Ok(Err(ChangeError::Store(error))) if !self.in_doubt.is_empty() => {
                     last_error = Some(*error);
@@ -438,7 +444,8 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         Err(self.given_up(last_error).into())
     }
 
-    fn given_up(&self, cause: Option<Error>) -> Error {
+    fn given_up(&mut self, cause: Option<Error>) -> Error {
+        self.in_doubt.retain(|commit| !commit.give_up());
         let (store, flag, within) = (self.store.name(), &self.flag, self.change.within);
         let error = if self.in_doubt.is_empty() {
             let message =
@@ -497,7 +504,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
             return Ok(Some(Changed { version: stored.version, definition, entry: None, notes: Vec::new() }));
         }
         let commit = commit_over(self.store, &self.flag, stored, definition, self.by, now).await?;
-        // In doubt until there is an answer, also where waiting for it is given up.
+        // In doubt until there is an answer. Where it is not waited for, the store says whether it was sent.
         self.in_doubt.push(commit);
         let outcome = match self.in_doubt.last() {
             Some(commit) => self.store.commit(commit).await,
@@ -595,7 +602,16 @@ impl Commit {
         let ours = entry(Some(&by.name), by.reason.as_deref(), expected.definition.clone(), definition.clone());
         let entries = theirs.into_iter().chain([ours]).collect();
         let content = content_of(definition.as_deref());
-        Self { flag: flag.to_owned(), expected, definition, version, content, entries, head }
+        Self {
+            flag: flag.to_owned(),
+            expected,
+            definition,
+            version,
+            content,
+            entries,
+            head,
+            progress: Progress::default(),
+        }
     }
 }
 /// Pauses that lie ahead by less than this count as now.

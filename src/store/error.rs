@@ -16,6 +16,7 @@ pub struct Error {
     problem: Option<Problem>,
     is_permanent: bool,
     is_unchanged: bool,
+    is_answer: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -42,7 +43,15 @@ impl Error {
     /// An error with a message in lower case and without full stop.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), problem: None, is_permanent: false, is_unchanged: false, cause: None }
+        Self {
+            kind,
+            message: message.into(),
+            problem: None,
+            is_permanent: false,
+            is_unchanged: false,
+            is_answer: false,
+            cause: None,
+        }
     }
 
     /// Adds what caused it.
@@ -102,6 +111,33 @@ impl Error {
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         self.is_unchanged || self.kind == ErrorKind::Rejected
+    }
+
+    /// Marks an error of [`Store::read`](super::Store::read) or [`Store::history`](super::Store::history) as the store's
+    /// own answer: the store was reached and rejected the call, for a lock on what it reads, for example.
+    /// [`StoreExt::change`](super::StoreExt::change) then ends at once, as [`Rejected`](ErrorKind::Rejected), and does
+    /// not try again until its time is over.
+    #[must_use]
+    pub fn answered(mut self) -> Self {
+        self.is_answer = true;
+        self
+    }
+
+    /// Whether the store itself rejected the call, rather than being out of reach.
+    ///
+    /// `false` for [`Unavailable`](ErrorKind::Unavailable) that is not marked by [`answered`](Self::answered), and for
+    /// [`InDoubt`](ErrorKind::InDoubt); `true` for all others.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.is_answer || !matches!(self.kind, ErrorKind::Unavailable | ErrorKind::InDoubt)
+    }
+
+    /// The same of an edit, which this kept from being sent.
+    pub(super) fn into_rejected(self, store: &str) -> Self {
+        let because =
+            self.message.strip_prefix(store).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.message);
+        let message = Self::rejected(store, because).message;
+        Self { kind: ErrorKind::Rejected, message, ..self }
     }
 
     /// A document that was refused as a whole.

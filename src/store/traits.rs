@@ -1,6 +1,7 @@
 //! Where rules are kept and edited.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::error::Error;
 use super::feed::{BoxFuture, Feed};
@@ -22,11 +23,16 @@ pub trait Store: Feed {
     ///
     /// # Errors
     ///
-    /// The store cannot be read.
+    /// The store cannot be read. An edit tries again after an error that is [`Unavailable`](super::ErrorKind::Unavailable),
+    /// unless that is marked as [`answered`](Error::answered).
     fn read<'a>(&'a self, flag: &'a str) -> BoxFuture<'a, Result<Stored, Error>>;
 
     /// Writes all of it in one transaction, or nothing: `Ok(false)` where the flag's text or version, or the
     /// head, is not what the commit expects.
+    ///
+    /// A caller whose time is over drops the future. The edit is then in doubt, unless the store has said by
+    /// [`Commit::begin_preparing`] that it has not sent it yet. A store that never says so is right, too: it leaves more
+    /// doubt.
     ///
     /// # Errors
     ///
@@ -131,7 +137,64 @@ pub struct Commit {
     pub entries: Vec<HistoryEntry>,
     /// The end of the history from now on.
     pub head: Head,
+    pub(super) progress: Progress,
 }
+
+impl Commit {
+    /// For a [`Store::commit`] that has something to do before the edit can come to be, such as connecting, waiting for
+    /// a lock, or writing in a transaction: dropping its future leaves everything as it was, until
+    /// [`begin_sending`](Self::begin_sending).
+    ///
+    /// ```
+    /// use tower_flags::store::{Commit, Error};
+    ///
+    /// async fn commit(commit: &Commit) -> Result<bool, Error> {
+    ///     commit.begin_preparing();
+    ///     // Connect, begin a transaction, compare and write.
+    ///     if !commit.begin_sending() {
+    ///         return Ok(false);
+    ///     }
+    ///     // COMMIT, and wait for the answer.
+    ///     Ok(true)
+    /// }
+    /// # let _ = commit;
+    /// ```
+    pub fn begin_preparing(&self) {
+        self.progress.0.store(PREPARING, Ordering::SeqCst);
+    }
+
+    /// Says that the edit may come to be from now on: it is in doubt if no answer comes. `false` where the caller has given
+    /// up meanwhile, and was told that nothing was changed: then it must not be sent. That is possible only
+    /// where the store goes on although its future was dropped, in a thread for example.
+    #[must_use]
+    pub fn begin_sending(&self) -> bool {
+        let was = self.progress.0.compare_exchange(PREPARING, SENT, Ordering::SeqCst, Ordering::SeqCst);
+        was != Err(GIVEN_UP)
+    }
+
+    /// Gives up waiting for it. Whether it is certain that it does not come to be.
+    pub(super) fn give_up(&self) -> bool {
+        self.progress.0.compare_exchange(PREPARING, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+}
+
+/// It may come to be, as far as the store has said.
+const SENT: u8 = 0;
+const PREPARING: u8 = 1;
+/// It must not be sent any more.
+const GIVEN_UP: u8 = 2;
+
+/// How far a store is with a commit. Clones of the commit share it, and it is no part of what a commit is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress(Arc<AtomicU8>);
+
+impl PartialEq for Progress {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Progress {}
 
 /// Which part of a history to read.
 #[derive(Clone, Debug, PartialEq, Eq)]

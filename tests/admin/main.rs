@@ -21,6 +21,7 @@ mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod reading;
+mod refusals;
 mod rollout;
 #[path = "../support/servers.rs"]
 mod servers;

@@ -231,6 +231,37 @@ async fn a_lost_flag_can_be_put_anew_and_a_removed_one_cannot() {
     assert_eq!(problem(&api.ask("POST", "flags/p/write-back", &[], "").await), "no-such-flag");
 }
 
+/// A name is `removed` where an edit removed it, and nowhere else.
+#[tokio::test]
+async fn what_no_edit_removed_is_imported_again_and_reverting_it_says_that_it_is_missing() {
+    let place = Place::with(&FLAGS).await;
+    let api = &place.api;
+    let export = api.ask("GET", "export", &[], "").await.text().to_owned();
+    place.loses("DELETE FROM tower_flags WHERE name IN ('k', 'p')", 2).await;
+    let reverted = api.ask("POST", "flags/p/revert", &[], r#"{"to": 1}"#).await;
+    assert_eq!((reverted.status, problem(&reverted).as_str()), (409, "missing"), "{}", reverted.text());
+    assert!(reverted.text().contains("write-back"), "{}", reverted.text());
+
+    let dry = json(&api.ask("POST", "import?dry_run=true", &[], &export).await);
+    let actions: Vec<&Value> = dry["flags"].as_array().unwrap().iter().map(|flag| &flag["action"]).collect();
+    assert_eq!(dry["complete"], true, "{dry}");
+    assert_eq!(actions, ["none", "create", "create", "none"]);
+    let imported = api.ask("POST", "import?reason=DEL", &[], &export).await;
+    assert_eq!(imported.status, 200, "{}", imported.text());
+    until(async || api.source.missing().is_empty()).await;
+    assert!(is_on(&api.source, "p") && !is_on(&api.source, "k"), "what was off stays off");
+
+    // One that an edit removed is that, beside them.
+    assert_eq!(api.ask("DELETE", "flags/z", &[("if-match", "*")], "").await.status, 200);
+    place.loses("DELETE FROM tower_flags WHERE name = 'p'", 1).await;
+    let imported = api.ask("POST", "import", &[], &export).await;
+    assert_eq!(problem(&imported), "removed");
+    let body = json(&imported);
+    let refused = body["flags"].as_array().unwrap().iter().filter(|flag| flag["action"] == "refused").count();
+    assert_eq!(refused, 1, "{body}");
+    assert_eq!(problem(&api.ask("POST", "flags/z/revert", &[], r#"{"to": 1}"#).await), "removed");
+}
+
 #[tokio::test]
 async fn a_kill_with_a_plan_is_written_back_standing_still() {
     let at = |hours: i64| {
@@ -321,6 +352,10 @@ async fn what_redis_has_lost_is_seen_killed_and_written_back() {
     command(&[b"DEL", b"ff:a"]);
     command(&[b"PEXPIRE", b"ff:z", b"20"]);
     until(async || api.source.missing().len() == 2).await;
+    let reverted = api.ask("POST", "flags/a/revert", &[], r#"{"to": 1}"#).await;
+    assert_eq!(problem(&reverted), "missing", "{}", reverted.text());
+    let imported = api.ask("POST", "import?dry_run=true", &[], r#"{"flags": {"a": true}}"#).await;
+    assert_eq!(json(&imported)["flags"][0]["action"], "create", "{}", imported.text());
     assert!(!is_on(&api.source, "a") && !is_on(&api.source, "z") && is_on(&api.source, "p"));
     let found: Vec<String> = api.source.status().problems.iter().map(ToString::to_string).collect();
     assert!(found.iter().filter(|problem| problem.contains("no edit removed")).count() == 2, "{found:?}");

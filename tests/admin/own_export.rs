@@ -296,3 +296,38 @@ async fn a_flag_that_is_held_off_here_is_not_written_by_an_import_of_what_is_sto
     assert_eq!(shaky.store.read("a").await.unwrap().definition.as_deref(), Some("true"));
     until(async || api.get("flags/a").await["in_force"]["enabled"] == false).await;
 }
+
+/// What an export cannot have is not taken for something that somebody has left out.
+#[tokio::test]
+async fn what_an_export_leaves_out_is_not_removed_by_importing_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flags.db");
+    let store = SqliteStore::at(&path);
+    store.change("plain", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    store.change("large", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    let mut theirs = sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    let large = format!(r#"{{"enabled": true, "description": "{}"}}"#, "x".repeat(1024 * 1024));
+    let update = sqlx::query("UPDATE tower_flags SET definition = ? WHERE name = 'large'").bind(&large);
+    update.execute(&mut theirs).await.unwrap();
+    sqlx::query("INSERT INTO tower_flags VALUES ('b\u{e4}d', 'true')").execute(&mut theirs).await.unwrap();
+    let api = Api::over(store.clone()).await;
+    let reply = api.ask("GET", "export", &[], "").await;
+    assert_eq!((reply.header("x-left-out"), reply.header("x-left-out-count")), (Some("b%C3%A4d, large"), Some("2")));
+    for query in ["?remove=true&dry_run=true", "?remove=true"] {
+        let answer = json(&api.ask("POST", &format!("import{query}"), &[], reply.text()).await);
+        assert_eq!(answer["complete"], true, "{answer}");
+        let flags = answer["flags"].as_array().unwrap();
+        let first = (flags.len(), &flags[0]["name"], &flags[0]["action"]);
+        assert_eq!(first, (1, &json!("plain"), &json!("none")), "{query}: {answer}");
+    }
+    let kept = "SELECT name, length(definition) FROM tower_flags ORDER BY name";
+    let kept: Vec<(String, i64)> = sqlx::query_as(kept).fetch_all(&mut theirs).await.unwrap();
+    let expected = [("b\u{e4}d", 4), ("large", large.len() as i64), ("plain", 4)];
+    assert_eq!(kept, expected.map(|(name, length)| (name.to_owned(), length)));
+    // Others that are not in a document are removed as before.
+    let answer = json(&api.ask("POST", "import?remove=true", &[], r#"{"flags": {}}"#).await);
+    let flags = answer["flags"].as_array().unwrap();
+    let first = (flags.len(), &flags[0]["name"], &flags[0]["action"]);
+    assert_eq!(first, (1, &json!("plain"), &json!("remove")), "{answer}");
+    assert_eq!(store.read("large").await.unwrap().version, 1);
+}

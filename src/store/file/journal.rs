@@ -66,6 +66,8 @@ struct Place {
 #[derive(Clone, Debug)]
 struct Pending {
     place: Place,
+    /// It may be taken back, and another one of the same length written in its place.
+    line: Vec<u8>,
     head: Head,
     edited: Edited,
 }
@@ -162,10 +164,17 @@ impl Journal {
         if reader.get_ref().metadata()?.len() < self.end {
             return Ok(false);
         }
-        reader.seek(SeekFrom::Start(self.end - self.last_bytes.len() as u64))?;
-        let mut found = vec![0; self.last_bytes.len()];
-        reader.read_exact(&mut found)?;
-        Ok(found == self.last_bytes)
+        let mut has = |offset: u64, bytes: &[u8]| -> io::Result<bool> {
+            reader.seek(SeekFrom::Start(offset))?;
+            let mut found = vec![0; bytes.len()];
+            reader.read_exact(&mut found)?;
+            Ok(found == bytes)
+        };
+        let has_pending = match &self.pending {
+            Some(pending) => has(pending.place.offset, &pending.line)?,
+            None => true,
+        };
+        Ok(has_pending && has(self.end - self.last_bytes.len() as u64, &self.last_bytes)?)
     }
 
     fn read(&mut self, reader: &mut BufReader<File>, is_from_start: bool) -> io::Result<Result<(), Otherwise>> {
@@ -182,7 +191,7 @@ impl Journal {
             self.last_bytes = text[len.saturating_sub(LAST_BYTES)..].to_vec();
             match serde_json::from_slice::<Line>(&text) {
                 Ok(line) => {
-                    if self.add(line, offset, len, is_from_start).is_err() {
+                    if self.add(line, offset, &text, is_from_start).is_err() {
                         return Ok(Err(Otherwise));
                     }
                 }
@@ -196,7 +205,7 @@ impl Journal {
     }
 
     /// Takes in a line. What an edit follows upon says whether the one before was made.
-    fn add(&mut self, line: Line, offset: u64, len: usize, is_from_start: bool) -> Result<(), Otherwise> {
+    fn add(&mut self, line: Line, offset: u64, text: &[u8], is_from_start: bool) -> Result<(), Otherwise> {
         let is_known_otherwise = match line {
             Line::Edit(edited) => {
                 let Some(first) = edited.entries.first() else { return Ok(()) };
@@ -208,15 +217,15 @@ impl Journal {
                 if let Some(pending) = pending.filter(|_| follows_pending || !follows_head) {
                     self.apply(pending);
                 }
-                let place = Place { offset, len, flag: Arc::from(first.flag.as_str()) };
-                self.pending = Some(Pending { place, head: edited.head(), edited });
+                let place = Place { offset, len: text.len(), flag: Arc::from(first.flag.as_str()) };
+                self.pending = Some(Pending { place, line: text.to_vec(), head: edited.head(), edited });
                 !had_pending && !follows_head
             }
             Line::Applied(head) => {
                 if self.pending.as_ref().is_some_and(|pending| pending.head == head) {
                     self.decide(true);
                 }
-                false
+                self.head != head
             }
             Line::NotApplied(head) => {
                 if self.pending.as_ref().is_some_and(|pending| pending.head == head) {
@@ -228,7 +237,7 @@ impl Journal {
         if is_known_otherwise && !is_from_start { Err(Otherwise) } else { Ok(()) }
     }
 
-    fn apply(&mut self, Pending { place, head, edited }: Pending) {
+    fn apply(&mut self, Pending { place, head, edited, .. }: Pending) {
         let Some(last) = edited.entries.last() else { return };
         let content = last.after.as_ref().map(|text| digest_of(text.as_bytes())).unwrap_or_default();
         let known = Known { version: last.version, content, line: self.lines.len() };

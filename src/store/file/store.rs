@@ -217,6 +217,8 @@ impl Store for FileStore {
     }
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<bool, Error>> {
+        // The thread goes on where the future is dropped.
+        commit.begin_preparing();
         let commit = commit.clone();
         Box::pin(self.run(move |shared| shared.commit(&commit)))
     }
@@ -494,6 +496,9 @@ impl Shared {
             file_after: digest_of(edit.after),
             entries: commit.entries.clone(),
         });
+        if !commit.begin_sending() {
+            return Ok(false);
+        }
         let added = line.text().and_then(|line| append(&turn.history(), &turn.like, &line, true));
         let before = added.map_err(|error| self.rejected("its history cannot be written", error))?;
         let made = self.make(&edit, prepared, &turn);

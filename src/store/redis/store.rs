@@ -246,6 +246,7 @@ impl Shared {
 
     async fn commit(&self, commit: &Commit) -> Result<bool, Error> {
         // Until the script is sent, it is certain that nothing was changed.
+        commit.begin_preparing();
         let mut connection = self.connection().await.map_err(Error::unchanged)?;
         // What is there now, byte for byte: the text that is expected may be made of two.
         let read = self.read(&mut connection, &commit.flag).await;
@@ -253,7 +254,7 @@ impl Shared {
         if commit.expected.run.is_none() {
             stored.run = None;
         }
-        if stored != commit.expected {
+        if stored != commit.expected || !commit.begin_sending() {
             return Ok(false);
         }
         let is_made = self.write(&mut connection, commit, &pair).await?;

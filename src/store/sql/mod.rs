@@ -76,8 +76,9 @@
 //!
 //! # When an edit fails
 //!
-//! An edit is in doubt only if the answer to `COMMIT` was lost. Any other failure means that nothing was changed, and
-//! the error says so, with the reason:
+//! An edit is in doubt only if the answer to `COMMIT` was lost, or had not arrived when the time of the edit ended. Any
+//! other failure means that nothing was changed, and the error says so, with the reason. An edit reads first: what the
+//! database answers to that counts the same.
 //!
 //! | the database | [`ErrorKind`](super::ErrorKind) |
 //! |---|---|

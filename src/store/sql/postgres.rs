@@ -149,15 +149,16 @@ impl PostgresStore {
     }
 
     async fn write(&self, commit: &Commit) -> Result<bool, Error> {
+        commit.begin_preparing();
         let unmade = |trouble: Trouble| trouble.into_unmade::<Postgres>(self.name());
         let mut transaction = Transaction::begin(&self.server.connections, For::Writing).await.map_err(unmade)?;
         let trouble = match write_all(transaction.connection(), commit).await {
-            Ok(true) => match transaction.commit().await {
+            Ok(true) if commit.begin_sending() => match transaction.commit().await {
                 Ok(()) => return Ok(true),
                 Err(trouble) if trouble.is_answer::<Postgres>() => trouble,
                 Err(trouble) => return Err(trouble.into_doubt::<Postgres>(self.name())),
             },
-            Ok(false) => {
+            Ok(_) => {
                 transaction.roll_back().await;
                 return Ok(false);
             }
@@ -217,7 +218,7 @@ impl PostgresStore {
 /// The head first: whoever edits waits there for whoever edits, and others never do, so that nobody waits in a
 /// circle. `false` where something is not as expected.
 async fn write_all(connection: &mut PgConnection, commit: &Commit) -> Result<bool, Trouble> {
-    let Commit { flag, expected, definition, version, content, entries, head } = commit;
+    let Commit { flag, expected, definition, version, content, entries, head, .. } = commit;
     macro_rules! changes_a_row {
         ($statement:literal $(, $value:expr)*) => {
             late(ANSWER, sqlx::query($statement)$(.bind($value))*.execute(&mut *connection)).await?.rows_affected() > 0

@@ -3,6 +3,8 @@
 //! Every error before `COMMIT`, and every error of level `ERROR` that answers it, means that nothing was changed. An edit
 //! is in doubt only if its `COMMIT` was sent, and got no answer or the end of the connection.
 //!
+//! An error of reading that would reject an edit is marked as the server's answer: an edit that meets it is rejected.
+//!
 //! | SQLSTATE | where something is read | where an edit is not committed |
 //! |---|---|---|
 //! | `40001`, `40P01` | unavailable | another edit came first: tried again |
@@ -38,7 +40,7 @@ impl Dialect for Postgres {
         match (&*code, code.get(..2).unwrap_or_default()) {
             ("25006" | "55000" | "XX001" | "XX002", _) => Verdict::RejectedForGood,
             (_, "22" | "23" | "27" | "44" | "54" | "P0") => Verdict::RejectedForGood,
-            ("25P03" | "25P04" | "53300", _) | (_, "08") => Verdict::Retry,
+            ("25P03" | "25P04" | "40001" | "40P01" | "53300", _) | (_, "08") => Verdict::Retry,
             (code, _) if code.starts_with("57P0") => Verdict::Retry,
             _ => match Self::kind(error) {
                 ErrorKind::Unavailable if Self::is_answer(error) => Verdict::Rejected,

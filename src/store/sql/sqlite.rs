@@ -152,18 +152,21 @@ impl SqliteStore {
     }
 
     async fn write(&self, commit: &Commit) -> Result<bool, Error> {
+        commit.begin_preparing();
         let unmade = |trouble: Trouble| trouble.into_unmade::<Sqlite>(self.name());
         let mut lease = self.file.lease().await.map_err(unmade)?;
         let trouble = match write_in(lease.connection(), commit).await {
-            Ok(true) => match late(ANSWER, sqlx::raw_sql("COMMIT").execute(lease.connection())).await {
-                Ok(_) => {
-                    lease.give_back();
-                    return Ok(true);
+            Ok(true) if commit.begin_sending() => {
+                match late(ANSWER, sqlx::raw_sql("COMMIT").execute(lease.connection())).await {
+                    Ok(_) => {
+                        lease.give_back();
+                        return Ok(true);
+                    }
+                    Err(trouble) if trouble.is_answer::<Sqlite>() => trouble,
+                    Err(trouble) => return Err(trouble.into_doubt::<Sqlite>(self.name())),
                 }
-                Err(trouble) if trouble.is_answer::<Sqlite>() => trouble,
-                Err(trouble) => return Err(trouble.into_doubt::<Sqlite>(self.name())),
-            },
-            Ok(false) => {
+            }
+            Ok(_) => {
                 if late(ANSWER, sqlx::raw_sql("ROLLBACK").execute(lease.connection())).await.is_ok() {
                     lease.give_back();
                 }

@@ -133,7 +133,12 @@ impl Trouble {
         let reason = self.reason::<D>().map(|reason| format!(": {reason}")).unwrap_or_default();
         match self {
             Self::Ours(error) => error,
-            other => caused_by(Error::new(kind, format!("{store}: {what}{reason}")), other.cause()),
+            other => {
+                let verdict = other.database().map(D::verdict);
+                let is_answer = matches!(verdict, Some(Verdict::Rejected | Verdict::RejectedForGood));
+                let error = caused_by(Error::new(kind, format!("{store}: {what}{reason}")), other.cause());
+                if is_answer { error.answered() } else { error }
+            }
         }
     }
 
