@@ -65,6 +65,12 @@ impl Server {
     fn history(&self) -> Vec<HistoryEntry> {
         self.content.lock().unwrap().history.clone()
     }
+
+    /// Writes a definition past the store, with the server's own tools, or deletes it.
+    fn by_hand(&self, flag: &str, text: Option<&str>) {
+        let mut content = self.content.lock().unwrap();
+        content.flags.entry(flag.to_owned()).or_default().definition = text.map(str::to_owned);
+    }
 }
 
 struct Handle {
@@ -287,6 +293,96 @@ async fn a_restore_after_the_loss_is_newer_than_the_kill_before_it() {
     a_while().await;
     assert_eq!(text(&store, "x").await.as_deref(), Some(r#"{"percentage": 1,"enabled": true}"#));
     assert_eq!(problems(&store).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_by_hand_since_the_loss_stays() {
+    let by_hand = [Some(r#"{"enabled":false}"#), Some(r#"{"percentage": 3}"#), None, Some("no flag")];
+    for text_by_hand in by_hand {
+        // The edit's flag alone; with another edit of it after; and with newer entries of other flags in the store.
+        for (is_edited_twice, has_newer) in [(false, false), (true, false), (false, true)] {
+            let server = Server::start();
+            let (store, another) = (server.open(), server.open());
+            put(&store, "x", 1).await;
+            let files = server.files();
+            put(&store, "x", 100).await;
+            if is_edited_twice {
+                put(&store, "x", 99).await;
+            }
+            server.loses_what_came_after(&files);
+            server.by_hand("x", text_by_hand);
+            if has_newer {
+                put(&another, "y", 1).await;
+            }
+            a_while().await;
+            assert_eq!(text(&store, "x").await.as_deref(), text_by_hand, "{is_edited_twice} {has_newer}");
+            let told = problems(&store).await;
+            assert_eq!(told.len(), 1 + usize::from(is_edited_twice), "{told:?}");
+            assert!(told[0].starts_with("flag \"x\": expected the edit by alice at 20"), "{told:?}");
+            assert!(
+                told[0].contains("found a change past the store, which may be newer; it is not written again"),
+                "{told:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_restore_is_not_written_over_a_kill_by_hand_that_reads_like_the_one_before() {
+    let server = Server::start();
+    let store = server.open();
+    put(&store, "x", 1).await;
+    let files = server.files();
+    kill(&store, "x").await;
+    let killed = text(&store, "x").await;
+    store.change("x", Change::restore(), &alice()).await.unwrap();
+    server.loses_what_came_after(&files);
+    server.by_hand("x", killed.as_deref());
+    a_while().await;
+    assert_eq!(text(&store, "x").await, killed);
+    assert_eq!(problems(&store).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_kill_switches_off_what_was_written_by_hand_since_the_loss() {
+    let cases = [
+        (Some(r#"{"percentage": 50}"#), r#"{"percentage": 50,"enabled": false}"#),
+        (Some(r#"{"enabled": false, "percentage": 7}"#), r#"{"enabled": false, "percentage": 7}"#),
+        (None, r#"{"percentage": 1,"enabled": false}"#),
+    ];
+    for (text_by_hand, expected) in cases {
+        let server = Server::start();
+        let store = server.open();
+        put(&store, "x", 1).await;
+        let files = server.files();
+        kill(&store, "x").await;
+        server.loses_what_came_after(&files);
+        server.by_hand("x", text_by_hand);
+        a_while().await;
+        assert_eq!(text(&store, "x").await.as_deref(), Some(expected));
+        assert_eq!(problems(&store).await, [""; 0]);
+        // What was written by hand is in the history, as that of an unknown author.
+        let history = server.history();
+        let [_, by_hand, kill] = &history[..] else { panic!("{history:#?}") };
+        assert_eq!((by_hand.actor.as_deref(), by_hand.after.as_deref()), (None, text_by_hand));
+        assert_eq!((kill.actor.as_deref(), kill.after.as_deref()), (Some("alice"), Some(expected)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn edits_over_a_text_by_hand_that_is_still_there_are_written_again() {
+    let server = Server::start();
+    let (store, another) = (server.open(), server.open());
+    put(&store, "x", 1).await;
+    server.by_hand("x", Some(r#"{"percentage": 2}"#));
+    let files = server.files();
+    put(&store, "x", 3).await;
+    put(&store, "x", 4).await;
+    server.loses_what_came_after(&files);
+    put(&another, "y", 1).await;
+    a_while().await;
+    assert_eq!(text(&store, "x").await.as_deref(), Some(r#"{"percentage": 4}"#));
+    assert_eq!(problems(&store).await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,6 +145,53 @@ async fn a_kill_that_a_newer_edit_has_overtaken_is_named_in_the_status() {
     until("it is made again", async || !is_named()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn what_redis_cli_writes_after_a_loss_is_newer_than_the_lost_edits() {
+    let mut server = Redis::start_with(&SAVED_BY_HAND);
+    let editor = store(&server);
+    let lost = [
+        // With the text that is there when the server is back.
+        ("killed", r#"{"enabled":false}"#),
+        ("lowered", r#"{"percentage":1}"#),
+    ];
+    for (flag, _) in lost {
+        put(&editor, flag, r#"{"percentage": 5}"#).await;
+    }
+    put(&editor, "raised", r#"{"percentage": 5}"#).await;
+    server.command(&[b"SAVE"]);
+    let dump = std::fs::read(server.folder().join("dump.rdb")).unwrap();
+    for (flag, _) in lost {
+        put(&editor, flag, r#"{"enabled":true,"percentage":100}"#).await;
+    }
+    editor.change("raised", Change::kill(), &alice()).await.unwrap();
+    server.kill();
+    // Somebody types faster than the editor looks.
+    let mut other = Redis::start_with(&SAVED_BY_HAND);
+    other.kill();
+    std::fs::write(other.folder().join("dump.rdb"), dump).unwrap();
+    other.start_again();
+    for (flag, text) in lost {
+        other.command(&[b"SET", format!("ff:{flag}").as_bytes(), text.as_bytes()]);
+    }
+    other.command(&[b"SET", b"ff:raised", br#"{"percentage":100}"#]);
+    other.command(&[b"SAVE"]);
+    std::fs::copy(other.folder().join("dump.rdb"), server.folder().join("dump.rdb")).unwrap();
+    server.start_again();
+
+    let text = async |flag: &str| editor.read(flag).await.ok().and_then(|stored| stored.definition);
+    let off = r#"{"percentage":100,"enabled":false}"#;
+    until("the kill is written again", async || text("raised").await.as_deref() == Some(off)).await;
+    let source = Live::connect(editor.clone()).await.unwrap();
+    for (flag, expected) in lost {
+        let is_named = |problem: &tower_flags::Problem| {
+            problem.to_string().starts_with(&format!("flag {flag:?}: expected the edit by alice at "))
+        };
+        until("the edit is named", async || source.status().problems.iter().any(is_named)).await;
+        assert_eq!(text(flag).await.as_deref(), Some(expected));
+    }
+}
+
 /// Keeps the server from syncing: nothing is synced while a child writes a snapshot, which takes for ever.
 fn disk_hangs(server: &Redis) {
     server.command(&[b"CONFIG", b"SET", b"no-appendfsync-on-rewrite", b"yes"]);

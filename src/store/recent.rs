@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant as Time, sleep, timeout};
 
-use super::change::{Author, commit_over};
+use super::change::{Author, commit_over, killed_text};
 use super::error::{Error, ErrorKind};
 use super::history::{Head, HistoryEntry};
 use super::traits::{Commit, HistoryPage, Store, Stored};
@@ -44,9 +44,10 @@ const REPORTED: usize = 100;
 /// 2. A server that was started again, or that another one has replaced, may lack the end of the history. The edits
 ///    that were acknowledged within 10 s before the server was lost are then written again: as the same entries of the
 ///    history where they go onto what is there, else as new ones by the same authors, whose reason says so.
-/// 3. An edit is not written over a newer one. It is logged as lost then, and [`problems`](Self::problems) names it
-///    until the flag is edited. The same holds after an outage of more than a minute, since a server may be restored
-///    from an older copy on purpose.
+/// 3. An edit is not written over a newer one, nor over what another program has written since the loss. It is logged
+///    as lost then, and [`problems`](Self::problems) names it until the flag is edited. The same holds after an outage
+///    of more than a minute, since a server may be restored from an older copy on purpose. The exception is a kill: it
+///    switches off what another program has written, and keeps the rest of it.
 /// 4. Kills come first. Two processes that have both lost edits of one flag leave the newest of them.
 /// 5. What somebody removes in a server that goes on running is not lost, and is not written again.
 ///
@@ -262,16 +263,15 @@ impl RecentEdits {
                 return Ok(());
             }
             let is_older = stored.version < commit.version;
-            let goes_onto = |edit: &Edit| stored.definition == edit.commit.expected.definition;
-            if is_older && goes_onto(edit) {
-                if self.write_anew(store, edit, stored).await? {
+            if is_older && edit.goes_onto(&stored) {
+                if self.write_anew(store, edit, commit.definition.clone(), stored).await? {
                     return Ok(());
                 }
                 continue;
             }
             // Made already, or a part of what comes later.
             let is_made = stored.definition == commit.definition;
-            if is_made || (is_older && later.iter().any(|later| goes_onto(later))) {
+            if is_made || (is_older && later.iter().any(|later| later.goes_onto(&stored))) {
                 self.forget(edit);
                 return Ok(());
             }
@@ -279,14 +279,17 @@ impl RecentEdits {
                 sleep(OTHERS_EVERY).await;
                 continue;
             }
-            // What the edit went onto is lost too, and is a part of it.
-            if is_older && self.is_newest(store, edit).await? {
-                if self.write_anew(store, edit, stored).await? {
-                    return Ok(());
+            let found = if is_older && self.is_newest(store, edit).await? {
+                if let Some(definition) = edit.over(&stored, later) {
+                    if self.write_anew(store, edit, definition, stored).await? {
+                        return Ok(());
+                    }
+                    continue;
                 }
-                continue;
-            }
-            let found = format!("version {} of the flag, which is newer", stored.current_version());
+                "a change past the store, which may be newer".to_owned()
+            } else {
+                format!("version {} of the flag, which is newer", stored.current_version())
+            };
             return self.report(store, edit, found).await;
         }
     }
@@ -302,14 +305,18 @@ impl RecentEdits {
     }
 
     /// As a new entry of the history, which says so; `false` where somebody was faster.
-    async fn write_anew<S: Store + ?Sized>(&self, store: &S, edit: &Edit, stored: Stored) -> Result<bool, Error> {
+    async fn write_anew<S: Store + ?Sized>(
+        &self,
+        store: &S,
+        edit: &Edit,
+        definition: Option<String>,
+        stored: Stored,
+    ) -> Result<bool, Error> {
         let Some(entry) = edit.entry() else { return Ok(true) };
         let again = format!("written again: the store has lost entry {} of {}", entry.number, entry.at);
         let reason = entry.reason.as_ref().map_or_else(|| again.clone(), |reason| format!("{reason} ({again})"));
         let by = Author::new(entry.actor.clone().unwrap_or_default()).because(reason);
-        let now = Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis());
-        let definition = edit.commit.definition.clone();
-        let commit = commit_over(store, &edit.commit.flag, stored, definition, &by, now).await?;
+        let commit = commit_over(store, &edit.commit.flag, stored, definition, &by, now()).await?;
         self.write(store, edit, commit).await
     }
 
@@ -416,6 +423,31 @@ impl Edit {
         self.commit.entries.last()
     }
 
+    /// Whether the flag is as the edit found it, whatever has become of others. Text alone does not tell where
+    /// another program has written it.
+    fn goes_onto(&self, stored: &Stored) -> bool {
+        let expected = &self.commit.expected;
+        let is_the_same = (stored.version, &stored.content) == (expected.version, &expected.content);
+        stored.definition == expected.definition && (is_the_same || !stored.is_foreign())
+    }
+
+    /// What it makes of a flag that lacks the edits before it, which are a part of it; `None` where it must not be written.
+    /// A change by another program has no time, and may be newer than the edit; but off is the safe side.
+    fn over(&self, stored: &Stored, later: &[&Edit]) -> Option<Option<String>> {
+        let Commit { flag, definition, .. } = &*self.commit;
+        match &stored.definition {
+            _ if !stored.is_foreign() => Some(definition.clone()),
+            _ if !self.is_kill() || !later.is_empty() => None,
+            Some(text) => Some(Some(killed_text(flag, Some(text), now()))),
+            None => Some(definition.clone()),
+        }
+    }
+
+    /// Whether it leaves a flag that is off.
+    fn is_kill(&self) -> bool {
+        self.commit.definition.is_some() && self.is_off()
+    }
+
     /// Whether it leaves the flag off for everybody.
     fn is_off(&self) -> bool {
         let Commit { flag, definition, .. } = &*self.commit;
@@ -424,6 +456,11 @@ impl Edit {
             document.is_ok_and(|document| document.flags.values().all(|definition| definition.is_killed()))
         })
     }
+}
+
+/// To the millisecond, as every store can hold it.
+fn now() -> Instant {
+    Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis())
 }
 
 /// How many bytes of texts a commit holds.
