@@ -24,8 +24,8 @@ use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{STORE_WITHIN, State};
 use crate::engine::flag_from_json;
-use crate::source::{Backoff, LocalKill, MissingFlag, Waits};
-use crate::store::{Author, Change, ChangeError, Error, ErrorKind, StoreExt, Stored};
+use crate::source::{LocalKill, MissingFlag, Waits};
+use crate::store::{Author, Backoff, Change, ChangeError, Error, ErrorKind, StoreExt, Stored};
 
 /// How long requests may go on seeing the flag while the store makes up its mind: 200 ms are promised.
 const AT_ONCE: Duration = Duration::from_millis(150);

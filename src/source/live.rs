@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant as Time;
 
-use super::backoff::Backoff;
 #[cfg(feature = "file")]
 use super::backup::{Backup, Saved};
 #[cfg(feature = "file")]
@@ -24,7 +23,7 @@ use super::traits::{Evaluation, Freshness, Source, Status};
 #[cfg(feature = "admin")]
 use crate::engine::FlagSet;
 use crate::engine::{Context, Definition, Document, FlagName, Instant, Problem, SourceId};
-use crate::store::{self, Author, Error, ErrorKind, Feed, Loaded, Notices, random_share};
+use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);
