@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use servers::Redis;
 use tower_flags::source::{Freshness, Live, Source};
-use tower_flags::store::{Author, Change, ChangeError, ErrorKind, HistoryPage, RedisStore, Store, StoreExt};
+use tower_flags::store::{Author, Change, ChangeError, ErrorKind, Feed, HistoryPage, RedisStore, Store, StoreExt};
 
 /// Keeps only what is saved by hand, so that it is known what a killed server loses.
 const SAVED_BY_HAND: [&str; 4] = ["--appendonly", "no", "--save", ""];
@@ -92,7 +92,6 @@ async fn other_processes_do_not_go_back_to_older_rules_meanwhile() {
 }
 
 async fn origin(server: &Redis) -> String {
-    use tower_flags::store::Feed;
     store(server).load(None).await.unwrap().unwrap().origin
 }
 
@@ -111,6 +110,20 @@ async fn what_somebody_flushes_stays_away() {
     assert!(editor.verify_history().await.unwrap().is_ok());
 }
 
+/// Kills the server, which comes back with what it had when it was saved last, and with what is changed in that: by
+/// someone who is faster than each process that looks.
+async fn comes_back(server: &mut Redis, change: impl AsyncFnOnce(&Redis)) {
+    server.kill();
+    let mut other = Redis::start_with(&SAVED_BY_HAND);
+    other.kill();
+    std::fs::copy(server.folder().join("dump.rdb"), other.folder().join("dump.rdb")).unwrap();
+    other.start_again();
+    change(&other).await;
+    other.command(&[b"SAVE"]);
+    std::fs::copy(other.folder().join("dump.rdb"), server.folder().join("dump.rdb")).unwrap();
+    server.start_again();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis, which tests/run.sh installs"]
 async fn a_kill_that_a_newer_edit_has_overtaken_is_named_in_the_status() {
@@ -118,18 +131,8 @@ async fn a_kill_that_a_newer_edit_has_overtaken_is_named_in_the_status() {
     let editor = store(&server);
     put(&editor, "x", "true").await;
     server.command(&[b"SAVE"]);
-    let dump = std::fs::read(server.folder().join("dump.rdb")).unwrap();
     editor.change("x", Change::kill(), &alice()).await.unwrap();
-    // While the editor's line is cut, somebody else is faster.
-    server.kill();
-    let mut other = Redis::start_with(&SAVED_BY_HAND);
-    other.kill();
-    std::fs::write(other.folder().join("dump.rdb"), dump).unwrap();
-    other.start_again();
-    put(&store(&other), "x", r#"{"percentage": 50}"#).await;
-    other.command(&[b"SAVE"]);
-    std::fs::copy(other.folder().join("dump.rdb"), server.folder().join("dump.rdb")).unwrap();
-    server.start_again();
+    comes_back(&mut server, async |other| put(&store(other), "x", r#"{"percentage": 50}"#).await).await;
 
     let source = Live::connect(editor.clone()).await.unwrap();
     // At once, and not only at the next resync.
@@ -160,24 +163,17 @@ async fn what_redis_cli_writes_after_a_loss_is_newer_than_the_lost_edits() {
     }
     put(&editor, "raised", r#"{"percentage": 5}"#).await;
     server.command(&[b"SAVE"]);
-    let dump = std::fs::read(server.folder().join("dump.rdb")).unwrap();
     for (flag, _) in lost {
         put(&editor, flag, r#"{"enabled":true,"percentage":100}"#).await;
     }
     editor.change("raised", Change::kill(), &alice()).await.unwrap();
-    server.kill();
-    // Somebody types faster than the editor looks.
-    let mut other = Redis::start_with(&SAVED_BY_HAND);
-    other.kill();
-    std::fs::write(other.folder().join("dump.rdb"), dump).unwrap();
-    other.start_again();
-    for (flag, text) in lost {
-        other.command(&[b"SET", format!("ff:{flag}").as_bytes(), text.as_bytes()]);
-    }
-    other.command(&[b"SET", b"ff:raised", br#"{"percentage":100}"#]);
-    other.command(&[b"SAVE"]);
-    std::fs::copy(other.folder().join("dump.rdb"), server.folder().join("dump.rdb")).unwrap();
-    server.start_again();
+    comes_back(&mut server, async |other| {
+        for (flag, text) in lost {
+            other.command(&[b"SET", format!("ff:{flag}").as_bytes(), text.as_bytes()]);
+        }
+        other.command(&[b"SET", b"ff:raised", br#"{"percentage":100}"#]);
+    })
+    .await;
 
     let text = async |flag: &str| editor.read(flag).await.ok().and_then(|stored| stored.definition);
     let off = r#"{"percentage":100,"enabled":false}"#;
@@ -190,6 +186,53 @@ async fn what_redis_cli_writes_after_a_loss_is_newer_than_the_lost_edits() {
         until("the edit is named", async || source.status().problems.iter().any(is_named)).await;
         assert_eq!(text(flag).await.as_deref(), Some(expected));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn of_many_lost_edits_the_first_load_names_the_kill_first() {
+    let mut server = Redis::start_with(&SAVED_BY_HAND);
+    let editor = store(&server);
+    put(&editor, "x", "true").await;
+    server.command(&[b"SAVE"]);
+    editor.change("x", Change::kill(), &alice()).await.unwrap();
+    let flags: Vec<String> = (0..130).map(|flag| format!("flag_{flag}")).collect();
+    for flag in &flags {
+        put(&editor, flag, "true").await;
+    }
+    comes_back(&mut server, async |other| {
+        for flag in &flags {
+            other.command(&[b"SET", format!("ff:{flag}").as_bytes(), b"false"]);
+        }
+        put(&store(other), "x", r#"{"percentage": 50}"#).await;
+    })
+    .await;
+    let loaded = editor.load(None).await.unwrap().unwrap();
+    let problems: Vec<String> = loaded.document.problems().iter().map(ToString::to_string).collect();
+    assert!(problems[0].starts_with("flag \"x\": expected the kill by alice at "), "{}", problems[0]);
+    assert_eq!(problems.len(), 101, "the kill, and the last hundred others");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn a_password_that_is_rejected_is_not_tried_again_and_again() {
+    let server = Redis::start_with(&SAVED_BY_HAND);
+    server.command(&[b"ACL", b"SETUSER", b"editor", b"on", b">secret", b"~*", b"&*", b"+@all"]);
+    let editor = RedisStore::new(&server.url().replace("redis://", "redis://editor:secret@")).unwrap();
+    put(&editor, "x", "true").await;
+    // Its connections end with its permission to log in.
+    server.command(&[b"ACL", b"SETUSER", b"editor", b"resetpass", b">another"]);
+    server.command(&[b"CLIENT", b"KILL", b"USER", b"editor"]);
+    let connections = || {
+        let info = server.value(&[b"INFO", b"stats"]).unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let before = connections();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // One is the test's own.
+    let made = connections() - before - 1;
+    assert!(made <= 3, "{made} connections in 10 s");
 }
 
 /// Keeps the server from syncing: nothing is synced while a child writes a snapshot, which takes for ever.

@@ -87,8 +87,10 @@
 //! - **Edits that are lost all the same**, in a crash or in a failover to a replica that did not have them, are written
 //!   again by the process that made them, if it has still a handle of the store: those that were acknowledged within 10 s
 //!   before the server was lost, where it is back within a minute and nothing newer is there. The history gets the same
-//!   entries, or new ones that say so. An edit that is not written again is logged and named in the status, kills first.
-//!   Values that `SET` and `DEL` have changed since the loss stay; a lost kill alone switches them off.
+//!   entries, or new ones that say so. Values that `SET` and `DEL` have changed since the loss stay; a lost kill alone
+//!   switches them off. An edit that is not written again is logged and named in the status: all kills first, then the
+//!   last 100 others. An editor compares each second, for at most a minute without an answer, and whenever it loads or
+//!   edits. A server that rejects its password is asked again by the next load or edit alone.
 //!   Other processes wait up to 2 s for that before they go back to older rules. See [`RecentEdits`](super::RecentEdits).
 //!
 //!   To restore a server from an older copy, stop editing 10 s before. What is flushed from a running server stays away.

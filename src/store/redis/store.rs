@@ -443,6 +443,10 @@ impl Feed for RedisStore {
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
+            // A server that cannot be reached is not asked twice.
+            drop(self.shared.connection().await?);
+            // What it has lost is written again before it is read.
+            let lost = self.shared.recent.problems(self).await;
             let mut connection = self.shared.connection().await?;
             let mut content = Content::read(&mut connection, &self.shared.keys).await?;
             if let Some(number) = content.number()
@@ -451,7 +455,6 @@ impl Feed for RedisStore {
                 content = Content::read(&mut connection, &self.shared.keys).await?;
             }
             drop(connection);
-            let lost = self.shared.recent.problems(self).await;
             let (shared, known) = (Arc::clone(&self.shared), known.map(str::to_owned));
             // A large document takes a while, and other requests are served on this thread.
             let loaded = tokio::task::spawn_blocking(move || {
