@@ -289,6 +289,52 @@ async fn a_server_that_never_syncs_is_not_waited_for() {
     put(&store(&server), "x", "true").await;
 }
 
+async fn doubts(store: &RedisStore, text: &str) -> Option<String> {
+    match store.change("x", Change::put_text(text), &alice()).await {
+        Ok(_) => None,
+        Err(ChangeError::Store(error)) if error.kind() == ErrorKind::InDoubt => Some(error.to_string()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn condition(store: &RedisStore) -> Vec<String> {
+    store.condition().await.unwrap().problems.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Valkey, which tests/run.sh installs"]
+async fn a_server_that_never_syncs_is_waited_for_once_where_the_policy_is_not_known() {
+    let server = Redis::start_newer_with(&["--appendonly", "yes", "--appendfsync", "no", "--save", ""]);
+    let editor = RedisStore::new(&server.url_of_documented("editor", &["+waitaof"])).unwrap();
+    let reader = RedisStore::new(&server.url_of_documented("app", &[])).unwrap();
+    assert!(doubts(&editor, "true").await.is_some());
+    for text in ["false", "true", "false"] {
+        assert_eq!(doubts(&editor, text).await, None);
+    }
+    // Nor on other connections.
+    server.command(&[b"CLIENT", b"KILL", b"USER", b"editor"]);
+    assert_eq!(doubts(&editor, "true").await, None);
+    let told = condition(&editor).await;
+    let problem = "expected a server that keeps acknowledged edits when it is killed, found an edit that was not on its \
+                   disk after 4s, and an appendfsync that this user may not read; CONFIG SET appendfsync always";
+    assert!(told.len() == 1 && told[0].starts_with(problem), "{told:?}");
+    assert_eq!(condition(&reader).await, [""; 0]);
+
+    // Set as the line says, the problem ends with the next edits, and they wait again.
+    server.command(&[b"CONFIG", b"SET", b"appendfsync", b"always"]);
+    for text in ["false", "true", "false"] {
+        assert_eq!(doubts(&editor, text).await, None);
+    }
+    assert_eq!(condition(&editor).await, [""; 0]);
+    server.command(&[b"CONFIG", b"SET", b"appendfsync", b"everysec"]);
+    disk_hangs(&server);
+    until("an edit is in doubt", async || {
+        doubts(&editor, "true").await.is_some() || doubts(&editor, "false").await.is_some()
+    })
+    .await;
+    disk_goes_on(&server);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Valkey, which tests/run.sh installs"]
 async fn a_newer_server_that_is_killed_at_once_has_what_it_has_acknowledged() {

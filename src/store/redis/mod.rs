@@ -74,14 +74,15 @@
 //! - **Redis 6.0 or newer**, or what is compatible with it, as one server with its replicas: Redis Cluster is not
 //!   supported, as an edit writes keys of several slots. Reading works on a replica; edits have to go to the primary.
 //! - **Persistence.** `appendonly yes`, and one of two: Redis 7.2 or newer, or `appendfsync always`. Everything else is a
-//!   problem in the status, with the line to set:
+//!   problem in the status, with the line to set; a user who may neither call `CONFIG GET` nor edit is not told of
+//!   `appendfsync`:
 //!
 //!   | server | an acknowledged edit |
 //!   |---|---|
 //!   | Redis 7.2, Valkey or newer, `appendfsync everysec` | is acknowledged after `WAITAOF` says that the server has synced it to its disk: mostly at once, up to a second later where edits come fast. Without that within 4 s it is in doubt |
 //!   | any, `appendfsync always` | is on the disk |
 //!   | before 7.2, `appendfsync everysec` | can be lost when the server is killed: while a slow disk syncs, Redis holds back up to 2 s of edits |
-//!   | any, `appendfsync no` | survives the server's process, and not its machine |
+//!   | any, `appendfsync no` | survives the server's process, and not its machine. Where the user may not call `CONFIG GET`, this shows when the first edit has waited for 4 s and is in doubt; later edits do not wait |
 //!   | any, `appendonly no` | is lost unless a snapshot has it |
 //!
 //! - **Edits that are lost all the same**, in a crash or in a failover to a replica that did not have them, are written
