@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ struct Server {
     content: Mutex<Content>,
     /// How many commits have their answers lost from now on, after they were made.
     answers_lost: Mutex<u32>,
+    /// How often it was asked while it was down, and what it answers then.
+    asked_in_vain: AtomicU32,
+    denies: AtomicBool,
 }
 
 #[derive(Clone, Default)]
@@ -65,6 +69,12 @@ impl Server {
     fn history(&self) -> Vec<HistoryEntry> {
         self.content.lock().unwrap().history.clone()
     }
+
+    /// Writes a definition past the store, with the server's own tools, or deletes it.
+    fn by_hand(&self, flag: &str, text: Option<&str>) {
+        let mut content = self.content.lock().unwrap();
+        content.flags.entry(flag.to_owned()).or_default().definition = text.map(str::to_owned);
+    }
 }
 
 struct Handle {
@@ -76,7 +86,10 @@ impl Handle {
     fn content<T>(&self, read: impl FnOnce(&mut Content) -> T) -> Result<T, Error> {
         let mut content = self.server.content.lock().unwrap();
         if content.is_down {
-            return Err(Error::new(ErrorKind::Unavailable, "the server is down"));
+            self.server.asked_in_vain.fetch_add(1, Ordering::Relaxed);
+            let denies = self.server.denies.load(Ordering::Relaxed);
+            let kind = if denies { ErrorKind::Denied } else { ErrorKind::Unavailable };
+            return Err(Error::new(kind, "the server is down"));
         }
         Ok(read(&mut content))
     }
@@ -290,6 +303,96 @@ async fn a_restore_after_the_loss_is_newer_than_the_kill_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_written_by_hand_since_the_loss_stays() {
+    let by_hand = [Some(r#"{"enabled":false}"#), Some(r#"{"percentage": 3}"#), None, Some("no flag")];
+    for text_by_hand in by_hand {
+        // The edit's flag alone; with another edit of it after; and with newer entries of other flags in the store.
+        for (is_edited_twice, has_newer) in [(false, false), (true, false), (false, true)] {
+            let server = Server::start();
+            let (store, another) = (server.open(), server.open());
+            put(&store, "x", 1).await;
+            let files = server.files();
+            put(&store, "x", 100).await;
+            if is_edited_twice {
+                put(&store, "x", 99).await;
+            }
+            server.loses_what_came_after(&files);
+            server.by_hand("x", text_by_hand);
+            if has_newer {
+                put(&another, "y", 1).await;
+            }
+            a_while().await;
+            assert_eq!(text(&store, "x").await.as_deref(), text_by_hand, "{is_edited_twice} {has_newer}");
+            let told = problems(&store).await;
+            assert_eq!(told.len(), 1 + usize::from(is_edited_twice), "{told:?}");
+            assert!(told[0].starts_with("flag \"x\": expected the edit by alice at 20"), "{told:?}");
+            assert!(
+                told[0].contains("found a change past the store, which may be newer; it is not written again"),
+                "{told:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_restore_is_not_written_over_a_kill_by_hand_that_reads_like_the_one_before() {
+    let server = Server::start();
+    let store = server.open();
+    put(&store, "x", 1).await;
+    let files = server.files();
+    kill(&store, "x").await;
+    let killed = text(&store, "x").await;
+    store.change("x", Change::restore(), &alice()).await.unwrap();
+    server.loses_what_came_after(&files);
+    server.by_hand("x", killed.as_deref());
+    a_while().await;
+    assert_eq!(text(&store, "x").await, killed);
+    assert_eq!(problems(&store).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_kill_switches_off_what_was_written_by_hand_since_the_loss() {
+    let cases = [
+        (Some(r#"{"percentage": 50}"#), r#"{"percentage": 50,"enabled": false}"#),
+        (Some(r#"{"enabled": false, "percentage": 7}"#), r#"{"enabled": false, "percentage": 7}"#),
+        (None, r#"{"percentage": 1,"enabled": false}"#),
+    ];
+    for (text_by_hand, expected) in cases {
+        let server = Server::start();
+        let store = server.open();
+        put(&store, "x", 1).await;
+        let files = server.files();
+        kill(&store, "x").await;
+        server.loses_what_came_after(&files);
+        server.by_hand("x", text_by_hand);
+        a_while().await;
+        assert_eq!(text(&store, "x").await.as_deref(), Some(expected));
+        assert_eq!(problems(&store).await, [""; 0]);
+        // What was written by hand is in the history, as that of an unknown author.
+        let history = server.history();
+        let [_, by_hand, kill] = &history[..] else { panic!("{history:#?}") };
+        assert_eq!((by_hand.actor.as_deref(), by_hand.after.as_deref()), (None, text_by_hand));
+        assert_eq!((kill.actor.as_deref(), kill.after.as_deref()), (Some("alice"), Some(expected)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn edits_over_a_text_by_hand_that_is_still_there_are_written_again() {
+    let server = Server::start();
+    let (store, another) = (server.open(), server.open());
+    put(&store, "x", 1).await;
+    server.by_hand("x", Some(r#"{"percentage": 2}"#));
+    let files = server.files();
+    put(&store, "x", 3).await;
+    put(&store, "x", 4).await;
+    server.loses_what_came_after(&files);
+    put(&another, "y", 1).await;
+    a_while().await;
+    assert_eq!(text(&store, "x").await.as_deref(), Some(r#"{"percentage": 4}"#));
+    assert_eq!(problems(&store).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_many_lost_edits_kills_are_written_first() {
     let server = Server::start();
     let store = server.open();
@@ -374,6 +477,111 @@ async fn a_copy_that_is_restored_later_stays_as_it_is() {
         assert_eq!(told.len(), if is_reported { 2 } else { 0 }, "{told:?}");
         assert!(!is_reported || told[0].contains("found a store that came back without it after "), "{told:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_kill_is_named_first_and_by_the_first_who_asks() {
+    // The kill before, among and after more edits than are named.
+    for at in [0, 65, 130] {
+        let server = Server::start();
+        let store = server.open();
+        put(&store, "x", 1).await;
+        let files = server.files();
+        for edit in 0..=130 {
+            if edit == at {
+                kill(&store, "x").await;
+            }
+            put(&store, &format!("flag_{edit}"), 5).await;
+        }
+        server.kill();
+        sleep(Duration::from_secs(65)).await;
+        server.start_with(&files);
+        // Time stands still: nobody has looked since the server is back.
+        let told = problems(&store).await;
+        assert!(told[0].starts_with("flag \"x\": expected the kill by alice at 20"), "{at}: {}", told[0]);
+        assert_eq!(told.len(), 101, "{at}: the kill, and the last hundred others");
+        assert!(told[100].starts_with("flag \"flag_130\""), "{at}: {}", told[100]);
+        assert_eq!(server.history().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_stays_named_though_more_edits_are_lost_after_it() {
+    let server = Server::start();
+    let (store, another) = (server.open(), server.open());
+    put(&store, "x", 1).await;
+    for flag in 0..130 {
+        put(&store, &format!("flag_{flag}"), 1).await;
+    }
+    sleep(Duration::from_secs(20)).await;
+    let files = server.files();
+    // First the kill alone is lost to a newer edit, then all others are.
+    kill(&store, "x").await;
+    server.loses_what_came_after(&files);
+    put(&another, "x", 2).await;
+    a_while().await;
+    let files = server.files();
+    for flag in 0..130 {
+        put(&store, &format!("flag_{flag}"), 2).await;
+    }
+    server.loses_what_came_after(&files);
+    for flag in 0..130 {
+        server.by_hand(&format!("flag_{flag}"), Some("true"));
+    }
+    a_while().await;
+    let told = problems(&store).await;
+    assert_eq!(told.len(), 101);
+    assert!(told[0].starts_with("flag \"x\": expected the kill by alice at 20"), "{}", told[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_asked_seldom_and_for_a_minute_at_most() {
+    // By what it answers: how often it may be asked within 10 s, and until it is given up.
+    for (denies, soon, ever) in [(false, 12, 62), (true, 1, 1)] {
+        let server = Server::start();
+        let store = server.open();
+        put(&store, "x", 1).await;
+        let files = server.files();
+        kill(&store, "x").await;
+        server.denies.store(denies, Ordering::Relaxed);
+        server.kill();
+        let asked = || server.asked_in_vain.load(Ordering::Relaxed);
+        sleep(Duration::from_secs(10)).await;
+        assert!((1..=soon).contains(&asked()), "{denies}: {}", asked());
+        sleep(Duration::from_secs(3600)).await;
+        assert!(asked() <= ever, "{denies}: {}", asked());
+        server.start_with(&files);
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(server.history().len(), 1);
+        // The next edit looks, and the memory is as it was at the start.
+        put(&store, "y", 1).await;
+        assert_eq!(problems(&store).await.len(), 1);
+        let files = server.files();
+        put(&store, "y", 2).await;
+        server.loses_what_came_after(&files);
+        a_while().await;
+        assert_eq!(text(&store, "y").await.as_deref(), Some(r#"{"percentage": 2}"#));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_without_a_loss_leaves_nothing_behind() {
+    let server = Server::start();
+    let store = server.open();
+    put(&store, "x", 1).await;
+    let run = server.files().run;
+    server.kill();
+    sleep(Duration::from_secs(120)).await;
+    // The line was cut; the server is the same.
+    *server.content.lock().unwrap() = Content { run, is_down: false, ..server.files() };
+    put(&store, "y", 1).await;
+    assert_eq!(problems(&store).await, [""; 0]);
+    // An edit that is lost now is written again, as if there had been no outage.
+    let files = server.files();
+    kill(&store, "x").await;
+    server.loses_what_came_after(&files);
+    a_while().await;
+    assert_eq!(text(&store, "x").await.as_deref(), Some(r#"{"percentage": 1,"enabled": false}"#));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant as Clock};
 
 use rewound::is_on;
 
-use servers::Redis;
+use servers::{Redis, documented_rules};
 use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{Author, Change, ChangeError, ErrorKind, Feed, HistoryPage, RedisStore, Store, StoreExt};
 use tower_flags::testing::{StoreFixture, check_store};
@@ -441,16 +441,6 @@ async fn a_flag_that_was_killed_stays_off_when_an_older_copy_is_restored_until_s
     assert_eq!(store.read("x").await.unwrap().version, 1, "it came back older");
     assert_eq!(change(&store, "x", Change::restore()).await, 2);
     soon("a restore", || is_on(&source, "x")).await;
-}
-
-/// The rules of the docs, word by word.
-fn documented_rules(user: &str) -> Vec<String> {
-    let docs = include_str!("../src/store/redis/mod.rs");
-    let lines = docs.lines().map(|line| line.trim_start_matches("//!").trim());
-    let mut lines = lines.skip_while(|line| !line.starts_with(&format!("ACL SETUSER {user} ")));
-    let first = lines.next().unwrap().to_owned();
-    let rest = lines.take_while(|line| line.starts_with('+'));
-    rest.fold(first, |all, line| all + " " + line).split(' ').map(str::to_owned).collect()
 }
 
 fn run(server: &Redis, words: &[String]) {

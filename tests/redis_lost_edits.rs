@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use servers::Redis;
 use tower_flags::source::{Freshness, Live, Source};
-use tower_flags::store::{Author, Change, ChangeError, ErrorKind, HistoryPage, RedisStore, Store, StoreExt};
+use tower_flags::store::{Author, Change, ChangeError, ErrorKind, Feed, HistoryPage, RedisStore, Store, StoreExt};
 
 /// Keeps only what is saved by hand, so that it is known what a killed server loses.
 const SAVED_BY_HAND: [&str; 4] = ["--appendonly", "no", "--save", ""];
@@ -92,7 +92,6 @@ async fn other_processes_do_not_go_back_to_older_rules_meanwhile() {
 }
 
 async fn origin(server: &Redis) -> String {
-    use tower_flags::store::Feed;
     store(server).load(None).await.unwrap().unwrap().origin
 }
 
@@ -111,6 +110,20 @@ async fn what_somebody_flushes_stays_away() {
     assert!(editor.verify_history().await.unwrap().is_ok());
 }
 
+/// Kills the server, which comes back with what it had when it was saved last, and with what is changed in that: by
+/// someone who is faster than each process that looks.
+async fn comes_back(server: &mut Redis, change: impl AsyncFnOnce(&Redis)) {
+    server.kill();
+    let mut other = Redis::start_with(&SAVED_BY_HAND);
+    other.kill();
+    std::fs::copy(server.folder().join("dump.rdb"), other.folder().join("dump.rdb")).unwrap();
+    other.start_again();
+    change(&other).await;
+    other.command(&[b"SAVE"]);
+    std::fs::copy(other.folder().join("dump.rdb"), server.folder().join("dump.rdb")).unwrap();
+    server.start_again();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis, which tests/run.sh installs"]
 async fn a_kill_that_a_newer_edit_has_overtaken_is_named_in_the_status() {
@@ -118,18 +131,8 @@ async fn a_kill_that_a_newer_edit_has_overtaken_is_named_in_the_status() {
     let editor = store(&server);
     put(&editor, "x", "true").await;
     server.command(&[b"SAVE"]);
-    let dump = std::fs::read(server.folder().join("dump.rdb")).unwrap();
     editor.change("x", Change::kill(), &alice()).await.unwrap();
-    // While the editor's line is cut, somebody else is faster.
-    server.kill();
-    let mut other = Redis::start_with(&SAVED_BY_HAND);
-    other.kill();
-    std::fs::write(other.folder().join("dump.rdb"), dump).unwrap();
-    other.start_again();
-    put(&store(&other), "x", r#"{"percentage": 50}"#).await;
-    other.command(&[b"SAVE"]);
-    std::fs::copy(other.folder().join("dump.rdb"), server.folder().join("dump.rdb")).unwrap();
-    server.start_again();
+    comes_back(&mut server, async |other| put(&store(other), "x", r#"{"percentage": 50}"#).await).await;
 
     let source = Live::connect(editor.clone()).await.unwrap();
     // At once, and not only at the next resync.
@@ -143,6 +146,93 @@ async fn a_kill_that_a_newer_edit_has_overtaken_is_named_in_the_status() {
     assert_eq!(editor.read("x").await.unwrap().definition.as_deref(), Some(r#"{"percentage": 50}"#));
     editor.change("x", Change::kill(), &alice()).await.unwrap();
     until("it is made again", async || !is_named()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn what_redis_cli_writes_after_a_loss_is_newer_than_the_lost_edits() {
+    let mut server = Redis::start_with(&SAVED_BY_HAND);
+    let editor = store(&server);
+    let lost = [
+        // With the text that is there when the server is back.
+        ("killed", r#"{"enabled":false}"#),
+        ("lowered", r#"{"percentage":1}"#),
+    ];
+    for (flag, _) in lost {
+        put(&editor, flag, r#"{"percentage": 5}"#).await;
+    }
+    put(&editor, "raised", r#"{"percentage": 5}"#).await;
+    server.command(&[b"SAVE"]);
+    for (flag, _) in lost {
+        put(&editor, flag, r#"{"enabled":true,"percentage":100}"#).await;
+    }
+    editor.change("raised", Change::kill(), &alice()).await.unwrap();
+    comes_back(&mut server, async |other| {
+        for (flag, text) in lost {
+            other.command(&[b"SET", format!("ff:{flag}").as_bytes(), text.as_bytes()]);
+        }
+        other.command(&[b"SET", b"ff:raised", br#"{"percentage":100}"#]);
+    })
+    .await;
+
+    let text = async |flag: &str| editor.read(flag).await.ok().and_then(|stored| stored.definition);
+    let off = r#"{"percentage":100,"enabled":false}"#;
+    until("the kill is written again", async || text("raised").await.as_deref() == Some(off)).await;
+    let source = Live::connect(editor.clone()).await.unwrap();
+    for (flag, expected) in lost {
+        let is_named = |problem: &tower_flags::Problem| {
+            problem.to_string().starts_with(&format!("flag {flag:?}: expected the edit by alice at "))
+        };
+        until("the edit is named", async || source.status().problems.iter().any(is_named)).await;
+        assert_eq!(text(flag).await.as_deref(), Some(expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn of_many_lost_edits_the_first_load_names_the_kill_first() {
+    let mut server = Redis::start_with(&SAVED_BY_HAND);
+    let editor = store(&server);
+    put(&editor, "x", "true").await;
+    server.command(&[b"SAVE"]);
+    editor.change("x", Change::kill(), &alice()).await.unwrap();
+    let flags: Vec<String> = (0..130).map(|flag| format!("flag_{flag}")).collect();
+    for flag in &flags {
+        put(&editor, flag, "true").await;
+    }
+    comes_back(&mut server, async |other| {
+        for flag in &flags {
+            other.command(&[b"SET", format!("ff:{flag}").as_bytes(), b"false"]);
+        }
+        put(&store(other), "x", r#"{"percentage": 50}"#).await;
+    })
+    .await;
+    let loaded = editor.load(None).await.unwrap().unwrap();
+    let problems: Vec<String> = loaded.document.problems().iter().map(ToString::to_string).collect();
+    assert!(problems[0].starts_with("flag \"x\": expected the kill by alice at "), "{}", problems[0]);
+    assert_eq!(problems.len(), 101, "the kill, and the last hundred others");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn a_password_that_is_rejected_is_not_tried_again_and_again() {
+    let server = Redis::start_with(&SAVED_BY_HAND);
+    server.command(&[b"ACL", b"SETUSER", b"editor", b"on", b">secret", b"~*", b"&*", b"+@all"]);
+    let editor = RedisStore::new(&server.url().replace("redis://", "redis://editor:secret@")).unwrap();
+    put(&editor, "x", "true").await;
+    // Its connections end with its permission to log in.
+    server.command(&[b"ACL", b"SETUSER", b"editor", b"resetpass", b">another"]);
+    server.command(&[b"CLIENT", b"KILL", b"USER", b"editor"]);
+    let connections = || {
+        let info = server.value(&[b"INFO", b"stats"]).unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let before = connections();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // One is the test's own.
+    let made = connections() - before - 1;
+    assert!(made <= 3, "{made} connections in 10 s");
 }
 
 /// Keeps the server from syncing: nothing is synced while a child writes a snapshot, which takes for ever.
@@ -197,6 +287,52 @@ async fn a_server_that_never_syncs_is_not_waited_for() {
     let server = Redis::start_newer_with(&EVERYSEC);
     server.command(&[b"ACL", b"SETUSER", b"default", b"-waitaof"]);
     put(&store(&server), "x", "true").await;
+}
+
+async fn doubts(store: &RedisStore, text: &str) -> Option<String> {
+    match store.change("x", Change::put_text(text), &alice()).await {
+        Ok(_) => None,
+        Err(ChangeError::Store(error)) if error.kind() == ErrorKind::InDoubt => Some(error.to_string()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn condition(store: &RedisStore) -> Vec<String> {
+    store.condition().await.unwrap().problems.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Valkey, which tests/run.sh installs"]
+async fn a_server_that_never_syncs_is_waited_for_once_where_the_policy_is_not_known() {
+    let server = Redis::start_newer_with(&["--appendonly", "yes", "--appendfsync", "no", "--save", ""]);
+    let editor = RedisStore::new(&server.url_of_documented("editor", &["+waitaof"])).unwrap();
+    let reader = RedisStore::new(&server.url_of_documented("app", &[])).unwrap();
+    assert!(doubts(&editor, "true").await.is_some());
+    for text in ["false", "true", "false"] {
+        assert_eq!(doubts(&editor, text).await, None);
+    }
+    // Nor on other connections.
+    server.command(&[b"CLIENT", b"KILL", b"USER", b"editor"]);
+    assert_eq!(doubts(&editor, "true").await, None);
+    let told = condition(&editor).await;
+    let problem = "expected a server that keeps acknowledged edits when it is killed, found an edit that was not on its \
+                   disk after 4s, and an appendfsync that this user may not read; CONFIG SET appendfsync always";
+    assert!(told.len() == 1 && told[0].starts_with(problem), "{told:?}");
+    assert_eq!(condition(&reader).await, [""; 0]);
+
+    // Set as the line says, the problem ends with the next edits, and they wait again.
+    server.command(&[b"CONFIG", b"SET", b"appendfsync", b"always"]);
+    for text in ["false", "true", "false"] {
+        assert_eq!(doubts(&editor, text).await, None);
+    }
+    assert_eq!(condition(&editor).await, [""; 0]);
+    server.command(&[b"CONFIG", b"SET", b"appendfsync", b"everysec"]);
+    disk_hangs(&server);
+    until("an edit is in doubt", async || {
+        doubts(&editor, "true").await.is_some() || doubts(&editor, "false").await.is_some()
+    })
+    .await;
+    disk_goes_on(&server);
 }
 
 #[tokio::test(flavor = "multi_thread")]

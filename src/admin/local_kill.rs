@@ -26,8 +26,8 @@ use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{STORE_WITHIN, State};
 use crate::engine::flag_from_json;
-use crate::source::{Backoff, LocalKill, Waits};
-use crate::store::{Author, Change, ChangeError, Error, ErrorKind, Feed, StoreExt, Stored};
+use crate::source::{LocalKill, Waits};
+use crate::store::{Author, Backoff, Change, ChangeError, Error, ErrorKind, Feed, StoreExt, Stored};
 
 /// How long requests may go on seeing the flag while the store makes up its mind: 200 ms are promised.
 const AT_ONCE: Duration = Duration::from_millis(150);

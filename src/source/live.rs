@@ -7,7 +7,6 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant as Time;
 
-use super::backoff::Backoff;
 #[cfg(feature = "file")]
 use super::backup::{Backup, Saved};
 #[cfg(feature = "file")]
@@ -25,7 +24,7 @@ use super::traits::{Evaluation, Freshness, Source, Status};
 #[cfg(feature = "admin")]
 use crate::engine::FlagSet;
 use crate::engine::{Context, Definition, Document, FlagName, Instant, Problem, SourceId};
-use crate::store::{self, Author, Error, ErrorKind, Feed, Loaded, Notices, random_share};
+use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);

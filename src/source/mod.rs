@@ -31,7 +31,6 @@
 //!
 //! A source does not identify callers and knows nothing of HTTP: that is [`request`](crate::request).
 
-mod backoff;
 #[cfg(feature = "file")]
 mod backup;
 #[cfg(feature = "file")]
@@ -50,8 +49,6 @@ mod missing;
 mod seen;
 mod traits;
 
-#[cfg(feature = "admin")]
-pub(crate) use backoff::Backoff;
 pub use changes::{Changes, FlagChange, Missed};
 pub use env::Env;
 #[cfg(feature = "file")]

@@ -191,12 +191,7 @@ impl Change {
     fn text(&self, flag: &str, stored: &Stored, now: Instant) -> Result<Option<String>, Problem> {
         match &self.to {
             To::Edited(edit) => edit.apply(flag, stored.definition.as_deref(), now).map(Some),
-            To::Killed => {
-                let text = stored.definition.as_deref();
-                let off = Edit::new().set("enabled", false).apply(flag, text, now);
-                // Nothing that is wrong with a flag holds up a kill.
-                Ok(Some(off.unwrap_or_else(|_| killed(flag, text.unwrap_or_default()))))
-            }
+            To::Killed => Ok(Some(killed_text(flag, stored.definition.as_deref(), now))),
             To::Restored => Edit::new().set("enabled", true).apply(flag, stored.definition.as_deref(), now).map(Some),
             To::Computed { edit: Computed(edit), is_kill } => {
                 let text = stored.definition.as_deref();
@@ -212,6 +207,12 @@ impl Change {
             To::Removed => Ok(None),
         }
     }
+}
+
+/// The text of a flag, switched off. Nothing that is wrong with a flag holds up a kill.
+pub(super) fn killed_text(flag: &str, text: Option<&str>, now: Instant) -> String {
+    let off = Edit::new().set("enabled", false).apply(flag, text, now);
+    off.unwrap_or_else(|_| killed(flag, text.unwrap_or_default()))
 }
 
 /// A change that was made.

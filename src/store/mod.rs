@@ -47,6 +47,7 @@
 //! 4. Keys that an edit does not name stay as they are, foreign ones too: [`Edit`](crate::engine::Edit).
 //! 5. The name of a removed flag is remembered, with its version.
 
+mod backoff;
 mod change;
 mod error;
 mod feed;
@@ -66,6 +67,7 @@ pub mod redis;
 pub mod sql;
 mod traits;
 
+pub(crate) use backoff::Backoff;
 pub use change::{Author, Change, ChangeError, Changed, StoreExt};
 pub use error::{Error, ErrorKind};
 pub use feed::{BoxFuture, Condition, Feed, Loaded, Notices};

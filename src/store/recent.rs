@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant as Time, sleep, timeout};
 
-use super::change::{Author, commit_over};
+use super::backoff::Backoff;
+use super::change::{Author, commit_over, killed_text};
 use super::error::{Error, ErrorKind};
 use super::history::{Head, HistoryEntry};
 use super::traits::{Commit, HistoryPage, Store, Stored};
@@ -21,11 +22,9 @@ const KEPT: Duration = Duration::from_secs(10);
 const LONGEST_OUTAGE: Duration = Duration::from_secs(60);
 /// How many bytes of texts are kept.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
-/// How often the store is compared with the memory.
+/// How often the store is compared with the memory, also while it does not answer: other processes wait up to 2 s for
+/// what is written again.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The same while the store does not answer: as long as an edit may be written again, and after that.
-const CHECK_AWAY: Duration = Duration::from_millis(100);
-const CHECK_LONG_AWAY: Duration = Duration::from_secs(10);
 /// Longest time for one comparison.
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
 /// How many edits are written again in their own order before a kill among them. With more, kills come first.
@@ -33,22 +32,26 @@ const IN_ORDER: usize = 50;
 /// How long an edit waits for other processes to write the edits before it again: longer than they take to notice.
 const OTHERS: Duration = Duration::from_millis(1500);
 const OTHERS_EVERY: Duration = Duration::from_millis(20);
-/// How many lost edits the status names.
+/// How many lost edits the status names beside kills.
 const REPORTED: usize = 100;
 
 /// The edits that a store has acknowledged in the last 10 seconds, for stores whose server can lose them when it is
 /// killed: see [`Store::recent_edits`]. Clones are one memory.
 ///
 /// 1. Every edit by [`StoreExt::change`](super::StoreExt::change) is kept when it is acknowledged. A task compares the
-///    store with the memory each second until the edit is 10 seconds old; the next edit does so too.
-/// 2. A server that was restarted or replaced may lack the end of the history. The edits that were acknowledged within
-///    10 s before the server was lost are then written again: as the same entries of the history if they follow what is
-///    there, else as new entries by the same authors, whose reason says so.
-/// 3. An edit is not written over a newer one. It is then logged as lost, and [`problems`](Self::problems) names it
-///    until the flag is edited. The same holds after an outage of more than a minute, since a server may be restored
-///    from an older copy on purpose.
-/// 4. Kills come first. If two processes have both lost edits of one flag, the newest of them remains.
-/// 5. A flag that a user removes in a running server is not lost, and is not written again.
+///    store with the memory each second until the edit is 10 seconds old; the next edit and [`problems`](Self::problems)
+///    do so too. The task does not ask a store again that rejects its credentials. After a minute without an answer it
+///    logs each edit and ends; the next edit or load compares then.
+/// 2. A server that was started again, or that another one has replaced, may lack the end of the history. The edits
+///    that were acknowledged within 10 s before the server was lost are then written again: as the same entries of the
+///    history where they go onto what is there, else as new ones by the same authors, whose reason says so.
+/// 3. An edit is not written over a newer one, nor over what another program has written since the loss. It is logged
+///    as lost then, and [`problems`](Self::problems) names it until the flag is edited. The same holds after an outage
+///    of more than a minute, since a server may be restored from an older copy on purpose. The exception is a kill: it
+///    switches off what another program has written, and keeps the rest of it.
+/// 4. Kills come first, and all of them are named; of other edits, the last 100. Two processes that have both lost edits
+///    of one flag leave the newest of them.
+/// 5. What somebody removes in a server that goes on running is not lost, and is not written again.
 ///
 /// The memory ends with the last handle of the store. At most 16 MiB of definitions are kept.
 #[derive(Clone)]
@@ -73,7 +76,8 @@ struct State {
     /// Since when the store has not answered.
     away_since: Option<Time>,
     is_watched: bool,
-    lost: VecDeque<LostEdit>,
+    /// Kills first.
+    lost: Vec<LostEdit>,
 }
 
 #[derive(Clone)]
@@ -89,6 +93,7 @@ struct Edit {
 /// An acknowledged edit that the store has lost, and that was not written again.
 struct LostEdit {
     problem: Problem,
+    is_kill: bool,
     flag: String,
     /// The flag's version in the store at that time.
     version: u64,
@@ -115,7 +120,15 @@ impl RecentEdits {
 
     /// The acknowledged edits that the store has lost and that were not written again, each by name, until its flag is
     /// edited: for the problems of [`Feed::load`](super::Feed::load) or [`Feed::condition`](super::Feed::condition).
+    ///
+    /// Compares the store with the memory before, and writes again what it has lost: call it before you read what is to
+    /// be loaded.
     pub async fn problems(&self, store: &(impl Store + ?Sized)) -> Vec<Problem> {
+        let has_edits = !self.inner.state().edits.is_empty();
+        // The caller asks the same store, and sees the same error.
+        if has_edits && let Err(error) = self.check(store).await {
+            tracing::debug!(store = store.name(), "recent edits cannot be compared: {}", error.chain());
+        }
         let reported: Vec<(String, u64)> =
             self.inner.state().lost.iter().map(|lost| (lost.flag.clone(), lost.version)).collect();
         for (flag, version) in reported {
@@ -152,9 +165,14 @@ impl RecentEdits {
         }
     }
 
-    /// Whether the store's state now suggests that it has lost edits.
+    /// Notes that the store answers, and says whether it may have lost edits by what it says now.
     pub(super) fn may_be_lost(&self, stored: &Stored) -> bool {
-        self.inner.state().may_be_lost(stored)
+        let mut state = self.inner.state();
+        let may_be_lost = state.may_be_lost(stored);
+        if !may_be_lost {
+            state.away_since = None;
+        }
+        may_be_lost
     }
 
     /// Compares the store with the edits that it has acknowledged, and writes lost ones again.
@@ -208,7 +226,7 @@ impl RecentEdits {
         let (lost_at, outage) = (away_since.unwrap_or(now), away_since.map_or(Duration::ZERO, |since| now - since));
         let (again, late): (Vec<_>, Vec<_>) =
             lost.into_iter().partition(|edit| outage <= LONGEST_OUTAGE && lost_at - edit.acknowledged <= KEPT);
-        for edit in late {
+        for edit in kills_first(late) {
             let found = format!("a store that came back without it after {} s", outage.as_secs());
             self.report(store, &edit, found).await?;
         }
@@ -262,16 +280,15 @@ impl RecentEdits {
                 return Ok(());
             }
             let is_older = stored.version < commit.version;
-            let goes_onto = |edit: &Edit| stored.definition == edit.commit.expected.definition;
-            if is_older && goes_onto(edit) {
-                if self.write_anew(store, edit, stored).await? {
+            if is_older && edit.goes_onto(&stored) {
+                if self.write_anew(store, edit, commit.definition.clone(), stored).await? {
                     return Ok(());
                 }
                 continue;
             }
             // It is made already, or contained in a later edit.
             let is_made = stored.definition == commit.definition;
-            if is_made || (is_older && later.iter().any(|later| goes_onto(later))) {
+            if is_made || (is_older && later.iter().any(|later| later.goes_onto(&stored))) {
                 self.forget(edit);
                 return Ok(());
             }
@@ -279,14 +296,17 @@ impl RecentEdits {
                 sleep(OTHERS_EVERY).await;
                 continue;
             }
-            // The edit before it is lost too, and is contained in this one.
-            if is_older && self.is_newest(store, edit).await? {
-                if self.write_anew(store, edit, stored).await? {
-                    return Ok(());
+            let found = if is_older && self.is_newest(store, edit).await? {
+                if let Some(definition) = edit.over(&stored, later) {
+                    if self.write_anew(store, edit, definition, stored).await? {
+                        return Ok(());
+                    }
+                    continue;
                 }
-                continue;
-            }
-            let found = format!("version {} of the flag, which is newer", stored.current_version());
+                "a change past the store, which may be newer".to_owned()
+            } else {
+                format!("version {} of the flag, which is newer", stored.current_version())
+            };
             return self.report(store, edit, found).await;
         }
     }
@@ -301,15 +321,19 @@ impl RecentEdits {
         self.write(store, edit, commit).await
     }
 
-    /// Writes it as a new entry of the history, which says so; `false` if another edit came first.
-    async fn write_anew<S: Store + ?Sized>(&self, store: &S, edit: &Edit, stored: Stored) -> Result<bool, Error> {
+    /// As a new entry of the history, which says so; `false` where somebody was faster.
+    async fn write_anew<S: Store + ?Sized>(
+        &self,
+        store: &S,
+        edit: &Edit,
+        definition: Option<String>,
+        stored: Stored,
+    ) -> Result<bool, Error> {
         let Some(entry) = edit.entry() else { return Ok(true) };
         let again = format!("written again: the store has lost entry {} of {}", entry.number, entry.at);
         let reason = entry.reason.as_ref().map_or_else(|| again.clone(), |reason| format!("{reason} ({again})"));
         let by = Author::new(entry.actor.clone().unwrap_or_default()).because(reason);
-        let now = Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis());
-        let definition = edit.commit.definition.clone();
-        let commit = commit_over(store, &edit.commit.flag, stored, definition, &by, now).await?;
+        let commit = commit_over(store, &edit.commit.flag, stored, definition, &by, now()).await?;
         self.write(store, edit, commit).await
     }
 
@@ -347,21 +371,33 @@ impl RecentEdits {
     async fn report<S: Store + ?Sized>(&self, store: &S, edit: &Edit, found: String) -> Result<(), Error> {
         let flag = &edit.commit.flag;
         let version = store.read(flag).await?.current_version();
-        let by = edit.entry().and_then(|entry| entry.actor.clone()).unwrap_or_default();
-        let at = edit.entry().map_or(Instant::MIN, |entry| entry.at);
-        let what = if edit.is_off() { "kill" } else { "edit" };
-        let problem = Problem::new(format!("the {what} by {by} at {at}, which the store acknowledged and lost"), found);
-        let problem = problem.of_flag(flag).with_help("it is not written again: check the flag and edit it");
+        let problem = Problem::new(format!("{edit}, which the store acknowledged and lost"), found);
+        let problem = problem.of_flag(flag).with_help("it is not written again: look at the flag, and edit it");
         tracing::error!(store = store.name(), "{problem}");
         self.forget(edit);
         let mut state = self.inner.state();
-        state.lost.push_back(LostEdit { problem, flag: flag.clone(), version });
-        if state.lost.len() > REPORTED {
-            state.lost.pop_front();
-        }
+        state.report(LostEdit { problem, is_kill: edit.is_off(), flag: flag.clone(), version });
         drop(state);
         self.inner.reports.send_modify(|reports| *reports += 1);
         Ok(())
+    }
+
+    /// Logs the edits of a store that has been away for long: whether it still has them is not known.
+    fn give_up(&self, store: &dyn Store) {
+        let edits = {
+            let mut state = self.inner.state();
+            state.is_watched = false;
+            state.edits.iter().cloned().collect()
+        };
+        for edit in kills_first(edits) {
+            let flag = &edit.commit.flag;
+            tracing::warn!(
+                store = store.name(),
+                flag,
+                "{edit} was acknowledged, and the store has not answered for {LONGEST_OUTAGE:?} since: it is not written \
+                 again where the store comes back without it"
+            );
+        }
     }
 
     fn forget(&self, edit: &Edit) {
@@ -380,12 +416,29 @@ impl Inner {
 }
 
 impl State {
+    /// How long it is until a store that does not answer is given up.
+    fn longest_pause(&self) -> Duration {
+        self.away_since.map_or(Duration::MAX, |since| LONGEST_OUTAGE.saturating_sub(since.elapsed()))
+    }
+
     fn may_be_lost(&self, stored: &Stored) -> bool {
         let Some(newest) = self.edits.back() else { return false };
         match &stored.run {
             Some(run) => self.edits.iter().any(|edit| edit.is_lost || edit.run.as_ref() != Some(run)),
             None => newest.commit.head != stored.head || self.edits.iter().any(|edit| edit.is_lost),
         }
+    }
+
+    /// Names a lost edit: after those before it, and after all kills where it is none.
+    fn report(&mut self, lost: LostEdit) {
+        let kills = self.lost.partition_point(|lost| lost.is_kill);
+        if lost.is_kill {
+            return self.lost.insert(kills, lost);
+        }
+        if self.lost.len() - kills == REPORTED {
+            self.lost.remove(kills);
+        }
+        self.lost.push(lost);
     }
 
     /// Forgets the edits that the store has had for long enough.
@@ -399,6 +452,15 @@ impl State {
         if let Some(edit) = self.edits.pop_front() {
             self.bytes -= size(&edit.commit);
         }
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_off() { "kill" } else { "edit" };
+        let by = self.entry().and_then(|entry| entry.actor.as_deref()).unwrap_or_default();
+        let at = self.entry().map_or(Instant::MIN, |entry| entry.at);
+        write!(f, "the {what} by {by} at {at}")
     }
 }
 
@@ -416,7 +478,32 @@ impl Edit {
         self.commit.entries.last()
     }
 
-    /// Whether the flag is off for everybody after it.
+    /// Whether the flag is as the edit found it, whatever has become of others. Text alone does not tell where
+    /// another program has written it.
+    fn goes_onto(&self, stored: &Stored) -> bool {
+        let expected = &self.commit.expected;
+        let is_the_same = (stored.version, &stored.content) == (expected.version, &expected.content);
+        stored.definition == expected.definition && (is_the_same || !stored.is_foreign())
+    }
+
+    /// What it makes of a flag that lacks the edits before it, which are a part of it; `None` where it must not be written.
+    /// A change by another program has no time, and may be newer than the edit; but off is the safe side.
+    fn over(&self, stored: &Stored, later: &[&Edit]) -> Option<Option<String>> {
+        let Commit { flag, definition, .. } = &*self.commit;
+        match &stored.definition {
+            _ if !stored.is_foreign() => Some(definition.clone()),
+            _ if !self.is_kill() || !later.is_empty() => None,
+            Some(text) => Some(Some(killed_text(flag, Some(text), now()))),
+            None => Some(definition.clone()),
+        }
+    }
+
+    /// Whether it leaves a flag that is off.
+    fn is_kill(&self) -> bool {
+        self.commit.definition.is_some() && self.is_off()
+    }
+
+    /// Whether it leaves the flag off for everybody.
     fn is_off(&self) -> bool {
         let Commit { flag, definition, .. } = &*self.commit;
         definition.as_ref().is_none_or(|text| {
@@ -424,6 +511,17 @@ impl Edit {
             document.is_ok_and(|document| document.flags.values().all(|definition| definition.is_killed()))
         })
     }
+}
+
+/// In their order but for kills, which come before all others.
+fn kills_first(mut edits: Vec<Edit>) -> Vec<Edit> {
+    edits.sort_by_cached_key(|edit| !edit.is_off());
+    edits
+}
+
+/// To the millisecond, as every store can hold it.
+fn now() -> Instant {
+    Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis())
 }
 
 /// How many bytes of texts a commit holds.
@@ -455,9 +553,11 @@ async fn newest_there<S: Store + ?Sized>(store: &S, edits: &[Edit], head: &Head)
     Ok(0)
 }
 
-/// Compares the store with the memory until nothing is left to compare.
+/// Compares the store with the memory until nothing is left to compare, or the store has been away for long.
 async fn compare_often(inner: Weak<Inner>) {
+    let mut backoff = Backoff::default();
     loop {
+        let wait = backoff.wait(Time::now());
         let pause = {
             let Some(inner) = inner.upgrade() else { return };
             let mut state = inner.state();
@@ -465,19 +565,26 @@ async fn compare_often(inner: Weak<Inner>) {
                 state.is_watched = false;
                 return;
             }
-            match state.away_since {
+            match wait {
                 None => CHECK_EVERY,
-                Some(since) if since.elapsed() <= LONGEST_OUTAGE => CHECK_AWAY,
-                Some(_) => CHECK_LONG_AWAY,
+                Some(wait) if backoff.is_denied() => wait.min(state.longest_pause()),
+                Some(wait) => wait.min(CHECK_EVERY).min(state.longest_pause()),
             }
         };
         sleep(pause).await;
         let Some(inner) = inner.upgrade() else { return };
         let Some(store) = (inner.store)() else { return };
         let recent = RecentEdits { inner };
-        // Failures are tried again.
-        if timeout(LONGEST_CHECK, recent.check(&*store)).await.is_err() {
-            recent.inner.state().away_since.get_or_insert_with(Time::now);
+        if wait.is_some() && recent.inner.state().longest_pause().is_zero() {
+            return recent.give_up(&*store);
+        }
+        match timeout(LONGEST_CHECK, recent.check(&*store)).await {
+            Ok(Ok(())) => backoff.succeeded(Time::now()),
+            Ok(Err(error)) => backoff.failed(Time::now(), error.kind()),
+            Err(_) => {
+                recent.inner.state().away_since.get_or_insert_with(Time::now);
+                backoff.failed(Time::now(), ErrorKind::Unavailable);
+            }
         }
     }
 }

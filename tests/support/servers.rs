@@ -182,6 +182,14 @@ impl Redis {
         ask_redis(&mut stream, words)
     }
 
+    /// Its URL for a user of the docs, who is made with these rights beside.
+    pub(crate) fn url_of_documented(&self, user: &str, more: &[&str]) -> String {
+        let rules = documented_rules(user);
+        let rules = rules.iter().map(String::as_str).chain(more.iter().copied());
+        self.command(&rules.map(str::as_bytes).collect::<Vec<_>>());
+        self.url().replace("redis://", &format!("redis://{user}:secret@"))
+    }
+
     /// The text that a command answers with; `None` where there is none.
     pub(crate) fn value(&self, words: &[&[u8]]) -> Option<String> {
         let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
@@ -205,6 +213,16 @@ fn ask_redis(stream: &mut BufReader<TcpStream>, words: &[&[u8]]) -> String {
     stream.read_line(&mut line).unwrap();
     assert!(!line.starts_with('-'), "{line}");
     line.trim_end().to_owned()
+}
+
+/// What the docs of the Redis store let a user do, word by word.
+pub(crate) fn documented_rules(user: &str) -> Vec<String> {
+    let docs = include_str!("../../src/store/redis/mod.rs");
+    let lines = docs.lines().map(|line| line.trim_start_matches("//!").trim());
+    let mut lines = lines.skip_while(|line| !line.starts_with(&format!("ACL SETUSER {user} ")));
+    let first = lines.next().unwrap().to_owned();
+    let rest = lines.take_while(|line| line.starts_with('+'));
+    rest.fold(first, |all, line| all + " " + line).split(' ').map(str::to_owned).collect()
 }
 
 /// A disk of this size in memory, which can be full. It is unmounted with this value.

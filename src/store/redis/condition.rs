@@ -4,9 +4,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use redis::{Pipeline, Value};
+use redis::{Pipeline, ServerErrorKind, Value};
 
-use super::connection::{ANSWER, Connection, bytes_of, field, text_of};
+use super::connection::{ANSWER, Connection, DISK, bytes_of, field, text_of};
 use crate::engine::{Instant, Problem, Severity};
 use crate::store::error::Error;
 use crate::store::feed::Condition;
@@ -29,6 +29,8 @@ struct Said {
     appendfsync: Option<String>,
     ping_every: Option<u64>,
     waits: Waits,
+    /// Whether this user may edit, to whom it matters whether edits last.
+    can_edit: bool,
 }
 
 /// Whether the server has `WAITAOF`.
@@ -40,12 +42,12 @@ enum Waits {
     MayNot,
 }
 
-/// The condition of the server, for a store. `has_edited` says that edits are made through this handle, so that it
-/// matters whether they last.
+/// What the server says of itself, with what that means for a store. `is_unsynced` says that an edit was not on its disk
+/// in time.
 pub(super) async fn condition(
     connection: &mut Connection,
     cut_off: &CutOff,
-    has_edited: bool,
+    is_unsynced: bool,
 ) -> Result<Condition, Error> {
     let said = Said::ask(connection).await?;
     let now = Instant::from(SystemTime::now());
@@ -61,7 +63,7 @@ pub(super) async fn condition(
         }));
     } else {
         cut_off.since(None);
-        condition.problems.extend(said.durability(has_edited));
+        condition.problems.extend(said.durability(is_unsynced));
     }
     Ok(condition)
 }
@@ -82,7 +84,7 @@ fn before(now: Instant, seconds: u64) -> Instant {
 
 impl Said {
     async fn ask(connection: &mut Connection) -> Result<Self, Error> {
-        let mut commands = Pipeline::with_capacity(7);
+        let mut commands = Pipeline::with_capacity(8);
         for section in ["memory", "persistence", "replication"] {
             commands.cmd("INFO").arg(section);
         }
@@ -90,8 +92,9 @@ impl Said {
         for setting in ["appendfsync", "repl-ping-replica-period"] {
             commands.cmd("CONFIG").arg("GET").arg(setting);
         }
-        // Does not wait: asks whether the command is available.
+        // Waits for nothing, and runs nothing: asks whether it could be asked.
         commands.cmd("WAITAOF").arg(0).arg(0).arg(1);
+        commands.cmd("EVALSHA").arg("0".repeat(40)).arg(0);
         let answers = connection.ask(&commands, ANSWER).await?;
         let answer = |at: usize| answers.get(at).unwrap_or(&Value::Nil);
         let text = |at: usize| text_of(answer(at)).map(str::to_owned);
@@ -109,6 +112,7 @@ impl Said {
                 Value::ServerError(error) if error.code() == "NOPERM" => Waits::MayNot,
                 _ => Waits::Can,
             },
+            can_edit: matches!(answer(7), Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript)),
         })
     }
 
@@ -126,8 +130,8 @@ impl Said {
         Some(Problem { severity, ..problem.with_help(help) })
     }
 
-    /// Whether acknowledged edits survive when the server is killed.
-    fn durability(&self, has_edited: bool) -> Option<Problem> {
+    /// Whether acknowledged edits survive the death of the server.
+    fn durability(&self, is_unsynced: bool) -> Option<Problem> {
         let problem = |found: &str, help: &str| {
             let problem = Problem::new("a server that keeps acknowledged edits when it is killed", found);
             Some(problem.with_help(help))
@@ -137,6 +141,12 @@ impl Said {
             return problem("appendonly no", "CONFIG SET appendonly yes and CONFIG SET appendfsync always");
         }
         match (self.appendfsync.as_deref(), self.waits) {
+            (None, Waits::Can) if is_unsynced => problem(
+                &format!(
+                    "an edit that was not on its disk after {DISK:?}, and an appendfsync that this user may not read"
+                ),
+                "CONFIG SET appendfsync always or everysec; edits do not wait for the disk until one has arrived there",
+            ),
             (Some("always"), _) | (Some("everysec") | None, Waits::Can) => None,
             (Some("everysec"), Waits::MayNot) => problem(
                 "appendfsync everysec, and a user who may not call WAITAOF",
@@ -146,8 +156,8 @@ impl Said {
                 &format!("appendfsync {policy}"),
                 "CONFIG SET appendfsync always, or use Redis 7.2 or newer with everysec, where edits wait for the disk",
             ),
-            (None, _) if has_edited => problem(
-                "an appendfsync that this user may not read",
+            (None, _) if self.can_edit => problem(
+                "an appendfsync that this user may not ask for",
                 "set appendfsync always, or let the user call CONFIG GET, or WAITAOF of Redis 7.2 or newer",
             )
             .map(|problem| Problem { severity: Severity::Warning, ..problem }),

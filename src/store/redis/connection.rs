@@ -17,6 +17,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// Longest time for an answer that is a part of everything, some megabytes.
 pub(super) const LARGE_ANSWER: Duration = Duration::from_secs(5);
+/// How long an edit that is made waits until the server has it on its disk: less than a change takes at most.
+pub(super) const DISK: Duration = Duration::from_secs(4);
 /// How many connections are kept for the next who needs one. More are made, and closed when they are done with.
 const IDLE: usize = 2;
 
@@ -39,6 +41,8 @@ pub(super) enum AwaitsDisk {
     /// Not asked yet on this connection.
     Unknown,
     Yes,
+    /// An edit on this connection was not synced in time, or one before it, and the user may not ask for the policy.
+    Unsynced,
     /// It has no `WAITAOF`, has no append-only file, or never syncs it by itself.
     No,
 }

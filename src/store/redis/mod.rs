@@ -73,23 +73,26 @@
 //!
 //! - **Redis 6.0 or newer**, or what is compatible with it, as one server with its replicas: Redis Cluster is not
 //!   supported, as an edit writes keys of several slots. Reading works on a replica; edits have to go to the primary.
-//! - **Persistence.** `appendonly yes`, and either Redis 7.2 or newer, or `appendfsync always`. Any other set-up is a
-//!   problem in the status, with the setting to change:
+//! - **Persistence.** `appendonly yes`, and one of two: Redis 7.2 or newer, or `appendfsync always`. Everything else is a
+//!   problem in the status, with the line to set; a user who may neither call `CONFIG GET` nor edit is not told of
+//!   `appendfsync`:
 //!
 //!   | server | an acknowledged edit |
 //!   |---|---|
 //!   | Redis 7.2, Valkey or newer, `appendfsync everysec` | is acknowledged when `WAITAOF` says that the server has synced it to its disk: usually at once, up to a second later if edits come fast. If that takes longer than 4 s, the edit is in doubt |
 //!   | any, `appendfsync always` | is on the disk |
 //!   | before 7.2, `appendfsync everysec` | can be lost when the server is killed: while a slow disk syncs, Redis holds back up to 2 s of edits |
-//!   | any, `appendfsync no` | survives the end of the server's process, but not of its machine |
+//!   | any, `appendfsync no` | survives the server's process, and not its machine. Where the user may not call `CONFIG GET`, this shows when the first edit has waited for 4 s and is in doubt; later edits do not wait |
 //!   | any, `appendonly no` | is lost unless a snapshot has it |
 //!
 //! - **Edits that are lost all the same**, in a crash or in a failover to a replica that did not have them, are written
-//!   again by the process that made them, if it still has a handle of the store. This holds for edits that were
-//!   acknowledged within 10 s before the server was lost, if it is back within a minute and has nothing newer. The history
-//!   gets the same entries, or new ones that say so. An edit that is not written again is logged and named in the status,
-//!   kills first. Other processes wait up to 2 s for this before they go back to older rules. See
-//!   [`RecentEdits`](super::RecentEdits).
+//!   again by the process that made them, if it has still a handle of the store: those that were acknowledged within 10 s
+//!   before the server was lost, where it is back within a minute and nothing newer is there. The history gets the same
+//!   entries, or new ones that say so. Values that `SET` and `DEL` have changed since the loss stay; a lost kill alone
+//!   switches them off. An edit that is not written again is logged and named in the status: all kills first, then the
+//!   last 100 others. An editor compares each second, for at most a minute without an answer, and whenever it loads or
+//!   edits. A server that rejects its password is asked again by the next load or edit alone.
+//!   Other processes wait up to 2 s for that before they go back to older rules. See [`RecentEdits`](super::RecentEdits).
 //!
 //!   To restore a server from an older copy, stop editing 10 s before. Keys that are flushed from a running server are not
 //!   written again. A user who may not call `INFO` cannot tell a flush from a loss: an edit of the last 10 s before the

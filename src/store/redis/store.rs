@@ -9,7 +9,7 @@ use redis::{Pipeline, Script, ServerErrorKind, Value, cmd};
 use tokio::time::{Instant as Time, sleep};
 
 use super::condition::{CutOff, condition, setting};
-use super::connection::{ANSWER, AwaitsDisk, Idle, Leased, bytes_of, on, text_of};
+use super::connection::{ANSWER, AwaitsDisk, DISK, Idle, Leased, bytes_of, on, text_of};
 use super::held::{Held, Pair, SwitchTo, a};
 use super::keys::{Keys, Prefixes, entry_of, head_of, head_text, version_of, version_text};
 use super::load::Content;
@@ -26,9 +26,7 @@ use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, ide
 const ENTRIES: usize = 100;
 /// How often one flag is read again because it was changed meanwhile.
 const ATTEMPTS: usize = 10;
-/// How long an edit waits until the server has it on its disk: less than the time that a change has.
-const DISK: Duration = Duration::from_secs(4);
-/// How long processes have to write lost edits again after a server came back without them.
+/// How long a server that came back without edits is given until the processes that made them have written them again.
 const WRITTEN_AGAIN: Duration = Duration::from_secs(2);
 /// How often it is asked in that time.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -47,7 +45,8 @@ struct Shared {
     /// The last known end of the history, and the run of the server.
     newest: Mutex<(u64, Option<Arc<str>>)>,
     cut_off: CutOff,
-    has_edited: AtomicBool,
+    /// Whether an edit was not on the disk in time, and the user may not ask for the policy.
+    is_unsynced: AtomicBool,
     recent: RecentEdits,
 }
 
@@ -117,7 +116,7 @@ impl RedisStoreBuilder {
                 idle: Idle::default(),
                 newest: Mutex::default(),
                 cut_off: CutOff::default(),
-                has_edited: AtomicBool::new(false),
+                is_unsynced: AtomicBool::new(false),
                 recent: RecentEdits::new(store),
             }
         });
@@ -257,35 +256,46 @@ impl Shared {
         if stored != commit.expected || !commit.begin_sending() {
             return Ok(false);
         }
+        self.look_at_disk(&mut connection).await.map_err(Error::unchanged)?;
         let is_made = self.write(&mut connection, commit, &pair).await?;
         if is_made {
-            self.has_edited.store(true, Ordering::Relaxed);
             self.await_disk(&mut connection).await?;
         }
         Ok(is_made)
     }
 
-    /// Waits until the server has the writes of this connection on its disk, if it can tell.
+    /// Lets edits wait for the disk again where the last one on this connection has arrived there after all.
+    async fn look_at_disk(&self, connection: &mut Leased<'_>) -> Result<(), Error> {
+        if connection.awaits_disk == AwaitsDisk::Unsynced && is_synced(&wait_aof(connection, 0, Duration::ZERO).await?)
+        {
+            connection.awaits_disk = AwaitsDisk::Yes;
+            self.is_unsynced.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Waits until the server has on its disk what was written on this connection, where it can tell.
     async fn await_disk(&self, connection: &mut Leased<'_>) -> Result<(), Error> {
         if connection.awaits_disk == AwaitsDisk::Unknown {
-            let mut policy = Pipeline::with_capacity(1);
-            policy.cmd("CONFIG").arg("GET").arg("appendfsync");
-            let policy = connection.ask(&policy, ANSWER).await?.pop();
-            // Syncing is then left to the machine, and waiting takes half a minute.
-            let never = policy.as_ref().and_then(setting).is_some_and(|policy| policy == "no");
-            connection.awaits_disk = if never { AwaitsDisk::No } else { AwaitsDisk::Yes };
+            connection.awaits_disk = match policy(connection).await? {
+                // It leaves syncing to the machine then, and waiting takes half a minute.
+                Some(policy) if policy == "no" => AwaitsDisk::No,
+                None if self.is_unsynced.load(Ordering::Relaxed) => AwaitsDisk::Unsynced,
+                _ => AwaitsDisk::Yes,
+            };
         }
-        if connection.awaits_disk == AwaitsDisk::No {
+        if connection.awaits_disk != AwaitsDisk::Yes {
             return Ok(());
         }
-        let mut wait = Pipeline::with_capacity(1);
-        wait.cmd("WAITAOF").arg(1).arg(0).arg(DISK.as_millis() as u64);
-        let answer = connection.ask(&wait, DISK + ANSWER).await?.pop().unwrap_or_default();
-        match answer {
-            Value::Array(counts) if matches!(counts.first(), Some(Value::Int(1..))) => Ok(()),
+        match wait_aof(connection, 1, DISK).await? {
+            answer if is_synced(&answer) => Ok(()),
             Value::Array(_) => {
                 // Syncing may have been turned off meanwhile.
                 connection.awaits_disk = AwaitsDisk::Unknown;
+                if policy(connection).await?.is_none() {
+                    connection.awaits_disk = AwaitsDisk::Unsynced;
+                    self.is_unsynced.store(true, Ordering::Relaxed);
+                }
                 let message =
                     format!("{}: the edit was made, but is not on the server's disk after {DISK:?}", self.name);
                 Err(Error::new(ErrorKind::InDoubt, message))
@@ -423,6 +433,26 @@ impl Shared {
     }
 }
 
+/// The `appendfsync` of the server; `None` where the user may not ask.
+async fn policy(connection: &mut Leased<'_>) -> Result<Option<String>, Error> {
+    let mut ask = Pipeline::with_capacity(1);
+    ask.cmd("CONFIG").arg("GET").arg("appendfsync");
+    Ok(connection.ask(&ask, ANSWER).await?.pop().as_ref().and_then(setting))
+}
+
+/// The answer of the server when so many of its disks, 0 or 1, have what was written on this connection, or after this
+/// time.
+async fn wait_aof(connection: &mut Leased<'_>, disks: u8, within: Duration) -> Result<Value, Error> {
+    let mut wait = Pipeline::with_capacity(1);
+    wait.cmd("WAITAOF").arg(disks).arg(0).arg(within.as_millis() as u64);
+    Ok(connection.ask(&wait, within + ANSWER).await?.pop().unwrap_or_default())
+}
+
+/// Whether the server's disk has it, by the answer to `WAITAOF`.
+fn is_synced(answer: &Value) -> bool {
+    matches!(answer, Value::Array(counts) if matches!(counts.first(), Some(Value::Int(1..))))
+}
+
 const SCRIPT: &str = include_str!("script.lua");
 
 /// The script with its digest, which is computed once.
@@ -444,6 +474,10 @@ impl Feed for RedisStore {
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
+            // A server that cannot be reached is not asked twice.
+            drop(self.shared.connection().await?);
+            // What it has lost is written again before it is read.
+            let lost = self.shared.recent.problems(self).await;
             let mut connection = self.shared.connection().await?;
             let mut content = Content::read(&mut connection, &self.shared.keys).await?;
             if let Some(number) = content.number()
@@ -452,7 +486,6 @@ impl Feed for RedisStore {
                 content = Content::read(&mut connection, &self.shared.keys).await?;
             }
             drop(connection);
-            let lost = self.shared.recent.problems(self).await;
             let (shared, known) = (Arc::clone(&self.shared), known.map(str::to_owned));
             // A large document takes a while, and other requests are served on this thread.
             let loaded = tokio::task::spawn_blocking(move || {
@@ -488,8 +521,8 @@ impl Feed for RedisStore {
     fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
         Box::pin(async {
             let mut connection = self.shared.connection().await?;
-            let has_edited = self.shared.has_edited.load(Ordering::Relaxed);
-            condition(&mut connection, &self.shared.cut_off, has_edited).await
+            let is_unsynced = self.shared.is_unsynced.load(Ordering::Relaxed);
+            condition(&mut connection, &self.shared.cut_off, is_unsynced).await
         })
     }
 }

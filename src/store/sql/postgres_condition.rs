@@ -77,20 +77,22 @@ impl Server {
     fn follow(&self, replay: &Replay, condition: &mut Condition) {
         let now = Instant::from(SystemTime::now());
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((found, help)) = replay.trouble(now) else {
+        let Some((found, help)) = replay.trouble() else {
             *current = Some(now);
             return;
         };
-        // Everything committed until then is here.
-        let since = current.max(replay.replayed).unwrap_or(now).min(now);
+        // Everything that was committed until then is here.
+        let since = current.max(replay.replayed_at(now)).unwrap_or(now).min(now);
         condition.stale_since = Some(since);
         condition.problems.push(Problem::new("a standby that follows its primary", found).with_help(help));
     }
 }
 
-/// How a standby follows its primary.
+/// How a standby follows its primary. All times are by clocks of servers, and may be far from the time of this process.
 struct Replay {
-    /// Its replay was paused on request.
+    /// What time it was for the standby.
+    clock: Instant,
+    /// It was asked to stand still.
     is_paused: bool,
     has_receiver: bool,
     /// When the receiver last heard from the primary; `None` if this role may not know.
@@ -113,6 +115,8 @@ impl Replay {
             millis!("current_setting('wal_receiver_timeout')::interval"),
             ", pg_last_wal_receive_lsn()::text, ",
             millis!("pg_last_xact_replay_timestamp()"),
+            ", ",
+            millis!("clock_timestamp()"),
         );
         let row = late(ANSWER, sqlx::query(STATEMENT).fetch_one(&mut *connection)).await?;
         let instant = |column: usize| -> Result<Option<Instant>, Trouble> {
@@ -138,6 +142,7 @@ impl Replay {
             }
         }
         Ok(Self {
+            clock: Instant::from_unix_millis(row.try_get(6)?),
             is_paused: row.try_get(0)?,
             has_receiver: row.try_get(1)?,
             heard: instant(2)?,
@@ -147,8 +152,14 @@ impl Replay {
         })
     }
 
-    /// The problem, and what to do.
-    fn trouble(&self, now: Instant) -> Option<(String, &'static str)> {
+    /// When the last transaction that was replayed was committed, by a clock that says `now`.
+    fn replayed_at(&self, now: Instant) -> Option<Instant> {
+        let ahead = now.unix_millis() - self.clock.unix_millis();
+        self.replayed.map(|replayed| Instant::from_unix_millis(replayed.unix_millis().saturating_add(ahead)))
+    }
+
+    /// What is wrong, and what to do.
+    fn trouble(&self) -> Option<(String, &'static str)> {
         if self.is_paused {
             return Some((
                 "one whose replay is paused".to_owned(),
@@ -161,12 +172,12 @@ impl Replay {
                 "check its primary_conninfo, its log and the primary; until then its flags may be old",
             ));
         }
-        let silence = self.heard.map(|heard| now.saturating_duration_since(heard)).unwrap_or_default();
+        let silence = self.heard.map(|heard| self.clock.saturating_duration_since(heard)).unwrap_or_default();
         if !self.receiver_timeout.is_zero() && silence > self.receiver_timeout / 2 + HEARD {
             let found = format!("one that has heard nothing from it for {} s", silence.as_secs());
             return Some((found, "check the primary and the network; until then its flags may be old"));
         }
-        let lag = self.replayed.map_or(Duration::MAX, |replayed| now.saturating_duration_since(replayed));
+        let lag = self.replayed.map_or(Duration::MAX, |replayed| self.clock.saturating_duration_since(replayed));
         if self.is_behind && lag > MAX_LAG {
             return Some((
                 "one whose replay lags behind".to_owned(),
@@ -201,4 +212,39 @@ async fn wrong_with_the_tables(connection: &mut PgConnection) -> Result<Vec<Prob
         }
     }
     Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(from: Instant, seconds: i64) -> Instant {
+        Instant::from_unix_millis(from.unix_millis() + 1000 * seconds)
+    }
+
+    #[test]
+    fn a_standby_is_judged_by_its_own_clock() {
+        let now = Instant::from_unix_millis(1_800_000_000_000);
+        // How far the standby is from this process, in seconds.
+        for skew in [-86_400, -36, 0, 36, 86_400] {
+            let clock = seconds(now, skew);
+            let standby = |silence: i64, is_behind: bool, lag: i64| Replay {
+                clock,
+                is_paused: false,
+                has_receiver: true,
+                heard: Some(seconds(clock, -silence)),
+                receiver_timeout: Duration::from_secs(60),
+                is_behind,
+                replayed: Some(seconds(clock, -lag)),
+            };
+            assert_eq!(standby(34, false, 3600).trouble(), None, "{skew}");
+            assert_eq!(standby(1, true, 9).trouble(), None, "{skew}");
+            let (found, _) = standby(36, false, 40).trouble().unwrap();
+            assert_eq!(found, "one that has heard nothing of it for 36 s", "{skew}");
+            let (found, _) = standby(1, true, 11).trouble().unwrap();
+            assert_eq!(found, "one that replays later than it receives", "{skew}");
+            // The status says since when by this process's clock.
+            assert_eq!(standby(36, false, 40).replayed_at(now), Some(seconds(now, -40)), "{skew}");
+        }
+    }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant as Time;
 
-use crate::store::{ErrorKind, random_share};
+use super::error::ErrorKind;
+use super::random::random_share;
 
 /// The first attempt comes within this time after something failed, so that a fleet does not move as one; and
 /// attempts are this far apart at the beginning of an outage.
@@ -18,7 +19,8 @@ const DENIED: Duration = Duration::from_secs(5 * 60);
 /// Health after which the waits start anew.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// The waits between attempts of a source, or of a router that writes kills. Attempts never end.
+/// The waits between attempts of one source, of the kills that a router writes, or of who compares a store with the
+/// recent edits. Attempts never end.
 ///
 /// 1. The first comes after a uniform 0 to 2 s.
 /// 2. For the first 10 s of an outage they are at most 2 s apart, then twice as far each time, up to 30 s.
