@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call, Precondition};
-use super::definition::{accepted, fits_in};
+use super::definition::{accepted, fits_in, is_killed};
 use super::edits::{self, EDIT_WITHIN, edited};
 use super::local_kill;
 use super::merge;
@@ -106,6 +106,18 @@ pub(super) async fn get(call: Call) -> Answer {
     Ok(shown::answer(StatusCode::OK, &shown))
 }
 
+/// Whether a definition says by itself that the flag is on, instead of leaving it to the default.
+fn says_enabled(text: &str) -> Result<bool, Failure> {
+    Ok(match Plain::of_json(text)? {
+        Plain::Map(members) => {
+            members.iter().any(|(key, value)| canonical_key(key) == Some("enabled") && *value == Plain::Bool(true))
+        }
+        plain => plain == Plain::Bool(true),
+    })
+}
+
+const KEPT_OFF: &str = "the flag was off and stays off, since the definition does not say \"enabled\": true";
+
 pub(super) async fn put(call: Call) -> Answer {
     let precondition = call.precondition()?;
     if precondition == Precondition::None {
@@ -117,19 +129,24 @@ pub(super) async fn put(call: Call) -> Answer {
     let creates_again = call.query.is_set("create_again")? || is_missing;
     let (text, _) = call.json()?;
     let flag = accepted(&call.name, text)?;
-    let is_switched_on = flag.is_enabled();
+    // Only who says so switches on what is off.
+    let says_on = flag.is_enabled() && says_enabled(text)?;
+    let is_on = flag.is_enabled();
     fits_in(&call.state, &call.name, Some(flag)).await?;
     let turn = call.state.turn().await;
     let mut changed = edits::apply(&call, EDIT_WITHIN, &precondition, |stored, before| {
         if stored.definition.is_none() && stored.version > 0 && !creates_again {
             return Err(Failure::removed(stored));
         }
-        let change = Change::put_text(before.replaced(&call.name, text, false, now())?);
+        let change = Change::put_text(before.replaced(&call.name, text, !says_on, now())?);
         Ok(if creates_again { change.create_again() } else { change })
     })
     .await?;
+    if is_on && changed.definition.as_deref().is_some_and(|text| is_killed(&call.name, text)) {
+        changed.notes.push(KEPT_OFF.to_owned());
+    }
     changed.notes.extend(changed.entry.as_ref().and_then(|entry| note_of_pause(entry, Some(text))));
-    if is_switched_on {
+    if says_on {
         call.state.source.forget_kill(&call.name).await;
     }
     drop(turn);

@@ -42,7 +42,8 @@
 //!    they are spelt, those of other services too. It makes no flag; `enabled` cannot be taken away, nor `percentage`
 //!    where that would raise the share.
 //! 5. Reverting and importing never switch on what is off, or was when it was removed, or is held off in this process;
-//!    its plan stays where it stood. `PUT`, `PATCH` and `restore` do: they say so, and a kill that waits is forgotten.
+//!    its plan stays where it stood. `restore` does, and so do `PUT` and `PATCH` with `"enabled": true`; a kill that waits is
+//!    then forgotten. After a `PUT` without `enabled` a flag that is off stays off, and `notes` say so.
 //!    A pause that lies ahead becomes now with that, since a process whose clock runs ahead has written it; `notes` say so.
 //! 6. The reason of an edit stands in the URL, as `?reason=`, up to 1 000 characters. A parameter that is not known
 //!    is refused, so that a misspelt `dry_run` is no edit.

@@ -447,7 +447,10 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
 
     fn given_up(&mut self, cause: Option<Error>) -> Error {
         self.in_doubt.retain(|commit| !commit.give_up());
-        let (store, flag, within) = (self.store.name(), &self.flag, self.change.within);
+        // As people say it: what another deadline has left is rarely whole.
+        let tenths = u64::try_from(self.change.within.as_millis().div_ceil(100)).unwrap_or(u64::MAX);
+        let within = Duration::from_millis(tenths.saturating_mul(100));
+        let (store, flag) = (self.store.name(), &self.flag);
         let error = if self.in_doubt.is_empty() {
             let message =
                 format!("{store}: nothing was changed, because flag {flag:?} could not be changed within {within:?}");

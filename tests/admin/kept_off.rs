@@ -216,6 +216,23 @@ async fn whoever_says_on_in_a_patch_or_a_definition_answers_for_a_kill_that_wait
 }
 
 #[tokio::test]
+async fn a_definition_that_does_not_say_on_leaves_off_what_is_off() {
+    const NOTE: &str = "the flag was off and stays off, since the definition does not say \"enabled\": true";
+    for body in [r#"{"percentage":100}"#, r#"{"enabled":null,"percentage":100}"#, r#"{"rules":[],"percentage":100}"#] {
+        // In the store.
+        let (api, _store) = Api::with(&[("a", r#"{"percentage":100}"#)]).await;
+        assert_eq!(api.ask("POST", "flags/a/kill", &[], "").await.status, 200);
+        let put = json(&api.ask("PUT", "flags/a", &[("if-match", &api.etag("a").await)], body).await);
+        assert_eq!((&put["flag"]["enabled"], &put["notes"]), (&json!(false), &json!([NOTE])), "{body}: {put}");
+        assert!(!is_on(&api.source, "a"), "{body}");
+    }
+    // Nothing is said of a flag that was not off.
+    let (api, _store) = Api::with(&[("a", "true")]).await;
+    let put = json(&api.ask("PUT", "flags/a", &[("if-match", &api.etag("a").await)], r#"{"percentage":100}"#).await);
+    assert_eq!((&put["flag"]["enabled"], &put["notes"]), (&json!(true), &json!([])), "{put}");
+}
+
+#[tokio::test]
 async fn a_kill_of_a_flag_that_was_removed_meanwhile_can_be_forgotten() {
     for is_loaded in [true, false] {
         let shaky = Shaky::default();

@@ -233,6 +233,24 @@ async fn a_lost_flag_can_be_put_anew_and_a_removed_one_cannot() {
 
 /// A name is `removed` where an edit removed it, and nowhere else.
 #[tokio::test]
+async fn a_lost_flag_that_was_killed_here_stays_off_where_its_new_definition_does_not_say_on() {
+    for lost in [ALL, DEFINITIONS] {
+        let place = Place::with(&FLAGS).await;
+        let api = &place.api;
+        place.loses(lost, 4).await;
+        assert_eq!(api.ask("POST", "flags/a/kill", &[], "").await.status, 202);
+        let put = api.ask("PUT", "flags/a", &[("if-none-match", "*")], r#"{"percentage":100}"#).await;
+        assert_eq!(put.status, 201, "{}", put.text());
+        let put = json(&put);
+        assert_eq!(put["flag"]["enabled"], false, "{put}");
+        assert!(put["notes"][0].as_str().unwrap().contains("stays off"), "{put}");
+        until(async || api.source.local_kills().is_empty()).await;
+        assert!(!is_on(&api.source, "a"));
+        assert_eq!(api.get("flags/a").await["flag"]["enabled"], false);
+    }
+}
+
+#[tokio::test]
 async fn what_no_edit_removed_is_imported_again_and_reverting_it_says_that_it_is_missing() {
     let place = Place::with(&FLAGS).await;
     let api = &place.api;
