@@ -272,6 +272,46 @@ async fn start<S: Store + Clone>(store: &S, backup: &Path) -> Live {
     builder.backup(backup).connect().await.unwrap()
 }
 
+/// A store that has lost everything, and a process that starts then: nothing is on, and nothing is forgotten.
+async fn lost_everything<S: Store + Clone>(store: S, empty: S) {
+    let folder = folder();
+    let backup = folder.path().join("backup");
+    fill(&store).await;
+    drop(start(&store, &backup).await);
+    drop(store);
+    for attempt in ["the first start", "another one"] {
+        let source = start(&empty, &backup).await;
+        assert!(!is_on(&source, "b"), "{attempt}: the store decides");
+        let missing = source.missing();
+        let found: Vec<_> =
+            missing.iter().map(|missing| (&*missing.flag, missing.version, missing.is_in_effect)).collect();
+        assert_eq!(found, [("a", Some(3), false), ("b", Some(2), false)], "{attempt}, {}", empty.name());
+        let definition = missing[1].definition.as_ref().unwrap();
+        assert_eq!(definition.to_string(), r#"{"enabled":true,"percentage":100}"#, "{attempt}");
+        assert!(!missing[0].definition.as_ref().unwrap().is_enabled(), "{attempt}");
+        let found = problems(&source);
+        assert!(found.len() == 2 && found[0].contains("which had version 3"), "{attempt}: {found:?}");
+    }
+    // While it is edited the others are not forgotten.
+    empty.change("b", Change::put_text(r#"{"percentage": 100}"#), &Author::new("bob")).await.unwrap();
+    let source = start(&empty, &backup).await;
+    let missing: Vec<_> = source.missing().into_iter().map(|missing| missing.flag).collect();
+    assert_eq!((is_on(&source, "b"), missing), (true, vec!["a".to_owned()]), "{}", empty.name());
+    empty.change("a", Change::put_text("false"), &Author::new("bob")).await.unwrap();
+    until(|| source.missing().is_empty()).await;
+    assert_eq!(problems(&source), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_store_lost_before_a_process_started_is_named_and_not_forgotten() {
+    lost_everything(MemoryStore::new(), MemoryStore::new()).await;
+    let folder = folder();
+    let sqlite = |name: &str| SqliteStore::at(folder.path().join(name));
+    lost_everything(sqlite("old.db"), sqlite("new.db")).await;
+    let file = async |name: &str| FileStore::create(folder.path().join(name)).await.unwrap();
+    lost_everything(file("old.json").await, file("new.json").await).await;
+}
+
 /// Another store at the same place in the set-up: its flags are what it says, and it is no older copy.
 async fn is_another_store<S: Store + Clone>(old: S, new: S) {
     let folder = folder();
@@ -281,8 +321,13 @@ async fn is_another_store<S: Store + Clone>(old: S, new: S) {
     assert!(!is_on(&source, "a") && is_on(&source, "b"));
     drop((source, old));
 
-    // Without a single edit yet.
+    // Without a single edit yet it may also be the old one, which has lost everything.
     let source = start(&new, &backup).await;
+    assert_eq!(source.missing().len(), 2, "{}", new.name());
+    assert!(problems(&source).iter().all(|problem| problem.contains("that no edit removed")), "{}", new.name());
+    drop(source);
+    let on_purpose = Live::builder(new.clone()).allow_shrink(true).start_within(Duration::from_secs(30));
+    let source = on_purpose.backup(&backup).connect().await.unwrap();
     assert_eq!((source.status().flags, problems(&source)), (0, vec![]), "{}", new.name());
     drop(source);
     for flag in ["b", "a"] {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tempfile::NamedTempFile;
 
 use super::kills::{Kills, LocalKill};
+use super::missing::Recalled;
 use super::seen::Seen;
 use crate::engine::{Definition, Document, Flag, Problem};
 use crate::store::{Error, ErrorKind, is_mounted, overwrite};
@@ -33,12 +34,15 @@ pub(super) struct Saved {
     pub(super) kills: Vec<LocalKill>,
     /// The definitions, as stores keep them.
     flags: BTreeMap<String, Box<RawValue>>,
+    /// The last definitions of the flags that the store has lost.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    missing: BTreeMap<String, Box<RawValue>>,
 }
 
 const FORMAT: u32 = 1;
 
 impl Saved {
-    pub(super) fn new(document: &Document, origin: &str, seen: Seen, kills: &Kills) -> Self {
+    pub(super) fn new(document: &Document, origin: &str, seen: Seen, kills: &Kills, missing: &Document) -> Self {
         let text = |flag: &Flag| RawValue::from_string(flag.to_stored()).ok();
         let flags =
             document.flags.iter().filter_map(|(name, definition)| match kills.instead(name).unwrap_or(definition) {
@@ -49,12 +53,33 @@ impl Saved {
                 }
                 Definition::Refused { .. } => None,
             });
-        Self { format: FORMAT, origin: origin.to_owned(), seen, kills: kills.list(), flags: flags.collect() }
+        let missing = missing.flags.iter().filter_map(|(name, definition)| match definition {
+            Definition::Good(flag) => Some((name.as_ref().to_owned(), text(flag)?)),
+            Definition::Refused { .. } => None,
+        });
+        Self {
+            format: FORMAT,
+            origin: origin.to_owned(),
+            seen,
+            kills: kills.list(),
+            flags: flags.collect(),
+            missing: missing.collect(),
+        }
     }
 
     pub(super) fn document(&self) -> Result<Document, Problem> {
-        Document::from_texts(self.flags.iter().map(|(name, text)| (&**name, text.get().as_bytes())))
+        document_of(&self.flags)
     }
+
+    /// What a store may have lost since it was written, or before.
+    pub(super) fn recalled(&self) -> Recalled {
+        let document = |texts| document_of(texts).unwrap_or_default();
+        Recalled { flags: document(&self.flags), missing: document(&self.missing) }
+    }
+}
+
+fn document_of(texts: &BTreeMap<String, Box<RawValue>>) -> Result<Document, Problem> {
+    Document::from_texts(texts.iter().map(|(name, text)| (&**name, text.get().as_bytes())))
 }
 
 impl Backup {

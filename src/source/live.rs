@@ -18,7 +18,7 @@ use super::condition::Condition;
 use super::kills::Waits;
 use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
-use super::missing::{MissingFlag, MissingFlags};
+use super::missing::{MissingFlag, MissingFlags, Recalled};
 use super::seen::Seen;
 use super::traits::{Evaluation, Freshness, Source, Status};
 #[cfg(feature = "admin")]
@@ -74,6 +74,8 @@ struct Shared {
     /// Locked after the board, where both are.
     kills: Mutex<Kills>,
     missing: Mutex<MissingFlags>,
+    /// What the backup file held, until the store has given rules.
+    recalled: Mutex<Recalled>,
     changes: Teller,
     /// Wakes the keeper, whatever it waits for.
     look_now: Notify,
@@ -218,7 +220,8 @@ impl Live {
     pub(crate) fn missing_from(&self, loaded: &Loaded) -> Vec<MissingFlag> {
         let (in_force, missing) = (self.shared.board.document(), self.shared.missing().clone());
         let versions = self.shared.seen().versions().clone();
-        missing.after(loaded, &in_force, &versions, self.shared.allow_shrink).1.list()
+        let recalled = self.shared.recalled().clone();
+        missing.after(loaded, &in_force, &versions, &recalled, self.shared.allow_shrink).1.list()
     }
 
     /// What is switched off in this process alone, in ascending order of names.
@@ -437,6 +440,7 @@ impl LiveBuilder {
             seen: Mutex::default(),
             kills: Mutex::default(),
             missing: Mutex::default(),
+            recalled: Mutex::default(),
             changes: Teller::default(),
             look_now: Notify::new(),
             #[cfg(feature = "file")]
@@ -702,6 +706,7 @@ impl Shared {
                 if let Some(saved) = &saved {
                     *shared.seen() = saved.seen.clone();
                     *shared.kills() = Kills::of(saved.kills.clone());
+                    *shared.recalled() = saved.recalled();
                 }
                 saved
             }
@@ -739,7 +744,11 @@ impl Shared {
         let shared = Arc::clone(self);
         backup.save(move |held| {
             let set = shared.board.set();
-            let saved = || Saved::new(&shared.board.document(), set.origin(), shared.seen().clone(), &shared.kills());
+            let saved = || {
+                let missing = shared.recalled().missing.clone();
+                let missing = shared.missing().definitions(missing);
+                Saved::new(&shared.board.document(), set.origin(), shared.seen().clone(), &shared.kills(), &missing)
+            };
             (set.version() != held).then(|| (set.version(), saved()))
         });
     }
@@ -767,6 +776,10 @@ impl Shared {
 
     fn missing(&self) -> MutexGuard<'_, MissingFlags> {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recalled(&self) -> MutexGuard<'_, Recalled> {
+        self.recalled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kills(&self) -> MutexGuard<'_, Kills> {
@@ -803,7 +816,9 @@ impl Shared {
             let earlier_versions = self.seen().versions().clone();
             self.seen().take(&mut loaded, identity);
             let missing = self.missing().clone();
-            let (mut document, missing) = missing.after(&loaded, in_force, &earlier_versions, self.allow_shrink);
+            let recalled = std::mem::take(&mut *self.recalled());
+            let (mut document, missing) =
+                missing.after(&loaded, in_force, &earlier_versions, &recalled, self.allow_shrink);
             self.kills().settle(&missing.kept(), &mut document);
             document.problems.extend(missing.problems());
             *self.missing() = missing;

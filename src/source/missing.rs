@@ -27,6 +27,15 @@ pub struct MissingFlag {
     pub is_in_effect: bool,
 }
 
+/// What a backup file held when this process started.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recalled {
+    /// The flags that were in effect.
+    pub(super) flags: Document,
+    /// Those that the store had lost.
+    pub(super) missing: Document,
+}
+
 /// All of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MissingFlags(BTreeMap<Arc<str>, MissingFlag>);
@@ -34,6 +43,17 @@ pub(super) struct MissingFlags(BTreeMap<Arc<str>, MissingFlag>);
 impl MissingFlags {
     pub(super) fn list(&self) -> Vec<MissingFlag> {
         self.0.values().cloned().collect()
+    }
+
+    /// Their definitions, beside those that are known from before.
+    #[cfg(feature = "file")]
+    pub(super) fn definitions(&self, mut before: Document) -> Document {
+        for missing in self.0.values() {
+            if let Some(flag) = &missing.definition {
+                before.flags.insert(missing.flag.as_str().into(), Definition::Good(Arc::clone(flag)));
+            }
+        }
+        before
     }
 
     pub(super) fn has(&self, flag: &str) -> bool {
@@ -45,12 +65,14 @@ impl MissingFlags {
         self.0.iter().filter(|(_, missing)| missing.is_in_effect).map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// The rules in effect after this load, and the flags missing then. `earlier_versions` are those before it.
+    /// The rules in effect after this load, and the flags missing then. `earlier_versions` are those before it, and
+    /// `recalled` is what the backup file held if this is the first load.
     pub(super) fn after(
         mut self,
         loaded: &Loaded,
         in_effect: &Document,
         earlier_versions: &BTreeMap<Arc<str>, u64>,
+        recalled: &Recalled,
         allow_shrink: bool,
     ) -> (Document, Self) {
         let Loaded { document, removed, versions, records_removals, .. } = loaded;
@@ -80,9 +102,23 @@ impl MissingFlags {
                     flag: name.as_ref().to_owned(),
                     version: Some(*version),
                     since: now(),
-                    definition: None,
+                    definition: last_of(&recalled.flags, name),
                     is_in_effect: false,
                 });
+            }
+            // Lost with every record of it. Another store in its place has records of its own, or else is as empty as
+            // one that has lost everything.
+            let is_empty = document.flags.is_empty() && versions.is_empty();
+            for before in [Some(&recalled.missing), is_empty.then_some(&recalled.flags)].into_iter().flatten() {
+                for name in before.flags.keys().filter(|name| is_gone(name)) {
+                    self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
+                        flag: name.as_ref().to_owned(),
+                        version: earlier_versions.get(name).copied(),
+                        since: now(),
+                        definition: last_of(before, name),
+                        is_in_effect: false,
+                    });
+                }
             }
         }
         (after, self)
@@ -108,7 +144,8 @@ impl MissingFlags {
     }
 }
 
-const HELP: &str = "the flag is off until it is written back; an edit that removes it clears this problem too";
+const HELP: &str = "the flag is off until it is written back; an edit that removes it clears this problem too, and so does \
+                    allow_shrink on the source, for a store that is new on purpose";
 
 /// The definition that a flag had, if it can be written back.
 fn last_of(before: &Document, name: &Arc<str>) -> Option<Arc<Flag>> {

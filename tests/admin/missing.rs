@@ -396,6 +396,44 @@ async fn what_redis_has_lost_is_seen_killed_and_written_back() {
     assert!(!is_on(&another, "a") && is_on(&another, "z"));
 }
 
+/// A host without a volume starts Redis and the application again.
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Redis, which tests/run.sh installs"]
+async fn what_redis_has_lost_when_a_process_starts_is_written_back_from_its_backup_file() {
+    use tower_flags::store::RedisStore;
+
+    use super::process::Process;
+
+    let server = tokio::task::block_in_place(super::servers::Redis::start);
+    let store = RedisStore::new(&server.url()).unwrap();
+    for (name, text) in FLAGS {
+        store.change(name, Change::put_text(text), &Author::new("setup")).await.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = || tokio::task::block_in_place(|| Process::start(&server.url(), Some(&folder.path().join("backup"))));
+    let process = start();
+    until(async || process.is_on("a").await && folder.path().join("backup").exists()).await;
+    drop(process);
+    tokio::task::block_in_place(|| server.command(&[b"FLUSHALL"]));
+
+    // Twice, since the first start writes the file, too.
+    for _ in 0..2 {
+        let process = start();
+        let status = process.admin.get("status").await;
+        assert_eq!(status["missing"]["flags"], json!(["a", "k", "p", "z"]), "{status}");
+        assert!(!process.is_on("a").await);
+        let p = process.admin.get("flags/p").await;
+        assert_eq!((&p["flag"]["owner"], &p["missing"]["in_force"]), (&json!("pay"), &json!(false)), "{p}");
+    }
+    let process = start();
+    let written = json(&process.admin.ask("POST", "write-back?reason=reboot", &[], "").await);
+    assert_eq!(written["complete"], true, "{written}");
+    until(async || process.is_on("a").await && process.is_on("p").await && process.is_on("z").await).await;
+    assert!(!process.is_on("k").await);
+    assert_eq!(process.admin.get("status").await["missing"]["count"], 0);
+}
+
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, which tests/run.sh installs"]
