@@ -132,7 +132,7 @@ impl Error {
         self.is_answer || !matches!(self.kind, ErrorKind::Unavailable | ErrorKind::InDoubt)
     }
 
-    /// The same of an edit, which this kept from being sent.
+    /// The error of an edit that was not sent because of this one.
     pub(super) fn into_rejected(self, store: &str) -> Self {
         let because =
             self.message.strip_prefix(store).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.message);
