@@ -257,7 +257,7 @@ impl Writer {
                         break;
                     }
                 }
-                Err(error) => self.ask(state, kill, Some(error)),
+                Err(error) => self.ask(state, kill, Some(&error)),
             }
         }
         let now = Time::now();
@@ -277,8 +277,8 @@ impl Writer {
     }
 
     /// Leaves a kill to a person, since the store has lost the flag or for this reason; the status asks.
-    fn ask(&mut self, state: &State, kill: LocalKill, because: Option<ChangeError>) {
-        if let Some(error) = because.as_ref().filter(|_| !self.questions.contains_key(&kill.flag)) {
+    fn ask(&mut self, state: &State, kill: LocalKill, because: Option<&ChangeError>) {
+        if let Some(error) = because.filter(|_| !self.questions.contains_key(&kill.flag)) {
             tracing::warn!(flag = kill.flag, by = kill.by, "a kill is in this process alone: {error}");
         }
         let next = Time::now() + Feed::resync_every(&state.store);
