@@ -287,7 +287,7 @@ async fn lost_everything<S: Store + Clone>(store: S, empty: S) {
             missing.iter().map(|missing| (&*missing.flag, missing.version, missing.is_in_effect)).collect();
         assert_eq!(found, [("a", Some(3), false), ("b", Some(2), false)], "{attempt}, {}", empty.name());
         let definition = missing[1].definition.as_ref().unwrap();
-        assert_eq!(definition.to_string(), r#"{"enabled":true,"percentage":100}"#, "{attempt}");
+        assert_eq!(definition.to_stored(), r#"{"enabled":true,"percentage":100}"#, "{attempt}");
         assert!(!missing[0].definition.as_ref().unwrap().is_enabled(), "{attempt}");
         let found = problems(&source);
         assert!(found.len() == 2 && found[0].contains("which had version 3"), "{attempt}: {found:?}");
