@@ -14,6 +14,7 @@ use super::backup_writer::BackupWriter;
 use super::board::{Board, Listener, log_problems, now};
 use super::changes::{Changes, Teller};
 use super::condition::Condition;
+use super::health::Health;
 #[cfg(feature = "admin")]
 use super::kills::Waits;
 use super::kills::{Kills, LocalKill};
@@ -68,7 +69,7 @@ pub struct Live {
 struct Shared {
     name: String,
     board: Board,
-    health: Mutex<Health>,
+    health: Health,
     condition: Mutex<Condition>,
     seen: Mutex<Seen>,
     /// Locked after the board, where both are.
@@ -82,15 +83,6 @@ struct Shared {
     #[cfg(feature = "file")]
     backup: Option<Arc<BackupWriter>>,
     allow_shrink: bool,
-}
-
-/// How loading goes.
-#[derive(Debug, Default)]
-struct Health {
-    stale_since: Option<Instant>,
-    last_error: Option<String>,
-    /// The problem of a document that was refused as a whole.
-    refused: Option<Problem>,
 }
 
 impl Live {
@@ -339,7 +331,7 @@ impl Live {
     /// Whether the last attempt to load succeeded.
     #[cfg(feature = "admin")]
     pub(crate) fn loads_well(&self) -> bool {
-        self.shared.health().last_error.is_none()
+        self.shared.health.now().last_error.is_none()
     }
 
     /// Whether requests go by this version of a flag, or a later one.
@@ -435,7 +427,7 @@ impl LiveBuilder {
         let shared = Arc::new(Shared {
             name: self.feed.name().to_owned(),
             board: Board::new(),
-            health: Mutex::default(),
+            health: Health::new(self.feed.name()),
             condition: Mutex::default(),
             seen: Mutex::default(),
             kills: Mutex::default(),
@@ -537,7 +529,7 @@ impl Keeper {
                         // All processes of a fleet lose a store at once, and must not ask for it at once.
                         self.notices = None;
                         self.backoff.failed(Time::now(), error.kind());
-                        self.shared.unheard_from_now_on(&error);
+                        self.shared.health.unheard_from_now_on(&error);
                         continue;
                     }
                 }
@@ -610,13 +602,13 @@ impl Keeper {
             (Ok(()), None) => {
                 self.backoff.succeeded(now);
                 self.listening.succeeded(now);
-                self.shared.succeeded();
+                self.shared.health.succeeded();
             }
             // Rules that are loaded from time to time are current enough, but somebody should know.
             (Ok(()), Some(error)) => {
                 self.backoff.succeeded(now);
                 self.listening.failed(now, error.kind());
-                self.shared.unheard(&error);
+                self.shared.health.unheard(&error);
             }
             (Err(error), _) => {
                 self.backoff.failed(now, error.kind());
@@ -692,10 +684,6 @@ async fn next_notice(notices: &mut Option<Box<dyn Notices>>) -> Result<(), Error
 }
 
 impl Shared {
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What the backup file holds; from now on what it has seen counts as seen.
     #[cfg(feature = "file")]
     async fn remember(shared: &Arc<Self>) -> Option<Saved> {
@@ -843,45 +831,8 @@ impl Shared {
         *condition = now;
     }
 
-    fn succeeded(&self) {
-        let mut health = self.health();
-        if health.last_error.is_some() {
-            tracing::info!(source = self.name, "rules are current again");
-        }
-        *health = Health::default();
-    }
-
-    /// Notices have ended: what is in force may be old from now on.
-    fn unheard_from_now_on(&self, error: &Error) {
-        let message = error.chain();
-        tracing::warn!(source = self.name, "changes are no longer heard of: {message}");
-        let mut health = self.health();
-        health.last_error = Some(message);
-        health.stale_since.get_or_insert_with(now);
-    }
-
-    fn unheard(&self, error: &Error) {
-        let message = error.chain();
-        let mut health = self.health();
-        if health.last_error.as_ref() != Some(&message) {
-            tracing::warn!(source = self.name, "changes are seen late: {message}");
-        }
-        *health = Health { last_error: Some(message), ..Health::default() };
-    }
-
     fn failed(&self, error: &Error) {
-        let message = error.chain();
-        let mut health = self.health();
-        if health.last_error.as_ref() != Some(&message) {
-            let meanwhile = match self.board.set().version() {
-                0 => "there are none yet",
-                _ => "earlier ones stay in force",
-            };
-            tracing::error!(source = self.name, "rules could not be loaded, {meanwhile}: {message}");
-        }
-        health.last_error = Some(message);
-        health.refused = error.problem().cloned();
-        health.stale_since.get_or_insert_with(now);
+        self.health.failed(error, self.board.set().version() > 0);
     }
 }
 
@@ -894,7 +845,7 @@ impl Source for Live {
         let mut status = self.shared.board.status();
         #[cfg(feature = "admin")]
         self.shared.kills().explain(&mut status.problems);
-        let health = self.shared.health();
+        let health = self.shared.health.now();
         let condition = self.shared.condition.lock().unwrap_or_else(PoisonError::into_inner);
         let stale_since = [health.stale_since, condition.stale_since].into_iter().flatten().min();
         if let (Freshness::Fresh, Some(since)) = (status.freshness, stale_since) {

@@ -41,6 +41,7 @@ mod condition;
 mod env;
 #[cfg(feature = "file")]
 mod file;
+mod health;
 mod kills;
 mod layered;
 mod live;

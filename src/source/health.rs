@@ -1,0 +1,72 @@
+//! How loading goes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::board::now;
+use crate::engine::{Instant, Problem};
+use crate::store::Error;
+
+/// How loading from one source goes. What changes is logged.
+#[derive(Debug)]
+pub(super) struct Health {
+    source: String,
+    now: Mutex<Now>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Now {
+    pub(super) stale_since: Option<Instant>,
+    pub(super) last_error: Option<String>,
+    /// The problem of a document that was refused as a whole.
+    pub(super) refused: Option<Problem>,
+}
+
+impl Health {
+    pub(super) fn new(source: &str) -> Self {
+        Self { source: source.to_owned(), now: Mutex::default() }
+    }
+
+    pub(super) fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn succeeded(&self) {
+        let mut health = self.now();
+        if health.last_error.is_some() {
+            tracing::info!(source = self.source, "rules are current again");
+        }
+        *health = Now::default();
+    }
+
+    /// Notices have ended: what is in effect may be old from now on.
+    pub(super) fn unheard_from_now_on(&self, error: &Error) {
+        let message = error.chain();
+        tracing::warn!(source = self.source, "changes are no longer heard of: {message}");
+        let mut health = self.now();
+        health.last_error = Some(message);
+        health.stale_since.get_or_insert_with(now);
+    }
+
+    /// Rules are loaded, and there are no notices.
+    pub(super) fn unheard(&self, error: &Error) {
+        let message = error.chain();
+        let mut health = self.now();
+        if health.last_error.as_ref() != Some(&message) {
+            tracing::warn!(source = self.source, "changes are seen late: {message}");
+        }
+        *health = Now { last_error: Some(message), ..Now::default() };
+    }
+
+    /// Rules are not loaded. `has_rules` says whether there are earlier ones.
+    pub(super) fn failed(&self, error: &Error, has_rules: bool) {
+        let message = error.chain();
+        let mut health = self.now();
+        if health.last_error.as_ref() != Some(&message) {
+            let meanwhile = if has_rules { "earlier ones stay in force" } else { "there are none yet" };
+            tracing::error!(source = self.source, "rules could not be loaded, {meanwhile}: {message}");
+        }
+        health.last_error = Some(message);
+        health.refused = error.problem().cloned();
+        health.stale_since.get_or_insert_with(now);
+    }
+}
