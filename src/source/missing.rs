@@ -17,7 +17,7 @@ const NAMED: usize = 20;
 pub struct MissingFlag {
     /// The flag's name.
     pub flag: String,
-    /// Its last version, if the store counts versions.
+    /// Its last version, if that is known.
     pub version: Option<u64>,
     /// When this process noticed.
     pub since: Instant,
