@@ -254,6 +254,33 @@ async fn a_backup_that_cannot_be_written_is_a_problem_until_it_can() {
 }
 
 /// Edits a store: `a` is killed, and `b` is on. Five edits.
+#[tokio::test]
+async fn two_processes_with_one_backup_file_are_told() {
+    let is_told = |source: &Live| {
+        let problems = problems(source);
+        problems.iter().any(|problem| problem.contains("expected a backup file of its own for each process, found"))
+    };
+    let (folder, store) = (folder(), Rewound::new(content(1, &[("a", "true", 1)])));
+    let path = folder.path().join("flags.backup");
+    let first = connect(&store, &path).await;
+    becomes(&store, &first, content(2, &[("a", "true", 2)])).await;
+    assert_eq!(problems(&first), Vec::<String>::new(), "its own writing is no other's");
+
+    let second = connect(&store, &path).await;
+    first.kill_here("a", &Author::new("alice")).await.unwrap();
+    second.kill_here("a", &Author::new("bob")).await.unwrap();
+    until(|| is_told(&second)).await;
+    drop(second);
+
+    // The one that is left says it once more, since the file is not its own, and then it is.
+    first.forget_kill("a").await;
+    until(|| is_told(&first)).await;
+    becomes(&store, &first, content(3, &[("a", "true", 3)])).await;
+    until(|| problems(&first).is_empty()).await;
+    let file = std::fs::read_to_string(&path).unwrap();
+    assert!(!file.contains("bob"), "{file}");
+}
+
 async fn fill(store: &impl Store) {
     for (flag, change) in [
         ("a", Change::put_text("true")),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -19,6 +20,14 @@ use crate::store::{Error, ErrorKind, is_mounted, overwrite};
 #[derive(Clone, Debug)]
 pub(super) struct Backup {
     path: PathBuf,
+}
+
+/// One writing of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    number: u64,
+    len: u64,
+    modified: Option<SystemTime>,
 }
 
 /// What the file holds.
@@ -124,6 +133,24 @@ impl Backup {
         file.persist(&self.path)?;
         // Without this, a power cut can undo the rename.
         if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    }
+
+    /// Tells one writing of the file from another; `None` if there is no file.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let found = std::fs::metadata(&self.path).ok()?;
+        #[cfg(unix)]
+        let number = std::os::unix::fs::MetadataExt::ino(&found);
+        #[cfg(not(unix))]
+        let number = 0;
+        Some(Stamp { number, len: found.len(), modified: found.modified().ok() })
+    }
+
+    /// The problem that another process writes the file, too.
+    pub(super) fn is_shared(&self) -> Problem {
+        let found = format!("{}, which another process has written too", self.path.display());
+        Problem::new("a backup file of its own for each process", found).with_help(
+            "name another one in LiveBuilder::backup: after a restart, a process has the kills of whichever wrote last",
+        )
     }
 
     /// The problem that the file cannot be written, with its cause.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::backup::{Backup, Saved};
+use super::backup::{Backup, Saved, Stamp};
 use super::kills::LocalKill;
 use crate::engine::Problem;
+use crate::store::Error;
 
 /// How long writing takes before the status says that the disk hangs.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -18,7 +19,9 @@ const LONGEST: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct BackupWriter {
     source: String,
-    pub(super) backup: Backup,
+    backup: Backup,
+    /// The file as this process has read or written it last.
+    stamp: Mutex<Option<Stamp>>,
     /// The task that waits for its turn.
     waiting: Mutex<Option<JoinHandle<()>>>,
     /// Held by the one that writes.
@@ -37,10 +40,22 @@ struct Held {
     problem: Option<Problem>,
 }
 
+/// What was written, and whether another process had written the file since this one did.
+struct Written {
+    saved: Saved,
+    is_shared: bool,
+}
+
 impl BackupWriter {
     pub(super) fn new(source: &str, backup: Backup) -> Arc<Self> {
         let (waiting, turn, held) = (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::default());
-        Arc::new(Self { source: source.to_owned(), backup, waiting, turn, held })
+        Arc::new(Self { source: source.to_owned(), backup, stamp: Mutex::default(), waiting, turn, held })
+    }
+
+    /// What the file holds at a start; `None` if there is no file yet.
+    pub(super) fn read(&self) -> Result<Option<Saved>, Error> {
+        *self.stamp() = self.backup.stamp();
+        self.backup.read()
     }
 
     pub(super) fn holds(&self, kill: &LocalKill) -> bool {
@@ -91,23 +106,35 @@ impl BackupWriter {
         }));
     }
 
+    fn stamp(&self) -> MutexGuard<'_, Option<Stamp>> {
+        self.stamp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The version that was to be written, and what came of it; `None` where the file holds it already.
-    fn write(&self, in_effect: impl FnOnce(u64) -> Option<(u64, Saved)>) -> Option<(u64, Result<Saved, Problem>)> {
+    fn write(&self, in_effect: impl FnOnce(u64) -> Option<(u64, Saved)>) -> Option<(u64, Result<Written, Problem>)> {
         let held = self.held.borrow().version;
         let (version, saved) = in_effect(held)?;
+        let mut stamp = self.stamp();
+        let found = self.backup.stamp();
+        let is_shared = found.is_some() && found != *stamp;
         let written = self.backup.write(&saved);
-        Some((version, written.map(|()| saved).map_err(|error| self.backup.problem(error))))
+        *stamp = self.backup.stamp();
+        Some((version, written.map(|()| Written { saved, is_shared }).map_err(|error| self.backup.problem(error))))
     }
 
-    fn written(&self, version: u64, saved: Saved) {
-        let now = Held { version, kills: saved.kills, tried: version, problem: None };
-        if self.held.send_replace(now).problem.is_some() {
-            tracing::info!(source = self.source, "the backup file is written again");
+    fn written(&self, version: u64, Written { saved, is_shared }: Written) {
+        let before = self.problem();
+        let problem = is_shared.then(|| self.backup.is_shared().in_source(&self.source));
+        match &problem {
+            Some(problem) if before.as_ref() != Some(problem) => tracing::warn!("{problem}"),
+            None if before.is_some() => tracing::info!(source = self.source, "the backup file is written again"),
+            _ => {}
         }
+        self.held.send_replace(Held { version, kills: saved.kills, tried: version, problem });
     }
 
     fn failed(&self, problem: Problem) {

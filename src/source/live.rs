@@ -394,8 +394,9 @@ impl LiveBuilder {
     /// store gives none in time. What was switched off by them stays off, also where the store comes back
     /// older: see [`Live`].
     ///
-    /// A file that cannot be read is logged. One that cannot be written is a problem in the status until it can.
-    /// Neither costs anything else.
+    /// Each process needs a file of its own; a file that another process writes too is a problem in the status. A file
+    /// that cannot be read is logged. One that cannot be written is a problem in the status until it can. None of these
+    /// has other effects.
     ///
     /// The folder should be mounted rather than the file alone. A file that is mounted alone has to be there already. It
     /// is written in place and keeps its permissions; a crash while it is written costs the backup, which the next start
@@ -688,7 +689,7 @@ impl Shared {
     #[cfg(feature = "file")]
     async fn remember(shared: &Arc<Self>) -> Option<Saved> {
         let writer = Arc::clone(shared.backup.as_ref()?);
-        let read = tokio::task::spawn_blocking(move || writer.backup.read()).await;
+        let read = tokio::task::spawn_blocking(move || writer.read()).await;
         match read {
             Ok(Ok(saved)) => {
                 if let Some(saved) = &saved {
