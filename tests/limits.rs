@@ -179,7 +179,7 @@ fn flags_that_stay_in_force_leave_no_room_for_all_new_ones() {
         [
             "flags: expected at least half of the 6000 flags in force, found 6000 of them missing \
              (m00000, m00001, m00002, m00003, m00004, …); \
-             they stay in force; allow_shrink on the source or a restart lets the removal through",
+             they stay in force; write back what was lost, or let the removal through by allow_shrink on the source or a restart",
             "flags: expected at most 10000 flags with those that stay in force, \
              found 2000 more (z01000 and those after it); the new ones are left out",
         ]

@@ -278,5 +278,5 @@ fn shrunken(missing: &BTreeSet<Arc<str>>, in_force: usize, is_shrunken: bool) ->
         format!("{} of them missing ({})", missing.len(), names.join(", ")),
     )
     .at_path("flags")
-    .with_help("they stay in force; allow_shrink on the source or a restart lets the removal through")
+    .with_help("they stay in force; write back what was lost, or let the removal through by allow_shrink on the source or a restart")
 }

@@ -182,6 +182,12 @@ fn problems_of(part: &dyn Definitions) -> Vec<Problem> {
     part.status().problems.into_iter().map(|problem| problem.in_source(part.name())).collect()
 }
 
+/// Whether two problems differ at most in what to do about them.
+fn is_same(one: &Problem, other: &Problem) -> bool {
+    let bare = |problem: &Problem| Problem { help: None, ..problem.clone() };
+    bare(one) == bare(other)
+}
+
 impl Listener for Merged {
     fn changed(&self) {
         self.merge();
@@ -204,10 +210,13 @@ impl Source for Layered {
                 (Freshness::StaleSince(since), _) | (_, Freshness::StaleSince(since)) => Freshness::StaleSince(since),
                 _ => Freshness::Fresh,
             };
-            // What refused a part as a whole never came to the merged set.
-            for problem in problems_of(part.as_ref()).into_iter().filter(|problem| problem.flag.is_none()) {
-                if !status.problems.contains(&problem) {
-                    status.problems.push(problem);
+            for problem in problems_of(part.as_ref()) {
+                match status.problems.iter_mut().find(|shown| is_same(shown, &problem)) {
+                    // The part knows more by now, such as why a kill is not in its store yet.
+                    Some(shown) => shown.help = problem.help,
+                    // What refused a part as a whole never came to the merged set.
+                    None if problem.flag.is_none() => status.problems.push(problem),
+                    None => {}
                 }
             }
             if let Some(error) = part_status.last_error {

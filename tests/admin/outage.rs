@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tower_flags::admin::Admin;
-use tower_flags::source::{Live, Source};
+use tower_flags::source::{Layered, Live, Source};
 use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage, Loaded,
     MemoryStore, Notices, Store, StoreExt, Stored,
@@ -405,6 +405,8 @@ async fn a_kill_that_the_store_rejects_is_not_in_doubt_and_says_whether_it_can_b
         let waits = api.get("status").await["local_kills"][0].clone();
         assert_eq!((&waits["error"], &waits["permanent"]), (&json!(error), &json!(is_permanent)), "{waits}");
         let problem = api.source.status().problems[0].to_string();
+        let layered = Layered::over(api.source.clone()).status().problems[0].to_string();
+        assert!(layered.ends_with(problem.split_once("; ").unwrap().1), "{layered}, not as {problem}");
         assert!(problem.contains(because), "{problem}");
         assert_eq!(problem.contains("does not go away by itself"), is_permanent, "{problem}");
         // What is no kill is an answer of its own.
