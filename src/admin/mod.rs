@@ -147,7 +147,7 @@
 //! no longer, or reads nothing for 30 s, and when the application [shuts down](Admin::with_shutdown).
 //!
 //! **export** is a document with every flag of the store: accepted ones in their canonical form with the percentage
-//! written out, without keys of other services; refused ones by their texts. A text that no document can have (no JSON,
+//! written out, without keys of other services and bookkeeping that is a warning; refused ones by their texts. A text that no document can have (no JSON,
 //! a key twice, too deep) stands in quotes, as a JSON string. Only what has no text of at most 1 MiB, or no name that a
 //! flag can have, is left out, and named in `X-Left-Out`. What the store has lost is not in it, even while it is in
 //! force: write it back first.
