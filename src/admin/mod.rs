@@ -41,32 +41,31 @@
 //! 4. `PATCH` is a JSON merge patch over the canonical object. Keys that it does not name stay as they are and as
 //!    they are spelt, those of other services too. It makes no flag; `enabled` cannot be taken away, nor `percentage`
 //!    where that would raise the share.
-//! 5. Reverting and importing never switch on what is off, or was when it was removed, or is held off in this process;
-//!    its plan stays where it stood. `restore` does, and so do `PUT` and `PATCH` with `"enabled": true`; a kill that waits is
-//!    then forgotten. After a `PUT` without `enabled` a flag that is off stays off, and `notes` say so.
-//!    A pause that lies ahead becomes now with that, since a process whose clock runs ahead has written it; `notes` say so.
-//! 6. The reason of an edit stands in the URL, as `?reason=`, up to 1 000 characters. A parameter that is not known
-//!    is refused, so that a misspelt `dry_run` is no edit.
-//! 7. A kill (`kill`, `roll-back`, and a `PATCH` with `"enabled": false`) is in force in this process within 200 ms
-//!    whatever the store does. What the store has not taken after 2 s is 202 with `"stored": false`; it is written
-//!    when the store is back, under the name of whoever asked and with their reason, as long as nobody has edited the
-//!    flag; else it is a question, which `kill`, `restore` or `forget-kill` answers. With
-//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart; where it does not, since there is no
-//!    backup file, or it cannot be written or is not written yet, `warning` says so. No kill waits longer than 200 ms
-//!    for the disk of that file. Nothing that is wrong with the
-//!    stored text holds up a kill: then it alone is taken, and `not_taken` names the other keys of the patch.
+//! 5. Reverting and importing never switch on a flag that is off, was off when it was removed, or is held off in this
+//!    process; its plan stays where it stood. `restore` does, and so do `PUT` and `PATCH` with `"enabled": true`; a waiting
+//!    kill is then forgotten, and a pause in the future becomes now, since only a process whose clock runs ahead writes one.
+//!    After a `PUT` without `enabled` a flag that is off stays off. `notes` say so in both cases.
+//! 6. The reason of an edit is a query parameter, `?reason=`, of up to 1 000 characters. An unknown parameter is rejected,
+//!    so that a misspelt `dry_run` is no edit.
+//! 7. A kill (`kill`, `roll-back`, and a `PATCH` with `"enabled": false`) is in effect in this process within 200 ms,
+//!    whatever the store does. If the store has not taken it after 2 s, the answer is 202 with `"stored": false`. It is
+//!    written when the store is back, with its author and reason, unless somebody has edited the flag meanwhile: then it
+//!    is a question, which `kill`, `restore` or `forget-kill` answers. With
+//!    [`LiveBuilder::backup`](crate::source::LiveBuilder::backup) it outlives a restart. `warning` says if it does not:
+//!    because there is no backup file, or it cannot be written, or it is not written yet. A kill waits for the disk of
+//!    that file for 200 ms at most. Nothing that is wrong with the stored text prevents a kill: the kill alone is then
+//!    taken, and `not_taken` names the other keys of the patch.
 //! 8. A flag that the store has lost, without an edit that removed it, is listed with `missing` and its definition. A kill
-//!    of it is 202, in force in this process at once, and is written with `?write_back=true`. `DELETE` with `If-Match: *`
-//!    removes it for good; `PUT` with `If-None-Match: *` and `import` put a definition in its place; every other edit is 409
-//!    `urn:tower-flags:missing` until it is written back. Writing back and importing switch nothing on that is off here,
-//!    or was off by the history. `urn:tower-flags:removed` is for names that an edit removed, or somebody took out of a
-//!    file by hand.
-//! 9. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an
-//!    edit may have been made: the history tells. Nothing that is in doubt is reported as made.
-//!    `urn:tower-flags:store-rejected` says that the store itself rejected the edit, or did not let it read the flag:
-//!    nothing was changed, and `permanent` is `true` where the same edit fails until the store's set-up or its permissions
-//!    are changed. `urn:tower-flags:store-unavailable` says that the store cannot be reached now, and `Retry-After` when
-//!    to ask again; of an edit its `detail` says that nothing was changed.
+//!    of it is 202, in effect in this process at once, and written with `?write_back=true`. `DELETE` with `If-Match: *`
+//!    removes it for good; `PUT` with `If-None-Match: *` and `import` put a definition in its place. Every other edit is 409
+//!    `urn:tower-flags:missing` until it is written back. Writing back and importing never switch on a flag that is off
+//!    here, or was off in the history. `urn:tower-flags:removed` is for names that an edit removed, or that somebody took
+//!    out of a file by hand.
+//! 9. Errors are problem documents (RFC 9457) whose `type` never changes. `urn:tower-flags:in-doubt` says that an edit may
+//!    have been made; the history tells. `urn:tower-flags:store-rejected` says that the store itself rejected the edit, or
+//!    did not let it read the flag: nothing was changed, and `permanent` is `true` if the same edit fails until the store's
+//!    set-up or permissions change. `urn:tower-flags:store-unavailable` says that the store cannot be reached now, and
+//!    `Retry-After` when to ask again; for an edit, `detail` adds that nothing was changed.
 //! 10. Bodies are at most 1 MiB, a document to import 4 MiB, and 127 levels deep, each key once. Numbers keep their digits.
 //!
 //! # Routes
@@ -146,19 +145,19 @@
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
 //! no longer, or reads nothing for 30 s, and when the application [shuts down](Admin::with_shutdown).
 //!
-//! **export** is a document with every flag of the store: accepted ones in their canonical form with the percentage
-//! written out, without keys of other services and bookkeeping that is a warning; refused ones by their texts. A text that no document can have (no JSON,
-//! a key twice, too deep) stands in quotes, as a JSON string. Only what has no text of at most 1 MiB, or no name that a
-//! flag can have, is left out, and named in `X-Left-Out`. What the store has lost is not in it, even while it is in
-//! force: write it back first.
+//! **export** is a document with every flag of the store: accepted flags in their canonical form with the percentage
+//! written out, but without keys of other services and bookkeeping that is a warning; rejected flags as their texts. A text
+//! that cannot stand in a document (not JSON, a key twice, too deep) is in quotes, as a JSON string. Entries without a text
+//! of at most 1 MiB, or with a name that no flag can have, are left out; `X-Left-Out` names them. Flags that the store has
+//! lost are not in it, even while they are in effect: write them back first.
 //!
 //! **import** takes a document of at most 4 MiB and answers `{dry_run, complete, etag, flags: [{name, action, version,
-//! kept_off, changes}, …]}`; `action` is `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. All
-//! of a document is refused (422, or 409 for a removed name) where one flag is; a dry run says of each flag what would
-//! become of it. A flag that means what is stored is not written: its text stays byte for byte, also where it is
-//! refused and the document has that very text. `remove=true` removes the flags that the document does not have, but for
-//! those that an export leaves out: `DELETE` removes these. So an export changes nothing in the store that it came from,
-//! with `remove=true` too. What is begun is finished even if the client disconnects. An import that got stuck is 503 `incomplete`, with the same `flags`.
+//! kept_off, changes}, …]}`; `action` is `none`, `create`, `change`, `remove`, or `refused` with `error`, a problem. If one
+//! flag is rejected, the whole document is (422, or 409 for a removed name); a dry run gives the outcome for each flag. A
+//! flag that means the same as the stored one is not written: its text stays byte for byte, even a rejected text that the
+//! document repeats. `remove=true` removes the flags that the document lacks, except those that an export leaves out, which
+//! `DELETE` removes. So an export changes nothing in the store that it came from, even with `remove=true`. An import is
+//! finished even if the client disconnects. One that got stuck is 503 `incomplete`, with the same `flags`.
 //!
 //! # What it does not do
 //!
