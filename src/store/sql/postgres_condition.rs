@@ -240,9 +240,9 @@ mod tests {
             assert_eq!(standby(34, false, 3600).trouble(), None, "{skew}");
             assert_eq!(standby(1, true, 9).trouble(), None, "{skew}");
             let (found, _) = standby(36, false, 40).trouble().unwrap();
-            assert_eq!(found, "one that has heard nothing of it for 36 s", "{skew}");
+            assert_eq!(found, "one that has heard nothing from it for 36 s", "{skew}");
             let (found, _) = standby(1, true, 11).trouble().unwrap();
-            assert_eq!(found, "one that replays later than it receives", "{skew}");
+            assert_eq!(found, "one whose replay lags behind", "{skew}");
             // The status says since when by this process's clock.
             assert_eq!(standby(36, false, 40).replayed_at(now), Some(seconds(now, -40)), "{skew}");
         }
