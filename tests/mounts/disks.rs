@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tower_flags::Context;
 use tower_flags::source::{Evaluation, Freshness, Live, Source};
 use tower_flags::store::{
@@ -272,6 +273,29 @@ pub(crate) async fn hanging_backup() -> Outcome {
     let backup = Live::builder(Silent).backup(disk.at("backup")).start_within(Duration::from_millis(50));
     let source = backup.connect().await.unwrap();
     assert_eq!(["a", "b", "c"].map(|flag| is_on(&source, flag)), [false, false, true]);
+    Outcome::Done
+}
+
+/// Edits of one process wait for each other as long as their callers do: it is no other process that keeps the lock.
+pub(crate) async fn edits_on_a_slow_disk() -> Outcome {
+    let Some(disk) = Freezer::new() else { return Outcome::Skipped("no disk that can be frozen") };
+    std::fs::write(disk.at("flags.json"), TEXT).unwrap();
+    let store = FileStore::new(disk.at("flags.json")).unwrap();
+    change(&store, "a", Change::kill()).await;
+    disk.freeze();
+    let edits = ["a", "b", "c"].map(|flag| {
+        let (store, change) = (store.clone(), Change::put_text("true").within(Duration::from_secs(30)));
+        async move { store.change(flag, change, &alice()).await }
+    });
+    let mut all = JoinSet::from_iter(edits);
+    // Longer than another process may hold the lock.
+    let ended = tokio::time::timeout(Duration::from_secs(3), all.join_next()).await;
+    assert!(ended.is_err(), "no edit ends on a disk that hangs: {ended:?}");
+    disk.thaw();
+    for edit in all.join_all().await {
+        edit.unwrap();
+    }
+    assert_chain(&store).await;
     Outcome::Done
 }
 

@@ -36,6 +36,7 @@ fn main() -> std::process::ExitCode {
             test("disks::a_quota_that_is_used_up_rejects_edits", disks::quota),
             test("disks::an_edit_that_can_never_be_made_leaves_no_line_in_the_history", disks::never_made),
             test("disks::a_backup_on_a_full_disk_is_a_problem_until_there_is_space", disks::backup),
+            test("disks::edits_of_one_process_wait_for_each_other_on_a_slow_disk", disks::edits_on_a_slow_disk),
             test("disks::a_backup_on_a_disk_that_hangs_holds_up_neither_kills_nor_loading", disks::hanging_backup),
             #[cfg(feature = "admin")]
             test("disks::the_answer_to_a_kill_does_not_wait_for_a_backup_that_hangs", disks::kill_over_hanging_backup),

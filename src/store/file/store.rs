@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::feed::{Content, MAX_READS, REPLACED_OUTSIDE, RESYNC, RulesFile, SETTLING, is_replaced_outside};
@@ -16,10 +16,13 @@ use crate::engine::{Problem, Severity, utf_8};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::{HistoryEntry, digest_of};
+use crate::store::random::random_share;
 use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
 /// How long another process may hold the lock before an edit is rejected. One edit takes milliseconds.
 const LOCKED: Duration = Duration::from_millis(1500);
+/// Longest wait for the other edits of this process. Callers give up before, unless they asked for more time.
+const WRITTEN: Duration = Duration::from_secs(10);
 /// How often to look whether another process has written the file.
 const WRITING: Duration = Duration::from_millis(5);
 /// Times that others may edit while something is read.
@@ -131,6 +134,9 @@ pub struct FileStore {
 struct Shared {
     file: RulesFile,
     state: Mutex<State>,
+    /// Held while an edit is written, so that edits of this process wait for each other and not for the lock, whose
+    /// holder may be somebody who never gives it back.
+    writing: Mutex<()>,
     /// Whether a rename over the file failed as it does on a mount.
     is_busy: AtomicBool,
 }
@@ -150,7 +156,14 @@ impl FileStore {
     /// Another ending, or a path without a file name.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, Error> {
         let file = RulesFile::at(path.as_ref())?;
-        Ok(Self { shared: Arc::new(Shared { file, state: Mutex::default(), is_busy: AtomicBool::default() }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                file,
+                state: Mutex::default(),
+                writing: Mutex::default(),
+                is_busy: AtomicBool::default(),
+            }),
+        })
     }
 
     /// Like [`new`](Self::new), and makes a file without flags where there is none. A file that went missing is
@@ -472,6 +485,10 @@ impl Shared {
 
     fn commit(&self, commit: &Commit) -> Result<bool, Error> {
         // Until the file is written nothing is in doubt.
+        let Some(_writing) = self.writing() else {
+            let because = format!("an earlier edit of this process has not been written for {WRITTEN:?}");
+            return Err(Error::rejected(&self.file.name, because));
+        };
         let turn = self.turn(LOCKED).map_err(Error::unchanged)?;
         let Some(turn) = turn else { return self.locked_out(commit) };
         if is_replaced_outside(&turn.target, &turn.like) {
@@ -588,6 +605,22 @@ impl Shared {
             }
         }
         Ok(Some(Turn { target, like, is_mounted, _locks: locks }))
+    }
+
+    /// The turn among the edits of this process. `None` if one of them takes too long, as on a disk that hangs.
+    fn writing(&self) -> Option<MutexGuard<'_, ()>> {
+        let start = Instant::now();
+        loop {
+            match self.writing.try_lock() {
+                Ok(writing) => return Some(writing),
+                // What was written is in the files, whatever became of the writer.
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if start.elapsed() < WRITTEN => {
+                    std::thread::sleep(Duration::from_micros(200).mul_f64(1.0 + 4.0 * random_share()));
+                }
+                Err(TryLockError::WouldBlock) => return None,
+            }
+        }
     }
 
     /// If the lock changed hands meanwhile, other edits came first; else one process keeps the lock.
