@@ -9,6 +9,7 @@ mod servers;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use servers::{Postgres, Redis};
 
@@ -23,8 +24,13 @@ fn run(arguments: &[&str]) {
     assert!(took.is_some_and(|took| took.parse::<u64>().is_ok()), "{said}");
     for line in &lines[..3] {
         let process = line.rsplit(' ').next().unwrap();
-        let status = std::fs::read_to_string(Path::new("/proc").join(process).join("stat")).unwrap_or_default();
-        assert!(status.is_empty() || status.contains(") Z"), "process {process} is left: {status}");
+        let status = || std::fs::read_to_string(Path::new("/proc").join(process).join("stat")).unwrap_or_default();
+        // It was killed, which takes a moment on a busy machine.
+        let start = Instant::now();
+        while !(status().is_empty() || status().contains(") Z")) {
+            assert!(start.elapsed() < Duration::from_secs(30), "process {process} is left: {}", status());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Asking a server, within bounds of time and size.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -67,14 +68,16 @@ impl Asker {
         Error::new(ErrorKind::Unavailable, format!("{}: {what}", self.name))
     }
 
-    /// Asks for the document, if it is another one than the server's `validators` say.
-    pub(super) async fn ask(&self, validators: &HeaderMap) -> Result<Answer, Error> {
+    /// Asks for the document, if it is another one than the server's `validators` say. `has_begun` becomes true with the
+    /// head of the answer.
+    pub(super) async fn ask(&self, validators: &HeaderMap, has_begun: &AtomicBool) -> Result<Answer, Error> {
         let mut url = self.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(&url, validators).await?;
             let status = response.status();
             let target = answer::text(response.headers(), header::LOCATION);
             let Some(target) = target.filter(|_| matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)) else {
+                has_begun.store(true, Ordering::Relaxed);
                 return self.read(response).await;
             };
             let next = url.join(target).ok().filter(|next| matches!(next.scheme(), "http" | "https"));

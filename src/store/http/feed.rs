@@ -1,6 +1,7 @@
 //! The feed over a URL.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -218,8 +219,14 @@ impl Shared {
             return Err(self.resting(rest));
         }
         let validators = self.validators(known);
-        let answer = timeout(self.within, self.asker.ask(&validators)).await.unwrap_or_else(|_| {
-            let message = format!("{}: the answer took longer than {:?}", self.asker.name, self.within);
+        let has_begun = AtomicBool::new(false);
+        let answer = timeout(self.within, self.asker.ask(&validators, &has_begun)).await.unwrap_or_else(|_| {
+            let what = if has_begun.load(Ordering::Relaxed) {
+                "the answer took longer than"
+            } else {
+                "it gave no answer within"
+            };
+            let message = format!("{}: {what} {:?}", self.asker.name, self.within);
             Err(Error::new(ErrorKind::Unavailable, message))
         })?;
         match answer.status {
