@@ -85,43 +85,35 @@ impl MissingFlags {
         // A document is written as a whole: a flag that is no longer in it was removed.
         let lost = dropped.iter().filter(|_| *records_removals);
         for (name, is_in_effect) in kept.iter().map(|name| (name, true)).chain(lost.map(|name| (name, false))) {
-            let missing = self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
-                flag: name.as_ref().to_owned(),
-                version: earlier_versions.get(name).copied(),
-                since: now(),
-                definition: last_of(in_effect, name),
-                is_in_effect,
-            });
-            missing.is_in_effect = is_in_effect;
+            self.add(name, earlier_versions.get(name).copied(), in_effect).is_in_effect = is_in_effect;
         }
         if *records_removals {
             // Lost before this process started: by its record, the last edit left the flag there.
             let is_gone = |name: &Arc<str>| !after.flags.contains_key(name) && !removed.contains(name);
             for (name, version) in versions.iter().filter(|(name, _)| is_gone(name)) {
-                self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
-                    flag: name.as_ref().to_owned(),
-                    version: Some(*version),
-                    since: now(),
-                    definition: last_of(&recalled.flags, name),
-                    is_in_effect: false,
-                });
+                self.add(name, Some(*version), &recalled.flags);
             }
             // Lost with every record of it. Another store in its place has records of its own, or else is as empty as
             // one that has lost everything.
             let is_empty = document.flags.is_empty() && versions.is_empty();
             for before in [Some(&recalled.missing), is_empty.then_some(&recalled.flags)].into_iter().flatten() {
                 for name in before.flags.keys().filter(|name| is_gone(name)) {
-                    self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
-                        flag: name.as_ref().to_owned(),
-                        version: earlier_versions.get(name).copied(),
-                        since: now(),
-                        definition: last_of(before, name),
-                        is_in_effect: false,
-                    });
+                    self.add(name, earlier_versions.get(name).copied(), before);
                 }
             }
         }
         (after, self)
+    }
+
+    /// The flag of this name, with the definition that it had `before` if it is new here.
+    fn add(&mut self, name: &Arc<str>, version: Option<u64>, before: &Document) -> &mut MissingFlag {
+        self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
+            flag: name.as_ref().to_owned(),
+            version,
+            since: now(),
+            definition: last_of(before, name),
+            is_in_effect: false,
+        })
     }
 
     /// The problems of flags that are no longer in effect; the others share one problem.
