@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(all(feature = "file", feature = "testing"))]
 
+#[path = "support/dose.rs"]
+mod dose;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -691,13 +694,9 @@ const AS_A_PLAIN_FILE: &str = "plain";
 const RACERS: usize = 4;
 const KILLS: usize = 5;
 
-/// Edits of each racer; more where the large dose is asked for, as `tests/faults.sh` does.
+/// Edits of each racer.
 fn dose() -> usize {
-    match std::env::var("TOWER_FLAGS_DOSE").as_deref() {
-        Ok("large") => 2500,
-        Err(_) => 500,
-        Ok(other) => panic!("TOWER_FLAGS_DOSE: expected \"large\" or nothing, found {other:?}"),
-    }
+    dose::dose(500, 2500)
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 //! The same storm over flags that are each behind a lock of their own shows that it finds tearing.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails, as it should")]
 
+#[path = "support/dose.rs"]
+mod dose;
 mod support;
 
 use std::convert::Infallible;
@@ -197,21 +199,12 @@ struct Told {
     version: u64,
 }
 
-/// A million requests; ten where the large dose is asked for, as `tests/faults.sh` does.
-fn dose() -> usize {
-    match std::env::var("TOWER_FLAGS_DOSE").as_deref() {
-        Ok("large") => 10_000_000,
-        Err(_) => 1_000_000,
-        Ok(other) => panic!("TOWER_FLAGS_DOSE: expected \"large\" or nothing, found {other:?}"),
-    }
-}
-
 #[test]
 fn a_million_requests_in_a_reload_storm_see_one_version_each_and_never_an_older_one() {
     let rules = Arc::new(Real::new());
     // Without the header, which would take most of the time.
     let layer = FlagLayer::new(rules.memory.clone()).header_policy(HeaderPolicy::None);
-    let dose = dose();
+    let dose = dose::dose(1_000_000, 10_000_000);
     let seen = storm(&rules, &layer, dose);
     assert_eq!((seen.requests, seen.torn, seen.backwards), (dose, 0, 0), "{seen:?}");
     assert!(seen.versions > 1_000, "{seen:?}");

@@ -354,17 +354,23 @@ async fn whoever_listens_is_told_of_missing_flags() {
 }
 
 #[cfg(feature = "redis")]
+async fn redis_with_flags() -> (super::servers::Redis, tower_flags::store::RedisStore) {
+    let server = tokio::task::block_in_place(super::servers::Redis::start);
+    let store = tower_flags::store::RedisStore::new(&server.url()).unwrap();
+    for (name, text) in FLAGS {
+        store.change(name, Change::put_text(text), &Author::new("setup")).await.unwrap();
+    }
+    (server, store)
+}
+
+#[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, which tests/run.sh installs"]
 async fn what_redis_has_lost_is_seen_killed_and_written_back() {
     use tower_flags::store::RedisStore;
 
-    let server = tokio::task::block_in_place(super::servers::Redis::start);
+    let (server, store) = redis_with_flags().await;
     let command = |parts: &[&[u8]]| tokio::task::block_in_place(|| server.command(parts));
-    let store = RedisStore::new(&server.url()).unwrap();
-    for (name, text) in FLAGS {
-        store.change(name, Change::put_text(text), &Author::new("setup")).await.unwrap();
-    }
     let api = Api::over(store.clone()).await;
     // One is deleted, and one expires.
     command(&[b"DEL", b"ff:a"]);
@@ -401,15 +407,9 @@ async fn what_redis_has_lost_is_seen_killed_and_written_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, which tests/run.sh installs"]
 async fn what_redis_has_lost_when_a_process_starts_is_written_back_from_its_backup_file() {
-    use tower_flags::store::RedisStore;
-
     use super::process::Process;
 
-    let server = tokio::task::block_in_place(super::servers::Redis::start);
-    let store = RedisStore::new(&server.url()).unwrap();
-    for (name, text) in FLAGS {
-        store.change(name, Change::put_text(text), &Author::new("setup")).await.unwrap();
-    }
+    let (server, _) = redis_with_flags().await;
     let folder = tempfile::tempdir().unwrap();
     let start = || tokio::task::block_in_place(|| Process::start(&server.url(), Some(&folder.path().join("backup"))));
     let process = start();
@@ -438,14 +438,8 @@ async fn what_redis_has_lost_when_a_process_starts_is_written_back_from_its_back
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis, which tests/run.sh installs"]
 async fn forgetting_the_kill_of_a_flag_that_redis_has_lost_leaves_it_off() {
-    use tower_flags::store::RedisStore;
-
-    let server = tokio::task::block_in_place(super::servers::Redis::start);
+    let (server, store) = redis_with_flags().await;
     let command = |parts: &[&[u8]]| tokio::task::block_in_place(|| server.command(parts));
-    let store = RedisStore::new(&server.url()).unwrap();
-    for (name, text) in FLAGS {
-        store.change(name, Change::put_text(text), &Author::new("setup")).await.unwrap();
-    }
     let api = Api::over(store.clone()).await;
     // Edits are rejected, and DEL is not.
     command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);

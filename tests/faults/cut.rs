@@ -6,7 +6,7 @@ use tower_flags::store::Feed;
 
 use crate::broken::NoResync;
 use crate::counted::Counter;
-use crate::dose;
+use crate::dose::dose;
 use crate::fleet::{Fleet, SOON};
 use crate::places::{Kind, Server, assert_found, assert_good, on_each};
 use crate::proxy::Proxy;

@@ -13,7 +13,7 @@ use tower_flags::store::Feed;
 
 use crate::broken::NoResync;
 use crate::counted::Counter;
-use crate::dose;
+use crate::dose::dose;
 use crate::fleet::{Fleet, SOON};
 use crate::places::{Kind, Server, assert_found, assert_good, on_each, on_each_of};
 use crate::support::Random;

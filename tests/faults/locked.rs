@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tower_flags::store::Feed;
 
 use crate::counted::{Counter, PROMISED};
-use crate::dose;
+use crate::dose::dose;
 use crate::fleet::Fleet;
 use crate::hasty::Hasty;
 use crate::places::{Kind, Server};

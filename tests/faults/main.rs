@@ -14,6 +14,8 @@
     feature = "testing"
 ))]
 
+#[path = "../support/dose.rs"]
+mod dose;
 #[path = "../support/hasty.rs"]
 mod hasty;
 #[path = "../support/places.rs"]
@@ -37,12 +39,3 @@ mod killed;
 mod locked;
 mod older;
 mod race;
-
-/// How often each fault is done: as often as in every run of the tests, or the large dose.
-fn dose(small: usize, large: usize) -> usize {
-    match std::env::var("TOWER_FLAGS_DOSE").as_deref() {
-        Ok("large") => large,
-        Err(_) => small,
-        Ok(other) => panic!("TOWER_FLAGS_DOSE: expected \"large\" or nothing, found {other:?}"),
-    }
-}

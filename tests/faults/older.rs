@@ -9,7 +9,7 @@ use tower_flags::source::{Evaluation, Freshness, Live, Source};
 use tower_flags::store::{Author, Change, RedisStore, StoreExt};
 use tower_flags::{Context, Instant as Now};
 
-use crate::dose;
+use crate::dose::dose;
 use crate::servers::Redis;
 
 fn is_on(source: &Live, name: &str) -> bool {

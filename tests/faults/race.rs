@@ -14,7 +14,7 @@ use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
 
 use crate::broken::GetAndSet;
 use crate::counted::Counter;
-use crate::dose;
+use crate::dose::dose;
 use crate::places::Kind;
 use crate::servers::{Postgres, Redis};
 use crate::support::Random;
