@@ -607,7 +607,7 @@ dotted.percentage = 7
         assert_eq!(killed, FILE.replace("enabled = true", "enabled = false"));
         assert_eq!(with_flag(FILE, "a", None).unwrap(), FILE[FILE.find("\r\n[flags.b]").unwrap()..]);
 
-        // What other readers of TOML refuse is not written anew.
+        // A number that other TOML readers reject is not written where there was none.
         let problem = with_flag(FILE, "c", Some(&json(r#"{"percentage": 9223372036854775809}"#))).unwrap_err();
         assert!(problem.to_string().contains("a number that TOML can hold, found 9223372036854775809"), "{problem}");
         // A syntax error is where it is in the file.

@@ -135,7 +135,7 @@ struct Shared {
     file: RulesFile,
     state: Mutex<State>,
     /// Held while an edit is written, so that edits of this process wait for each other and not for the lock, whose
-    /// holder may be somebody who never gives it back.
+    /// holder may never give it back.
     writing: Mutex<()>,
     /// Whether a rename over the file failed as it does on a mount.
     is_busy: AtomicBool,

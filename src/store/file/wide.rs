@@ -3,7 +3,7 @@
 
 use crate::engine::{Plain, unreadable_numbers};
 
-/// Begins every text that stands for a number. Nobody writes it: it is for private use.
+/// Begins every text that stands for a number: a private-use character. A document that has it is left as it is.
 const MARK: char = '\u{e000}';
 
 /// What stands for what.
