@@ -72,7 +72,7 @@ pub(crate) async fn killed_at_random() -> Outcome {
                         reads += 1;
                     }
                     Err(error) if error.kind() == ErrorKind::Unavailable => {}
-                    Err(error) => assert!(error.to_string().contains("not finished"), "{error}"),
+                    Err(error) => assert!(error.to_string().contains("unfinished edit"), "{error}"),
                 }
             }
             reads
