@@ -43,13 +43,14 @@ const NOT_IN_ENGINE: [&str; 18] = [
 ];
 
 /// Libraries that stay in the file, or folder, that wraps them.
-const AT_HOME: [(&str, &[&str]); 19] = [
+const AT_HOME: [(&str, &[&str]); 20] = [
     ("axum", &["admin/"]),
     ("notify", &["store/file/watch.rs"]),
     ("toml_edit", &["store/file/in_toml.rs"]),
     ("toml", &["engine/text/toml.rs"]),
     ("jiff", &["engine/instant.rs"]),
-    ("regex", &["engine/clause.rs", "engine/write.rs"]),
+    ("regex_automata", &["engine/pattern.rs"]),
+    ("regex_syntax", &["engine/pattern.rs"]),
     ("axum_core", &["request/extract.rs"]),
     ("arc_swap", &["source/board.rs"]),
     ("base64", &["request/signed/key.rs"]),

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tower_flags::engine::Reason;
+use tower_flags::engine::{Edit, Reason};
 use tower_flags::source::{Evaluation, Freshness, Live};
-use tower_flags::store::{BoxFuture, Feed, Loaded, Notices};
+use tower_flags::store::{Author, BoxFuture, Change, Feed, Loaded, MemoryStore, Notices, Store as _, StoreExt};
 use tower_flags::{Context, Document, Error, Flag, FlagSet, Flags, Instant, Layered, Memory, Source};
 
 const MAX_FLAGS: usize = 10_000;
@@ -274,4 +274,109 @@ fn layers_of_more_than_10_000_flags_keep_the_lower_ones_and_name_the_rest() {
     let flags = answers(&layered);
     assert!(flags.is_enabled("up05999") && !flags.is_enabled("low04000"));
     assert_eq!(flags.iter().count(), MAX_FLAGS);
+}
+
+/// A flag that is on for whom one of these patterns matches.
+fn matching(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let patterns: Vec<String> = patterns.into_iter().map(|pattern| format!("{:?}", pattern.as_ref())).collect();
+    let values = patterns.join(",");
+    format!(
+        r#"{{"rules": [{{"when": [{{"attribute": "user_id", "op": "matches", "values": [{values}]}}], "serve": true}}]}}"#
+    )
+}
+
+/// Patterns that take much more to compile than to write, no two of them alike.
+const EXPENSIVE: [fn(usize) -> String; 9] = [
+    |number| format!(r"{number}\w{{5}}"),
+    |number| format!(r"{number}\w{{99}}"),
+    |number| format!("{number}{}", r"\w".repeat(250)),
+    |number| format!("{number}{}", r"[\w--\d]".repeat(60)),
+    |number| format!("{number}{}", r"\PC".repeat(160)),
+    |number| format!("{number}{}", "x*".repeat(250)),
+    |number| format!("{number}{}", "(?:a{200}){20}"),
+    |number| format!("{}{number}{}x", "(?:".repeat(100), ")*".repeat(100)),
+    |number| format!("(?i){number}{}", "ſk".repeat(160)),
+];
+
+fn refused(set: &FlagSet) -> Vec<&str> {
+    set.problems().iter().filter_map(|problem| problem.flag.as_deref()).collect()
+}
+
+#[test]
+fn a_flag_has_at_most_64_patterns_and_2_mib_of_them() {
+    let flags = [
+        ("sixty_four", matching((0..64).map(|number| format!("^a{number}$")))),
+        ("sixty_five", matching((0..65).map(|number| format!("^a{number}$")))),
+        ("large", matching((0..64).map(EXPENSIVE[0]))),
+        ("too_large", matching([r"\w{100}"])),
+        ("unknown", matching([r"\p{Klingon}"])),
+        ("good", matching(["^alice$"])),
+    ];
+    let text = format!("{{\"flags\": {{{}}}}}", flags.map(|(name, flag)| format!("{name:?}: {flag}")).join(",\n"));
+    let set = FlagSet::compile(&document(&text), Instant::MIN);
+    let mut said: Vec<String> = set.problems().iter().map(ToString::to_string).collect();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "line 2, column 25: flag \"sixty_five\", rules: expected at most 64 regular expressions in one flag, found 65",
+            "line 3, column 10: flag \"large\", rules: expected regular expressions of one flag that compile to at most \
+             2097152 bytes, found more",
+            "line 4, column 14: flag \"too_large\", rules.0.when.0.values.0: expected a regular expression that compiles \
+             to at most 262144 bytes, found \"\\\\w{100}\"",
+            "line 5, column 12: flag \"unknown\", rules.0.when.0.values.0: expected a regular expression, found \
+             \"\\\\p{Klingon}\" (Unicode property not found)",
+        ]
+    );
+    let alice = set.evaluate(&Context::user("alice"), Instant::MIN);
+    assert!(alice.is_enabled("good") && !alice.is_enabled("sixty_four"));
+    assert!(set.evaluate(&Context::user("a63"), Instant::MIN).is_enabled("sixty_four"));
+}
+
+/// However expensive the patterns of a document are, they cost themselves: other flags are decided, a kill is taken, and
+/// compiling it again comes to the same.
+#[test]
+fn expensive_patterns_cost_no_other_flag() {
+    for (kind, pattern) in EXPENSIVE.iter().enumerate() {
+        for at_once in [1, 7, 64] {
+            let (mut text, mut number, mut flags) = (String::new(), 0, 0);
+            while text.len() < MAX_DOCUMENT / 64 {
+                let patterns = (0..at_once).map(|at| pattern(number + at));
+                write!(text, ",\n\"f{flags:05}\": {}", matching(patterns)).unwrap();
+                (number, flags) = (number + at_once, flags + 1);
+            }
+            let with = |other: &str| {
+                format!("{{\"flags\": {{\"other\": {other}, \"good\": {}{text}}}}}", matching(["^alice$"]))
+            };
+            let first = FlagSet::compile(&document(&with("true")), Instant::MIN);
+            let answers = first.evaluate(&Context::user("alice"), Instant::MIN);
+            assert!(answers.is_enabled("other") && answers.is_enabled("good"), "{kind}, {at_once} each");
+            assert!(
+                first.problems().iter().all(|problem| problem.flag.as_ref().is_some_and(|flag| flag.starts_with('f')))
+            );
+            let memory = Memory::new();
+            memory.replace(document(&with("true")));
+            memory.replace(document(&with("false")));
+            assert!(!self::answers(&memory).is_enabled("other") && self::answers(&memory).is_enabled("good"));
+            let again = FlagSet::compile(&document(&with("true")), Instant::MIN);
+            assert_eq!(refused(&again), refused(&first), "{kind}, {at_once} each");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_edit_with_expensive_patterns_changes_nothing() {
+    let store = MemoryStore::new();
+    let by = Author::new("mallory");
+    store.change("x", Change::put_text("true"), &by).await.unwrap();
+    let expensive = matching((0..64).map(EXPENSIVE[0]));
+    let rules = serde_json::from_str::<serde_json::Value>(&expensive).unwrap()["rules"].clone();
+    for change in [Change::put_text(expensive), Change::edit(Edit::new().set("rules", rules))] {
+        let refused = store.change("x", change, &by).await.unwrap_err();
+        assert!(refused.to_string().contains("compile to at most 2097152 bytes"), "{refused}");
+    }
+    let stored = store.read("x").await.unwrap();
+    assert_eq!((stored.version, stored.definition.as_deref()), (1, Some("true")));
+    // What is there already, past us, does not hold up a kill.
+    assert!(store.change("x", Change::kill(), &by).await.is_ok());
 }

@@ -1,12 +1,15 @@
 //! Which definition may take the place of which.
 
+use std::sync::Arc;
+
 use super::problem::Failure;
 use super::shown;
 use super::state::{State, now};
 use crate::engine::{
-    Definition, Document, Edit, Flag, FlagSet, Instant, Problem, Severity, flag_from_json, is_name, not_a_name,
+    Definition, Document, Edit, Flag, FlagSet, Identity, Instant, Problem, Severity, flag_from_json, is_name,
+    not_a_name,
 };
-use crate::store::{HistoryPage, Stored};
+use crate::store::{HistoryPage, Loaded, Stored};
 
 /// What a flag is, or was last where it is not there any more, when another definition takes its place.
 #[derive(Clone, Debug)]
@@ -52,7 +55,7 @@ impl Before {
             // A process whose clock runs ahead may have written it.
             edit = edit.set("paused_at", paused_at.min(now).to_string());
         }
-        Ok(edit.apply(name, Some(text), now)?)
+        Ok(edit.text(name, Some(text), now)?)
     }
 
     fn paused_at(&self, name: &str) -> Option<Instant> {
@@ -81,18 +84,24 @@ pub(super) fn accepted(name: &str, text: &str) -> Result<Flag, Failure> {
 }
 
 /// Whether all flags are still accepted with these in place of theirs, and without those that are `None`: what one
-/// requires is there, and nothing goes in a circle.
-pub(super) fn fits<'a>(
-    stored: &Document,
-    changes: impl IntoIterator<Item = (&'a str, Option<Flag>)>,
+/// requires is there, nothing goes in a circle, and regular expressions keep to the limits. Compiling takes a while, and
+/// requests are served on this thread.
+pub(super) async fn fits(
+    state: &State,
+    stored: Arc<Loaded>,
+    changes: Vec<(String, Option<Flag>)>,
 ) -> Result<(), Failure> {
+    let in_force = state.source.set();
+    state.off_workers(move || fits_after(&in_force, &stored.document, changes)).await
+}
+
+fn fits_after(in_force: &FlagSet, stored: &Document, changes: Vec<(String, Option<Flag>)>) -> Result<(), Failure> {
     // Without lines and columns, which a replaced flag does not have.
-    let errors = |document: &Document| -> Vec<Problem> {
-        let set = FlagSet::compile(document, now());
+    let errors = |set: &FlagSet| -> Vec<Problem> {
         let errors = set.problems().iter().filter(|problem| problem.severity == Severity::Error);
         errors.map(|problem| Problem { source: None, line: None, column: None, ..problem.clone() }).collect()
     };
-    let before = errors(stored);
+    let before = FlagSet::compile_after(stored, Some(in_force), Identity::default(), now());
     let mut document = stored.clone();
     for (name, flag) in changes {
         match flag {
@@ -100,11 +109,14 @@ pub(super) fn fits<'a>(
             None => drop(document.remove(name)),
         }
     }
-    let new: Vec<Problem> = errors(&document).into_iter().filter(|problem| !before.contains(problem)).collect();
+    let after = FlagSet::compile_after(&document, Some(&before), Identity::default(), now());
+    let before = errors(&before);
+    let new: Vec<Problem> = errors(&after).into_iter().filter(|problem| !before.contains(problem)).collect();
     if new.is_empty() { Ok(()) } else { Err(Failure::refused(&new)) }
 }
 
 /// Like that, for one flag.
 pub(super) async fn fits_in(state: &State, name: &str, flag: Option<Flag>) -> Result<(), Failure> {
-    fits(&state.load().await.map_err(Failure::of_edit)?.document, [(name, flag)])
+    let stored = state.load().await.map_err(Failure::of_edit)?;
+    fits(state, stored, vec![(name.to_owned(), flag)]).await
 }

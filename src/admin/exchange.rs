@@ -128,10 +128,10 @@ impl Step {
     }
 
     /// The flag after this step, if the step changes it.
-    fn change(&self) -> Option<Result<(&str, Option<Flag>), Failure>> {
+    fn change(&self) -> Option<Result<(String, Option<Flag>), Failure>> {
         let accepted = |text: &String| accepted(&self.name, text);
         let flag = (self.action != "none").then(|| self.planned.as_ref().map(accepted).transpose())?;
-        Some(flag.map(|flag| (self.name.as_str(), flag)))
+        Some(flag.map(|flag| (self.name.clone(), flag)))
     }
 
     /// Makes exactly what was looked at, or nothing.
@@ -212,7 +212,8 @@ pub(super) async fn import(call: Call) -> Answer {
         }
     }
     if refused.is_none() {
-        fits(&loaded.document, steps.iter().filter_map(Step::change).collect::<Result<Vec<_>, Failure>>()?)?;
+        let changes = steps.iter().filter_map(Step::change).collect::<Result<_, Failure>>()?;
+        fits(&call.state, Arc::clone(&loaded), changes).await?;
     }
     match refused {
         _ if is_dry => {

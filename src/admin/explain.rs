@@ -1,6 +1,7 @@
 //! What would this user get?
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -9,7 +10,14 @@ use serde_json::{Value, json};
 use super::call::{self, Answer, Call};
 use super::problem::{Failure, Kind};
 use super::state::now;
-use crate::engine::{Context, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
+use crate::engine::{
+    Context, FlagSet, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted,
+};
+
+/// Most bytes of a question.
+pub(super) const MAX_BODY: usize = 128 * 1024;
+/// Most bytes of all attributes of a question.
+const MAX_ATTRIBUTES: usize = 64 * 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +55,11 @@ pub(super) async fn explain(call: Call) -> Answer {
         None => Context::anonymous(),
     };
     context = context.in_groups(groups);
+    let size: usize = attributes.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    if size > MAX_ATTRIBUTES {
+        let detail = format!("attributes: expected at most {MAX_ATTRIBUTES} bytes together, found {size}");
+        return Err(Failure::new(Kind::Malformed, detail));
+    }
     for (name, value) in attributes {
         if matches!(name.as_str(), "user_id" | "groups") {
             return Err(Failure::new(Kind::Malformed, format!("{name} stands beside attributes and not in them")));
@@ -58,27 +71,38 @@ pub(super) async fn explain(call: Call) -> Answer {
     }
     let at = at.unwrap_or_else(now);
     // Not through the source: it would resolve schedules for that instant, for everybody.
-    let flags = call.state.in_force().evaluate(&context, at);
-    let names: Vec<String> = flags.iter().map(|entry| entry.name.to_owned()).collect();
-    let answers: Vec<Value> = names
-        .iter()
-        .map(|name| {
-            let answer = flags.evaluation(name);
-            json!({
-                "name": name,
-                "enabled": answer.enabled,
-                "variant": answer.variant,
-                "value": answer.value,
-                "reason": answer.reason,
-                "words": answer.to_string(),
-                "bucket": answer.bucket.and_then(Percentage::from_thousandths),
-                "percentage": answer.percentage,
-                "shadowed_by": call.state.shadowed_by(name),
-            })
+    let set = call.state.in_force();
+    let flags = call.state.off_workers(move || explained(&set, &context, at)).await;
+    let Explained { version, origin, mut flags } = flags;
+    for (name, flag) in &mut flags {
+        flag["shadowed_by"] = json!(call.state.shadowed_by(name));
+    }
+    let flags: Vec<Value> = flags.into_iter().map(|(_, flag)| flag).collect();
+    Ok(call::json(StatusCode::OK, &json!({ "at": at, "version": version, "origin": origin, "flags": flags })))
+}
+
+/// The answers for one user, with where they come from.
+struct Explained {
+    version: u64,
+    origin: String,
+    flags: Vec<(String, Value)>,
+}
+
+fn explained(set: &Arc<FlagSet>, context: &Context, at: Instant) -> Explained {
+    let flags = set.evaluate(context, at);
+    let explain = |name: &str| {
+        let answer = flags.evaluation(name);
+        json!({
+            "name": name,
+            "enabled": answer.enabled,
+            "variant": answer.variant,
+            "value": answer.value,
+            "reason": answer.reason,
+            "words": answer.to_string(),
+            "bucket": answer.bucket.and_then(Percentage::from_thousandths),
+            "percentage": answer.percentage,
         })
-        .collect();
-    Ok(call::json(
-        StatusCode::OK,
-        &json!({ "at": at, "version": flags.version(), "origin": flags.origin(), "flags": answers }),
-    ))
+    };
+    let explained = set.names().map(|name| (name.to_owned(), explain(name))).collect();
+    Explained { version: flags.version(), origin: flags.origin().to_owned(), flags: explained }
 }

@@ -174,7 +174,7 @@ pub(super) async fn patch(call: Call) -> Answer {
             let edit = edit_of(stored)?;
             // Nothing that is wrong with what is stored holds up a kill, and what is wrong with the patch is said.
             let is_broken = flag_from_json(Some(name), text).is_err();
-            Ok(if is_broken && edit.apply(name, Some(text), now()).is_err() {
+            Ok(if is_broken && edit.text(name, Some(text), now()).is_err() {
                 Change::kill()
             } else {
                 Change::edit(edit)
@@ -182,10 +182,10 @@ pub(super) async fn patch(call: Call) -> Answer {
         })
         .await;
     }
-    if patch.iter().any(|(key, _)| matches!(canonical_key(key), Some("requires" | "variants"))) {
+    if patch.iter().any(|(key, _)| matches!(canonical_key(key), Some("requires" | "rules" | "variants"))) {
         let stored = call.state.read(name).await.map_err(Failure::of_edit)?;
         let edit = edit_of(&stored).map_err(|failure| edits::of_other_part(&call, failure))?;
-        let text = edit.apply(name, stored.definition.as_deref(), now())?;
+        let text = edit.text(name, stored.definition.as_deref(), now())?;
         fits_in(&call.state, name, Some(accepted(name, &text)?)).await?;
     }
     let is_switched_on = switch == Some(&Plain::Bool(true));

@@ -20,7 +20,7 @@ use super::listeners::Listeners;
 use super::problem::{Failure, Kind};
 use super::route::{Route, route};
 use super::shutdown::Shutdown;
-use super::state::State;
+use super::state::{State, WORK_AT_ONCE};
 use super::{events, exchange, explain, flags, history, local_kill, missing, page, rollout, shutdown, status};
 use crate::engine::MAX_DOCUMENT;
 use crate::source::{Layered, Live};
@@ -60,6 +60,7 @@ impl Admin {
             has_insecure_cookie: false,
             listeners: Listeners::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
+            work: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             turn: tokio::sync::Mutex::default(),
             has_written: AtomicBool::new(false),
             loaded: Mutex::default(),
@@ -221,7 +222,11 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
         return Err(Failure::new(Kind::NoSuchFlag, "the name is not UTF-8 in %-escapes"));
     };
     // An import has to accept the store's own export.
-    let most = if route.path == "import" { MAX_DOCUMENT } else { MAX_BODY };
+    let most = match route.path {
+        "import" => MAX_DOCUMENT,
+        "explain" => explain::MAX_BODY,
+        _ => MAX_BODY,
+    };
     let body = read_body(&parts, body, most).await?;
     (route.handler)(Call { state, who, parts, name, query, body }).await
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinError;
 use tokio::time::{Instant as Time, sleep, timeout};
 
 use super::auth::Authorize;
@@ -15,6 +16,8 @@ use crate::engine::{FlagSet, Instant};
 use crate::source::{Definitions, Layered, Live, Source};
 use crate::store::{Error, Feed, HistoryEntry, HistoryPage, Loaded, Store, Stored};
 
+/// How many pieces of work that take a while are done at once.
+pub(super) const WORK_AT_ONCE: usize = 4;
 /// How long the store may take to answer.
 pub(super) const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// So many bytes of the history, and what is read with them, make a page.
@@ -31,6 +34,8 @@ pub(super) struct State {
     pub(super) listeners: Listeners,
     /// One for each of those who fetch the whole history.
     pub(super) exports: Arc<Semaphore>,
+    /// One for each piece of work that takes a while: compiling definitions, and deciding for one user.
+    pub(super) work: Arc<Semaphore>,
     /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
     pub(super) turn: tokio::sync::Mutex<()>,
     /// Whether the store has made an edit since the last look at waiting kills.
@@ -90,6 +95,23 @@ impl State {
             }
             (None, Some(last)) => Ok(last),
             (None, None) => Err(Failure::new(Kind::StoreUnavailable, "the store gave nothing to load")),
+        }
+    }
+
+    /// Does work that takes a while off the runtime's workers, which serve other requests meanwhile, and not too much of it
+    /// at once.
+    pub(super) async fn off_workers<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        // It is never closed.
+        let place = Arc::clone(&self.work).acquire_owned().await.ok();
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work()
+        });
+        match done.await.map_err(JoinError::try_into_panic) {
+            Ok(done) => done,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and this request with it.
+            Err(Err(_)) => std::future::pending().await,
         }
     }
 

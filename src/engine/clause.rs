@@ -1,18 +1,15 @@
 //! One predicate of a rule.
 
-use regex::{Regex, RegexBuilder};
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::context::Context;
 use super::instant::Instant;
 use super::number::Number;
+use super::pattern::{Pattern, Regex};
 use super::problem::{Problem, quoted};
 use super::text::{Node, View};
-
-/// Longest pattern of `matches`, in bytes.
-const MAX_PATTERN: usize = 512;
-/// Largest compiled form of a pattern, in bytes.
-const MAX_COMPILED: usize = 256 * 1024;
 
 /// A predicate on one attribute: it holds if any of its values does, or exactly then not.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,15 +20,23 @@ pub(crate) struct Clause {
 }
 
 /// An operator with its values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Test {
     Equals(Vec<Scalar>),
     Text(TextOperator, Vec<String>),
-    Matches(Vec<Regex>),
+    Matches(Patterns),
     Number(Comparison, Vec<Number>),
     Version(Comparison, Vec<semver::Version>),
     Instant(Comparison, Vec<Instant>),
     Exists,
+}
+
+/// The patterns of one clause.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Patterns {
+    /// The position of the first among all patterns of the flag, which a set compiles in their order.
+    pub(crate) first: usize,
+    pub(crate) patterns: Vec<Pattern>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -137,15 +142,15 @@ impl Clause {
         format!("{}{}", if self.negated { "not_" } else { "" }, operator.name())
     }
 
-    /// Whether the clause holds for a caller.
-    pub(crate) fn holds(&self, context: &Context) -> bool {
+    /// Whether the clause holds for a caller; `compiled` has all patterns of the flag.
+    pub(crate) fn holds(&self, context: &Context, compiled: &[Arc<Regex>]) -> bool {
         let holds = match self.attribute.as_str() {
-            "user_id" => context.user_id().is_some_and(|user| self.test.holds_for_text(user)),
-            "groups" => context.groups().any(|group| self.test.holds_for_text(group)),
+            "user_id" => context.user_id().is_some_and(|user| self.test.holds_for_text(user, compiled)),
+            "groups" => context.groups().any(|group| self.test.holds_for_text(group, compiled)),
             attribute => match context.attribute(attribute) {
                 None => false,
-                Some(Value::Array(items)) => items.iter().any(|item| self.test.holds_for(item)),
-                Some(value) => self.test.holds_for(value),
+                Some(Value::Array(items)) => items.iter().any(|item| self.test.holds_for(item, compiled)),
+                Some(value) => self.test.holds_for(value, compiled),
             },
         };
         holds != self.negated
@@ -153,10 +158,10 @@ impl Clause {
 }
 
 impl Test {
-    fn holds_for(&self, value: &Value) -> bool {
+    fn holds_for(&self, value: &Value, compiled: &[Arc<Regex>]) -> bool {
         match value {
             Value::Null => false,
-            Value::String(text) => self.holds_for_text(text),
+            Value::String(text) => self.holds_for_text(text, compiled),
             _ if matches!(self, Self::Exists) => true,
             Value::Bool(value) => {
                 matches!(self, Self::Equals(values) if values.contains(&Scalar::Bool(*value)))
@@ -173,7 +178,7 @@ impl Test {
         }
     }
 
-    fn holds_for_text(&self, text: &str) -> bool {
+    fn holds_for_text(&self, text: &str, compiled: &[Arc<Regex>]) -> bool {
         match self {
             Self::Equals(values) => values.iter().any(|value| matches!(value, Scalar::Text(value) if value == text)),
             Self::Text(operator, values) => values.iter().any(|value| match operator {
@@ -181,7 +186,9 @@ impl Test {
                 TextOperator::StartsWith => text.starts_with(value.as_str()),
                 TextOperator::EndsWith => text.ends_with(value.as_str()),
             }),
-            Self::Matches(patterns) => patterns.iter().any(|pattern| pattern.is_match(text)),
+            Self::Matches(Patterns { first, patterns }) => {
+                compiled.iter().skip(*first).take(patterns.len()).any(|pattern| pattern.is_match(text))
+            }
             Self::Number(..) => false,
             Self::Version(comparison, values) => semver::Version::parse(text).is_ok_and(|version| {
                 // Precedence by semver.org section 10 leaves build metadata out.
@@ -205,7 +212,8 @@ impl Test {
         Ok(match operator {
             Operator::Equals => Self::Equals(each(values, scalar)?),
             Operator::Text(operator) => Self::Text(operator, each(values, text)?),
-            Operator::Matches => Self::Matches(each(values, pattern)?),
+            // Their place among others is known when the flag is read.
+            Operator::Matches => Self::Matches(Patterns { first: 0, patterns: each(values, pattern)? }),
             Operator::Number(comparison) => Self::Number(comparison, each(values, number)?),
             Operator::Version(comparison) => Self::Version(comparison, each(values, version)?),
             Operator::Instant(comparison) => Self::Instant(comparison, each(values, instant)?),
@@ -248,37 +256,6 @@ fn instant(node: &Node<'_>) -> Result<Instant, Problem> {
     text.parse().map_err(|_| Problem::new(Instant::EXPECTED, quoted(&text)))
 }
 
-fn pattern(node: &Node<'_>) -> Result<Regex, Problem> {
-    let text = text(node)?;
-    if text.len() > MAX_PATTERN {
-        return Err(Problem::new(
-            format!("a regular expression of at most {MAX_PATTERN} bytes"),
-            format!("one of {}", text.len()),
-        ));
-    }
-    RegexBuilder::new(&text).size_limit(MAX_COMPILED).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => {
-            Problem::new(format!("a regular expression that compiles to at most {MAX_COMPILED} bytes"), quoted(&text))
-        }
-        error => {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            Problem::new("a regular expression", format!("{} ({reason})", quoted(&text)))
-        }
-    })
-}
-
-impl PartialEq for Test {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Equals(a), Self::Equals(b)) => a == b,
-            (Self::Text(a, x), Self::Text(b, y)) => a == b && x == y,
-            (Self::Matches(a), Self::Matches(b)) => a.iter().map(Regex::as_str).eq(b.iter().map(Regex::as_str)),
-            (Self::Number(a, x), Self::Number(b, y)) => a == b && x == y,
-            (Self::Version(a, x), Self::Version(b, y)) => a == b && x == y,
-            (Self::Instant(a, x), Self::Instant(b, y)) => a == b && x == y,
-            (Self::Exists, Self::Exists) => true,
-            _ => false,
-        }
-    }
+fn pattern(node: &Node<'_>) -> Result<Pattern, Problem> {
+    Pattern::read(&text(node)?)
 }

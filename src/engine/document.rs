@@ -28,8 +28,8 @@ use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, is_name,
 pub struct Document {
     pub(crate) flags: BTreeMap<Arc<str>, Definition>,
     pub(crate) problems: Vec<Problem>,
-    /// Where the flags stand that require others, for problems that only the whole set shows.
-    pub(crate) requires_at: BTreeMap<Arc<str>, Place>,
+    /// Where the flags stand that require others or have patterns, for problems that only the whole set shows.
+    pub(crate) places: BTreeMap<Arc<str>, Place>,
 }
 
 impl Document {
@@ -116,7 +116,7 @@ impl Document {
     /// What was wrong with an earlier definition is no news of the next.
     fn forget(&mut self, name: &str) {
         self.problems.retain(|problem| problem.flag.as_deref() != Some(name));
-        self.requires_at.remove(name);
+        self.places.remove(name);
     }
 
     /// The definition of a flag, if it was read without errors.
@@ -148,7 +148,7 @@ impl Document {
         for problem in &mut self.problems {
             problem.source = Some(name.to_owned());
         }
-        for place in self.requires_at.values_mut() {
+        for place in self.places.values_mut() {
             place.source = Some(name.to_owned());
         }
     }
@@ -252,8 +252,8 @@ pub(crate) struct Shortfall {
 }
 
 impl From<DocumentReading> for Document {
-    fn from(DocumentReading { flags, problems, requires_at }: DocumentReading) -> Self {
-        Self { flags, problems, requires_at }
+    fn from(DocumentReading { flags, problems, places }: DocumentReading) -> Self {
+        Self { flags, problems, places }
     }
 }
 

@@ -8,7 +8,7 @@ use super::flag::Flag;
 use super::instant::Instant;
 use super::name::FlagName;
 use super::problem::{Problem, quoted};
-use super::read::{Definition, Key, Known, flag_from_json, lookup, spelling_of};
+use super::read::{Definition, Key, Known, accepted_flag, flag_from_json, lookup, spelling_of};
 use super::text::{Plain, members, position};
 
 /// A change of some keys of a stored flag, as JSON text.
@@ -77,7 +77,25 @@ impl Edit {
     /// The stored text is no JSON object, `true` or `false`, has a key twice, a change names an unknown
     /// key, or what comes out is no accepted flag.
     pub fn apply(&self, name: impl FlagName, stored: Option<&str>, now: Instant) -> Result<String, Problem> {
-        let name = name.name();
+        let (name, edited) = (name.name(), self.text(name.name(), stored, now)?);
+        // What an edit leaves as it is does not hold it up.
+        if self.brings_patterns() {
+            accepted_flag(Some(name), &edited)?;
+        }
+        Ok(edited)
+    }
+
+    /// Whether the edited text may have regular expressions that the stored one does not have.
+    pub(crate) fn brings_patterns(&self) -> bool {
+        self.names(Key::Rules)
+    }
+
+    fn names(&self, wanted: Key) -> bool {
+        self.changes.iter().any(|(spelling, _)| matches!(lookup(spelling), Known::Key(key) if key == wanted))
+    }
+
+    /// Like [`apply`](Self::apply), but compiles no regular expression, which takes a while.
+    pub(crate) fn text(&self, name: &str, stored: Option<&str>, now: Instant) -> Result<String, Problem> {
         let mut text = Text::of(stored).map_err(|problem| problem.of_flag(name))?;
         let in_force = stored.and_then(|stored| flag_from_json(Some(name), stored).ok());
         for (spelling, value) in &self.changes {
@@ -90,11 +108,8 @@ impl Edit {
             }
             text.put(key, value.as_ref().map(Plain::to_compact));
         }
-        let names = |wanted: Key| {
-            self.changes.iter().any(|(spelling, _)| matches!(lookup(spelling), Known::Key(key) if key == wanted))
-        };
         let was_on = in_force.as_ref().is_some_and(Flag::is_enabled);
-        let in_force = in_force.filter(|_| !names(Key::Percentage)).map(|flag| flag.percentage_at(now));
+        let in_force = in_force.filter(|_| !self.names(Key::Percentage)).map(|flag| flag.percentage_at(now));
         let switch = self.changes.iter().rev().find_map(|(spelling, value)| {
             matches!(lookup(spelling), Known::Key(Key::Enabled)).then_some(value.as_ref())
         });
@@ -107,7 +122,7 @@ impl Edit {
             Some(Some(Plain::Bool(true))) => !was_on && flag.pauses_after(now),
             _ => false,
         };
-        if stops && !(names(Key::PausedAt) && text.has(Key::PausedAt)) {
+        if stops && !(self.names(Key::PausedAt) && text.has(Key::PausedAt)) {
             text.put(Key::PausedAt, Some(written(&now)));
         }
         if !text.has(Key::Enabled) {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::bucketing::Scheme;
-use super::clause::Clause;
+use super::clause::{Clause, Test};
 use super::instant::{Day, Instant};
 use super::lists::Texts;
 use super::percentage::Percentage;
@@ -315,6 +315,11 @@ impl Flag {
         self.rules.as_deref().unwrap_or_default()
     }
 
+    /// Whether a rule has a regular expression.
+    pub(crate) fn has_patterns(&self) -> bool {
+        self.rules().iter().flat_map(|rule| &rule.when).any(|clause| matches!(clause.test, Test::Matches(_)))
+    }
+
     /// What stands in the hash input for the flag.
     pub(crate) fn salt<'a>(&'a self, name: &'a str) -> &'a str {
         self.salt.as_deref().unwrap_or(name)
@@ -353,7 +358,7 @@ impl FromStr for Flag {
     /// The first thing that is wrong. Bad bookkeeping values are left out without an error; read a
     /// [`Document`](crate::Document) to see them.
     fn from_str(json: &str) -> Result<Self, Problem> {
-        read::flag_from_json(None, json)
+        read::accepted_flag(None, json)
     }
 }
 

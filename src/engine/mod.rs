@@ -70,7 +70,13 @@
 //! once.
 //!
 //! Limits: a document of 4 MiB and 10 000 flags, a flag of 1 MiB in JSON, chains of `requires` of 32, a regular
-//! expression of 512 bytes that compiles to 256 KiB.
+//! expression of 512 bytes that compiles to 256 KiB, 64 of them in a flag.
+//!
+//! Regular expressions are compiled with a set, each text once, and not again where the set before has it. Those of one
+//! flag may compile to 2 MiB, else the flag is refused; those of all flags to 16 MiB: flags are accepted in ascending
+//! order of size, and one that does not fit is refused. At most 32 MiB are compiled for a set, those included that are
+//! refused. A pattern counts with the memory of its search, 3 KiB. It is searched for in the whole text, and matches if
+//! any part does.
 //!
 //! # The order of deciding
 //!
@@ -110,6 +116,7 @@ mod lanes;
 mod lists;
 mod name;
 mod number;
+mod pattern;
 mod percentage;
 mod problem;
 mod read;
@@ -152,7 +159,7 @@ pub(crate) use read::MAX_DOCUMENT;
 pub(crate) use read::MAX_FLAG;
 #[cfg(any(feature = "file", feature = "http"))]
 pub(crate) use read::utf_8;
-pub(crate) use read::{Definition, MAX_FLAGS, flag_from_json, is_name, nearest, not_a_name, parts};
+pub(crate) use read::{Definition, MAX_FLAGS, accepted_flag, flag_from_json, is_name, nearest, not_a_name, parts};
 #[cfg(feature = "admin")]
 pub(crate) use read::{canonical_key, is_foreign_key};
 #[cfg(feature = "testing")]

@@ -2,10 +2,11 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::clause::{Clause, Scalar, Test, TextOperator};
+use super::clause::{Clause, Patterns, Scalar, Test, TextOperator};
 use super::document::Document;
 use super::flag::{Flag, Requirement, Rule, Serve, Variant};
 use super::lists::Texts;
+use super::pattern::Pattern;
 use super::read::{Definition, Key, spelling_of};
 
 /// The canonical object: canonical spellings, `enabled` always, other keys where they are set.
@@ -99,8 +100,8 @@ impl Serialize for Clause {
             Test::Text(TextOperator::Contains | TextOperator::StartsWith | TextOperator::EndsWith, values) => {
                 map.serialize_entry("values", values)?;
             }
-            Test::Matches(values) => {
-                map.serialize_entry("values", &values.iter().map(regex::Regex::as_str).collect::<Vec<_>>())?;
+            Test::Matches(Patterns { patterns, .. }) => {
+                map.serialize_entry("values", &patterns.iter().map(Pattern::as_str).collect::<Vec<_>>())?;
             }
             Test::Number(_, values) => map.serialize_entry("values", values)?,
             Test::Version(_, values) => {

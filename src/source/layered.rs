@@ -149,7 +149,7 @@ impl Merged {
                     merged.flags.insert(Arc::clone(name), winner);
                     part_of.insert(Arc::clone(name), number);
                 }
-                merged.requires_at.extend(document.requires_at.clone());
+                merged.places.extend(document.places.clone());
                 merged.problems.extend(document.problems.iter().map(|problem| problem.clone().in_source(part.name())));
             }
             if left_out > 0 {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant as Time;
 
 #[cfg(feature = "file")]
@@ -480,6 +480,8 @@ struct Keeper {
     listening: Backoff,
     /// Asks the feed how it is doing, and ends with the keeper.
     asking: JoinSet<()>,
+    /// Compiles what was loaded. It goes on where nobody waits for it any more, and the next one waits for its end.
+    publishing: JoinSet<()>,
 }
 
 /// Runs a keeper until the source is dropped. A feed that panics costs one round, not all to come.
@@ -504,7 +506,8 @@ impl Keeper {
     fn new(feed: Arc<dyn Feed>, shared: Arc<Shared>) -> Self {
         let (backoff, listening, asking) = (Backoff::default(), Backoff::default(), JoinSet::new());
         let (has_loaded, has_asked, may_not_ask) = (false, false, false);
-        Self { feed, shared, notices: None, has_loaded, has_asked, may_not_ask, backoff, listening, asking }
+        let (notices, publishing) = (None, JoinSet::new());
+        Self { feed, shared, notices, has_loaded, has_asked, may_not_ask, backoff, listening, asking, publishing }
     }
 
     /// One that waits before its first attempt.
@@ -572,6 +575,7 @@ impl Keeper {
 
     /// Subscribes where that is due, and loads.
     async fn refresh(&mut self) -> Result<(), Error> {
+        while self.publishing.join_next().await.is_some() {}
         let mut unheard = None;
         if self.notices.is_none() {
             match self.feed.subscribe().await {
@@ -588,7 +592,8 @@ impl Keeper {
                 let identity = self.identity(&loaded).await;
                 // Compiling a large set takes a while, and requests are served on this thread.
                 let shared = Arc::clone(&self.shared);
-                let published = tokio::task::spawn_blocking(move || shared.publish(loaded, identity.as_deref())).await;
+                self.publishing.spawn_blocking(move || shared.publish(loaded, identity.as_deref()));
+                let published = self.publishing.join_next().await.unwrap_or(Ok(()));
                 self.has_loaded |= published.is_ok();
                 published.map_err(|error| {
                     Error::new(ErrorKind::Unavailable, format!("{}: compiling was given up", self.shared.name))
@@ -668,7 +673,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     joined(tokio::task::spawn_blocking(work)).await
 }
 
-async fn joined<T>(task: tokio::task::JoinHandle<T>) -> T {
+async fn joined<T>(task: JoinHandle<T>) -> T {
     match task.await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),

@@ -10,7 +10,9 @@ use super::error::{Error, ErrorKind};
 use super::history::{BrokenBy, BrokenLink, Chain, Head, HistoryEntry, content_of};
 use super::random::random_share;
 use super::traits::{Commit, HistoryPage, Progress, Store, Stored};
-use crate::engine::{Edit, Flag, FlagName, Instant, Problem, flag_from_json, is_name, killed, not_a_name};
+use crate::engine::{
+    Edit, Flag, FlagName, Instant, Problem, accepted_flag, flag_from_json, is_name, killed, not_a_name,
+};
 
 /// Who edits, and why.
 ///
@@ -187,10 +189,10 @@ impl Change {
         self
     }
 
-    /// The text after it, `None` for none.
+    /// The text after it, `None` for none. Its regular expressions are not compiled.
     fn text(&self, flag: &str, stored: &Stored, now: Instant) -> Result<Option<String>, Problem> {
         match &self.to {
-            To::Edited(edit) => edit.apply(flag, stored.definition.as_deref(), now).map(Some),
+            To::Edited(edit) => edit.text(flag, stored.definition.as_deref(), now).map(Some),
             To::Killed => Ok(Some(killed_text(flag, stored.definition.as_deref(), now))),
             To::Restored => Edit::new().set("enabled", true).apply(flag, stored.definition.as_deref(), now).map(Some),
             To::Computed { edit: Computed(edit), is_kill } => {
@@ -207,6 +209,28 @@ impl Change {
             To::Removed => Ok(None),
         }
     }
+
+    /// Whether the text after it may have regular expressions that the one before it does not have.
+    fn brings_patterns(&self) -> bool {
+        match &self.to {
+            To::Edited(edit) => edit.brings_patterns(),
+            To::Definition(_) => true,
+            To::Killed | To::Restored | To::Computed { .. } | To::Removed => false,
+        }
+    }
+}
+
+/// Compiles the regular expressions of a definition to see that they keep to the limits. It takes up to 50 ms, and
+/// requests are served on this thread.
+async fn check_patterns(flag: &str, definition: &str) -> Result<(), Problem> {
+    if !flag_from_json(Some(flag), definition)?.has_patterns() {
+        return Ok(());
+    }
+    let (flag, definition) = (flag.to_owned(), definition.to_owned());
+    let check = move || accepted_flag(Some(&flag), &definition).map(drop);
+    let checked = tokio::task::spawn_blocking(check).await;
+    // It only ends otherwise where the runtime does.
+    checked.unwrap_or_else(|_| Err(Problem::new("a runtime", "one that ends")))
 }
 
 /// The text of a flag, switched off. Nothing that is wrong with a flag holds up a kill.
@@ -502,6 +526,11 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         // To the millisecond, as every store can hold it.
         let now = Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis());
         let definition = self.change.text(&self.flag, &stored, now)?;
+        if self.change.brings_patterns()
+            && let Some(definition) = &definition
+        {
+            check_patterns(&self.flag, definition).await?;
+        }
         // What somebody else wrote becomes an entry also where nothing is to be done beside it.
         let is_edit = definition != stored.definition || is_foreign || matches!(self.change.to, To::Restored);
         if !is_edit {

@@ -9,6 +9,7 @@ mod down;
 mod editing;
 mod exchange;
 mod fleet;
+mod hostile;
 mod kept_off;
 mod missing;
 mod numbers;

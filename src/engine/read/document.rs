@@ -44,8 +44,8 @@ type Flags = BTreeMap<Arc<str>, Definition>;
 pub(crate) struct DocumentReading {
     pub(crate) flags: Flags,
     pub(crate) problems: Vec<Problem>,
-    /// Where the flags stand that require others: only the whole set tells whether they can.
-    pub(crate) requires_at: BTreeMap<Arc<str>, Place>,
+    /// Where the flags stand that require others or have patterns: only a set tells whether they can.
+    pub(crate) places: BTreeMap<Arc<str>, Place>,
 }
 
 /// The same before offsets are turned into lines.
@@ -53,7 +53,7 @@ pub(crate) struct DocumentReading {
 struct Unplaced {
     flags: Flags,
     problems: Vec<Located>,
-    requires_at: Vec<(Arc<str>, usize)>,
+    places: Vec<(Arc<str>, usize)>,
 }
 
 /// Reads a document. Errors are those that refuse it as a whole.
@@ -78,12 +78,12 @@ pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, &'a [u8])>
         if reading.flags.len() >= MAX_FLAGS {
             return Err(Problem::new(format!("at most {MAX_FLAGS} flags"), "more").at_path("flags"));
         }
-        let DocumentReading { flags, problems, requires_at } = match read_one(name, bytes) {
+        let DocumentReading { flags, problems, places } = match read_one(name, bytes) {
             Ok(one) => one,
             Err(problem) => {
                 let refused = Definition::Refused { is_killed: false, is_hidden: false };
                 let flags = is_name(name).then(|| (Arc::from(name), refused)).into_iter().collect();
-                DocumentReading { flags, problems: vec![problem.of_flag(name)], requires_at: BTreeMap::new() }
+                DocumentReading { flags, problems: vec![problem.of_flag(name)], places: BTreeMap::new() }
             }
         };
         reading.problems.extend(problems);
@@ -102,7 +102,7 @@ pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, &'a [u8])>
             };
             reading.flags.insert(name, definition);
         }
-        reading.requires_at.extend(requires_at);
+        reading.places.extend(places);
     }
     reading.problems.sort_by_key(|problem| problem.severity == Severity::Warning);
     Ok(reading)
@@ -165,7 +165,7 @@ fn read_root(root: &Node<'_>) -> Reading<Unplaced> {
 }
 
 fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> Unplaced {
-    let Unplaced { flags: mut definitions, mut problems, mut requires_at } = Unplaced::default();
+    let Unplaced { flags: mut definitions, mut problems, mut places } = Unplaced::default();
     let mut seen = HashSet::new();
     for (name, node) in members {
         let is_first = seen.insert(name.clone());
@@ -196,21 +196,21 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> Unplaced {
             }
         };
         let name: Arc<str> = Arc::from(name.as_ref());
-        if matches!(&definition, Definition::Good(flag) if !flag.requires.is_empty()) {
-            requires_at.push((Arc::clone(&name), node.offset()));
+        if matches!(&definition, Definition::Good(flag) if !flag.requires.is_empty() || flag.has_patterns()) {
+            places.push((Arc::clone(&name), node.offset()));
         }
         definitions.insert(name, definition);
     }
-    Unplaced { flags: definitions, problems, requires_at }
+    Unplaced { flags: definitions, problems, places }
 }
 
 impl Unplaced {
     fn placed_in(self, text: &str) -> DocumentReading {
-        let Self { flags, problems, mut requires_at } = self;
-        requires_at.sort_by_key(|(_, offset)| *offset);
+        let Self { flags, problems, mut places } = self;
+        places.sort_by_key(|(_, offset)| *offset);
         let mut walk = Walk::over(text);
-        let requires_at = requires_at.into_iter().map(|(name, offset)| (name, walk.to(offset))).collect();
-        DocumentReading { flags, problems: with_positions(problems, text), requires_at }
+        let places = places.into_iter().map(|(name, offset)| (name, walk.to(offset))).collect();
+        DocumentReading { flags, problems: with_positions(problems, text), places }
     }
 }
 

@@ -8,6 +8,7 @@ use super::parts::{self, Located, Reading, located};
 use crate::engine::bucketing::Scheme;
 use crate::engine::flag::{Bookkeeping, Flag, Kind, Schedule};
 use crate::engine::problem::{Problem, Severity, quoted, shortened};
+use crate::engine::set::check_patterns;
 use crate::engine::text::{self, Node, View};
 
 /// Most bytes one flag takes in a document.
@@ -29,7 +30,17 @@ pub(super) struct FlagReading {
     pub(super) warnings: Vec<Located>,
 }
 
-/// Reads a flag from JSON text; bookkeeping that is wrong is left out.
+/// Reads a flag from JSON text, and compiles its regular expressions once to see that they keep to the limits.
+pub(crate) fn accepted_flag(name: Option<&str>, json: &str) -> Result<Flag, Problem> {
+    let flag = flag_from_json(name, json)?;
+    check_patterns(&flag).map_err(|problem| match name {
+        Some(name) => problem.of_flag(name),
+        None => problem,
+    })?;
+    Ok(flag)
+}
+
+/// Reads a flag from JSON text; bookkeeping that is wrong is left out. Regular expressions are not compiled.
 pub(crate) fn flag_from_json(name: Option<&str>, json: &str) -> Result<Flag, Problem> {
     let node = text::json(json)?;
     let reading = read(name, &node);

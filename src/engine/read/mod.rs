@@ -16,7 +16,7 @@ pub(crate) use document::utf_8;
 pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document, read_each};
 #[cfg(any(feature = "admin", feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use flag::MAX_FLAG;
-pub(crate) use flag::flag_from_json;
+pub(crate) use flag::{accepted_flag, flag_from_json};
 pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, not_a_name, spelling_of};
 #[cfg(feature = "admin")]
 pub(crate) use keys::{canonical_key, is_foreign_key};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{NAME_PATTERN, is_name, nearest};
-use crate::engine::clause::{Clause, Operator, Test};
+use crate::engine::clause::{Clause, Operator, Patterns, Test};
 use crate::engine::flag::{Requirement, Rule, Serve, Step, Variant};
 use crate::engine::instant::{Day, Instant};
 use crate::engine::lists::Texts;
@@ -14,6 +14,8 @@ use crate::engine::text::{Node, Unkept, View};
 
 /// Most variants of a flag; their numbers fit one byte beside "none".
 const MAX_VARIANTS: usize = 255;
+/// Most patterns of a flag.
+const MAX_PATTERNS: usize = 64;
 /// Most steps of a schedule.
 pub(crate) const MAX_STEPS: usize = 100;
 
@@ -265,7 +267,20 @@ pub(crate) fn exact(node: &Node<'_>, expected: &str) -> Reading<serde_json::Valu
 pub(crate) fn rules(node: &Node<'_>, variants: &[Variant]) -> Reading<Vec<Rule>> {
     let items = list(node, "a list of rules")?;
     let read = |(at, item): (usize, &Node<'_>)| rule(item, variants).map_err(under(at));
-    items.iter().enumerate().map(read).collect()
+    let mut rules = items.iter().enumerate().map(read).collect::<Reading<Vec<Rule>>>()?;
+    let mut count = 0;
+    for clause in rules.iter_mut().flat_map(|rule| &mut rule.when) {
+        if let Test::Matches(Patterns { first, patterns }) = &mut clause.test {
+            *first = count;
+            count += patterns.len();
+        }
+    }
+    if count > MAX_PATTERNS {
+        let problem =
+            Problem::new(format!("at most {MAX_PATTERNS} regular expressions in one flag"), count.to_string());
+        return Err(located(node, problem));
+    }
+    Ok(rules)
 }
 
 fn rule(node: &Node<'_>, variants: &[Variant]) -> Reading<Rule> {

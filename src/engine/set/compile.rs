@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::decide::{Forced, ForcedAt, ForcedBy};
 use super::hashed::Variants;
+use super::patterns::Patterns;
 use super::plan::Plan;
 use super::settle::{Requirements, Settled};
 use crate::engine::context::Context;
@@ -63,6 +64,7 @@ pub(super) struct Core {
     pub(super) groups: Index,
     /// Flags that require others, each after those it requires.
     pub(super) requirements: Requirements,
+    pub(super) patterns: Patterns,
     /// Flags with variants, ascending; the position is the slot of the variant in the answers.
     pub(super) split: Box<[u32]>,
     pub(super) variants: Variants,
@@ -99,8 +101,9 @@ impl Bits {
 }
 
 impl FlagSet {
-    /// Compiles a document. Flags whose `requires` are unknown, cyclic or too deep are refused one
-    /// by one; [`problems`](Self::problems) names them together with those of the document.
+    /// Compiles a document. Flags whose `requires` are unknown, cyclic or too deep, and those whose regular expressions
+    /// are over a budget, are refused one by one; [`problems`](Self::problems) names them together with those of the
+    /// document.
     #[must_use]
     pub fn compile(document: &Document, now: Instant) -> Arc<Self> {
         Self::compile_after(document, None, Identity { version: 1, ..Identity::default() }, now)
@@ -300,7 +303,7 @@ impl FlagSet {
 
 impl Core {
     fn build(settled: Settled, identity: Identity, absent: Reason, given_reasons: Box<[Reason]>) -> Self {
-        let Settled { names, definitions, requirements, problems } = settled;
+        let Settled { names, definitions, requirements, patterns, problems } = settled;
         let flags = |wanted: fn(&Flag) -> bool| {
             definitions.iter().zip(0_u32..).filter_map(move |(definition, number)| match definition {
                 Definition::Good(flag) if wanted(flag) => Some((number, flag.as_ref())),
@@ -338,6 +341,7 @@ impl Core {
             users: index(|flag| flag.allowed_users.as_ref()),
             groups: index(|flag| flag.allowed_groups.as_ref()),
             requirements,
+            patterns,
             split,
             variants,
             killed,

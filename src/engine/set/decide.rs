@@ -134,7 +134,7 @@ pub(crate) fn decide_all(
         if !board.is_on(share.flag)
             && let Some(flag) = set.definition(share.flag)
         {
-            let decision = by_rules(flag, set.name(share.flag), share.percentage, context);
+            let decision = by_rules(set, share.flag, flag, share.percentage, context);
             board.set(share.flag, decision.enabled);
             if let Some(slot) = set.variant_slot(share.flag) {
                 board.set_variant(slot, decision.variant);
@@ -255,7 +255,7 @@ pub(crate) fn decide_one(
     {
         Decision::new(true, Reason::Group)
     } else {
-        by_rules(flag, name, flag.percentage_at(now), context)
+        by_rules(set, number, flag, flag.percentage_at(now), context)
     };
     if !decision.enabled {
         decision.variant = None;
@@ -266,8 +266,9 @@ pub(crate) fn decide_one(
 }
 
 /// Steps 7 to 10.
-fn by_rules(flag: &Flag, name: &str, percentage: Percentage, context: &Context) -> Decision {
-    let matching = flag.rules().iter().position(|rule| rule.when.iter().all(|clause| clause.holds(context)));
+fn by_rules(set: &FlagSet, number: u32, flag: &Flag, percentage: Percentage, context: &Context) -> Decision {
+    let (name, compiled) = (set.name(number), set.core().patterns.of(number));
+    let matching = flag.rules().iter().position(|rule| rule.when.iter().all(|clause| clause.holds(context, compiled)));
     let Some(position) = matching else { return by_percentage(flag, name, percentage, context) };
     let reason = Reason::Rule(position);
     match flag.rules()[position].serve {

@@ -10,6 +10,7 @@
 mod compile;
 mod decide;
 mod hashed;
+mod patterns;
 mod plan;
 mod requires;
 mod settle;
@@ -18,3 +19,4 @@ pub(crate) use compile::Identity;
 pub use compile::{FlagSet, SourceId};
 pub use decide::{Forced, ForcedBy};
 pub(crate) use decide::{ForcedAt, NO_VARIANT, decide_all, decide_one, turn_off};
+pub(crate) use patterns::check_patterns;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::compile::{Bits, FlagSet};
+use super::patterns::{Compiler, Patterns};
 use super::requires::{Fault, Graph, MAX_DEPTH};
 use crate::engine::document::{Document, kept};
 use crate::engine::flag::Requirement;
@@ -26,31 +27,30 @@ pub(super) struct Settled {
     pub(super) names: Vec<Arc<str>>,
     pub(super) definitions: Vec<Definition>,
     pub(super) requirements: Requirements,
+    pub(super) patterns: Patterns,
     pub(super) problems: Box<[Problem]>,
 }
 
 impl Settled {
-    /// Refuses flags whose `requires` cannot be met by any set, until none is left: refusing one
-    /// brings back an earlier definition, which may require something else.
+    /// Refuses flags whose patterns are over a budget, and those whose `requires` cannot be met by any set, until none is
+    /// left: refusing one brings back an earlier definition, which may require something else.
     pub(super) fn from(document: &Document, previous: Option<&FlagSet>) -> Self {
-        let (names, mut definitions): (Vec<Arc<str>>, Vec<Definition>) =
+        let (names, read): (Vec<Arc<str>>, Vec<Definition>) =
             document.flags.iter().map(|(name, definition)| (Arc::clone(name), definition.clone())).unzip();
+        let earlier = |number: u32| previous.and_then(|previous| previous.shared_flag(&names[number as usize]));
+        let mut compiler = Compiler::after(previous);
+        let mut faults = compiler.admit(&read, |number| earlier(number).map(AsRef::as_ref));
+        let mut definitions = read.clone();
         let mut problems = document.problems.clone();
         let mut has_fallen_back = Bits::zero(names.len());
         let requirements = loop {
-            let faults = match requirements(&names, &definitions) {
-                Ok(requirements) => break requirements,
-                Err(faults) => faults,
-            };
             for (number, problem) in faults {
                 let definition = &mut definitions[number as usize];
                 let (is_killed, is_hidden) = (definition.is_killed(), definition.is_hidden());
-                let earlier = previous
-                    .filter(|_| !has_fallen_back.get(number))
-                    .and_then(|previous| previous.shared_flag(&names[number as usize]));
+                let earlier = earlier(number).filter(|_| !has_fallen_back.get(number));
                 has_fallen_back.set(number);
                 let problem = problem.of_flag(&names[number as usize]);
-                problems.push(match document.requires_at.get(&names[number as usize]) {
+                problems.push(match document.places.get(&names[number as usize]) {
                     Some(place) => problem.at_place(place),
                     None => problem,
                 });
@@ -59,8 +59,13 @@ impl Settled {
                     None => Definition::Refused { is_killed, is_hidden },
                 };
             }
+            match requirements(&names, &definitions) {
+                Ok(requirements) => break requirements,
+                Err(found) => faults = found,
+            }
         };
-        Self { names, definitions, requirements, problems: problems.into_boxed_slice() }
+        let patterns = compiler.finish(&definitions);
+        Self { names, definitions, requirements, patterns, problems: problems.into_boxed_slice() }
     }
 }
 

@@ -1,0 +1,384 @@
+//! The regular expressions of a set, compiled within budgets.
+//!
+//! What a pattern costs is not seen from its text, so each flag and each set has budgets: a flag over its own is refused
+//! alone, and of those that are together over the budget of the set the most expensive are. Each text is compiled once,
+//! and not again where the set before has it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use super::compile::FlagSet;
+use crate::engine::clause::{Patterns as OfClause, Test};
+use crate::engine::flag::Flag;
+use crate::engine::pattern::{MAX_COMPILED, Pattern, Regex};
+use crate::engine::problem::Problem;
+use crate::engine::read::Definition;
+
+/// Most bytes of all compiled patterns of a flag.
+const MAX_FLAG: usize = 2 * 1024 * 1024;
+/// Most bytes of all compiled patterns of a set.
+const MAX_SET: usize = 16 * 1024 * 1024;
+/// Most bytes that are compiled for a set, those included that are refused then. It takes less than a second.
+const MAX_WORK: usize = 32 * 1024 * 1024;
+/// What compiling costs in bytes at least, for each byte of a pattern.
+const WORK_A_BYTE: usize = 32;
+
+/// The compiled patterns of each flag that has any.
+#[derive(Debug, Default)]
+pub(super) struct Patterns(Box<[OfFlag]>);
+
+#[derive(Debug)]
+struct OfFlag {
+    flag: u32,
+    /// In the order of its rules.
+    compiled: Box<[Arc<Regex>]>,
+}
+
+impl Patterns {
+    /// Those of one flag, in the order of its rules.
+    pub(super) fn of(&self, flag: u32) -> &[Arc<Regex>] {
+        match self.0.binary_search_by_key(&flag, |of_flag| of_flag.flag) {
+            Ok(at) => &self.0[at].compiled,
+            Err(_) => &[],
+        }
+    }
+}
+
+/// The patterns of a flag in the order of its rules, with where they stand.
+pub(super) fn patterns(flag: &Flag) -> impl Iterator<Item = (Place, &Pattern)> {
+    flag.rules().iter().enumerate().flat_map(|(rule, rules)| {
+        rules.when.iter().enumerate().flat_map(move |(clause, clauses)| {
+            let patterns = match &clauses.test {
+                Test::Matches(OfClause { patterns, .. }) => patterns.as_slice(),
+                _ => &[],
+            };
+            patterns.iter().enumerate().map(move |(value, pattern)| (Place { rule, clause, value }, pattern))
+        })
+    })
+}
+
+/// Where a pattern stands in its flag.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    rule: usize,
+    clause: usize,
+    value: usize,
+}
+
+impl Place {
+    fn path(self) -> String {
+        format!("rules.{}.when.{}.values.{}", self.rule, self.clause, self.value)
+    }
+}
+
+/// Whether the patterns of a flag keep to its own budget.
+///
+/// # Errors
+///
+/// One cannot be compiled, or all together are too large.
+pub(crate) fn check_patterns(flag: &Flag) -> Result<(), Problem> {
+    Compiler::default().compile(flag).map(|_| ())
+}
+
+/// All patterns by their texts, each compiled once.
+#[derive(Default)]
+pub(super) struct Compiler<'a> {
+    /// Of the set before.
+    known: HashMap<&'a str, &'a Arc<Regex>>,
+    compiled: HashMap<&'a str, Result<Arc<Regex>, Problem>>,
+    work: usize,
+}
+
+impl<'a> Compiler<'a> {
+    /// One that compiles nothing again that `previous` has.
+    pub(super) fn after(previous: Option<&'a FlagSet>) -> Self {
+        let mut known = HashMap::new();
+        for OfFlag { flag, compiled } in previous.iter().flat_map(|set| set.core().patterns.0.iter()) {
+            let texts = previous.and_then(|set| set.definition(*flag)).into_iter().flat_map(patterns);
+            known.extend(texts.map(|(_, pattern)| pattern.as_str()).zip(compiled.iter()));
+        }
+        Self { known, ..Self::default() }
+    }
+
+    /// The flags whose patterns keep to all budgets; what is wrong with the others comes back.
+    pub(super) fn admit(
+        &mut self,
+        definitions: &'a [Definition],
+        previous: impl Fn(u32) -> Option<&'a Flag>,
+    ) -> Vec<(u32, Problem)> {
+        let mut candidates: Vec<(u64, u32, &Flag)> = with_patterns(definitions)
+            .map(|(number, flag)| {
+                (patterns(flag).map(|(_, pattern)| pattern.cost()).fold(0, u64::saturating_add), number, flag)
+            })
+            .collect();
+        candidates.sort_unstable_by_key(|(cost, number, _)| (*cost, *number));
+        let mut faults = Vec::new();
+        let mut fitting: Vec<(usize, u32, &Flag)> = Vec::new();
+        for (_, number, flag) in candidates {
+            match self.compile(flag) {
+                Ok(size) => fitting.push((size, number, flag)),
+                Err(problem) => faults.push((number, problem)),
+            }
+        }
+        fitting.sort_unstable_by_key(|(size, number, _)| (*size, *number));
+        // An earlier definition stays in effect where the new one does not fit, so its place is kept until then.
+        let mut held = Held::default();
+        let earlier =
+            |number: u32| previous(number).into_iter().flat_map(patterns).map(|(_, pattern)| pattern.as_str());
+        for number in (0_u32..).take(definitions.len()) {
+            earlier(number).for_each(|text| held.add(text, self.size(text)));
+        }
+        for (size, number, flag) in fitting {
+            let texts = || patterns(flag).map(|(_, pattern)| pattern.as_str());
+            earlier(number).for_each(|text| held.remove(text));
+            texts().for_each(|text| held.add(text, self.size(text)));
+            if held.bytes > MAX_SET {
+                texts().for_each(|text| held.remove(text));
+                earlier(number).for_each(|text| held.add(text, self.size(text)));
+                let expected = format!("regular expressions of all flags that compile to at most {MAX_SET} bytes");
+                let problem = Problem::new(expected, format!("{size} bytes of this flag beside those of the others"));
+                faults.push((number, problem.at_path("rules").with_help("flags with smaller ones come first")));
+            }
+        }
+        faults.sort_unstable_by_key(|(number, _)| *number);
+        faults
+    }
+
+    /// Compiles the patterns of a flag, and gives their size.
+    fn compile(&mut self, flag: &'a Flag) -> Result<usize, Problem> {
+        let mut texts: Vec<&str> = Vec::new();
+        let mut size = 0;
+        for (place, pattern) in patterns(flag) {
+            let bytes = self.pattern(pattern).map_err(|problem| problem.at_path(place.path()))?;
+            if texts.contains(&pattern.as_str()) {
+                continue;
+            }
+            texts.push(pattern.as_str());
+            size += bytes;
+            if size > MAX_FLAG {
+                let expected = format!("regular expressions of one flag that compile to at most {MAX_FLAG} bytes");
+                return Err(Problem::new(expected, "more").at_path("rules"));
+            }
+        }
+        Ok(size)
+    }
+
+    /// Compiles one pattern, unless its text is known, and gives its size.
+    fn pattern(&mut self, pattern: &'a Pattern) -> Result<usize, Problem> {
+        let entry = match self.compiled.entry(pattern.as_str()) {
+            Entry::Occupied(known) => return known.get().as_ref().map(|regex| regex.size()).map_err(Clone::clone),
+            Entry::Vacant(entry) => entry,
+        };
+        if self.work > MAX_WORK {
+            let problem = Problem::new(
+                format!("regular expressions of all flags, of which {MAX_WORK} bytes are compiled at most"),
+                "more",
+            );
+            return Err(problem.with_help("flags with smaller ones come first"));
+        }
+        let compiled = match self.known.get(pattern.as_str()) {
+            Some(known) => Ok(Arc::clone(known)),
+            None => pattern.compile().map(Arc::new),
+        };
+        // Also where nothing was to do: what is refused does not depend on what was there before.
+        let bytes = compiled.as_ref().map_or(MAX_COMPILED, |regex| regex.size());
+        self.work += bytes.max(pattern.as_str().len() * WORK_A_BYTE);
+        entry.insert(compiled).as_ref().map(|regex| regex.size()).map_err(Clone::clone)
+    }
+
+    fn find(&self, text: &str) -> Option<&Arc<Regex>> {
+        let compiled = self.compiled.get(text).and_then(|compiled| compiled.as_ref().ok());
+        compiled.or_else(|| self.known.get(text).copied())
+    }
+
+    fn size(&self, text: &str) -> usize {
+        self.find(text).map_or(0, |regex| regex.size())
+    }
+
+    /// The patterns of the definitions that are in effect in the end.
+    pub(super) fn finish(&self, definitions: &[Definition]) -> Patterns {
+        let compiled = |flag: &Flag| {
+            patterns(flag).filter_map(|(_, pattern)| self.find(pattern.as_str())).map(Arc::clone).collect()
+        };
+        let of_flag = |(number, flag)| OfFlag { flag: number, compiled: compiled(flag) };
+        Patterns(with_patterns(definitions).map(of_flag).collect())
+    }
+}
+
+fn with_patterns(definitions: &[Definition]) -> impl Iterator<Item = (u32, &Flag)> {
+    definitions.iter().zip(0_u32..).filter_map(|(definition, number)| match definition {
+        Definition::Good(flag) if patterns(flag).next().is_some() => Some((number, flag.as_ref())),
+        _ => None,
+    })
+}
+
+/// Texts in use, and the size of what they compile to.
+#[derive(Default)]
+struct Held<'a> {
+    texts: HashMap<&'a str, (usize, usize)>,
+    bytes: usize,
+}
+
+impl<'a> Held<'a> {
+    fn add(&mut self, text: &'a str, size: usize) {
+        let (uses, _) = self.texts.entry(text).or_insert((0, size));
+        if *uses == 0 {
+            self.bytes += size;
+        }
+        *uses += 1;
+    }
+
+    fn remove(&mut self, text: &str) {
+        if let Some((uses, size)) = self.texts.get_mut(text) {
+            *uses -= 1;
+            if *uses == 0 {
+                self.bytes -= *size;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::engine::{Context, Document, Identity, Instant};
+
+    /// A flag with these patterns, on for whom one matches.
+    fn flag(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+        let patterns: Vec<String> = patterns.into_iter().map(|pattern| format!("{:?}", pattern.as_ref())).collect();
+        format!(
+            r#"{{"rules": [{{"when": [{{"attribute": "user_id", "op": "matches", "values": [{}]}}], "serve": true}}]}}"#,
+            patterns.join(",")
+        )
+    }
+
+    /// About 97 KB each, and no two alike.
+    fn large(count: usize, salt: char) -> impl Iterator<Item = String> {
+        (0..count).map(move |number| format!(r"{salt}{number}\w{{5}}"))
+    }
+
+    fn document(flags: &[(&str, String)]) -> Document {
+        let mut text = String::from(r#"{"flags": {"#);
+        for (at, (name, flag)) in flags.iter().enumerate() {
+            write!(text, r#"{}"{name}": {flag}"#, if at == 0 { "" } else { ",\n" }).unwrap();
+        }
+        Document::from_json(&(text + "}}")).unwrap()
+    }
+
+    fn compiled(flags: &[(&str, String)], previous: Option<&FlagSet>) -> Arc<FlagSet> {
+        FlagSet::compile_after(&document(flags), previous, Identity::default(), Instant::MIN)
+    }
+
+    fn is_on(set: &Arc<FlagSet>, flag: &str, user: &str) -> bool {
+        set.evaluate(&Context::user(user), Instant::MIN).is_enabled(flag)
+    }
+
+    fn refused(set: &FlagSet) -> Vec<&str> {
+        set.problems().iter().filter_map(|problem| problem.flag.as_deref()).collect()
+    }
+
+    fn regex<'a>(set: &'a FlagSet, flag: &str) -> &'a Arc<Regex> {
+        &set.core().patterns.of(set.number(flag).unwrap())[0]
+    }
+
+    #[test]
+    fn each_clause_has_its_own_patterns() {
+        let clause = |pattern: &str| {
+            format!(r#"{{"attribute": "user_id", "op": "matches", "values": ["{pattern}", "^{pattern}$"]}}"#)
+        };
+        let rules = format!(
+            r#"{{"rules": [{{"when": [{}, {}], "serve": false}}, {{"when": [{}], "serve": true}}]}}"#,
+            clause("a"),
+            clause("b"),
+            clause("c")
+        );
+        let set = compiled(&[("x", rules)], None);
+        assert!(is_on(&set, "x", "c") && is_on(&set, "x", "ac") && is_on(&set, "x", "bc"));
+        assert!(!is_on(&set, "x", "abc") && !is_on(&set, "x", "ab") && !is_on(&set, "x", "x"));
+    }
+
+    #[test]
+    fn a_text_is_compiled_once_for_all_flags_and_not_again_in_the_next_set() {
+        let first = compiled(&[("a", flag(["^x"])), ("b", flag(["^x"])), ("c", flag(["^y"]))], None);
+        assert!(Arc::ptr_eq(regex(&first, "a"), regex(&first, "b")));
+        let second = compiled(&[("b", flag(["^y", "^z"])), ("d", flag(["^x"]))], Some(&first));
+        assert!(Arc::ptr_eq(regex(&first, "a"), regex(&second, "d")));
+        assert!(Arc::ptr_eq(regex(&first, "c"), regex(&second, "b")));
+        assert!(is_on(&second, "b", "z") && is_on(&second, "d", "x") && !is_on(&second, "d", "y"));
+    }
+
+    #[test]
+    fn a_flag_over_its_own_budget_is_refused_alone() {
+        let flags = [
+            ("a", flag(["^alice$"])),
+            ("b", flag(large(30, 'b'))),
+            ("c", flag(large(15, 'c'))),
+            ("d", flag([r"\w{99}"])),
+        ];
+        let set = compiled(&flags, None);
+        assert_eq!(refused(&set), ["b", "d"]);
+        assert!(is_on(&set, "a", "alice") && is_on(&set, "c", "c14ünäly"));
+        let said = set.problems()[0].to_string();
+        let expected = "line 2, column 6: flag \"b\", rules: expected regular expressions of one flag that compile to at most \
+                        2097152 bytes, found more";
+        assert_eq!(said, expected);
+        assert!(
+            set.problems()[1]
+                .to_string()
+                .starts_with("line 4, column 6: flag \"d\", rules.0.when.0.values.0: expected a")
+        );
+    }
+
+    #[test]
+    fn a_refused_flag_keeps_its_earlier_definition_and_takes_a_kill() {
+        let first = compiled(&[("a", flag(["^alice$"]))], None);
+        let second = compiled(&[("a", flag(large(30, 'a')))], Some(&first));
+        assert_eq!(refused(&second), ["a"]);
+        assert!(is_on(&second, "a", "alice") && !is_on(&second, "a", "a0bbbbb"));
+        let killed = flag(large(30, 'a')).replacen('{', r#"{"enabled": false, "#, 1);
+        let third = compiled(&[("a", killed)], Some(&second));
+        assert!(!is_on(&third, "a", "alice"));
+    }
+
+    #[test]
+    fn of_flags_that_are_too_much_together_the_smallest_are_used() {
+        let names: Vec<String> = ('a'..='m').map(String::from).collect();
+        let flags = |sizes: &dyn Fn(usize) -> usize| -> Vec<(&str, String)> {
+            let flag_of =
+                |(at, name): (usize, &'static str)| (name, flag(large(sizes(at), name.chars().next().unwrap())));
+            ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"]
+                .into_iter()
+                .enumerate()
+                .map(flag_of)
+                .collect()
+        };
+        // From 2 MB down to 0.9 MB.
+        let set = compiled(&flags(&|at| 22 - at), None);
+        let expected = "flags with smaller ones come first";
+        assert_eq!(set.problems()[0].help.as_deref(), Some(expected), "{:?}", set.problems());
+        let count = refused(&set).len();
+        assert!((1..5).contains(&count), "{count}");
+        assert_eq!(BTreeSet::from_iter(refused(&set)), names[..count].iter().map(String::as_str).collect());
+        assert!(is_on(&set, "m", "m0bbbbb") && !is_on(&set, "a", "a0bbbbb"));
+        // What is in effect stays so beside smaller ones.
+        let grown = compiled(&flags(&|at| if at < count { 5 } else { 20 }), Some(&set));
+        assert!(is_on(&grown, "m", "m0bbbbb"), "{:?}", grown.problems());
+    }
+
+    #[test]
+    fn all_flags_change_at_once_within_the_budget() {
+        let flags = |salt: char| -> Vec<(&str, String)> {
+            let of = |name: &'static str| (name, flag(large(20, salt).map(|text| format!("{name}{text}"))));
+            ["a", "b", "c", "d", "e", "f", "g", "h"].into_iter().map(of).collect()
+        };
+        let first = compiled(&flags('x'), None);
+        assert_eq!(refused(&first), [""; 0]);
+        let second = compiled(&flags('y'), Some(&first));
+        assert_eq!(refused(&second), [""; 0]);
+        assert!(is_on(&second, "h", "hy19bbbbb") && !is_on(&second, "h", "hx19bbbbb"));
+    }
+}
