@@ -193,10 +193,11 @@ impl Tokens {
         self.entries.iter().fold(None, |found, entry| if is_it(entry) { Some(entry) } else { found })
     }
 
-    /// The value of a cookie that stands for the token, and for how many seconds.
-    pub(super) fn log_in(&self, token: &str) -> Option<(String, u64)> {
+    /// Whose token it is, the value of a cookie that stands for it, and for how many seconds.
+    pub(super) fn log_in(&self, token: &str) -> Option<(&str, String, u64)> {
         let entry = self.entry_of(token.as_bytes())?;
-        Some(Sessions::seal(&entry.digest))
+        let (value, seconds) = Sessions::seal(&entry.digest);
+        Some((&entry.name, value, seconds))
     }
 
     pub(super) fn log_out(&self, request: &Parts) {

@@ -23,7 +23,7 @@ pub(super) type Answer = Result<Response, Failure>;
 /// Most bytes of a request's body.
 pub(super) const MAX_BODY: usize = 1024 * 1024;
 /// How long a body may take to arrive.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Most characters of a reason.
 const MAX_REASON: usize = 1000;
 
@@ -217,7 +217,7 @@ pub(super) fn decoded(text: &str) -> Option<String> {
 }
 
 /// Reads a whole body, within bounds of size and time.
-pub(super) async fn read_body(parts: &Parts, body: Body, most: usize) -> Result<Bytes, Failure> {
+pub(super) async fn read_body(parts: &Parts, body: Body, most: usize, within: Duration) -> Result<Bytes, Failure> {
     let too_large = || Failure::new(Kind::TooLarge, format!("expected a body of at most {most} bytes"));
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > most as u64) {
@@ -236,8 +236,8 @@ pub(super) async fn read_body(parts: &Parts, body: Body, most: usize) -> Result<
         }
         Ok(bytes.into())
     };
-    let read = tokio::time::timeout(BODY_WITHIN, reading).await;
-    read.unwrap_or_else(|_| Err(Failure::new(Kind::SlowBody, format!("no whole body within {BODY_WITHIN:?}"))))
+    let read = tokio::time::timeout(within, reading).await;
+    read.unwrap_or_else(|_| Err(Failure::new(Kind::SlowBody, format!("no whole body within {within:?}"))))
 }
 
 /// An answer in JSON.

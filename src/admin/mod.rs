@@ -66,7 +66,7 @@
 //!    did not let it read the flag: nothing was changed, and `permanent` is `true` if the same edit fails until the store's
 //!    set-up or permissions change. `urn:tower-flags:store-unavailable` says that the store cannot be reached now, and
 //!    `Retry-After` when to ask again; for an edit, `detail` adds that nothing was changed.
-//! 10. Bodies are at most 1 MiB, a document to import 4 MiB, and 127 levels deep, each key once. Numbers keep their digits.
+//! 10. Bodies are at most 1 MiB, a document to import 4 MiB, a question to `explain` 128 KiB, and 127 levels deep, each key once. Numbers keep their digits.
 //!
 //! # Routes
 //!
@@ -76,7 +76,7 @@
 //! | | role | |
 //! |---|---|---|
 //! | `GET` (the root), `app.js` and its modules, `style.css` | | the page |
-//! | `POST login` | | `{"token": …}` for a cookie that lasts 10 hours: 200 `{"expires_in": seconds}`, 401 |
+//! | `POST login` | | `{"token": …}` for a cookie that lasts 10 hours: 200 `{"expires_in": seconds}`, 401, 429 with `Retry-After` |
 //! | `POST logout` | viewer | 204; ends the session, in this process |
 //! | `GET flags` | viewer | `{from, store, origin, etag, flags: [flag, …], problems, error}` |
 //! | `GET flags/{name}` | viewer | a flag |
@@ -145,6 +145,12 @@
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
 //! no longer, or reads nothing for 30 s, and when the application [shuts down](Admin::with_shutdown).
 //!
+//! **login** takes at most 4 KiB within 5 s, from at most 8 at once. Four tokens that nobody has cost no time; then the
+//! address has to wait 1 s, twice as long after each further failure, up to 30 s. The address comes from
+//! `into_make_service_with_connect_info::<SocketAddr>()`; if the application does not use it, all wait for one another's
+//! failures, at most 2 s. Logins and failures are events of `tracing` with the target `tower_flags::security`, and `status`
+//! counts the failures.
+//!
 //! **export** is a document with every flag of the store: accepted flags in their canonical form with the percentage
 //! written out, but without keys of other services and bookkeeping that is a warning; rejected flags as their texts. A text
 //! that cannot stand in a document (not JSON, a key twice, too deep) is in quotes, as a JSON string. Entries without a text
@@ -183,6 +189,7 @@ mod flags;
 mod history;
 mod listeners;
 mod local_kill;
+mod login;
 mod merge;
 mod missing;
 mod neutral;

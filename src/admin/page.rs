@@ -1,15 +1,13 @@
 //! The page, its form, and the description of the API.
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, Uri};
-use serde_json::{Value, json};
 
-use super::call::{self, Answer, Call};
-use super::problem::{Failure, Kind};
+use super::call::{Answer, Call};
 use super::session::COOKIE_NAME;
 use super::state::State;
 
@@ -97,23 +95,6 @@ pub(super) async fn description(_: Call) -> Answer {
     Ok(response)
 }
 
-/// `{"token": "…"}` for a cookie.
-pub(super) fn log_in(state: &State, parts: &Parts, body: &Bytes) -> Answer {
-    let Some(tokens) = state.authorizer.tokens() else {
-        return Err(Failure::new(Kind::NoLogin, "this page takes no token"));
-    };
-    let given: Option<Value> = serde_json::from_slice(body).ok();
-    let Some(token) = given.as_ref().and_then(|given| given.get("token")?.as_str()) else {
-        return Err(Failure::new(Kind::Malformed, "expected {\"token\": \"…\"}"));
-    };
-    let Some((value, seconds)) = tokens.log_in(token) else {
-        return Err(Failure::new(Kind::Unauthorized, "nobody has this token"));
-    };
-    let mut response = call::json(StatusCode::OK, &json!({ "expires_in": seconds }));
-    set_cookie(state, parts, &mut response, &value, seconds);
-    Ok(response)
-}
-
 pub(super) async fn log_out(call: Call) -> Answer {
     if let Some(tokens) = call.state.authorizer.tokens() {
         tokens.log_out(&call.parts);
@@ -124,7 +105,7 @@ pub(super) async fn log_out(call: Call) -> Answer {
     Ok(response)
 }
 
-fn set_cookie(state: &State, parts: &Parts, response: &mut Response, value: &str, seconds: u64) {
+pub(super) fn set_cookie(state: &State, parts: &Parts, response: &mut Response, value: &str, seconds: u64) {
     let nested = nested_at(parts);
     let path = if nested.is_empty() { "/" } else { &nested };
     let secure = if state.has_insecure_cookie { "" } else { "; Secure" };

@@ -32,6 +32,7 @@ pub(super) enum Kind {
     MediaType,
     Refused,
     PreconditionRequired,
+    TooManyLogins,
     TooManyStreams,
     StoreUnavailable,
     StoreRejected,
@@ -41,7 +42,7 @@ pub(super) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
@@ -60,6 +61,7 @@ impl Kind {
         Self::MediaType,
         Self::Refused,
         Self::PreconditionRequired,
+        Self::TooManyLogins,
         Self::TooManyStreams,
         Self::StoreUnavailable,
         Self::StoreRejected,
@@ -90,6 +92,7 @@ impl Kind {
             Self::PreconditionRequired => {
                 (StatusCode::PRECONDITION_REQUIRED, "precondition-required", "The edit has to say what it is made for")
             }
+            Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "too-many-logins", "Logins have to wait"),
             Self::TooManyStreams => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "Too many are listening already")
             }

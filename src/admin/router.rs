@@ -15,13 +15,14 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{Semaphore, watch};
 
 use super::auth::{Authorize, Role, bearer};
-use super::call::{Answer, Call, MAX_BODY, Query, Who, decoded, read_body};
+use super::call::{Answer, BODY_WITHIN, Call, MAX_BODY, Query, Who, decoded, read_body};
 use super::listeners::Listeners;
+use super::login::Logins;
 use super::problem::{Failure, Kind};
 use super::route::{Route, route};
 use super::shutdown::Shutdown;
 use super::state::{State, WORK_AT_ONCE};
-use super::{events, exchange, explain, flags, history, local_kill, missing, page, rollout, shutdown, status};
+use super::{events, exchange, explain, flags, history, local_kill, login, missing, page, rollout, shutdown, status};
 use crate::engine::MAX_DOCUMENT;
 use crate::source::{Layered, Live};
 use crate::store::Store;
@@ -61,6 +62,7 @@ impl Admin {
             listeners: Listeners::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             work: Arc::new(Semaphore::new(WORK_AT_ONCE)),
+            logins: Logins::default(),
             turn: tokio::sync::Mutex::default(),
             has_written: AtomicBool::new(false),
             loaded: Mutex::default(),
@@ -189,8 +191,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     if parts.method == Method::POST && path == page::LOGIN {
         check_origin(&parts)?;
         check_type(&parts)?;
-        let body = read_body(&parts, body, MAX_BODY).await?;
-        return page::log_in(&state, &parts, &body);
+        return login::log_in(&state, &parts, body).await;
     }
     let who = Who::of(state.authorizer.authorize(&parts))?;
     let is_safe = is_read || parts.method == Method::OPTIONS;
@@ -227,7 +228,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
         "explain" => explain::MAX_BODY,
         _ => MAX_BODY,
     };
-    let body = read_body(&parts, body, most).await?;
+    let body = read_body(&parts, body, most, BODY_WITHIN).await?;
     (route.handler)(Call { state, who, parts, name, query, body }).await
 }
 

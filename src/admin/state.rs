@@ -10,6 +10,7 @@ use tokio::time::{Instant as Time, sleep, timeout};
 
 use super::auth::Authorize;
 use super::listeners::Listeners;
+use super::login::Logins;
 use super::problem::{Failure, Kind};
 use super::shutdown::Shutdown;
 use crate::engine::{FlagSet, Instant};
@@ -36,6 +37,7 @@ pub(super) struct State {
     pub(super) exports: Arc<Semaphore>,
     /// One for each piece of work that takes a while: compiling definitions, and deciding for one user.
     pub(super) work: Arc<Semaphore>,
+    pub(super) logins: Logins,
     /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
     pub(super) turn: tokio::sync::Mutex<()>,
     /// Whether the store has made an edit since the last look at waiting kills.

@@ -36,6 +36,7 @@ pub(super) async fn status(call: Call) -> Answer {
         },
         "local_kills": kills,
         "missing": missing::summary(state),
+        "failed_logins": state.logins.failed(),
     });
     Ok(call::json(StatusCode::OK, &body))
 }

@@ -1,8 +1,14 @@
 //! What costs much more to work out than to send: it is refused, costs no other flag, and changes nothing.
 
-use serde_json::{Value, json};
+use std::net::SocketAddr;
 
-use super::api::{Api, json, problem};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpSocket};
+use tower_flags::admin::Admin;
+use tower_flags::source::Live;
+
+use super::api::{Api, EDITOR, Operator, json, problem, request, request_over, store, tokens};
+use super::support::{Client, Log, Reply};
 
 /// So many patterns, each of which compiles to 90 KB, and no two alike.
 fn expensive(count: usize, salt: &str) -> Value {
@@ -73,4 +79,92 @@ async fn attributes_of_a_question_are_bounded() {
         reply.text()
     );
     assert_eq!(ask(200_000).await.status, 413);
+}
+
+const PAGE: [(&str, &[u8]); 2] = [("sec-fetch-site", b"same-origin"), ("content-type", b"application/json")];
+
+/// A login whose body does not end.
+async fn begun(address: SocketAddr, length: &[u8]) -> Client {
+    let mut client = Client::open(address).await;
+    let headers = [PAGE[0], PAGE[1], ("content-length", length)];
+    client.ask("POST", "/login", &headers).await;
+    client.send(b"{").await;
+    client
+}
+
+async fn log_in(api: &Api, token: &str) -> Reply {
+    let body = json!({ "token": token }).to_string();
+    request(api.address, "POST", "/login", &PAGE, body.as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_login_is_small_and_slow_ones_leave_room_for_everything_else() {
+    let (api, _store) = Api::with(&[("x", "true")]).await;
+    let reply = request(api.address, "POST", "/login", &PAGE, &[b' '; 4097]).await;
+    assert_eq!((reply.status, problem(&reply).as_str()), (413, "too-large"));
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        slow.push(begun(api.address, b"100").await);
+    }
+    // The ninth is told to come again; who is known, and the page, are served.
+    let refused = loop {
+        let mut client = begun(api.address, b"2").await;
+        // Until all eight are under way.
+        client.send(b"}").await;
+        let reply = client.reply().await;
+        if reply.status != 400 {
+            break reply;
+        }
+    };
+    assert_eq!((refused.status, problem(&refused).as_str()), (429, "too-many-logins"));
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(api.get("flags").await["flags"].as_array().unwrap().len(), 1);
+    assert_eq!(request(api.address, "GET", "/", &[], b"").await.status, 200);
+    for mut client in slow {
+        let reply = client.reply().await;
+        assert_eq!((reply.status, problem(&reply).as_str()), (408, "slow-body"));
+        assert!(reply.text().contains("no whole body within 5s"), "{}", reply.text());
+    }
+    assert_eq!(log_in(&api, EDITOR).await.status, 200);
+}
+
+#[tokio::test]
+async fn logins_that_fail_are_counted_logged_and_have_to_wait() {
+    let log = Log::open();
+    let store = store(&[("x", "true")]).await;
+    let source = Live::connect(store.clone()).await.unwrap();
+    let router = Admin::new(store, source.clone(), tokens()).router();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).into_future());
+    let try_token = async |from: &str, token: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let mut client = Client::over(socket.connect(address).await.unwrap());
+        let body = json!({ "token": token }).to_string();
+        request_over(&mut client, "POST", "/login", &PAGE, body.as_bytes()).await
+    };
+    for _ in 0..4 {
+        assert_eq!(try_token("127.0.0.1", "wrong").await.status, 401);
+    }
+    // Whatever the token is.
+    let reply = try_token("127.0.0.1", EDITOR).await;
+    assert_eq!(
+        (reply.status, problem(&reply).as_str(), reply.header("retry-after")),
+        (429, "too-many-logins", Some("1"))
+    );
+    // Another address does not wait.
+    assert_eq!(try_token("127.0.0.2", EDITOR).await.status, 200);
+    let operator = Operator::at(address, "", EDITOR);
+    assert_eq!(operator.get("status").await["failed_logins"], 4);
+    let failures = log.lines("a login with an unknown token");
+    assert_eq!(failures.len(), 4, "{failures:?}");
+    assert!(
+        failures[3].contains("tower_flags::security") && failures[3].contains("from=127.0.0.1 failures=4"),
+        "{failures:?}"
+    );
+    assert!(!log.lines("").iter().any(|line| line.contains("wrong") || line.contains(EDITOR)));
+    // In time it is heard again.
+    while try_token("127.0.0.1", EDITOR).await.status == 429 {}
+    assert_eq!(log.lines("a login ").len(), 4 + 2);
 }

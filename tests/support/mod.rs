@@ -33,7 +33,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
         // A body that is written after its head does not wait for the head's acknowledgement.
         stream.set_nodelay(true).unwrap();
         Self { stream: BufReader::new(stream) }
