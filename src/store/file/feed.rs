@@ -115,20 +115,42 @@ impl Feed for FileFeed {
 pub(super) const REPLACED_OUTSIDE: &str = "the file was replaced or removed where it was mounted from";
 
 /// Whether no folder contains the file at this path any more: only a mount of the file itself outlives this. A file that a
-/// rename is replacing is in no folder either; when asked again, the path leads to its successor.
+/// rename is replacing is in no folder either for a moment, and then the path leads to its successor, which may have got
+/// its number.
 pub(super) fn is_replaced_outside(path: &Path, metadata: &std::fs::Metadata) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
 
-        let identity = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
-        metadata.nlink() == 0 && std::fs::metadata(path).is_ok_and(|again| identity(&again) == identity(metadata))
+        let links =
+            |metadata: &std::fs::Metadata| Links { file: (metadata.dev(), metadata.ino()), count: metadata.nlink() };
+        stays_without_links(links(metadata), || {
+            std::thread::sleep(BETWEEN_LOOKS);
+            std::fs::metadata(path).ok().as_ref().map(links)
+        })
     }
     #[cfg(not(unix))]
     {
         let _ = (path, metadata);
         false
     }
+}
+
+/// How long a rename may take between its steps.
+#[cfg(unix)]
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
+/// A file, and how many folders it is in.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug)]
+struct Links {
+    file: (u64, u64),
+    count: u64,
+}
+
+#[cfg(unix)]
+fn stays_without_links(found: Links, mut look_again: impl FnMut() -> Option<Links>) -> bool {
+    found.count == 0 && (0..3).all(|_| look_again().is_some_and(|again| again.count == 0 && again.file == found.file))
 }
 
 /// What a file holds at one moment.
@@ -291,6 +313,23 @@ fn last_line(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_lost_only_if_its_place_stays_without_links() {
+        let links = |inode: u64, count: u64| Links { file: (1, inode), count };
+        let looks = |found: Links, again: [Option<Links>; 3]| {
+            let mut again = again.into_iter();
+            stays_without_links(found, || again.next().unwrap())
+        };
+        let lost = links(7, 0);
+        assert!(looks(lost, [Some(lost); 3]));
+        assert!(!looks(links(7, 1), [None; 3]), "it is where it was");
+        assert!(!looks(lost, [Some(links(8, 1)), None, None]), "its successor");
+        assert!(!looks(lost, [Some(links(7, 1)), None, None]), "its successor, which has got its number");
+        assert!(!looks(lost, [Some(lost), Some(links(7, 1)), None]), "the rename took a while");
+        assert!(!looks(lost, [None; 3]), "it was removed");
+    }
 
     #[test]
     fn every_cut_of_a_file_that_ends_with_its_marker_is_refused() {
