@@ -1,5 +1,6 @@
 //! Asking a server, within bounds of time and size.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use rustls_platform_verifier::Verifier;
 use tokio::time::timeout;
 
 use super::answer;
+use super::redirects::{NoLocal, has_local_host};
 use crate::engine::{MAX_DOCUMENT, Problem};
 use crate::store::error::{Error, ErrorKind};
 
@@ -37,13 +39,22 @@ pub(super) struct Asker {
     pub(super) name: String,
     url: Url,
     client: Client,
+    /// For other hosts, to which the URL's own redirects.
+    elsewhere: Client,
+    follows_redirects: bool,
     /// For the server of the URL alone.
     headers: HeaderMap,
     progress: Duration,
 }
 
 impl Asker {
-    pub(super) fn new(url: &str, headers: HeaderMap, roots: &[Vec<u8>], within: Duration) -> Result<Self, Error> {
+    pub(super) fn new(
+        url: &str,
+        headers: HeaderMap,
+        roots: &[Vec<u8>],
+        within: Duration,
+        follows_redirects: bool,
+    ) -> Result<Self, Error> {
         // The text is not repeated: it may have a password in it.
         let no_url = |message: String| Error::new(ErrorKind::Configuration, message);
         let url = Url::parse(url).map_err(|error| no_url(format!("expected a URL: {error}")))?;
@@ -54,14 +65,18 @@ impl Asker {
         let wrong = |what: String| Error::new(ErrorKind::Configuration, format!("{name}: {what}"));
         let tls = tls(roots, url.scheme() == "https").map_err(|error| wrong(error.to_string()))?;
         // Redirects are followed here, since only this knows which headers are meant for which server.
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECTED)
-            .user_agent(concat!("tower-flags/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| wrong("no client can be made for it".to_owned()).caused_by(error.without_url()))?;
-        Ok(Self { name, url, client, headers, progress: PROGRESS.min(within) })
+        let builder = || {
+            Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECTED)
+                .user_agent(concat!("tower-flags/", env!("CARGO_PKG_VERSION")))
+        };
+        let no_client =
+            |error: reqwest::Error| wrong("no client can be made for it".to_owned()).caused_by(error.without_url());
+        let client = builder().build().map_err(no_client)?;
+        let elsewhere = builder().dns_resolver(Arc::new(NoLocal)).build().map_err(no_client)?;
+        Ok(Self { name, url, client, elsewhere, follows_redirects, headers, progress: PROGRESS.min(within) })
     }
 
     fn failed(&self, what: &str) -> Error {
@@ -80,18 +95,36 @@ impl Asker {
                 has_begun.store(true, Ordering::Relaxed);
                 return self.read(response).await;
             };
-            let next = url.join(target).ok().filter(|next| matches!(next.scheme(), "http" | "https"));
-            let next = next.ok_or_else(|| self.failed("the server redirects to what is no URL of http or https"))?;
-            if url.scheme() == "https" && next.scheme() == "http" {
-                return Err(self.failed("the server redirects from https to http, which is not followed"));
-            }
-            url = next;
+            url = self.next(&url, target)?;
         }
         Err(self.failed(&format!("the server redirects more than {MAX_REDIRECTS} times")))
     }
 
+    /// Where a redirect leads.
+    fn next(&self, url: &Url, target: &str) -> Result<Url, Error> {
+        let refused = |what: &str| Err(self.failed(&format!("the server redirects {what}")));
+        if !self.follows_redirects {
+            return refused("and that is not to be followed");
+        }
+        let next = url.join(target).ok().filter(|next| matches!(next.scheme(), "http" | "https"));
+        let Some(next) = next else { return refused("to what is no URL of http or https") };
+        if url.scheme() == "https" && next.scheme() == "http" {
+            return refused("from https to http, which is not followed");
+        }
+        if self.is_elsewhere(&next) && has_local_host(&next) {
+            return refused("to an address of this machine or its link, which is not followed");
+        }
+        Ok(next)
+    }
+
+    /// Whether a URL is of another host than the one that was configured. What is local itself may redirect to what is.
+    fn is_elsewhere(&self, url: &Url) -> bool {
+        url.host() != self.url.host() && !has_local_host(&self.url)
+    }
+
     async fn send(&self, url: &Url, validators: &HeaderMap) -> Result<Response, Error> {
-        let mut request = self.client.get(url.clone()).headers(validators.clone());
+        let client = if self.is_elsewhere(url) { &self.elsewhere } else { &self.client };
+        let mut request = client.get(url.clone()).headers(validators.clone());
         request = request.header(header::ACCEPT, HeaderValue::from_static("application/json"));
         request = request.header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if url.origin() == self.url.origin() {
@@ -159,12 +192,11 @@ fn tls(roots: &[Vec<u8>], is_needed: bool) -> Result<ClientConfig, rustls::Error
             _ => return Err(rustls::Error::General("a root certificate is no PEM".to_owned())),
         }
     }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(std::sync::Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     match Verifier::new_with_extra_roots(extra, provider) {
         Ok(verifier) => {
-            Ok(config.dangerous().with_custom_certificate_verifier(std::sync::Arc::new(verifier)).with_no_client_auth())
+            Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
         }
         // Of a machine without certificates plain HTTP can be asked all the same.
         Err(_) if !is_needed => Ok(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()),
@@ -175,6 +207,28 @@ fn tls(roots: &[Vec<u8>], is_needed: bool) -> Result<ClientConfig, rustls::Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_elsewhere_redirects_to_nothing_local() {
+        let next = |url: &str, target: &str| {
+            let asker = Asker::new(url, HeaderMap::new(), &[], PROGRESS, true).unwrap();
+            asker.next(&asker.url, target).map_err(|error| error.to_string())
+        };
+        let elsewhere = "http://flags.example.com/flags.json";
+        assert_eq!(next(elsewhere, "/moved").unwrap().as_str(), "http://flags.example.com/moved");
+        assert_eq!(next(elsewhere, "http://cdn.example.com/").unwrap().as_str(), "http://cdn.example.com/");
+        for local in
+            ["http://127.0.0.1:8500/v1/kv", "//localhost/", "http://169.254.169.254/latest/meta-data/", "http://[::1]/"]
+        {
+            let said = next(elsewhere, local).unwrap_err();
+            assert!(
+                said.ends_with("redirects to an address of this machine or its link, which is not followed"),
+                "{said}"
+            );
+        }
+        // What is asked on this machine itself may lead to something else here.
+        assert!(next("http://127.0.0.1:8080/", "http://localhost:8081/").is_ok());
+    }
 
     #[test]
     fn what_may_be_secret_is_not_shown() {

@@ -49,8 +49,9 @@ const WITHIN: Duration = Duration::from_secs(9);
 /// 5. `Retry-After`, in seconds or as a date, is kept with 429 and 503: nothing is asked before, for up to an hour.
 /// 6. Bounds: 2 s to connect, 5 s without anything coming, 9 s as a whole; the body is cut off where it gets larger
 ///    than it may be. A server that is frozen is noticed when it is asked next, within 5 s.
-/// 7. At most 5 redirects are followed, never from https to http. Headers that were set, and the user of the URL, go
-///    to the server of the URL alone.
+/// 7. At most 5 redirects are followed ([`follow_redirects`](HttpFeedBuilder::follow_redirects)): never from https to http,
+///    and never from another machine to loopback or link-local addresses, whatever name they have. Headers that were set,
+///    and the user of the URL, go to the server of the URL alone.
 /// 8. At start without the server, or with what is no document: as every feed under [`Live`](crate::source::Live), which
 ///    goes on trying; later the last good rules stay. 401, 403 and 407 count as refused credentials, which are tried every
 ///    5 minutes. Every other status but 200 and 304 counts as away.
@@ -78,6 +79,7 @@ pub struct HttpFeedBuilder {
     roots: Vec<Vec<u8>>,
     every: Duration,
     within: Duration,
+    follows_redirects: bool,
 }
 
 impl fmt::Debug for HttpFeedBuilder {
@@ -92,6 +94,12 @@ impl HttpFeedBuilder {
     /// nowhere.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Whether redirects are followed; `true` unless set. Without, one is an error, and the last good rules stay.
+    pub fn follow_redirects(mut self, follow: bool) -> Self {
+        self.follows_redirects = follow;
         self
     }
 
@@ -131,7 +139,7 @@ impl HttpFeedBuilder {
             value.set_sensitive(true);
             headers.append(key, value);
         }
-        let asker = Asker::new(&self.url, headers, &self.roots, self.within)?;
+        let asker = Asker::new(&self.url, headers, &self.roots, self.within, self.follows_redirects)?;
         let shared = Shared { asker, every: self.every, within: self.within, state: Mutex::default() };
         Ok(HttpFeed { shared: Arc::new(shared) })
     }
@@ -180,7 +188,8 @@ impl HttpFeed {
 
     /// Settings before the first request.
     pub fn builder(url: &str) -> HttpFeedBuilder {
-        HttpFeedBuilder { url: url.to_owned(), headers: Vec::new(), roots: Vec::new(), every: EVERY, within: WITHIN }
+        let (headers, roots) = (Vec::new(), Vec::new());
+        HttpFeedBuilder { url: url.to_owned(), headers, roots, every: EVERY, within: WITHIN, follows_redirects: true }
     }
 }
 

@@ -3,5 +3,6 @@
 mod answer;
 mod client;
 mod feed;
+mod redirects;
 
 pub use feed::{HttpFeed, HttpFeedBuilder};
