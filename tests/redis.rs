@@ -598,7 +598,8 @@ async fn prefixes_can_be_others() {
     assert_eq!(flags(&alone).await, ["x true"]);
     assert_eq!(change(&alone, "x", Change::kill()).await, 2);
     assert_eq!(change(&alone, "x", Change::remove()).await, 3);
-    for refused in [build("").build(), build("f").switch_prefix("ff:").build()] {
+    let others = [build("").build(), build("ff.").build(), build("f:").switch_prefix("f:").build()];
+    for refused in others.into_iter().chain([build("x:").switch_prefix("feature").build()]) {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Configuration);
     }
 }

@@ -32,9 +32,19 @@ pub(super) struct Keys {
 impl Keys {
     /// # Errors
     ///
-    /// A prefix is below another, or the store's own keys would be below one: then keys would be flags that are
+    /// A prefix does not end with `:`, which no flag's name has: `ff.` would edit what belongs to `ff.prod.`. Or a prefix
+    /// is below another, or the store's own keys would be below one: then keys would be flags that are
     /// none, and the server refuses to track them.
     pub(super) fn new(prefixes: Prefixes) -> Result<Self, Error> {
+        for prefix in [Some(&prefixes.flags), prefixes.switches.as_ref()].into_iter().flatten() {
+            if !prefix.ends_with(':') {
+                let message = format!(
+                    "expected a prefix that ends with ':', such as \"ff:\", found {prefix:?}: names of flags have no ':', \
+                     so that no key below another prefix is taken for one of these"
+                );
+                return Err(Error::new(ErrorKind::Configuration, message));
+            }
+        }
         let own = |what: &str| format!("tower-flags:{{{}}}:{what}", prefixes.flags);
         let keys = Self {
             versions: own("versions"),
@@ -156,7 +166,12 @@ mod tests {
         let default = Keys::new(Prefixes::default()).unwrap();
         assert_eq!((default.flag("x"), default.switch("x")), ("ff:x".to_owned(), Some("feature:x".to_owned())));
         assert_eq!(default.head, "tower-flags:{ff:}:head");
+        let refused = |flags: &str| keys(flags, None).unwrap_err().to_string();
+        assert!(refused("ff.").starts_with("expected a prefix that ends with ':', such as \"ff:\", found \"ff.\""));
+        assert!(keys("ff.prod:", Some("ff:")).is_ok(), "ff.prod:x is no flag of the other");
         for (flags, switches) in [
+            ("ff.", None),
+            ("ff:", Some("feature.")),
             ("", None),
             ("", Some("feature:")),
             ("tower", None),

@@ -72,13 +72,14 @@ impl fmt::Debug for RedisStoreBuilder {
 }
 
 impl RedisStoreBuilder {
-    /// What the keys of definitions begin with; `ff:` unless set.
+    /// What the keys of definitions begin with; `ff:` unless set. It ends with `:`, which no flag's name has.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefixes.flags = prefix.into();
         self
     }
 
-    /// What the keys of plain switches begin with, whose values are `true` and `false`; `feature:` unless set.
+    /// What the keys of plain switches begin with, whose values are `true` and `false`; `feature:` unless set. It ends
+    /// with `:`, too.
     pub fn switch_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefixes.switches = Some(prefix.into());
         self
@@ -101,7 +102,7 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     ///
-    /// A URL that is none, prefixes that cover each other, or no certificates of authorities for TLS.
+    /// A URL that is none, a prefix that does not end with `:`, prefixes that cover each other, or no certificates of authorities for TLS.
     pub fn build(self) -> Result<RedisStore, Error> {
         let server = Arc::new(Server::new(&self.url, self.authorities.as_deref())?);
         let keys = Keys::new(self.prefixes)?;
