@@ -43,7 +43,7 @@ const NOT_IN_ENGINE: [&str; 18] = [
 ];
 
 /// Libraries that stay in the file, or folder, that wraps them.
-const AT_HOME: [(&str, &[&str]); 20] = [
+const AT_HOME: [(&str, &[&str]); 21] = [
     ("axum", &["admin/"]),
     ("notify", &["store/file/watch.rs"]),
     ("toml_edit", &["store/file/in_toml.rs"]),
@@ -58,10 +58,11 @@ const AT_HOME: [(&str, &[&str]); 20] = [
     ("sha2", &["admin/session.rs", "request/signed/key.rs", "store/history.rs"]),
     ("getrandom", &["request/visitors.rs"]),
     ("redis", &["store/redis/"]),
+    ("rustix", &["store/file/guarded.rs"]),
     ("rustls_native_certs", &["store/redis/server.rs"]),
     ("tokio_rustls", &["store/redis/server.rs"]),
     ("sqlx", &["store/sql/"]),
-    ("reqwest", &["store/http/client.rs"]),
+    ("reqwest", &["store/http/client.rs", "store/http/redirects.rs"]),
     ("rustls", &["store/http/client.rs", "store/redis/server.rs"]),
     ("rustls_platform_verifier", &["store/http/client.rs"]),
 ];

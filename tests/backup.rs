@@ -112,6 +112,69 @@ async fn a_backup_that_cannot_be_read_or_written_costs_nothing_else() {
     assert!(is_on(&nowhere, "a"));
 }
 
+/// Whatever stands in the place of the file, the process starts at once, does not believe it, says so, and leaves it alone.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_not_a_file_of_ours_is_not_believed_and_left_alone() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown, symlink};
+
+    let (folder, store) = (folder(), Rewound::new(content(3, &[("a", "true", 1), ("b", "true", 2)])));
+    let good = folder.path().join("good");
+    let source = connect(&store, &good).await;
+    source.kill_here("b", &Author::new("bob")).await.unwrap();
+    drop(source);
+    let content = std::fs::read(&good).unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let copy = |name: &str| std::fs::write(at(name), &content).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    symlink("/dev/zero", at("device")).unwrap();
+    std::fs::create_dir(at("folder")).unwrap();
+    copy("open");
+    std::fs::set_permissions(at("open"), Permissions::from_mode(0o666)).unwrap();
+    copy("large");
+    std::fs::File::options().write(true).open(at("large")).unwrap().set_len(64 * 1024 * 1024 + 1).unwrap();
+    let mut cases = vec![
+        ("pipe", "not a regular file"),
+        ("device", "not a regular file"),
+        ("folder", "not a regular file"),
+        ("open", "writable by everybody: chmod o-w"),
+        ("large", "larger than 67108864 bytes"),
+    ];
+    // Only root can give a file away.
+    copy("theirs");
+    if chown(at("theirs"), Some(12345), None).is_ok() {
+        cases.push(("theirs", "of the user 12345, and this process runs as 0"));
+    }
+    store.is_down(true);
+    for (name, why) in cases {
+        let source = connect(&store, &at(name)).await;
+        assert!(!is_on(&source, "a") && source.local_kills().is_empty(), "{name}");
+        let said = problems(&source).join("\n");
+        assert!(said.contains("expected a backup file that can be read") && said.contains(why), "{name}: {said}");
+        if name != "large" {
+            assert!(source.kill_here("a", &Author::new("bob")).await.is_err(), "nothing is in effect");
+        }
+    }
+    // With rules in effect there is something to write.
+    store.is_down(false);
+    for name in ["pipe", "device", "open"] {
+        let source = connect(&store, &at(name)).await;
+        until(|| problems(&source).iter().any(|said| said.contains("expected a backup file that can be written")))
+            .await;
+        let kill = source.kill_here("a", &Author::new("bob")).await.unwrap();
+        assert!(!source.survives_restart(&kill), "{name}");
+    }
+    assert!(at("pipe").metadata().unwrap().file_type().is_fifo());
+    assert_eq!(std::fs::read_link(at("device")).unwrap(), Path::new("/dev/zero"));
+    assert_eq!(std::fs::read(at("open")).unwrap(), content);
+    // Mended, it is used again.
+    std::fs::set_permissions(at("open"), Permissions::from_mode(0o644)).unwrap();
+    store.is_down(true);
+    let source = connect(&store, &at("open")).await;
+    assert!(is_on(&source, "a") && !is_on(&source, "b"));
+}
+
 /// Never answers its first question.
 struct SlowToStart(AtomicBool);
 

@@ -560,6 +560,31 @@ async fn permissions_and_links_stay() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// Nobody else makes files of these names: a link leads to what is not ours, and a pipe to somebody who waits.
+#[tokio::test]
+async fn links_and_pipes_beside_the_file_are_not_followed() {
+    for name in ["lock", "history"] {
+        for makes in ["link", "pipe"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, theirs) = (folder.path().join("flags.json"), folder.path().join("theirs"));
+            std::fs::write(&path, r#"{"flags": {"a": true}}"#).unwrap();
+            std::fs::write(&theirs, "theirs").unwrap();
+            if makes == "link" {
+                symlink(&theirs, beside(&path, name)).unwrap();
+            } else {
+                let made = Command::new("mkfifo").arg(beside(&path, name)).status();
+                assert!(made.unwrap().success());
+            }
+            let refused = match FileStore::new(&path) {
+                Ok(store) => store.change("a", Change::kill(), &alice()).await.unwrap_err().to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert!(refused.contains("flags.json"), "{name}, {makes}: {refused}");
+            assert_eq!((read(&path).as_str(), read(&theirs).as_str()), (r#"{"flags": {"a": true}}"#, "theirs"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_edit_whose_time_ends_while_another_process_has_the_lock_is_certainly_not_made() {
     let file = three_edits("flags.json", "{\"flags\": {}}").await;

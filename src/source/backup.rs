@@ -1,7 +1,8 @@
 //! The last rules in a file of this machine, for a start while the store is away.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -13,7 +14,7 @@ use super::kills::{Kills, LocalKill};
 use super::missing::Recalled;
 use super::seen::Seen;
 use crate::engine::{Definition, Document, Flag, Problem};
-use crate::store::{Error, ErrorKind, is_mounted, overwrite};
+use crate::store::{Error, ErrorKind, check_owner, is_mounted, open_regular, overwrite};
 
 /// A file that holds what was in force last. Written whole beside the old one and renamed over it, readable for
 /// its owner alone. A file that is mounted alone is written in place, and what a crash leaves of that is no JSON.
@@ -49,6 +50,15 @@ pub(super) struct Saved {
 }
 
 const FORMAT: u32 = 1;
+/// Most bytes of a backup.
+const MAX_SIZE: u64 = 64 * 1024 * 1024;
+
+fn check_size(bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(io::Error::other(format!("larger than {MAX_SIZE} bytes")));
+    }
+    Ok(())
+}
 
 impl Saved {
     pub(super) fn new(document: &Document, origin: &str, seen: Seen, kills: &Kills, missing: &Document) -> Self {
@@ -96,11 +106,15 @@ impl Backup {
         Self { path }
     }
 
+    pub(super) fn path(&self) -> impl std::fmt::Display {
+        self.path.display()
+    }
+
     /// `None` where there is no file yet.
     pub(super) fn read(&self) -> Result<Option<Saved>, Error> {
-        let bytes = match std::fs::read(&self.path) {
+        let bytes = match self.bytes() {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.error("cannot be read").caused_by(error)),
         };
         let saved: Saved =
@@ -112,19 +126,36 @@ impl Backup {
         }
     }
 
-    pub(super) fn write(&self, saved: &Saved) -> std::io::Result<()> {
+    /// Only what nobody else may have written counts: it switches flags on and off.
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = open_regular(&self.path, OpenOptions::new().read(true))?;
+        check_owner(&file.metadata()?)?;
+        file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+        check_size(&bytes)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn write(&self, saved: &Saved) -> io::Result<()> {
         let content = serde_json::to_vec(saved)?;
+        check_size(&content)?;
+        // What is not ours is left alone: the path may be a wrong one.
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.is_file() => check_owner(&found)?,
+            Ok(_) => return Err(io::Error::other("not a regular file")),
+            Err(_) => {}
+        }
         let is_mounted = || self.path.canonicalize().is_ok_and(|path| is_mounted(&path));
         match self.replace(&content) {
             // Beside a file that is mounted alone there may be nothing that can be written.
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy || is_mounted() => {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy || is_mounted() => {
                 overwrite(&self.path, &content)
             }
             replaced => replaced,
         }
     }
 
-    fn replace(&self, content: &[u8]) -> std::io::Result<()> {
+    fn replace(&self, content: &[u8]) -> io::Result<()> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Readable by its owner alone from the beginning.
         let mut file = NamedTempFile::new_in(folder)?;
@@ -151,6 +182,12 @@ impl Backup {
         Problem::new("a backup file of its own for each process", found).with_help(
             "name another one in LiveBuilder::backup: after a restart, a process has the kills of whichever wrote last",
         )
+    }
+
+    /// The problem that the process started without what the file holds, with its cause.
+    pub(super) fn is_unreadable(&self, because: impl std::fmt::Display) -> Problem {
+        Problem::new("a backup file that can be read", because.to_string())
+            .with_help("the process started without it; a file that this user or root has not written is left alone")
     }
 
     /// The problem that the file cannot be written, with its cause.

@@ -9,8 +9,9 @@ use tokio::task::JoinHandle;
 use super::backup::{Backup, Saved, Stamp};
 use super::kills::LocalKill;
 use crate::engine::Problem;
-use crate::store::Error;
 
+/// How long a start waits for what the file holds.
+const LONGEST_READ: Duration = Duration::from_secs(1);
 /// How long writing takes before the status says that the disk hangs.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -52,10 +53,22 @@ impl BackupWriter {
         Arc::new(Self { source: source.to_owned(), backup, stamp: Mutex::default(), waiting, turn, held })
     }
 
-    /// What the file holds at a start; `None` if there is no file yet.
-    pub(super) fn read(&self) -> Result<Option<Saved>, Error> {
-        *self.stamp() = self.backup.stamp();
-        self.backup.read()
+    /// What the file holds at a start; `None` if there is no file yet. What cannot be read is a problem until the file is
+    /// written.
+    pub(super) async fn read(self: &Arc<Self>) -> Option<Saved> {
+        let reading = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || {
+            *reading.stamp() = reading.backup.stamp();
+            reading.backup.read()
+        });
+        let problem = match tokio::time::timeout(LONGEST_READ, read).await {
+            Ok(Ok(Ok(saved))) => return saved,
+            Ok(Ok(Err(error))) => self.backup.is_unreadable(error.chain()),
+            Ok(Err(error)) => self.backup.is_unreadable(error),
+            Err(_) => self.backup.is_unreadable(format!("{}, not read within {LONGEST_READ:?}", self.backup.path())),
+        };
+        self.failed(problem);
+        None
     }
 
     pub(super) fn holds(&self, kill: &LocalKill) -> bool {

@@ -441,7 +441,7 @@ impl LiveBuilder {
             allow_shrink: self.allow_shrink,
         });
         #[cfg(feature = "file")]
-        let saved = Shared::remember(&shared).await;
+        let saved = shared.remember().await;
         let (stop, stopped) = oneshot::channel();
         let (feed, within) = (self.feed, self.start_within);
         let mut keeper = Keeper::new(Arc::clone(&feed), Arc::clone(&shared));
@@ -692,24 +692,12 @@ async fn next_notice(notices: &mut Option<Box<dyn Notices>>) -> Result<(), Error
 impl Shared {
     /// What the backup file holds; from now on what it has seen counts as seen.
     #[cfg(feature = "file")]
-    async fn remember(shared: &Arc<Self>) -> Option<Saved> {
-        let writer = Arc::clone(shared.backup.as_ref()?);
-        let read = tokio::task::spawn_blocking(move || writer.read()).await;
-        match read {
-            Ok(Ok(saved)) => {
-                if let Some(saved) = &saved {
-                    *shared.seen() = saved.seen.clone();
-                    *shared.kills() = Kills::of(saved.kills.clone());
-                    *shared.recalled() = saved.recalled();
-                }
-                saved
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(source = shared.name, "{}", error.chain());
-                None
-            }
-            Err(_) => None,
-        }
+    async fn remember(&self) -> Option<Saved> {
+        let saved = self.backup.as_ref()?.read().await?;
+        *self.seen() = saved.seen.clone();
+        *self.kills() = Kills::of(saved.kills.clone());
+        *self.recalled() = saved.recalled();
+        Some(saved)
     }
 
     /// Puts the rules of the backup file in force, where the store has given none.

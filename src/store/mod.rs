@@ -94,7 +94,7 @@ pub use traits::{Capabilities, Commit, HistoryPage, Store, Stored};
 #[cfg(feature = "admin")]
 pub(crate) use change::note_of_pause;
 #[cfg(feature = "file")]
-pub(crate) use file::{is_mounted, overwrite};
+pub(crate) use file::{check_owner, is_mounted, open_regular, overwrite};
 #[cfg(feature = "admin")]
 pub(crate) use history::digest_of;
 pub(crate) use random::random_share;

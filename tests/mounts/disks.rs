@@ -1,6 +1,6 @@
 //! Disks that take no more: the edit is rejected, nothing is in doubt, and nothing is changed.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use tower_flags::store::{
 
 use super::harness::{Outcome, part};
 use super::place::{
-    Disk, Freezer, Mounted, alice, assert_chain, beside, change, history, names_in, read, rejected, version,
+    Bound, Disk, Freezer, Mounted, alice, assert_chain, beside, change, history, names_in, read, rejected, version,
 };
 #[cfg(feature = "admin")]
 use super::support::{Client, serve};
@@ -90,14 +90,12 @@ pub(crate) async fn full_history() -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flags.json");
     std::fs::write(&path, TEXT).unwrap();
-    symlink(disk.at("history"), beside(&path, "history")).unwrap();
     std::fs::write(disk.at("history"), "").unwrap();
+    let _history = Bound::new(&disk.at("history"), beside(&path, "history"));
     for is_mounted in [false, true] {
         let file = is_mounted.then(|| Mounted::from(&path));
         let path = file.as_ref().map_or(path.clone(), |file| file.path.clone());
-        if is_mounted {
-            symlink(disk.at("history"), beside(&path, "history")).unwrap();
-        }
+        let _history = is_mounted.then(|| Bound::new(&disk.at("history"), beside(&path, "history")));
         let store = FileStore::new(&path).unwrap();
         change(&store, "a", Change::restore()).await;
         disk.fill();

@@ -38,6 +38,23 @@ fn unmount(path: &Path) {
     let _ = Command::new("umount").arg("-l").arg(path).output();
 }
 
+/// A file of elsewhere at a place where there is none yet.
+pub(crate) struct Bound(PathBuf);
+
+impl Bound {
+    pub(crate) fn new(outside: &Path, path: PathBuf) -> Self {
+        std::fs::write(&path, "").unwrap();
+        mount(["--bind", outside.to_str().unwrap(), path.to_str().unwrap()]);
+        Self(path)
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        unmount(&self.0);
+    }
+}
+
 /// A file that is mounted alone, as containers do.
 pub(crate) struct Mounted {
     folder: TempDir,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::guarded;
 use super::in_place::UNFINISHED;
 use super::watch::Watch;
 use crate::engine::{Document, Format, Instant, MAX_DOCUMENT, Problem, quoted, utf_8};
@@ -248,13 +249,8 @@ impl RulesFile {
         let unreadable = |cause: std::io::Error| {
             Error::new(ErrorKind::Unavailable, format!("{} cannot be read", self.name)).caused_by(cause)
         };
-        // Asked first: opening a pipe would wait for a writer.
-        if !std::fs::metadata(&self.path).map_err(unreadable)?.is_file() {
-            let message = format!("{}: expected a regular file", self.name);
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        }
         let mut bytes = Vec::new();
-        let file = std::fs::File::open(&self.path).map_err(unreadable)?;
+        let file = guarded::open(&self.path, std::fs::OpenOptions::new().read(true)).map_err(unreadable)?;
         // One byte over the limit is enough to refuse it.
         file.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         Ok(Content { digest: digest_of(&bytes), bytes })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::guarded;
 use crate::store::history::{Head, HistoryEntry, digest_of};
 use crate::store::traits::HistoryPage;
 
@@ -136,7 +137,7 @@ impl Journal {
         if self.path != path {
             *self = Self { path: path.to_owned(), ..Self::default() };
         }
-        let file = match File::open(path) {
+        let file = match guarded::open_itself(path, OpenOptions::new().read(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let news = if self.end == 0 { News::None } else { News::Some };
@@ -249,7 +250,7 @@ impl Journal {
 
     /// The text that the last edit of a flag has left.
     pub(super) fn last_text(&self, known: &Known) -> io::Result<Option<String>> {
-        let mut file = File::open(&self.path)?;
+        let mut file = guarded::open_itself(&self.path, OpenOptions::new().read(true))?;
         let entries = self.entries(&mut file, known.line)?;
         Ok(entries.into_iter().next_back().and_then(|entry| entry.after))
     }
@@ -270,7 +271,7 @@ impl Journal {
         if self.lines.is_empty() {
             return Ok(found);
         }
-        let mut file = File::open(&self.path)?;
+        let mut file = guarded::open_itself(&self.path, OpenOptions::new().read(true))?;
         for line in (0..self.lines.len()).rev() {
             if found.len() >= page.limit {
                 break;
@@ -296,13 +297,13 @@ pub(super) struct Before(Option<u64>);
 pub(super) fn append(path: &Path, like: &std::fs::Metadata, lines: &str, sync: bool) -> io::Result<Before> {
     let mut options = OpenOptions::new();
     options.read(true).append(true);
-    let (mut file, before) = match options.open(path) {
+    let (mut file, before) = match guarded::open_itself(path, &options) {
         Ok(file) => {
             let len = file.metadata()?.len();
             (file, Before(Some(len)))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = options.create_new(true).open(path)?;
+            let file = guarded::open_itself(path, options.create_new(true))?;
             // It holds what the file of flags holds.
             file.set_permissions(like.permissions())?;
             (file, Before(None))
@@ -341,6 +342,6 @@ fn add(file: &mut File, lines: &str) -> io::Result<()> {
 pub(super) fn take_back(path: &Path, before: Before) -> io::Result<()> {
     match before {
         Before(None) => std::fs::remove_file(path),
-        Before(Some(len)) => OpenOptions::new().write(true).open(path)?.set_len(len),
+        Before(Some(len)) => guarded::open_itself(path, OpenOptions::new().write(true))?.set_len(len),
     }
 }

@@ -1,6 +1,7 @@
 //! A JSON or TOML file as a feed and as a store.
 
 mod feed;
+mod guarded;
 mod in_json;
 mod in_place;
 mod in_toml;
@@ -14,4 +15,5 @@ mod wide;
 pub use feed::FileFeed;
 pub use store::FileStore;
 
+pub(crate) use guarded::{check_owner, open as open_regular};
 pub(crate) use in_place::{is_mounted, overwrite};

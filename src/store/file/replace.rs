@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::guarded;
 use super::watch::folder_of;
 use crate::store::random::random_share;
 
@@ -87,10 +88,12 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 /// Tries to take the lock of those who edit; it is given back when the file is closed, also by a kill. `None` where
 /// somebody has it for the whole time.
 pub(super) fn lock(path: &Path, like: &Metadata, within: Duration) -> io::Result<Option<File>> {
-    let file = match OpenOptions::new().read(true).append(true).open(path) {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true);
+    let file = match guarded::open_itself(path, &options) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+            let file = guarded::open_itself(path, options.create(true))?;
             file.set_permissions(like.permissions())?;
             file
         }
