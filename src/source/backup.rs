@@ -53,8 +53,8 @@ const FORMAT: u32 = 1;
 /// Most bytes of a backup.
 const MAX_SIZE: u64 = 64 * 1024 * 1024;
 
-fn check_size(bytes: &[u8]) -> io::Result<()> {
-    if bytes.len() as u64 > MAX_SIZE {
+fn check_size(bytes: u64) -> io::Result<()> {
+    if bytes > MAX_SIZE {
         return Err(io::Error::other(format!("larger than {MAX_SIZE} bytes")));
     }
     Ok(())
@@ -130,15 +130,17 @@ impl Backup {
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let file = open_regular(&self.path, OpenOptions::new().read(true))?;
-        check_owner(&file.metadata()?)?;
+        let found = file.metadata()?;
+        check_owner(&found)?;
+        check_size(found.len())?;
         file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-        check_size(&bytes)?;
+        check_size(bytes.len() as u64)?;
         Ok(bytes)
     }
 
     pub(super) fn write(&self, saved: &Saved) -> io::Result<()> {
         let content = serde_json::to_vec(saved)?;
-        check_size(&content)?;
+        check_size(content.len() as u64)?;
         // What is not ours is left alone: the path may be a wrong one.
         match std::fs::metadata(&self.path) {
             Ok(found) if found.is_file() => check_owner(&found)?,

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::backup::{Backup, Saved, Stamp};
 use super::kills::LocalKill;
 use crate::engine::Problem;
+use crate::store::Error;
 
 /// How long a start waits for what the file holds.
 const LONGEST_READ: Duration = Duration::from_secs(1);
@@ -54,20 +55,44 @@ impl BackupWriter {
     }
 
     /// What the file holds at a start; `None` if there is no file yet. What cannot be read is a problem until the file is
-    /// written.
-    pub(super) async fn read(self: &Arc<Self>) -> Option<Saved> {
+    /// written. If it is not read in time, nothing is written until it is, and then `late` gets it.
+    pub(super) async fn read(self: &Arc<Self>, late: impl FnOnce(Saved) + Send + 'static) -> Option<Saved> {
         let reading = Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             *reading.stamp() = reading.backup.stamp();
             reading.backup.read()
-        });
-        let problem = match tokio::time::timeout(LONGEST_READ, read).await {
-            Ok(Ok(Ok(saved))) => return saved,
-            Ok(Ok(Err(error))) => self.backup.is_unreadable(error.chain()),
-            Ok(Err(error)) => self.backup.is_unreadable(error),
-            Err(_) => self.backup.is_unreadable(format!("{}, not read within {LONGEST_READ:?}", self.backup.path())),
         };
-        self.failed(problem);
+        self.read_by(read, late).await
+    }
+
+    async fn read_by(
+        self: &Arc<Self>,
+        read: impl FnOnce() -> Result<Option<Saved>, Error> + Send + 'static,
+        late: impl FnOnce(Saved) + Send + 'static,
+    ) -> Option<Saved> {
+        let (writer, (sender, receiver)) = (Arc::clone(self), oneshot::channel());
+        tokio::spawn(async move {
+            let _turn = writer.turn.lock().await;
+            let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string());
+            let read = read.and_then(|read| read.map_err(|error| error.chain()));
+            match sender.send(read) {
+                Ok(()) | Err(Ok(None)) => {}
+                Err(Ok(Some(saved))) => {
+                    let taken = tokio::task::spawn_blocking(move || late(saved)).await;
+                    tracing::info!(source = writer.source, is_taken = taken.is_ok(), "the backup file was read late");
+                }
+                Err(Err(because)) => writer.failed(writer.backup.is_unreadable(because)),
+            }
+        });
+        let because = match tokio::time::timeout(LONGEST_READ, receiver).await {
+            Ok(Ok(Ok(saved))) => return saved,
+            Ok(Ok(Err(because))) => because,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => {
+                format!("{}: not read within {LONGEST_READ:?}, and not written until it is read", self.backup.path())
+            }
+        };
+        self.failed(self.backup.is_unreadable(because));
         None
     }
 
@@ -157,5 +182,46 @@ impl BackupWriter {
             tracing::warn!("{problem}");
         }
         self.held.send_modify(|held| held.problem = problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::engine::Document;
+    use crate::source::kills::Kills;
+    use crate::source::seen::Seen;
+
+    fn saved(origin: &str) -> Saved {
+        Saved::new(&Document::new(), origin, Seen::default(), &Kills::default(), &Document::new())
+    }
+
+    #[tokio::test]
+    async fn what_is_read_late_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flags.backup");
+        let writer = BackupWriter::new("a source", Backup::at(path.clone()));
+        let (release, released) = mpsc::channel::<()>();
+        let (late, mut is_late) = oneshot::channel();
+        let there = path.clone();
+        let read = move || {
+            released.recv().unwrap();
+            Ok(Some(saved("there")))
+        };
+        let take = move |saved: Saved| {
+            assert!(!there.exists(), "nothing was written before");
+            late.send(saved.origin).unwrap();
+        };
+        assert!(writer.read_by(read, take).await.is_none());
+        let said = writer.problem().unwrap().to_string();
+        assert!(said.contains("not read within 1s, and not written until it is read"), "{said}");
+        writer.save(|_| Some((1, saved("new"))));
+        assert!(is_late.try_recv().is_err() && !path.exists());
+        release.send(()).unwrap();
+        writer.tried(1).await;
+        assert_eq!(is_late.await.unwrap(), "there");
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"new\"") && writer.problem().is_none());
     }
 }

@@ -394,9 +394,11 @@ impl LiveBuilder {
     /// store gives none in time. What was switched off by them stays off, also where the store comes back
     /// older: see [`Live`].
     ///
-    /// Each process needs a file of its own; a file that another process writes too is a problem in the status. A file
-    /// that cannot be read is logged. One that cannot be written is a problem in the status until it can. None of these
-    /// has other effects.
+    /// Each process needs a file of its own; a file that another process writes too is a problem in the status, and so is
+    /// one that cannot be read or written. None of these has other effects.
+    ///
+    /// A file is believed, and written, only if it is a regular file of at most 64 MiB that this user or root owns and that
+    /// not everybody may write. A start waits for it for 1 s; of what is read later, kills of this process count.
     ///
     /// The folder should be mounted rather than the file alone. A file that is mounted alone has to be there already. It
     /// is written in place and keeps its permissions; a crash while it is written costs the backup, which the next start
@@ -690,10 +692,20 @@ async fn next_notice(notices: &mut Option<Box<dyn Notices>>) -> Result<(), Error
 }
 
 impl Shared {
-    /// What the backup file holds; from now on what it has seen counts as seen.
+    /// What the backup file holds; from now on what it has seen counts as seen. Of what is read late, kills of this process
+    /// count.
     #[cfg(feature = "file")]
-    async fn remember(&self) -> Option<Saved> {
-        let saved = self.backup.as_ref()?.read().await?;
+    async fn remember(self: &Arc<Self>) -> Option<Saved> {
+        let shared = Arc::clone(self);
+        let late = move |saved: Saved| {
+            shared.republish(|document, kills| {
+                for kill in saved.kills {
+                    kills.add(kill, document);
+                }
+                true
+            });
+        };
+        let saved = self.backup.as_ref()?.read(late).await?;
         *self.seen() = saved.seen.clone();
         *self.kills() = Kills::of(saved.kills.clone());
         *self.recalled() = saved.recalled();
