@@ -354,7 +354,7 @@ async fn redirects_are_followed_and_headers_stay_with_the_server_they_are_for() 
         HttpFeed::builder(&format!("http://{}/flags.json", server.address)).follow_redirects(false).build().unwrap();
     let (kind, message) = failure(&feed).await;
     assert_eq!((kind, server.requests().len()), (ErrorKind::Unavailable, 1));
-    assert!(message.ends_with("the server redirects and that is not to be followed"), "{message}");
+    assert!(message.ends_with("the server answers with a redirect, and `follow_redirects(false)` is set"), "{message}");
 
     let server = Server::new([answer(301, &["location: /again"], "")]).await;
     let (kind, message) = failure(&server.feed()).await;

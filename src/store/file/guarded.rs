@@ -35,7 +35,9 @@ fn open_with(path: &Path, options: &OpenOptions, links: Links) -> io::Result<Fil
     let _ = links;
     let file = options.open(path).map_err(|error| match error.raw_os_error() {
         #[cfg(unix)]
-        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => io::Error::other("a link, not a regular file"),
+        Some(code) if links == Links::Refused && code == rustix::io::Errno::LOOP.raw_os_error() => {
+            io::Error::other("a link, not a regular file")
+        }
         _ => error,
     })?;
     // Looked at after opening: it may have been another file before.

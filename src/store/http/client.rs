@@ -39,7 +39,7 @@ pub(super) struct Asker {
     pub(super) name: String,
     url: Url,
     client: Client,
-    /// For other hosts, to which the URL's own redirects.
+    /// For redirects to other hosts: it finds no local address.
     elsewhere: Client,
     follows_redirects: bool,
     /// For the server of the URL alone.
@@ -87,43 +87,46 @@ impl Asker {
     /// head of the answer.
     pub(super) async fn ask(&self, validators: &HeaderMap, has_begun: &AtomicBool) -> Result<Answer, Error> {
         let mut url = self.url.clone();
+        // What is local itself may redirect to what is; not once another machine has been asked.
+        let mut is_local = has_local_host(&url);
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&url, validators).await?;
+            let response = self.send(&url, validators, is_local).await?;
             let status = response.status();
             let target = answer::text(response.headers(), header::LOCATION);
             let Some(target) = target.filter(|_| matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)) else {
                 has_begun.store(true, Ordering::Relaxed);
                 return self.read(response).await;
             };
-            url = self.next(&url, target)?;
+            url = self.next(&url, target, is_local)?;
+            is_local &= has_local_host(&url);
         }
         Err(self.failed(&format!("the server redirects more than {MAX_REDIRECTS} times")))
     }
 
     /// Where a redirect leads.
-    fn next(&self, url: &Url, target: &str) -> Result<Url, Error> {
+    fn next(&self, url: &Url, target: &str, is_local: bool) -> Result<Url, Error> {
         let refused = |what: &str| Err(self.failed(&format!("the server redirects {what}")));
         if !self.follows_redirects {
-            return refused("and that is not to be followed");
+            return Err(self.failed("the server answers with a redirect, and `follow_redirects(false)` is set"));
         }
         let next = url.join(target).ok().filter(|next| matches!(next.scheme(), "http" | "https"));
         let Some(next) = next else { return refused("to what is no URL of http or https") };
         if url.scheme() == "https" && next.scheme() == "http" {
             return refused("from https to http, which is not followed");
         }
-        if self.is_elsewhere(&next) && has_local_host(&next) {
+        if !is_local && self.is_elsewhere(&next) && has_local_host(&next) {
             return refused("to an address of this machine or its link, which is not followed");
         }
         Ok(next)
     }
 
-    /// Whether a URL is of another host than the one that was configured. What is local itself may redirect to what is.
+    /// Whether a URL is of another host or port than the one that was configured.
     fn is_elsewhere(&self, url: &Url) -> bool {
-        url.host() != self.url.host() && !has_local_host(&self.url)
+        url.host() != self.url.host() || url.port() != self.url.port()
     }
 
-    async fn send(&self, url: &Url, validators: &HeaderMap) -> Result<Response, Error> {
-        let client = if self.is_elsewhere(url) { &self.elsewhere } else { &self.client };
+    async fn send(&self, url: &Url, validators: &HeaderMap, is_local: bool) -> Result<Response, Error> {
+        let client = if !is_local && self.is_elsewhere(url) { &self.elsewhere } else { &self.client };
         let mut request = client.get(url.clone()).headers(validators.clone());
         request = request.header(header::ACCEPT, HeaderValue::from_static("application/json"));
         request = request.header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -212,7 +215,7 @@ mod tests {
     fn a_host_elsewhere_redirects_to_nothing_local() {
         let next = |url: &str, target: &str| {
             let asker = Asker::new(url, HeaderMap::new(), &[], PROGRESS, true).unwrap();
-            asker.next(&asker.url, target).map_err(|error| error.to_string())
+            asker.next(&asker.url, target, has_local_host(&asker.url)).map_err(|error| error.to_string())
         };
         let elsewhere = "http://flags.example.com/flags.json";
         assert_eq!(next(elsewhere, "/moved").unwrap().as_str(), "http://flags.example.com/moved");

@@ -1,6 +1,6 @@
 //! Where a redirect may lead: not from a host elsewhere to what only this machine can reach.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -9,6 +9,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 /// the machine), or none.
 fn is_local(address: IpAddr) -> bool {
     match address.to_canonical() {
+        // Two clouds serve credentials elsewhere.
+        IpAddr::V4(ip) if ip == Ipv4Addr::new(100, 100, 100, 200) => true,
+        IpAddr::V6(ip) if ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254) => true,
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.octets()[0] == 0 || ip == Ipv4Addr::BROADCAST,
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
     }
@@ -21,7 +24,7 @@ pub(super) fn has_local_host(url: &Url) -> bool {
     is_local_name || host.parse().is_ok_and(is_local)
 }
 
-/// Finds the addresses of names, except local ones.
+/// Finds the addresses of names, except local ones. Where a proxy is in between, it finds them instead.
 pub(super) struct NoLocal;
 
 impl Resolve for NoLocal {
@@ -59,6 +62,8 @@ mod tests {
             "http://169.254.169.254/latest/meta-data/",
             "http://[fe80::1]/",
             "http://[::ffff:169.254.169.254]/",
+            "http://[fd00:ec2::254]/",
+            "http://100.100.100.200/",
         ] {
             assert!(has_local_host(&Url::parse(local).unwrap()), "{local}");
         }

@@ -40,7 +40,7 @@ impl Keys {
             if !prefix.ends_with(':') {
                 let message = format!(
                     "expected a prefix that ends with ':', such as \"ff:\", found {prefix:?}: names of flags have no ':', \
-                     so that no key below another prefix is taken for one of these"
+                     so that such a prefix matches no key of another store"
                 );
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
@@ -170,6 +170,8 @@ mod tests {
         assert!(refused("ff.").starts_with("expected a prefix that ends with ':', such as \"ff:\", found \"ff.\""));
         assert!(keys("ff.prod:", Some("ff:")).is_ok(), "ff.prod:x is no flag of the other");
         for (flags, switches) in [
+            ("ff:", Some("ff:x:")),
+            ("tower-flags:", None),
             ("ff.", None),
             ("ff:", Some("feature.")),
             ("", None),
