@@ -92,7 +92,7 @@ pub(super) async fn fits(
     changes: Vec<(String, Option<Flag>)>,
 ) -> Result<(), Failure> {
     let in_force = state.source.set();
-    state.off_workers(move || fits_after(&in_force, &stored.document, changes)).await
+    State::off_workers(&state.compiling, move || fits_after(&in_force, &stored.document, changes)).await
 }
 
 fn fits_after(in_force: &FlagSet, stored: &Document, changes: Vec<(String, Option<Flag>)>) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::call::{self, Answer, Call};
 use super::problem::{Failure, Kind};
-use super::state::now;
+use super::state::{State, now};
 use crate::engine::{
     Context, FlagSet, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted,
 };
@@ -72,7 +72,7 @@ pub(super) async fn explain(call: Call) -> Answer {
     let at = at.unwrap_or_else(now);
     // Not through the source: it would resolve schedules for that instant, for everybody.
     let set = call.state.in_force();
-    let flags = call.state.off_workers(move || explained(&set, &context, at)).await;
+    let flags = State::off_workers(&call.state.explaining, move || explained(&set, &context, at)).await;
     let Explained { version, origin, mut flags } = flags;
     for (name, flag) in &mut flags {
         flag["shadowed_by"] = json!(call.state.shadowed_by(name));

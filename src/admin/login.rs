@@ -1,4 +1,4 @@
-//! Logging in with a token. Nobody is known yet, so it is bounded in size, time and number, and whoever fails has to wait.
+//! Logging in with a token. The client is not known yet, so size, time and number are bounded, and failures cost time.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -91,7 +91,7 @@ impl Logins {
     /// A place, or how long to wait for one.
     fn enter(&self, peer: Peer, now: Time) -> Result<Place<'_>, Duration> {
         let mut peers = self.peers();
-        let record = peers.peers.get(&peer).copied().unwrap_or_default();
+        let record = peers.peers.get(&peer).copied().filter(|record| !record.is_over(now)).unwrap_or_default();
         if let Some(wait) =
             record.next(peer).and_then(|next| next.checked_duration_since(now)).filter(|wait| !wait.is_zero())
         {
@@ -102,7 +102,7 @@ impl Logins {
         }
         peers.make_room(now);
         peers.under_way += 1;
-        peers.peers.entry(peer).or_default().under_way += 1;
+        peers.peers.insert(peer, Record { under_way: record.under_way + 1, ..record });
         Ok(Place { logins: self, peer })
     }
 }
@@ -222,6 +222,7 @@ mod tests {
         assert_eq!((waits(address("192.0.2.2"), now), waits(None, now)), (0, 0), "others do not wait");
         assert_eq!(logins.failed(), 12);
         now += Duration::from_secs(30);
+        assert_eq!(waits(mallory, now + REMEMBERED), 0);
         logins.enter(mallory, now).unwrap().succeeded();
         assert_eq!((waits(mallory, now), logins.peers().peers.len()), (0, 0));
         for _ in 0..20 {
@@ -229,6 +230,9 @@ mod tests {
             fail(None, now);
         }
         assert_eq!(waits(None, now), 2, "where nobody is known, all wait for one");
+        now += REMEMBERED + Duration::from_secs(1);
+        fail(None, now);
+        assert_eq!(waits(None, now), 0, "old failures do not count");
     }
 
     #[test]

@@ -66,7 +66,8 @@
 //!    did not let it read the flag: nothing was changed, and `permanent` is `true` if the same edit fails until the store's
 //!    set-up or permissions change. `urn:tower-flags:store-unavailable` says that the store cannot be reached now, and
 //!    `Retry-After` when to ask again; for an edit, `detail` adds that nothing was changed.
-//! 10. Bodies are at most 1 MiB, a document to import 4 MiB, a question to `explain` 128 KiB, and 127 levels deep, each key once. Numbers keep their digits.
+//! 10. Bodies are at most 1 MiB, a document to import 4 MiB, a question to `explain` 128 KiB, and 127 levels deep, each key
+//!     once. Numbers keep their digits.
 //!
 //! # Routes
 //!
@@ -145,11 +146,12 @@
 //! anew. A comment every 15 s. 256 may listen, 32 of one name, others get 503; the stream ends when whoever listens may
 //! no longer, or reads nothing for 30 s, and when the application [shuts down](Admin::with_shutdown).
 //!
-//! **login** takes at most 4 KiB within 5 s, from at most 8 at once. Four tokens that nobody has cost no time; then the
-//! address has to wait 1 s, twice as long after each further failure, up to 30 s. The address comes from
-//! `into_make_service_with_connect_info::<SocketAddr>()`; if the application does not use it, all wait for one another's
-//! failures, at most 2 s. Logins and failures are events of `tracing` with the target `tower_flags::security`, and `status`
-//! counts the failures.
+//! **login** takes at most 4 KiB within 5 s, from at most 8 clients at once and 4 of one address. The first four failures
+//! cause no wait; then the address waits for 1 s, and twice as long after each further failure, up to 30 s. After 15
+//! minutes failures are forgotten. The address comes from `into_make_service_with_connect_info::<SocketAddr>()`, and behind
+//! a proxy it is that of the proxy. If the application does not use it, all wait for one another's failures, at most 2 s.
+//! Bearer tokens never wait. Logins and their failures are events of `tracing` with the target `tower_flags::security`, and
+//! `status` counts the failures; unknown bearer tokens are not counted.
 //!
 //! **export** is a document with every flag of the store: accepted flags in their canonical form with the percentage
 //! written out, but without keys of other services and bookkeeping that is a warning; rejected flags as their texts. A text

@@ -35,8 +35,9 @@ pub(super) struct State {
     pub(super) listeners: Listeners,
     /// One for each of those who fetch the whole history.
     pub(super) exports: Arc<Semaphore>,
-    /// One for each piece of work that takes a while: compiling definitions, and deciding for one user.
-    pub(super) work: Arc<Semaphore>,
+    /// One for each definition that is compiled, and for each question that is decided: neither waits for the other.
+    pub(super) compiling: Arc<Semaphore>,
+    pub(super) explaining: Arc<Semaphore>,
     pub(super) logins: Logins,
     /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
     pub(super) turn: tokio::sync::Mutex<()>,
@@ -102,9 +103,12 @@ impl State {
 
     /// Does work that takes a while off the runtime's workers, which serve other requests meanwhile, and not too much of it
     /// at once.
-    pub(super) async fn off_workers<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        // It is never closed.
-        let place = Arc::clone(&self.work).acquire_owned().await.ok();
+    pub(super) async fn off_workers<T: Send + 'static>(
+        places: &Arc<Semaphore>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        // They are never closed.
+        let place = Arc::clone(places).acquire_owned().await.ok();
         let done = tokio::task::spawn_blocking(move || {
             let _place = place;
             work()
