@@ -73,10 +73,10 @@
 //! expression of 512 bytes that compiles to 256 KiB, 64 of them in a flag.
 //!
 //! Regular expressions are compiled with a set, each text once, and not again where the set before has it. Those of one
-//! flag may compile to 2 MiB, else the flag is refused; those of all flags to 16 MiB: flags are accepted in ascending
-//! order of size, and one that does not fit is refused. At most 32 MiB are compiled for a set, those included that are
-//! refused. A pattern counts with the memory of its search, 3 KiB. It is searched for in the whole text, and matches if
-//! any part does.
+//! flag may compile to 2 MiB, else the flag is refused; those of all flags to 16 MiB: definitions in effect keep their
+//! place, new ones are accepted in ascending order of size, and one that does not fit is refused. At most 32 MiB are
+//! compiled for a set, those included that are refused. A pattern counts 3 KiB more than its compiled size. It is searched
+//! for in the whole text, and matches if any part does. Where it ignores case, its ranges have at most 200,000 characters.
 //!
 //! # The order of deciding
 //!

@@ -5,7 +5,7 @@
 
 use regex_automata::meta;
 use regex_automata::nfa::thompson::WhichCaptures;
-use regex_syntax::ast::{self, Ast, ClassSet, ClassSetItem, RepetitionKind, RepetitionRange};
+use regex_syntax::ast::{self, Ast, ClassSet, ClassSetItem, Flag, Flags, GroupKind, RepetitionKind, RepetitionRange};
 
 use super::problem::{Problem, quoted};
 
@@ -13,7 +13,9 @@ use super::problem::{Problem, quoted};
 const MAX_PATTERN: usize = 512;
 /// Largest compiled form of a pattern, in bytes.
 pub(crate) const MAX_COMPILED: usize = 256 * 1024;
-/// What each pattern counts beside its compiled form: the memory in which a thread searches with it.
+/// Most characters in ranges whose case a pattern ignores: each is looked up.
+const MAX_FOLDED: u64 = 200_000;
+/// What each pattern counts beside its compiled form: about the memory in which a thread searches with a small one.
 const SEARCH: usize = 3 * 1024;
 /// Most memory, in bytes, in which a thread remembers what it has searched for with one pattern.
 const MEMORY: usize = 6 * 1024;
@@ -33,7 +35,14 @@ impl Pattern {
             return Err(Problem::new(format!("a regular expression of at most {MAX_PATTERN} bytes"), found));
         }
         let ast = ast::parse::Parser::new().parse(text).map_err(|error| not_a_pattern(text, &error.to_string()))?;
-        Ok(Self { text: text.into(), cost: cost(&ast) })
+        let mut weighing = Weighing::default();
+        let cost = weighing.cost(&ast);
+        if weighing.is_folding && weighing.characters > MAX_FOLDED {
+            let expected =
+                format!("a regular expression that ignores the case of at most {MAX_FOLDED} characters in ranges");
+            return Err(Problem::new(expected, format!("{} in {}", weighing.characters, quoted(text))));
+        }
+        Ok(Self { text: text.into(), cost })
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -98,47 +107,76 @@ impl Regex {
 const CLASS: u64 = 1000;
 /// Up to this cost, what a thread has searched for fits into [`MEMORY`].
 const CHEAP: u64 = 500;
+/// The last character with another case, about: of larger ones none is looked up.
+const LAST_CASED: u32 = 0x1_E943;
 
-/// Parsing has bounded how deep it goes.
-fn cost(ast: &Ast) -> u64 {
-    match ast {
-        Ast::Empty(_) | Ast::Flags(_) | Ast::Literal(_) | Ast::Assertion(_) => 1,
-        Ast::Dot(_) => 10,
-        Ast::ClassUnicode(_) | Ast::ClassPerl(_) => CLASS,
-        Ast::ClassBracketed(class) => set_cost(&class.kind).saturating_mul(if class.negated { 4 } else { 1 }),
-        Ast::Repetition(repetition) => {
-            let times = match &repetition.op.kind {
-                RepetitionKind::Range(RepetitionRange::Exactly(times) | RepetitionRange::AtLeast(times)) => *times,
-                RepetitionKind::Range(RepetitionRange::Bounded(_, most)) => *most,
-                RepetitionKind::ZeroOrOne | RepetitionKind::ZeroOrMore | RepetitionKind::OneOrMore => 1,
-            };
-            cost(&repetition.ast).saturating_mul(u64::from(times.max(1))).saturating_add(1)
+/// What is known of a pattern from its syntax.
+#[derive(Debug, Default)]
+struct Weighing {
+    /// Whether a part of it ignores case.
+    is_folding: bool,
+    /// The characters in ranges, each of which is looked up where case is ignored.
+    characters: u64,
+}
+
+impl Weighing {
+    /// The cost of a part. Parsing has bounded how deep it goes.
+    fn cost(&mut self, ast: &Ast) -> u64 {
+        match ast {
+            Ast::Flags(flags) => {
+                self.note(&flags.flags);
+                1
+            }
+            Ast::Empty(_) | Ast::Literal(_) | Ast::Assertion(_) => 1,
+            Ast::Dot(_) => 10,
+            Ast::ClassUnicode(_) | Ast::ClassPerl(_) => CLASS,
+            Ast::ClassBracketed(class) => self.set(&class.kind).saturating_mul(if class.negated { 4 } else { 1 }),
+            Ast::Repetition(repetition) => {
+                let times = match &repetition.op.kind {
+                    RepetitionKind::Range(RepetitionRange::Exactly(times) | RepetitionRange::AtLeast(times)) => *times,
+                    RepetitionKind::Range(RepetitionRange::Bounded(_, most)) => *most,
+                    RepetitionKind::ZeroOrOne | RepetitionKind::ZeroOrMore | RepetitionKind::OneOrMore => 1,
+                };
+                self.cost(&repetition.ast).saturating_mul(u64::from(times.max(1))).saturating_add(1)
+            }
+            Ast::Group(group) => {
+                if let GroupKind::NonCapturing(flags) = &group.kind {
+                    self.note(flags);
+                }
+                self.cost(&group.ast).saturating_add(1)
+            }
+            Ast::Alternation(alternation) => self.sum(&alternation.asts),
+            Ast::Concat(concat) => self.sum(&concat.asts),
         }
-        Ast::Group(group) => cost(&group.ast).saturating_add(1),
-        Ast::Alternation(alternation) => sum(&alternation.asts),
-        Ast::Concat(concat) => sum(&concat.asts),
     }
-}
 
-fn sum(parts: &[Ast]) -> u64 {
-    parts.iter().map(cost).fold(1, u64::saturating_add)
-}
-
-fn set_cost(set: &ClassSet) -> u64 {
-    match set {
-        ClassSet::Item(item) => item_cost(item),
-        ClassSet::BinaryOp(operation) => set_cost(&operation.lhs).saturating_add(set_cost(&operation.rhs)),
+    fn note(&mut self, flags: &Flags) {
+        self.is_folding |= flags.flag_state(Flag::CaseInsensitive) == Some(true);
     }
-}
 
-fn item_cost(item: &ClassSetItem) -> u64 {
-    match item {
-        ClassSetItem::Empty(_) | ClassSetItem::Literal(_) | ClassSetItem::Ascii(_) => 1,
-        ClassSetItem::Range(range) if range.end.c.is_ascii() => 1,
-        ClassSetItem::Range(_) => 20,
-        ClassSetItem::Unicode(_) | ClassSetItem::Perl(_) => CLASS,
-        ClassSetItem::Bracketed(class) => set_cost(&class.kind),
-        ClassSetItem::Union(union) => union.items.iter().map(item_cost).fold(1, u64::saturating_add),
+    fn sum(&mut self, parts: &[Ast]) -> u64 {
+        parts.iter().map(|part| self.cost(part)).fold(1, u64::saturating_add)
+    }
+
+    fn set(&mut self, set: &ClassSet) -> u64 {
+        match set {
+            ClassSet::Item(item) => self.item(item),
+            ClassSet::BinaryOp(operation) => self.set(&operation.lhs).saturating_add(self.set(&operation.rhs)),
+        }
+    }
+
+    fn item(&mut self, item: &ClassSetItem) -> u64 {
+        match item {
+            ClassSetItem::Empty(_) | ClassSetItem::Literal(_) | ClassSetItem::Ascii(_) => 1,
+            ClassSetItem::Range(range) => {
+                let (start, end) = (u32::from(range.start.c).min(LAST_CASED), u32::from(range.end.c).min(LAST_CASED));
+                self.characters += u64::from(end.saturating_sub(start)) + 1;
+                if range.end.c.is_ascii() { 1 } else { 20 }
+            }
+            ClassSetItem::Unicode(_) | ClassSetItem::Perl(_) => CLASS,
+            ClassSetItem::Bracketed(class) => self.set(&class.kind),
+            ClassSetItem::Union(union) => union.items.iter().map(|item| self.item(item)).fold(1, u64::saturating_add),
+        }
     }
 }
 
@@ -178,6 +216,10 @@ mod tests {
         for large in [r"\w{100}", "(?:a{1000}){9}", ".{1000}"] {
             assert!(said(large).starts_with("expected a regular expression that compiles to at most 262144 bytes"));
         }
+        let cased = |times: usize| format!("(?i:[{}])", "[a-\u{1e943}]".repeat(times));
+        assert!(compiled(&cased(1)).is_ok() && compiled(&cased(20).replace("(?i:", "(?:")).is_ok());
+        let expected = "expected a regular expression that ignores the case of at most 200000 characters in ranges, found 250310 in";
+        assert!(said(&cased(2)).starts_with(expected), "{}", said(&cased(2)));
         assert!(Pattern::read(r"\w{100}").is_ok(), "its size is found when a set is compiled");
     }
 

@@ -222,15 +222,17 @@ impl Change {
 
 /// Compiles the regular expressions of a definition to see that they keep to the limits. It takes up to 50 ms, and
 /// requests are served on this thread.
-async fn check_patterns(flag: &str, definition: &str) -> Result<(), Problem> {
+async fn check_patterns(store: &str, flag: &str, definition: &str) -> Result<(), ChangeError> {
     if !flag_from_json(Some(flag), definition)?.has_patterns() {
         return Ok(());
     }
-    let (flag, definition) = (flag.to_owned(), definition.to_owned());
-    let check = move || accepted_flag(Some(&flag), &definition).map(drop);
-    let checked = tokio::task::spawn_blocking(check).await;
-    // It only ends otherwise where the runtime does.
-    checked.unwrap_or_else(|_| Err(Problem::new("a runtime", "one that ends")))
+    let (named, definition) = (flag.to_owned(), definition.to_owned());
+    let checked = tokio::task::spawn_blocking(move || accepted_flag(Some(&named), &definition).map(drop)).await;
+    let checked = checked.map_err(|error| {
+        let message = format!("{store}: nothing was changed, because compiling flag {flag:?} was given up");
+        Error::new(ErrorKind::Unavailable, message).unchanged().caused_by(error)
+    })?;
+    Ok(checked?)
 }
 
 /// The text of a flag, switched off. Nothing that is wrong with a flag holds up a kill.
@@ -529,7 +531,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if self.change.brings_patterns()
             && let Some(definition) = &definition
         {
-            check_patterns(&self.flag, definition).await?;
+            check_patterns(self.store.name(), &self.flag, definition).await?;
         }
         // What somebody else wrote becomes an entry also where nothing is to be done beside it.
         let is_edit = definition != stored.definition || is_foreign || matches!(self.change.to, To::Restored);

@@ -4,8 +4,8 @@
 //! alone, and of those that are together over the budget of the set the most expensive are. Each text is compiled once,
 //! and not again where the set before has it.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::compile::FlagSet;
@@ -121,7 +121,6 @@ impl<'a> Compiler<'a> {
                 Err(problem) => faults.push((number, problem)),
             }
         }
-        fitting.sort_unstable_by_key(|(size, number, _)| (*size, *number));
         // An earlier definition stays in effect where the new one does not fit, so its place is kept until then.
         let mut held = Held::default();
         let earlier =
@@ -129,16 +128,25 @@ impl<'a> Compiler<'a> {
         for number in (0_u32..).take(definitions.len()) {
             earlier(number).for_each(|text| held.add(text, self.size(text)));
         }
-        for (size, number, flag) in fitting {
+        // Those that grow come last, the smallest first: the others only make room.
+        let size_before = |number: u32| {
+            let texts: BTreeSet<&str> = earlier(number).collect();
+            texts.into_iter().map(|text| self.size(text)).sum::<usize>()
+        };
+        let mut fitting: Vec<(bool, usize, u32, &Flag)> =
+            fitting.into_iter().map(|(size, number, flag)| (size > size_before(number), size, number, flag)).collect();
+        fitting.sort_unstable_by_key(|(grows, size, number, _)| (*grows, *size, *number));
+        for (grows, size, number, flag) in fitting {
             let texts = || patterns(flag).map(|(_, pattern)| pattern.as_str());
             earlier(number).for_each(|text| held.remove(text));
             texts().for_each(|text| held.add(text, self.size(text)));
-            if held.bytes > MAX_SET {
+            if grows && held.bytes > MAX_SET {
                 texts().for_each(|text| held.remove(text));
                 earlier(number).for_each(|text| held.add(text, self.size(text)));
                 let expected = format!("regular expressions of all flags that compile to at most {MAX_SET} bytes");
                 let problem = Problem::new(expected, format!("{size} bytes of this flag beside those of the others"));
-                faults.push((number, problem.at_path("rules").with_help("flags with smaller ones come first")));
+                let help = "definitions in effect keep their place, and smaller ones come before larger ones";
+                faults.push((number, problem.at_path("rules").with_help(help)));
             }
         }
         faults.sort_unstable_by_key(|(number, _)| *number);
@@ -172,10 +180,12 @@ impl<'a> Compiler<'a> {
         };
         if self.work > MAX_WORK {
             let problem = Problem::new(
-                format!("regular expressions of all flags, of which {MAX_WORK} bytes are compiled at most"),
+                format!(
+                    "at most {MAX_WORK} bytes of compiled regular expressions for all flags, refused ones included"
+                ),
                 "more",
             );
-            return Err(problem.with_help("flags with smaller ones come first"));
+            return Err(problem.with_help("flags with cheaper ones come first"));
         }
         let compiled = match self.known.get(pattern.as_str()) {
             Some(known) => Ok(Arc::clone(known)),
@@ -241,7 +251,6 @@ impl<'a> Held<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::fmt::Write as _;
 
     use super::*;
@@ -358,7 +367,7 @@ mod tests {
         };
         // From 2 MB down to 0.9 MB.
         let set = compiled(&flags(&|at| 22 - at), None);
-        let expected = "flags with smaller ones come first";
+        let expected = "definitions in effect keep their place, and smaller ones come before larger ones";
         assert_eq!(set.problems()[0].help.as_deref(), Some(expected), "{:?}", set.problems());
         let count = refused(&set).len();
         assert!((1..5).contains(&count), "{count}");
@@ -367,6 +376,22 @@ mod tests {
         // What is in effect stays so beside smaller ones.
         let grown = compiled(&flags(&|at| if at < count { 5 } else { 20 }), Some(&set));
         assert!(is_on(&grown, "m", "m0bbbbb"), "{:?}", grown.problems());
+    }
+
+    #[test]
+    fn what_shrinks_makes_room_for_what_grows_in_the_same_update() {
+        let flags = |a: usize, b: usize| -> Vec<(&str, String)> {
+            let rest = ["c", "d", "e", "f", "g", "h"].map(|name| (name, flag(large(22, name.chars().next().unwrap()))));
+            let mut flags = vec![("a", flag(large(a, 'a'))), ("b", flag(large(b, 'b'))), ("i", flag(large(10, 'i')))];
+            flags.extend(rest);
+            flags
+        };
+        // 180 of about 182 that fit: six more are too many.
+        let first = compiled(&flags(16, 22), None);
+        assert_eq!(refused(&first), [""; 0]);
+        let second = compiled(&flags(22, 16), Some(&first));
+        assert_eq!(refused(&second), [""; 0]);
+        assert!(is_on(&second, "a", "a21bbbbb"));
     }
 
     #[test]
