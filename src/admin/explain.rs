@@ -10,9 +10,7 @@ use serde_json::{Value, json};
 use super::call::{self, Answer, Call};
 use super::problem::{Failure, Kind};
 use super::state::{State, now};
-use crate::engine::{
-    Context, FlagSet, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted,
-};
+use crate::engine::{Context, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
 
 /// Most bytes of a question.
 pub(super) const MAX_BODY: usize = 128 * 1024;
@@ -70,26 +68,14 @@ pub(super) async fn explain(call: Call) -> Answer {
         context = context.with_visitor(visitor);
     }
     let at = at.unwrap_or_else(now);
+    let state = Arc::clone(&call.state);
+    let answer = State::off_workers(&call.state.explaining, move || answer_at(&state, &context, at)).await;
+    Ok(call::json(StatusCode::OK, &answer))
+}
+
+fn answer_at(state: &State, context: &Context, at: Instant) -> Value {
     // Not through the source: it would resolve schedules for that instant, for everybody.
-    let set = call.state.in_force();
-    let flags = State::off_workers(&call.state.explaining, move || explained(&set, &context, at)).await;
-    let Explained { version, origin, mut flags } = flags;
-    for (name, flag) in &mut flags {
-        flag["shadowed_by"] = json!(call.state.shadowed_by(name));
-    }
-    let flags: Vec<Value> = flags.into_iter().map(|(_, flag)| flag).collect();
-    Ok(call::json(StatusCode::OK, &json!({ "at": at, "version": version, "origin": origin, "flags": flags })))
-}
-
-/// The answers for one user, with where they come from.
-struct Explained {
-    version: u64,
-    origin: String,
-    flags: Vec<(String, Value)>,
-}
-
-fn explained(set: &Arc<FlagSet>, context: &Context, at: Instant) -> Explained {
-    let flags = set.evaluate(context, at);
+    let flags = state.in_force().evaluate(context, at);
     let explain = |name: &str| {
         let answer = flags.evaluation(name);
         json!({
@@ -101,8 +87,10 @@ fn explained(set: &Arc<FlagSet>, context: &Context, at: Instant) -> Explained {
             "words": answer.to_string(),
             "bucket": answer.bucket.and_then(Percentage::from_thousandths),
             "percentage": answer.percentage,
+            "shadowed_by": state.shadowed_by(name),
         })
     };
-    let explained = set.names().map(|name| (name.to_owned(), explain(name))).collect();
-    Explained { version: flags.version(), origin: flags.origin().to_owned(), flags: explained }
+    let names: Vec<String> = flags.iter().map(|entry| entry.name.to_owned()).collect();
+    let answers: Vec<Value> = names.iter().map(|name| explain(name)).collect();
+    json!({ "at": at, "version": flags.version(), "origin": flags.origin(), "flags": answers })
 }

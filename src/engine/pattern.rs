@@ -69,11 +69,11 @@ impl Pattern {
             Problem::new(expected, quoted(&self.text))
         };
         let compiled = meta::Builder::new().configure(config).build(&self.text).map_err(|error| {
-            match (error.size_limit(), error.syntax_error()) {
-                (Some(_), _) => too_large(),
-                (None, Some(error)) => not_a_pattern(&self.text, &error.to_string()),
-                (None, None) => not_a_pattern(&self.text, &error.to_string()),
+            if error.size_limit().is_some() {
+                return too_large();
             }
+            let syntax = error.syntax_error().map(ToString::to_string);
+            not_a_pattern(&self.text, &syntax.unwrap_or_else(|| error.to_string()))
         })?;
         let size = compiled.memory_usage();
         if size > MAX_COMPILED { Err(too_large()) } else { Ok(Regex { compiled, size: size + SEARCH }) }

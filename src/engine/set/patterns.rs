@@ -218,7 +218,7 @@ impl<'a> Compiler<'a> {
 
 fn with_patterns(definitions: &[Definition]) -> impl Iterator<Item = (u32, &Flag)> {
     definitions.iter().zip(0_u32..).filter_map(|(definition, number)| match definition {
-        Definition::Good(flag) if patterns(flag).next().is_some() => Some((number, flag.as_ref())),
+        Definition::Good(flag) if flag.has_patterns() => Some((number, flag.as_ref())),
         _ => None,
     })
 }
