@@ -27,9 +27,9 @@ const BODY_WITHIN: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 8;
 /// How many of them from one address, where it is known.
 const AT_ONCE_FROM_ONE: usize = 4;
-/// So many failures cost no time: people mistype.
+/// The number of failures in a row that cause no wait, since people mistype.
 const FREE: u32 = 4;
-/// The longest wait after a failure: from an address, and where nobody's address is known, so that all wait for one.
+/// The longest wait after a failure, if the address is known, and if it is not, so that all clients share one wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT_OF_ALL: Duration = Duration::from_secs(2);
 /// How long failures are remembered.
@@ -37,7 +37,7 @@ const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 /// Of how many addresses.
 const MAX_PEERS: usize = 4096;
 
-/// Whoever logs in: an address, an IPv6 network of 64 bits, or nobody in particular.
+/// The client: an IPv4 address, an IPv6 network of 64 bits, or `None` if the address is not known.
 type Peer = Option<IpAddr>;
 
 /// Who logs in just now, and who has failed.
@@ -156,7 +156,7 @@ impl Drop for Place<'_> {
 fn peer(parts: &Parts) -> Peer {
     let ConnectInfo(address) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(match address.ip().to_canonical() {
-        // Whoever has one address of a network of 64 bits has all of them.
+        // One client usually has all addresses of a network of 64 bits.
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
         ip @ IpAddr::V4(_) => ip,
     })

@@ -126,7 +126,7 @@ impl Backup {
         }
     }
 
-    /// Only what nobody else may have written counts: it switches flags on and off.
+    /// The content, unless another user may have written it: it switches flags on and off.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let file = open_regular(&self.path, OpenOptions::new().read(true))?;

@@ -398,7 +398,8 @@ impl LiveBuilder {
     /// one that cannot be read or written. None of these has other effects.
     ///
     /// A file is believed, and written, only if it is a regular file of at most 64 MiB that this user or root owns and that
-    /// not everybody may write. A start waits for it for 1 s; of what is read later, kills of this process count.
+    /// not everybody may write. The start waits 1 s for it. If reading takes longer, only the kills of this process are taken
+    /// from it.
     ///
     /// The folder should be mounted rather than the file alone. A file that is mounted alone has to be there already. It
     /// is written in place and keeps its permissions; a crash while it is written costs the backup, which the next start
@@ -482,7 +483,7 @@ struct Keeper {
     listening: Backoff,
     /// Asks the feed how it is doing, and ends with the keeper.
     asking: JoinSet<()>,
-    /// Compiles what was loaded. It goes on where nobody waits for it any more, and the next one waits for its end.
+    /// Compiles what was loaded. It goes on after a load that timed out, and the next load waits for its end.
     publishing: JoinSet<()>,
 }
 

@@ -1,4 +1,4 @@
-//! Files in whose place somebody else may have put something: a pipe, a device, a link, a file of theirs.
+//! Opens files safely if another user may have put a pipe, a device, a link or another file in their place.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -9,7 +9,7 @@ pub(crate) fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
     open_with(path, options, Links::Followed)
 }
 
-/// Like [`open`], but a link is an error: nobody else makes files of this name, and a link leads to what is not ours.
+/// Like [`open`], but a symbolic link is an error. It is for files that only this crate makes.
 pub(super) fn open_itself(path: &Path, options: &OpenOptions) -> io::Result<File> {
     open_with(path, options, Links::Refused)
 }

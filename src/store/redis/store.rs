@@ -102,7 +102,8 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     ///
-    /// A URL that is none, a prefix that does not end with `:`, prefixes that cover each other, or no certificates of authorities for TLS.
+    /// A URL that is none, a prefix that does not end with `:`, prefixes that cover each other, or no certificates of
+    /// authorities for TLS.
     pub fn build(self) -> Result<RedisStore, Error> {
         let server = Arc::new(Server::new(&self.url, self.authorities.as_deref())?);
         let keys = Keys::new(self.prefixes)?;
