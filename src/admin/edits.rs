@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{Instant as Time, sleep, timeout_at};
+use tokio::time::{Instant as Time, sleep, timeout, timeout_at};
 
 use super::call::{Answer, Call, Precondition};
 use super::definition::Before;
@@ -17,6 +17,8 @@ use crate::store::{Change, ChangeError, Changed, Feed, StoreExt, Stored, digest_
 
 /// How long an edit goes on trying while others are faster.
 pub(super) const EDIT_WITHIN: Duration = Duration::from_secs(5);
+/// How long an edit that was overtaken waits for others that were, before it goes on beside them.
+const IN_LINE_FOR: Duration = Duration::from_millis(250);
 
 /// Makes the change that `make` works out from what is stored, onto exactly that: where somebody else was faster it
 /// is worked out anew, unless the request says what it was made for.
@@ -61,12 +63,22 @@ async fn attempt(
         return Err(Failure::new(Kind::NoSuchFlag, not_a_name(name).to_string()));
     }
     let (author, deadline) = (call.author(), Time::now() + within);
+    let overtaken = || {
+        let detail = format!("other edits of flag {name:?} kept coming first for {within:?}");
+        Failure::new(Kind::StoreUnavailable, detail).of_edit()
+    };
+    // Those that were overtaken go one after the other. If all tried at once, some would not be first for seconds where
+    // the store is slow.
+    let mut line = None;
     loop {
         let stored = until(call, deadline, state.read(name)).await?;
         check(call, precondition, &stored)?;
         let before = until(call, deadline, Before::of(state, name, &stored)).await?;
         let change = make(&stored, &before).map_err(|failure| of_other_part(call, failure))?;
         let left = deadline.saturating_duration_since(Time::now());
+        if left.is_zero() {
+            return Err(overtaken());
+        }
         match state.store.change(name, change.over(&stored).within(left), &author).await {
             Ok(changed) => {
                 // Kills that wait for the store can be written now.
@@ -74,12 +86,15 @@ async fn attempt(
                 return Ok(changed);
             }
             Err(ChangeError::Conflict(_)) if Time::now() < deadline => {
-                sleep(Duration::from_millis(8).mul_f64(random_share())).await;
+                let has_waited = line.is_none() && {
+                    line = timeout(IN_LINE_FOR, state.overtaken.lock()).await.ok();
+                    line.is_some()
+                };
+                if !has_waited {
+                    sleep(Duration::from_millis(8).mul_f64(random_share())).await;
+                }
             }
-            Err(ChangeError::Conflict(_)) => {
-                let detail = format!("other edits of flag {name:?} kept coming first for {within:?}");
-                return Err(Failure::new(Kind::StoreUnavailable, detail).of_edit());
-            }
+            Err(ChangeError::Conflict(_)) => return Err(overtaken()),
             Err(error) => return Err(error.into()),
         }
     }

@@ -65,6 +65,7 @@ impl Admin {
             explaining: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             logins: Logins::default(),
             turn: tokio::sync::Mutex::default(),
+            overtaken: tokio::sync::Mutex::default(),
             has_written: AtomicBool::new(false),
             loaded: Mutex::default(),
             shutdown: Shutdown::default(),

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) logins: Logins,
     /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// The line of edits that others were faster than.
+    pub(super) overtaken: tokio::sync::Mutex<()>,
     /// Whether the store has made an edit since the last look at waiting kills.
     pub(super) has_written: AtomicBool,
     /// What the store held last.

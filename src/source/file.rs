@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::board::Listener;
 use super::layered::{Definitions, sealed};
-use super::live::{Live, LiveBuilder};
+use super::live::{LONGEST_REFRESH, Live, LiveBuilder};
 use super::traits::{Evaluation, Source, Status};
 use crate::engine::{Context, Document, Instant, SourceId};
 use crate::store::{Error, FileFeed};
@@ -44,14 +44,15 @@ pub struct File {
 }
 
 impl File {
-    /// Opens a file and keeps its rules current.
+    /// Opens a file and keeps its rules current. It waits for them for at most 10 s: without them there is no source, so a
+    /// machine that is busy while many services start gets the time.
     ///
     /// # Errors
     ///
     /// The first load is not good as a whole: the file is missing, unreadable or refused. Single flags
     /// that are wrong are problems in [`status`](Source::status). Also where there is no tokio runtime.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let (live, first) = Self::builder(path)?.start().await?;
+        let (live, first) = Self::builder(path)?.start_within(LONGEST_REFRESH).start().await?;
         first.map(|()| Self { live })
     }
 

@@ -30,7 +30,7 @@ use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notice
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);
 /// How long a feed may take to answer before it counts as failed.
-const LONGEST_REFRESH: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_REFRESH: Duration = Duration::from_secs(10);
 /// How long a feed may take to report its condition; after that the previous answer stays.
 const LONGEST_CONDITION: Duration = Duration::from_secs(5);
 /// How long a kill in this process waits for the backup file. A disk that hangs holds up neither kills nor loading.
