@@ -41,7 +41,11 @@ fn refusal(text: &str) -> String {
 }
 
 fn answers(source: &impl Source) -> Flags {
-    match source.evaluate(&Context::user("alice"), Instant::MIN) {
+    answers_for(source, "alice")
+}
+
+fn answers_for(source: &impl Source, user: &str) -> Flags {
+    match source.evaluate(&Context::user(user), Instant::MIN) {
         Evaluation::Ready(flags) => flags,
         other => panic!("{other:?}"),
     }
@@ -331,6 +335,50 @@ fn a_flag_has_at_most_64_patterns_and_2_mib_of_them() {
     let alice = set.evaluate(&Context::user("alice"), Instant::MIN);
     assert!(alice.is_enabled("good") && !alice.is_enabled("sixty_four"));
     assert!(set.evaluate(&Context::user("a63"), Instant::MIN).is_enabled("sixty_four"));
+}
+
+#[test]
+fn a_flag_whose_patterns_an_upper_part_refuses_comes_from_the_lower_one() {
+    let lower = Memory::from(document(r#"{"flags": {"search": {"allowed_users": ["alice"]}, "cart": true}}"#));
+    let too_many = matching((0..30).map(|number| format!(r"a{number}\w{{5}}")));
+    for upper_flag in [too_many, matching([r"\w{99}"]), matching([r"\p{Klingon}"])] {
+        let upper = Memory::from(document(&format!(r#"{{"flags": {{"search": {upper_flag}, "own": true}}}}"#)));
+        let layered = Layered::over(lower.clone()).with(upper.clone());
+        let problems = |source: &dyn Source| -> Vec<String> {
+            source.status().problems.iter().map(ToString::to_string).collect()
+        };
+        assert!(answers_for(&layered, "alice").is_enabled("search"), "{upper_flag}");
+        assert_eq!(layered.part_of("search").as_deref(), Some("memory"));
+        assert_eq!((problems(&upper).len(), problems(&layered).len()), (1, 1), "{:?}", problems(&layered));
+        assert_eq!(layered.status().problems[0].flag.as_deref(), Some("search"));
+        assert!(answers(&layered).is_enabled("own"));
+
+        // What is legibly switched off there is off.
+        let killed = upper_flag.replacen('{', r#"{"enabled": false, "#, 1);
+        upper.replace(document(&format!(r#"{{"flags": {{"search": {killed}}}}}"#)));
+        assert!(!answers_for(&layered, "alice").is_enabled("search"), "{upper_flag}");
+        assert_eq!(problems(&layered).len(), 1, "{:?}", problems(&layered));
+
+        // And a good definition ends the problem.
+        upper.set("search", true).unwrap();
+        assert!(answers(&layered).is_enabled("search"));
+        assert_eq!(problems(&layered), [""; 0]);
+    }
+}
+
+#[test]
+fn an_upper_part_that_had_a_good_definition_keeps_it() {
+    let lower = Memory::from(document(r#"{"flags": {"search": {"allowed_users": ["alice"]}}}"#));
+    let upper = Memory::from(document(r#"{"flags": {"search": {"allowed_users": ["bob"]}}}"#));
+    let layered = Layered::over(lower).with(upper.clone());
+    upper.replace(document(&format!(r#"{{"flags": {{"search": {}}}}}"#, matching([r"\w{99}"]))));
+    assert!(answers_for(&layered, "bob").is_enabled("search"));
+    assert!(!answers_for(&layered, "alice").is_enabled("search"));
+    assert_eq!(layered.status().problems.len(), 1);
+    // It is the earlier one also for what comes after.
+    upper.set("other", true).unwrap();
+    assert!(answers_for(&layered, "bob").is_enabled("search"));
+    assert_eq!(layered.status().problems.len(), 1);
 }
 
 /// However expensive the patterns of a document are, they cost themselves: other flags are decided, a kill is taken, and

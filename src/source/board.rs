@@ -53,10 +53,10 @@ impl Board {
     pub(crate) fn publish(&self, update: impl FnOnce(&Document) -> Option<(Document, String)>) {
         let listeners = {
             let mut writing = self.writing();
-            let Some((document, origin)) = update(&writing.document) else { return };
+            let Some((mut document, origin)) = update(&writing.document) else { return };
             let previous = self.set.load_full();
             let identity = Identity { source: self.id, version: previous.version() + 1, origin };
-            self.set.store(FlagSet::compile_after(&document, Some(&previous), identity, now()));
+            self.set.store(FlagSet::compile_and_settle(&mut document, Some(&previous), identity, now()));
             writing.document = Arc::new(document);
             writing.listeners.retain(|listener| listener.strong_count() > 0);
             writing.listeners.clone()

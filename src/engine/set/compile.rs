@@ -116,7 +116,27 @@ impl FlagSet {
         identity: Identity,
         now: Instant,
     ) -> Arc<Self> {
-        let settled = Settled::from(document, previous);
+        Self::of(Settled::from(document, previous), identity, now)
+    }
+
+    /// The same, and leaves in the document what is used instead of flags whose patterns are over a budget, with the
+    /// problems: a document that is merged with others has to say itself what it refuses. A flag whose `requires` cannot
+    /// be met stays as it is, since another document may have what it requires.
+    pub(crate) fn compile_and_settle(
+        document: &mut Document,
+        previous: Option<&Self>,
+        identity: Identity,
+        now: Instant,
+    ) -> Arc<Self> {
+        let mut settled = Settled::from(document, previous);
+        for (name, used, problem) in std::mem::take(&mut settled.unfit) {
+            document.flags.insert(name, used);
+            document.problems.push(problem);
+        }
+        Self::of(settled, identity, now)
+    }
+
+    fn of(settled: Settled, identity: Identity, now: Instant) -> Arc<Self> {
         let core = Core::build(settled, identity, Reason::Unknown, Box::default());
         let plan = Plan::at(&core, now);
         Arc::new(Self { core: Arc::new(core), plan })
@@ -303,7 +323,7 @@ impl FlagSet {
 
 impl Core {
     fn build(settled: Settled, identity: Identity, absent: Reason, given_reasons: Box<[Reason]>) -> Self {
-        let Settled { names, definitions, requirements, patterns, problems } = settled;
+        let Settled { names, definitions, requirements, patterns, problems, unfit: _ } = settled;
         let flags = |wanted: fn(&Flag) -> bool| {
             definitions.iter().zip(0_u32..).filter_map(move |(definition, number)| match definition {
                 Definition::Good(flag) if wanted(flag) => Some((number, flag.as_ref())),

@@ -29,6 +29,8 @@ pub(super) struct Settled {
     pub(super) requirements: Requirements,
     pub(super) patterns: Patterns,
     pub(super) problems: Box<[Problem]>,
+    /// What is used for flags whose patterns are over a budget, and why.
+    pub(super) unfit: Vec<(Arc<str>, Definition, Problem)>,
 }
 
 impl Settled {
@@ -43,29 +45,36 @@ impl Settled {
         let mut definitions = read.clone();
         let mut problems = document.problems.clone();
         let mut has_fallen_back = Bits::zero(names.len());
+        let mut unfit = Vec::with_capacity(faults.len());
+        let mut is_of_patterns = true;
         let requirements = loop {
             for (number, problem) in faults {
+                let name = &names[number as usize];
                 let definition = &mut definitions[number as usize];
                 let (is_killed, is_hidden) = (definition.is_killed(), definition.is_hidden());
                 let earlier = earlier(number).filter(|_| !has_fallen_back.get(number));
                 has_fallen_back.set(number);
-                let problem = problem.of_flag(&names[number as usize]);
-                problems.push(match document.places.get(&names[number as usize]) {
-                    Some(place) => problem.at_place(place),
-                    None => problem,
-                });
+                let mut problem = problem.of_flag(name);
+                if let Some(place) = document.places.get(name) {
+                    problem = problem.at_place(place);
+                }
                 *definition = match earlier {
                     Some(earlier) => Definition::Good(kept(earlier, is_killed, is_hidden)),
                     None => Definition::Refused { is_killed, is_hidden },
                 };
+                if is_of_patterns {
+                    unfit.push((Arc::clone(name), definition.clone(), problem.clone()));
+                }
+                problems.push(problem);
             }
+            is_of_patterns = false;
             match requirements(&names, &definitions) {
                 Ok(requirements) => break requirements,
                 Err(found) => faults = found,
             }
         };
         let patterns = compiler.finish(&definitions);
-        Self { names, definitions, requirements, patterns, problems: problems.into_boxed_slice() }
+        Self { names, definitions, requirements, patterns, problems: problems.into_boxed_slice(), unfit }
     }
 }
 
