@@ -15,6 +15,8 @@ const MAX_PATTERN: usize = 512;
 pub(crate) const MAX_COMPILED: usize = 256 * 1024;
 /// Most characters in ranges whose case a pattern ignores: each is looked up.
 const MAX_FOLDED: u64 = 200_000;
+/// Longest text in which a pattern is searched for, in bytes. What searching takes grows with it, for each pattern of a set.
+const MAX_TEXT: usize = 2048;
 /// What each pattern counts beside its compiled form: about the memory in which a thread searches with a small one.
 const SEARCH: usize = 3 * 1024;
 /// Most memory, in bytes, in which a thread remembers what it has searched for with one pattern.
@@ -98,8 +100,9 @@ impl Regex {
         self.size
     }
 
+    /// Whether a text matches; one of more than [`MAX_TEXT`] bytes does not.
     pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.compiled.is_match(text)
+        text.len() <= MAX_TEXT && self.compiled.is_match(text)
     }
 }
 
@@ -202,6 +205,12 @@ mod tests {
             assert!(pattern.is_match(matching), "{text}");
             assert!(!pattern.is_match(other) || text.is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_matches_nothing() {
+        let pattern = compiled("").unwrap();
+        assert!(pattern.is_match(&"x".repeat(MAX_TEXT)) && !pattern.is_match(&"x".repeat(MAX_TEXT + 1)));
     }
 
     #[test]
