@@ -344,9 +344,8 @@ fn a_flag_whose_patterns_an_upper_part_refuses_comes_from_the_lower_one() {
     for upper_flag in [too_many, matching([r"\w{99}"]), matching([r"\p{Klingon}"])] {
         let upper = Memory::from(document(&format!(r#"{{"flags": {{"search": {upper_flag}, "own": true}}}}"#)));
         let layered = Layered::over(lower.clone()).with(upper.clone());
-        let problems = |source: &dyn Source| -> Vec<String> {
-            source.status().problems.iter().map(ToString::to_string).collect()
-        };
+        let problems =
+            |source: &dyn Source| -> Vec<String> { source.status().problems.iter().map(ToString::to_string).collect() };
         assert!(answers_for(&layered, "alice").is_enabled("search"), "{upper_flag}");
         assert_eq!(layered.part_of("search").as_deref(), Some("memory"));
         assert_eq!((problems(&upper).len(), problems(&layered).len()), (1, 1), "{:?}", problems(&layered));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::flag::Flag;
 use super::name::FlagName;
 use super::problem::{Place, Problem, Severity};
-use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, is_name, not_a_name};
+use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, Raw, is_name, not_a_name};
 
 /// The definitions of a set of flags by name, as far as they could be read.
 ///
@@ -65,8 +65,8 @@ impl Document {
     }
 
     /// Reads flags each of which has a text of its own, as stores keep them: its name, and bytes that should
-    /// be JSON, at most 1 MiB. Lines and columns of problems are those of its text. A name that comes twice is
-    /// refused: which of the two was meant nobody can say.
+    /// be JSON, at most 1 MiB each and 64 MiB together, of which the shortest come first. Lines and columns of problems
+    /// are those of its text. A name that comes twice is refused: which of the two was meant nobody can say.
     ///
     /// ```
     /// use tower_flags::Document;
@@ -82,6 +82,10 @@ impl Document {
     ///
     /// More than 10 000 flags. Everything else costs one flag alone and is in [`problems`](Self::problems).
     pub fn from_texts<'a>(flags: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Problem> {
+        Self::from_raw(flags.into_iter().map(|(name, text)| (name, Raw::Text(text))))
+    }
+
+    pub(crate) fn from_raw<'a>(flags: impl IntoIterator<Item = (&'a str, Raw<'a>)>) -> Result<Self, Problem> {
         read::read_each(flags).map(Self::from)
     }
 

@@ -161,6 +161,8 @@ pub(crate) use read::MAX_FLAG;
 #[cfg(any(feature = "file", feature = "http"))]
 pub(crate) use read::utf_8;
 pub(crate) use read::{Definition, MAX_FLAGS, accepted_flag, flag_from_json, is_name, nearest, not_a_name, parts};
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+pub(crate) use read::{MAX_LOOKED_AT, Raw};
 #[cfg(feature = "admin")]
 pub(crate) use read::{canonical_key, is_foreign_key};
 #[cfg(feature = "testing")]

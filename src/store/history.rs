@@ -49,7 +49,29 @@ impl HistoryEntry {
 
 /// SHA-256 in hexadecimal digits.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    in_hex(&Sha256::digest(bytes))
+}
+
+fn in_hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The digest of many parts, none of which is copied.
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+#[derive(Default)]
+pub(super) struct Digesting(Sha256);
+
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+impl Digesting {
+    /// Adds a part with its length, so that no two rows of parts are alike.
+    pub(super) fn add(&mut self, part: &[u8]) {
+        self.0.update(part.len().to_le_bytes());
+        self.0.update(part);
+    }
+
+    pub(super) fn finish(self) -> String {
+        in_hex(&self.0.finalize())
+    }
 }
 
 /// The digest that a store keeps beside a text; empty for none.

@@ -15,6 +15,11 @@ use crate::engine::text::{self, Node, View};
 pub(crate) const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
 /// Most flags of a document.
 pub(crate) const MAX_FLAGS: usize = 10_000;
+/// Most bytes of all texts of a set, where each flag has its own.
+const MAX_TEXTS: usize = 64 * 1024 * 1024;
+/// Most bytes of all texts that are looked at: those beyond [`MAX_TEXTS`] are refused, but a kill among them is taken.
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+pub(crate) const MAX_LOOKED_AT: usize = 2 * MAX_TEXTS;
 
 /// The formats a document is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,20 +76,32 @@ pub(crate) fn read(text: &str, format: Format) -> Result<DocumentReading, Proble
     .map_err(|Located { problem, offset }| problem.at_offset(text, offset))
 }
 
+/// The text of one flag, as a store has given it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Raw<'a> {
+    Text(&'a [u8]),
+    /// A text of this length that was left where it is: it is longer than a flag may be, or there are too many.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
+        expect(dead_code, reason = "other stores have all texts in memory")
+    )]
+    Unread(usize),
+}
+
 /// Reads flags each of which has a text of its own, in JSON. Only too many of them refuse all.
-pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<DocumentReading, Problem> {
+pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, Raw<'a>)>) -> Result<DocumentReading, Problem> {
+    let flags: Vec<(&str, Raw<'_>)> = flags.into_iter().collect();
+    let is_too_much = beyond_texts(&flags);
     let mut reading = DocumentReading::default();
-    for (name, bytes) in flags {
+    for ((name, raw), is_too_much) in flags.into_iter().zip(is_too_much) {
         if reading.flags.len() >= MAX_FLAGS {
             return Err(Problem::new(format!("at most {MAX_FLAGS} flags"), "more").at_path("flags"));
         }
-        let DocumentReading { flags, problems, places } = match read_one(name, bytes) {
-            Ok(one) => one,
-            Err(problem) => {
-                let refused = Definition::Refused { is_killed: false, is_hidden: false };
-                let flags = is_name(name).then(|| (Arc::from(name), refused)).into_iter().collect();
-                DocumentReading { flags, problems: vec![problem.of_flag(name)], places: BTreeMap::new() }
-            }
+        let DocumentReading { flags, problems, places } = match raw {
+            Raw::Text(bytes) if is_too_much => read_switches(name, bytes),
+            Raw::Text(bytes) => read_one(name, bytes).unwrap_or_else(|problem| refused(name, problem)),
+            Raw::Unread(length) if length > MAX_FLAG => refused(name, too_long(length)),
+            Raw::Unread(length) => refused(name, one_too_many(length)),
         };
         reading.problems.extend(problems);
         for (name, definition) in flags {
@@ -108,6 +125,59 @@ pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, &'a [u8])>
     Ok(reading)
 }
 
+/// Which texts are beyond what all together may have: the shortest come first.
+fn beyond_texts(flags: &[(&str, Raw<'_>)]) -> Vec<bool> {
+    let length = |raw: &Raw<'_>| match raw {
+        Raw::Text(bytes) if bytes.len() <= MAX_FLAG => bytes.len(),
+        // Nothing of them is kept.
+        Raw::Text(_) | Raw::Unread(_) => 0,
+    };
+    let mut is_too_much = vec![false; flags.len()];
+    if flags.iter().map(|(_, raw)| length(raw)).sum::<usize>() > MAX_TEXTS {
+        let mut shortest_first: Vec<usize> = (0..flags.len()).collect();
+        shortest_first.sort_by_key(|&at| (length(&flags[at].1), flags[at].0));
+        let mut together = 0;
+        for at in shortest_first {
+            together += length(&flags[at].1);
+            is_too_much[at] = together > MAX_TEXTS;
+        }
+    }
+    is_too_much
+}
+
+/// A flag of which nothing is used.
+fn refused(name: &str, problem: Problem) -> DocumentReading {
+    refused_as(name, problem, Definition::Refused { is_killed: false, is_hidden: false })
+}
+
+fn refused_as(name: &str, problem: Problem, refused: Definition) -> DocumentReading {
+    let flags = is_name(name).then(|| (Arc::from(name), refused)).into_iter().collect();
+    DocumentReading { flags, problems: vec![problem.of_flag(name)], places: BTreeMap::new() }
+}
+
+fn too_long(length: usize) -> Problem {
+    Problem::new(format!("a flag of at most {MAX_FLAG} bytes"), format!("one of {length}"))
+}
+
+fn one_too_many(length: usize) -> Problem {
+    let expected = format!("definitions of at most {MAX_TEXTS} bytes together");
+    Problem::new(expected, format!("{length} bytes of this one beside those of the others"))
+        .with_help("shorter definitions come before longer ones")
+}
+
+/// A flag for which there is no room: whether it is switched off, and hidden, is all that is used.
+fn read_switches(name: &str, bytes: &[u8]) -> DocumentReading {
+    let switches = read_one(name, bytes).ok().and_then(|read| {
+        let definition = read.flags.values().next()?;
+        Some(Definition::Refused { is_killed: definition.is_killed(), is_hidden: definition.is_hidden() })
+    });
+    let problem = one_too_many(bytes.len());
+    match switches {
+        Some(switches) => refused_as(name, problem, switches),
+        None => refused(name, problem),
+    }
+}
+
 /// Bytes as text, or where they are none.
 pub(crate) fn utf_8(bytes: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(bytes).map_err(|error| {
@@ -120,7 +190,7 @@ pub(crate) fn utf_8(bytes: &[u8]) -> Result<&str, Problem> {
 /// A flag in a text of its own; an error is one that nothing of it can be read for.
 fn read_one(name: &str, bytes: &[u8]) -> Result<DocumentReading, Problem> {
     if bytes.len() > MAX_FLAG {
-        return Err(Problem::new(format!("a flag of at most {MAX_FLAG} bytes"), format!("one of {}", bytes.len())));
+        return Err(too_long(bytes.len()));
     }
     let text = utf_8(bytes)?;
     let node = text::json(text)?;

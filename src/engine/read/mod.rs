@@ -11,9 +11,11 @@ pub(crate) mod parts;
 
 #[cfg(any(feature = "admin", feature = "file", feature = "http"))]
 pub(crate) use document::MAX_DOCUMENT;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+pub(crate) use document::MAX_LOOKED_AT;
 #[cfg(any(feature = "file", feature = "http"))]
 pub(crate) use document::utf_8;
-pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, read as document, read_each};
+pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, Raw, read as document, read_each};
 #[cfg(any(feature = "admin", feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use flag::MAX_FLAG;
 pub(crate) use flag::{accepted_flag, flag_from_json};

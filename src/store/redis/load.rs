@@ -7,10 +7,10 @@ use redis::{Pipeline, Value};
 use super::connection::{ANSWER, Connection, LARGE_ANSWER, bytes_of, on, text_of};
 use super::held::{Held, Pair, Switch, a};
 use super::keys::{Keys, head_of, pattern, version_of};
-use crate::engine::{Definition, Document, MAX_FLAG, MAX_FLAGS, Problem, Severity, is_name, kept};
+use crate::engine::{Definition, Document, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Severity, is_name, kept};
 use crate::store::error::Error;
 use crate::store::feed::Loaded;
-use crate::store::history::digest_of;
+use crate::store::history::Digesting;
 
 /// How many keys the server looks at in one go while names are collected: about a millisecond of its time.
 const SCANNED: usize = 2000;
@@ -107,6 +107,7 @@ impl Content {
                 texts.push((key, length));
             }
         }
+        self.leave_the_longest(&mut texts);
         let (mut texts, mut is_first, mut is_whole) = (texts.as_slice(), true, true);
         while is_first || !texts.is_empty() {
             let mut size = 0;
@@ -148,6 +149,23 @@ impl Content {
         }
         self.flags.retain(|_, pair| pair.flag.is_something() || pair.switch.is_something());
         Ok(is_whole)
+    }
+
+    /// Where the texts are too many, leaves the longest of them where they are.
+    fn leave_the_longest(&mut self, texts: &mut Vec<(&Key, usize)>) {
+        if texts.iter().map(|(_, length)| length).sum::<usize>() <= MAX_LOOKED_AT {
+            return;
+        }
+        texts.sort_by_key(|(key, length)| (*length, &key.key));
+        let mut together = 0;
+        let fits = |(_, length): &&(&Key, usize)| {
+            together += length;
+            together <= MAX_LOOKED_AT
+        };
+        let fitting = texts.iter().take_while(fits).count();
+        for (key, length) in texts.drain(fitting..) {
+            *self.held(key) = Held::Text { length, bytes: Vec::new() };
+        }
     }
 
     /// A record of ours that is a text.
@@ -205,11 +223,8 @@ impl Content {
 
     /// A digest of all of it: equal ones mean equal documents, whoever wrote them and whatever was in between.
     pub(super) fn origin(&self) -> String {
-        let mut bytes = Vec::new();
-        let mut add = |part: &[u8]| {
-            bytes.extend_from_slice(&part.len().to_le_bytes());
-            bytes.extend_from_slice(part);
-        };
+        let mut digesting = Digesting::default();
+        let mut add = |part: &[u8]| digesting.add(part);
         for (name, pair) in &self.flags {
             add(name.as_bytes());
             for held in [&pair.flag, &pair.switch] {
@@ -234,21 +249,22 @@ impl Content {
         for problem in &self.problems {
             add(problem.to_string().as_bytes());
         }
-        digest_of(&bytes)
+        digesting.finish()
     }
 
     /// What it means, below this origin.
     pub(super) fn loaded(self, origin: String, keys: &Keys) -> Result<Loaded, Error> {
         let texts = self.flags.iter().filter_map(|(name, pair)| {
-            let bytes = match (&pair.flag, pair.switch.switch()) {
-                (Held::Text { bytes, .. }, _) if pair.flag.too_long().is_none() => bytes.as_slice(),
-                (Held::Nothing, Switch::On) => b"true",
-                (Held::Nothing, Switch::Off) => b"false",
+            let text = match (&pair.flag, pair.switch.switch()) {
+                (Held::Text { bytes, length }, _) if bytes.len() == *length => Raw::Text(bytes),
+                (Held::Text { length, .. }, _) if pair.flag.too_long().is_none() => Raw::Unread(*length),
+                (Held::Nothing, Switch::On) => Raw::Text(b"true"),
+                (Held::Nothing, Switch::Off) => Raw::Text(b"false"),
                 _ => return None,
             };
-            Some((name.as_str(), bytes))
+            Some((name.as_str(), text))
         });
-        let mut document = Document::from_texts(texts).map_err(Error::refused)?;
+        let mut document = Document::from_raw(texts).map_err(Error::refused)?;
         for (name, pair) in &self.flags {
             settle(&mut document, name, pair, keys);
         }

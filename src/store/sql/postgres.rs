@@ -13,7 +13,7 @@ use super::listen::Listeners;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
 use super::transaction::{For, Transaction};
 use super::trouble::{Trouble, mending};
-use crate::engine::{Instant, MAX_FLAG, MAX_FLAGS};
+use crate::engine::{Instant, MAX_FLAGS};
 use crate::store::traits::identity_of;
 use crate::store::{
     BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded,
@@ -102,12 +102,11 @@ impl PostgresStore {
             "SELECT NULL AS name, convert_to(digest, 'UTF8') AS definition, NULL::bigint AS length, number AS version, \
              false AS removed FROM tower_flags_head \
              UNION ALL \
-             SELECT {}, CASE WHEN octet_length(f.definition) <= {MAX_FLAG} THEN {} END, \
-             octet_length(f.definition)::bigint, v.version, v.content = '' \
+             SELECT {}, {}, octet_length(f.definition)::bigint, v.version, v.content = '' \
              FROM (SELECT name, definition FROM tower_flags LIMIT {}) f \
              FULL JOIN tower_flags_versions v ON v.name = f.name",
             as_bytes("coalesce(f.name, v.name)"),
-            as_bytes("f.definition"),
+            rows::read_column(&as_bytes("f.definition"), "octet_length(f.definition)", "f.name"),
             MAX_FLAGS + 1
         );
         let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;

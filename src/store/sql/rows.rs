@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::engine::{Document, Instant, MAX_FLAG, MAX_FLAGS, Problem};
-use crate::store::history::digest_of;
+use crate::engine::{Document, Instant, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw};
+use crate::store::history::Digesting;
 use crate::store::{Error, Head, HistoryEntry, Loaded};
 
 /// The rows of one load, from one moment.
@@ -12,6 +12,8 @@ pub(super) struct Rows {
     pub(super) flags: Vec<FlagRow>,
     /// `None` for somebody else's table.
     pub(super) head: Option<Head>,
+    /// Bytes of the texts that are here.
+    pub(super) held: usize,
 }
 
 /// What is known of one name. Names and texts are bytes: what is no text costs that flag alone.
@@ -26,27 +28,53 @@ pub(super) struct FlagRow {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Text {
     Bytes(Vec<u8>),
-    /// Larger than any flag may be, by its length: it stays where it is.
-    TooLarge(usize),
+    /// It stays where it is, by its length: larger than any flag may be, or one of too many.
+    Unread(usize),
 }
 
 impl Text {
-    /// A column that holds the text, but where its length is above [`MAX_FLAG`].
+    /// From a column that is NULL where the text stays where it is, and the length of the text.
     pub(super) fn new(bytes: Option<Vec<u8>>, length: Option<i64>) -> Option<Self> {
         let length = usize::try_from(length?).unwrap_or_default();
-        Some(if length > MAX_FLAG { Self::TooLarge(length) } else { Self::Bytes(bytes.unwrap_or_default()) })
+        Some(bytes.map_or(Self::Unread(length), Self::Bytes))
     }
 
-    fn bytes(&self) -> Cow<'_, [u8]> {
+    fn raw(&self) -> Raw<'_> {
         match self {
-            Self::Bytes(bytes) => Cow::Borrowed(bytes),
-            // Refused for its length alone, which is said; the pages of zeroes are never touched.
-            Self::TooLarge(length) => Cow::Owned(vec![0; *length]),
+            Self::Bytes(bytes) => Raw::Text(bytes),
+            Self::Unread(length) => Raw::Unread(*length),
         }
     }
 }
 
+/// A column with `text`, or NULL where its `length` is above [`MAX_FLAG`], or where it and those that are shorter are
+/// above [`MAX_LOOKED_AT`] together. In SQLite, which would sort the texts themselves, [`Rows::add`] does it.
+#[cfg(feature = "postgres")]
+pub(super) fn read_column(text: &str, length: &str, name: &str) -> String {
+    format!(
+        "CASE WHEN {length} <= {MAX_FLAG} AND sum({length}) OVER (ORDER BY {length}, {name}) <= {MAX_LOOKED_AT} \
+         THEN {text} END"
+    )
+}
+
 impl Rows {
+    /// Adds a row, and leaves the longest texts where they are that are more than [`MAX_LOOKED_AT`] together.
+    pub(super) fn add(&mut self, row: FlagRow) {
+        let length = |row: &FlagRow| match &row.text {
+            Some(Text::Bytes(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        self.held += length(&row);
+        self.flags.push(row);
+        while self.held > MAX_LOOKED_AT {
+            let longest =
+                self.flags.iter_mut().max_by(|one, other| (length(one), &one.name).cmp(&(length(other), &other.name)));
+            let Some(longest) = longest else { return };
+            self.held -= length(longest);
+            longest.text = Some(Text::Unread(length(longest)));
+        }
+    }
+
     /// What they come to, unless the caller knows it. Takes a while where there are many.
     pub(super) fn load(mut self, known: Option<&str>) -> Result<Option<Loaded>, Error> {
         // One row above the limit is asked for; of a table of the application's whatever it holds.
@@ -63,9 +91,7 @@ impl Rows {
         }
         let names: Vec<Cow<'_, str>> = self.flags.iter().map(|row| String::from_utf8_lossy(&row.name)).collect();
         let named = || names.iter().map(AsRef::as_ref).zip(&self.flags);
-        let texts: Vec<(&str, Cow<'_, [u8]>)> =
-            named().filter_map(|(name, row)| Some((name, row.text.as_ref()?.bytes()))).collect();
-        let document = Document::from_texts(texts.iter().map(|(name, text)| (*name, text.as_ref())));
+        let document = Document::from_raw(named().filter_map(|(name, row)| Some((name, row.text.as_ref()?.raw()))));
         let loaded = Loaded::new(document.map_err(Error::refused)?, origin);
         // A table of the application's, which other programs read too.
         let Some(head) = &self.head else { return Ok(Some(loaded.shared_with_others())) };
@@ -80,11 +106,10 @@ impl Rows {
 
     /// A digest of all of it: whoever changed anything, also by putting an older copy in place, changes it.
     fn origin(&self) -> String {
-        let mut all = Vec::new();
+        let mut digesting = Digesting::default();
         let mut part = |tag: u8, bytes: &[u8]| {
-            all.push(tag);
-            all.extend_from_slice(&bytes.len().to_le_bytes());
-            all.extend_from_slice(bytes);
+            digesting.add(&[tag]);
+            digesting.add(bytes);
         };
         if let Some(Head { number, digest }) = &self.head {
             part(b'h', &number.to_le_bytes());
@@ -94,14 +119,14 @@ impl Rows {
             part(b'n', name);
             match text {
                 Some(Text::Bytes(bytes)) => part(b't', bytes),
-                Some(Text::TooLarge(length)) => part(b'l', &length.to_le_bytes()),
+                Some(Text::Unread(length)) => part(b'l', &length.to_le_bytes()),
                 None => {}
             }
             if let Some((version, is_removed)) = edited {
                 part(if *is_removed { b'r' } else { b'v' }, &version.to_le_bytes());
             }
         }
-        digest_of(&all)
+        digesting.finish()
     }
 }
 

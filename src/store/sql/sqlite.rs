@@ -1,6 +1,7 @@
 //! Rules in an SQLite file.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, Sqlite, SqlitePool};
-use tokio::time::{Instant as Time, sleep};
+use tokio::time::{Instant as Time, sleep, timeout};
 
 use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, Lease, WHOLE, late};
@@ -126,21 +127,20 @@ impl SqliteStore {
              FULL JOIN tower_flags_versions v ON v.name = f.name)",
             MAX_FLAGS + 1
         );
-        let mut lease = self.file.lease().await?;
-        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(lease.connection())).await?;
-        lease.give_back();
         let mut rows = Rows { head: Some(Head::default()), ..Rows::default() };
-        rows.flags.reserve(found.len());
-        for row in &found {
-            let (text, version) = (bytes(row, 1)?, row.try_get_unchecked::<Option<i64>, _>(3)?);
-            let Some(name) = bytes(row, 0)? else {
-                rows.head = Some(Head::new(from_column(version), text_of(text.unwrap_or_default())));
-                continue;
-            };
-            let is_removed = row.try_get_unchecked::<Option<bool>, _>(4)?.unwrap_or_default();
-            let edited = version.map(|version| (from_column(Some(version)), is_removed));
-            rows.flags.push(FlagRow { name, text: Text::new(text, row.try_get_unchecked(2)?), edited });
-        }
+        self.file
+            .each_row(statement, |row| {
+                let (text, version) = (bytes(row, 1)?, row.try_get_unchecked::<Option<i64>, _>(3)?);
+                let Some(name) = bytes(row, 0)? else {
+                    rows.head = Some(Head::new(from_column(version), text_of(text.unwrap_or_default())));
+                    return Ok(());
+                };
+                let is_removed = row.try_get_unchecked::<Option<bool>, _>(4)?.unwrap_or_default();
+                let edited = version.map(|version| (from_column(Some(version)), is_removed));
+                rows.add(FlagRow { name, text: Text::new(text, row.try_get_unchecked(2)?), edited });
+                Ok(())
+            })
+            .await?;
         Ok(rows)
     }
 
@@ -415,6 +415,25 @@ impl File {
 
     fn opened(&self) -> Option<FileId> {
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes each row of a statement as it comes, so that not all are in memory at once.
+    pub(super) async fn each_row(
+        &self,
+        statement: String,
+        mut take: impl FnMut(&SqliteRow) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let mut lease = self.lease().await?;
+        let reading = async {
+            let mut rows = sqlx::query(AssertSqlSafe(statement)).fetch(lease.connection());
+            while let Some(row) = poll_fn(|context| rows.as_mut().poll_next(context)).await {
+                take(&row?)?;
+            }
+            Ok(())
+        };
+        timeout(WHOLE, reading).await.unwrap_or(Err(Trouble::Late(WHOLE)))?;
+        lease.give_back();
+        Ok(())
     }
 
     /// A connection to the file that is there now: what is open goes on with a file that was removed.

@@ -7,11 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "postgres")]
+use sqlx::AssertSqlSafe;
+#[cfg(feature = "postgres")]
 use sqlx::PgPool;
+use sqlx::Row;
 #[cfg(feature = "sqlite")]
 use sqlx::SqlitePool;
-use sqlx::{AssertSqlSafe, Row};
+#[cfg(feature = "sqlite")]
+use sqlx::sqlite::SqliteRow;
 
+#[cfg(feature = "postgres")]
 use super::lease::{WHOLE, late};
 #[cfg(feature = "postgres")]
 use super::postgres::{self, Server};
@@ -21,7 +26,9 @@ use super::sqlite::{self, File};
 #[cfg(feature = "postgres")]
 use super::transaction::{For, Transaction};
 use super::trouble::Trouble;
-use crate::engine::{MAX_FLAG, MAX_FLAGS};
+#[cfg(feature = "sqlite")]
+use crate::engine::MAX_FLAG;
+use crate::engine::MAX_FLAGS;
 #[cfg(feature = "postgres")]
 use crate::store::Condition;
 use crate::store::{BoxFuture, Error, Feed, Loaded, Notices};
@@ -116,11 +123,10 @@ impl PostgresTable {
 
     async fn rows(&self) -> Result<Rows, Trouble> {
         let statement = format!(
-            "SELECT {}, CASE WHEN octet_length(definition) <= {MAX_FLAG} THEN {} END, \
-             octet_length(definition)::bigint FROM (\
+            "SELECT {}, {}, octet_length(definition)::bigint FROM (\
              SELECT q.name::text AS name, q.definition::text AS definition FROM {}) q",
             postgres::as_bytes("name"),
-            postgres::as_bytes("definition"),
+            rows::read_column(&postgres::as_bytes("definition"), "octet_length(definition)", "name"),
             as_table(&self.query)
         );
         let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
@@ -130,7 +136,7 @@ impl PostgresTable {
             .iter()
             .map(|found| Ok(row(postgres::bytes(found, 0)?, postgres::bytes(found, 1)?, found.try_get(2)?)))
             .collect();
-        Ok(Rows { flags: flags?, head: None })
+        Ok(Rows { flags: flags?, ..Rows::default() })
     }
 }
 
@@ -255,14 +261,13 @@ impl SqliteTable {
              SELECT CAST(q.name AS BLOB) AS name, CAST(q.definition AS BLOB) AS definition FROM {})",
             as_table(&self.query)
         );
-        let mut lease = self.file.lease().await?;
-        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(lease.connection())).await?;
-        lease.give_back();
-        let flags: Result<_, Trouble> = found
-            .iter()
-            .map(|found| Ok(row(sqlite::bytes(found, 0)?, sqlite::bytes(found, 1)?, found.try_get_unchecked(2)?)))
-            .collect();
-        Ok(Rows { flags: flags?, head: None })
+        let mut rows = Rows::default();
+        let add = |found: &SqliteRow| {
+            rows.add(row(sqlite::bytes(found, 0)?, sqlite::bytes(found, 1)?, found.try_get_unchecked(2)?));
+            Ok(())
+        };
+        self.file.each_row(statement, add).await?;
+        Ok(rows)
     }
 }
 
