@@ -2,20 +2,25 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
+use futures_core::Stream;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 
 use super::call::{self, Answer, Call, Precondition};
 use super::definition::{Before, accepted, fits};
 use super::edits::{self, EDIT_WITHIN};
-use super::events::Receiver;
 use super::merge::as_written;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
@@ -340,6 +345,27 @@ fn bare(text: &str) -> String {
 
 /// Most entries of the history that are read at a time.
 const PAGE: usize = 500;
+/// How long a part of the history waits for its reader. Few may fetch the history at a time, and others wait for one who
+/// does not read.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+
+/// The whole history as a body, in parts; it breaks off unless the last part was sent.
+struct Parts {
+    parts: mpsc::Receiver<Result<Bytes, std::io::Error>>,
+    is_whole: Arc<AtomicBool>,
+}
+
+impl Stream for Parts {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let part = ready!(self.parts.poll_recv(cx));
+        // A body that breaks off is not taken for a whole one.
+        let breaks_off = part.is_none() && !self.is_whole.swap(true, Ordering::Relaxed);
+        let error = || Err(std::io::Error::other("the history was not read in time"));
+        Poll::Ready(if breaks_off { Some(error()) } else { part })
+    }
+}
 
 /// The whole history, newest entry first, as CSV or as JSON lines.
 pub(super) async fn history(call: Call) -> Answer {
@@ -354,32 +380,40 @@ pub(super) async fn history(call: Call) -> Answer {
     // The first page tells whether there is anything to answer.
     let page = HistoryPage::newest();
     let (first, _) = call.state.history_within(&page, PAGE).await?;
-    let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
+    let (sender, parts) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
+    let is_head = call.parts.method == http::Method::HEAD;
+    let is_whole = Arc::new(AtomicBool::new(is_head));
+    let body = Parts { parts, is_whole: Arc::clone(&is_whole) };
     let state = call.state.clone();
-    if call.parts.method != http::Method::HEAD {
+    if !is_head {
         tokio::spawn(async move {
             let _permit = permit;
             let (mut entries, mut page) = (first, page);
             let mut text = if is_csv { CSV_HEAD.to_owned() } else { String::new() };
             loop {
                 text.extend(entries.iter().map(|entry| if is_csv { csv(entry) } else { line(entry) }));
-                if sender.send(Ok(std::mem::take(&mut text).into())).await.is_err() {
-                    return;
+                match sender.send_timeout(Ok(std::mem::take(&mut text).into()), READ_WITHIN).await {
+                    Ok(()) => {}
+                    Err(SendTimeoutError::Closed(_)) => return,
+                    Err(SendTimeoutError::Timeout(_)) => {
+                        tracing::warn!("the export of the history was ended: nobody read it for {READ_WITHIN:?}");
+                        return;
+                    }
                 }
-                let Some(last) = entries.last() else { return };
+                let Some(last) = entries.last() else { return is_whole.store(true, Ordering::Relaxed) };
                 page = page.before(last.number);
                 entries = match state.history_within(&page, PAGE).await {
                     Ok((entries, _)) => entries,
                     Err(failure) => {
-                        // A body that breaks off is not taken for a whole one.
-                        let _ = sender.send(Err(std::io::Error::other(failure.detail().to_owned()))).await;
+                        let error = Err(std::io::Error::other(failure.detail().to_owned()));
+                        let _ = sender.send_timeout(error, READ_WITHIN).await;
                         return;
                     }
                 };
             }
         });
     }
-    let mut response = Response::new(Body::from_stream(Receiver(receiver)));
+    let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     let (kind, file) = if is_csv {
         ("text/csv; charset=utf-8", "attachment; filename=\"history.csv\"")

@@ -1,9 +1,16 @@
 //! All flags at once, in and out.
 
-use serde_json::{Value, json};
-use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
+use std::time::Duration;
 
-use super::api::{Api, EDITOR, Place, in_every_place, json, problem};
+use axum::body::Body;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use tower_flags::admin::Admin;
+use tower_flags::source::Live;
+use tower_flags::store::{Author, Change, HistoryPage, MemoryStore, Store, StoreExt};
+
+use super::api::{Api, EDITOR, Place, in_every_place, json, problem, tokens};
 use super::outage::{Shaky, until};
 use super::support::Client;
 
@@ -209,4 +216,36 @@ async fn an_import_that_is_begun_is_ended_though_nobody_waits_for_the_answer() {
     until(async || shaky.store.read("f0").await.unwrap().version == 1).await;
     drop(client);
     until(async || api.get("flags").await["flags"].as_array().unwrap().len() == 50).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_that_nobody_reads_ends_and_makes_room_for_others() {
+    let store = MemoryStore::new();
+    for number in 0..2_500 {
+        let put = Change::put_text(if number % 2 == 0 { "true" } else { "false" });
+        store.change("a", put, &Author::new("alice")).await.unwrap();
+    }
+    let source = Live::connect(store.clone()).await.unwrap();
+    let router = Admin::new(store, source, tokens()).router();
+    let export = async || {
+        let request = http::Request::get("/history/export").header("authorization", format!("Bearer {EDITOR}"));
+        let reply = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        (reply.status().as_u16(), reply.into_body())
+    };
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let (status, body) = export().await;
+        assert_eq!(status, 200);
+        unread.push(body);
+    }
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(export().await.0, 503, "as many as may");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (status, body) = export().await;
+    assert_eq!(status, 200, "who does not read keeps nobody out");
+    let whole = body.collect().await.unwrap().to_bytes();
+    assert_eq!(whole.iter().filter(|byte| **byte == b'\n').count(), 2_501);
+    for body in unread {
+        assert!(body.collect().await.is_err(), "what breaks off is not taken for the whole");
+    }
 }
