@@ -353,7 +353,7 @@ async fn headers_that_name_the_caller_to_a_layer_inside_are_named_too() {
 async fn where_a_calling_service_may_decide_the_response_varies_by_that() {
     use tower_flags::request::{AcceptDecisions, SigningKey};
 
-    let key = SigningKey::new([7; 32]).unwrap();
+    let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
     let accepting = || {
         let accepted = AcceptDecisions::new(key.clone(), ["nobody"]);
         FlagLayer::new(memory(RULES)).ignore_headers().accept_decisions(accepted)

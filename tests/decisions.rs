@@ -39,7 +39,7 @@ fn now() -> Instant {
 }
 
 fn key() -> SigningKey {
-    SigningKey::new([7; 32]).unwrap()
+    SigningKey::new("a key for tests, of 32 bytes or more").unwrap()
 }
 
 fn sender<'a>(flags: impl IntoIterator<Item = &'a str>) -> SendDecisions {
@@ -194,7 +194,12 @@ async fn unsigned_foreign_oversized_and_double_headers_are_refused() {
     assert!(answers(service, &good).await.text().contains(r#""new_checkout":true"#), "the control");
 
     let payload = good.split('.').next().unwrap();
-    let foreign_key = SendDecisions::new(SigningKey::new([8; 32]).unwrap(), "shop", ["new_checkout"]).clock(now);
+    let foreign_key = SendDecisions::new(
+        SigningKey::new("another key for tests, also long enough").unwrap(),
+        "shop",
+        ["new_checkout"],
+    )
+    .clock(now);
     let foreign_service = SendDecisions::new(key(), "blog", ["new_checkout"]).clock(now);
     let mut refused = vec![payload.to_owned(), format!("{payload}."), ".".into(), "\u{e4}".into(), "A".repeat(2049)];
     for sender in [foreign_key, foreign_service] {
@@ -271,7 +276,7 @@ async fn what_does_not_fit_is_left_out_from_the_end_with_one_warning() {
 
 #[tokio::test]
 async fn keys_can_be_changed() {
-    let new = SigningKey::new([8; 32]).unwrap();
+    let new = SigningKey::new("another key for tests, also long enough").unwrap();
     let layer = accepting(AcceptDecisions::new(new, ["new_checkout"]).also_accept(key()));
     let service = served(layer).await;
     assert!(answers(service, &header(["new_checkout"]).await).await.text().contains(r#""new_checkout":true"#));

@@ -68,7 +68,7 @@ async fn a_websocket_answers_every_message_by_the_rules_of_then() {
 #[tokio::test]
 async fn what_a_tester_forced_holds_for_the_whole_life_of_the_socket() {
     let rules = memory(RULES);
-    let key = SigningKey::new([7; 32]).unwrap();
+    let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
     let layer = FlagLayer::new(rules.clone()).trust_headers().overrides(Overrides::new(key.clone()));
     let server = serve(live::app(rules.clone()).layer(layer)).await;
     let token = OverrideToken::until("9999-01-01T00:00:00Z".parse().unwrap()).on("flash_sale").sign(&key).unwrap();

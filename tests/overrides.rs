@@ -41,7 +41,7 @@ fn at(instant: &str) -> Instant {
 }
 
 fn key() -> SigningKey {
-    SigningKey::new([7; 32]).unwrap()
+    SigningKey::new("a key for tests, of 32 bytes or more").unwrap()
 }
 
 /// On for whoever has it, until later.
@@ -332,13 +332,13 @@ async fn a_token_for_one_user_serves_nobody_else() {
 
 #[tokio::test]
 async fn keys_can_be_changed_and_another_key_opens_nothing() {
-    let other = SigningKey::new([8; 32]).unwrap();
+    let other = SigningKey::new("another key for tests, also long enough").unwrap();
     let shop = served(FlagLayer::new(memory(RULES)).overrides(Overrides::new(other.clone()).also_accept(key()))).await;
     for key in [&other, &key()] {
         let token = token().sign(key).unwrap();
         assert_eq!(answer(&ask(shop, "/", &[("X-Flag-Override", &token)]).await, "new_checkout"), true);
     }
-    let foreign = token().sign(&SigningKey::new([9; 32]).unwrap()).unwrap();
+    let foreign = token().sign(&SigningKey::new("a third key, which no layer ever accepts").unwrap()).unwrap();
     assert_eq!(answer(&ask(shop, "/", &[("X-Flag-Override", &foreign)]).await, "new_checkout"), false);
 }
 

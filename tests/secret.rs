@@ -56,7 +56,7 @@ async fn decisions(key: SigningKey, decided: &Flags) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_hundred_thousand_responses_none_names_a_hidden_flag() {
-    let key = SigningKey::new([7; 32]).unwrap();
+    let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
     let layer = FlagLayer::new(memory(RULES))
         .trust_headers()
         .visitors(Visitors::new())

@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_too_long_is_refused_though_it_is_signed() {
-        let key = SigningKey::new([7; 32]).unwrap();
+        let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
         let open = |text: &str| Claims::open(OVERRIDE, std::slice::from_ref(&key), text, Instant::from_unix_millis(0));
         let (longest, longer) = (sealed(&key, MAX_LEN), sealed(&key, MAX_LEN + 2));
         assert!(longest.len() <= MAX_LEN && longest.len() > MAX_LEN - 4 && longer.len() > MAX_LEN);
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_and_says_something_else_is_refused() {
-        let key = SigningKey::new([7; 32]).unwrap();
+        let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
         let now = Instant::from_unix_millis(0);
         let open = |payload: &str| {
             Claims::open(OVERRIDE, std::slice::from_ref(&key), &key.seal(OVERRIDE, payload.as_bytes()), now)
