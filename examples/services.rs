@@ -57,7 +57,7 @@ async fn pay(flags: Flags) -> Json<Value> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Both services have the same key, from wherever secrets come from. This one is no secret.
+    // The key is between these two services, from wherever secrets come from. This one is no secret.
     let key = std::env::var("DECISIONS_KEY").unwrap_or_else(|_| "not-a-secret-only-for-this-example".into());
     let key = SigningKey::new(key)?;
     let rules = |own: &str| -> Result<Memory, Box<dyn Error>> {
@@ -68,14 +68,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = match std::env::var("PAYMENTS") {
         Ok(url) => {
             let client = Client::builder(TokioExecutor::new()).build_http();
-            let payments = SendDecisions::new(key, "shop", SHARED).layer(client);
+            let payments = SendDecisions::new("shop", SHARED).to("payments", key, [&url]).layer(client);
             Router::new()
                 .route("/checkout", get(checkout))
                 .with_state((payments, url.parse::<Uri>()?))
                 .layer(FlagLayer::new(rules(SHOP)?).trust_headers())
         }
         Err(_) => {
-            let accepted = AcceptDecisions::new(key, SHARED).from_services(["shop"]);
+            let accepted = AcceptDecisions::new("payments", SHARED).from("shop", key);
             Router::new()
                 .route("/pay", get(pay))
                 .layer(FlagLayer::new(rules(PAYMENTS)?).ignore_headers().accept_decisions(accepted))

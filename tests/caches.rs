@@ -355,7 +355,7 @@ async fn where_a_calling_service_may_decide_the_response_varies_by_that() {
 
     let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
     let accepting = || {
-        let accepted = AcceptDecisions::new(key.clone(), ["nobody"]);
+        let accepted = AcceptDecisions::new("payments", ["nobody"]).from("shop", key.clone());
         FlagLayer::new(memory(RULES)).ignore_headers().accept_decisions(accepted)
     };
     let reply = page(accepting(), &[], nothing).await;

@@ -133,11 +133,14 @@ async fn dropped_while_its_source_is_late_too() {
 #[cfg(all(feature = "overrides", feature = "visitors"))]
 #[tokio::test]
 async fn with_tokens_and_visitors_too() {
+    use std::time::SystemTime;
+
     use tower_flags::request::{OverrideToken, Overrides, SigningKey, Visitors};
 
     let rules = support::memory(r#"{"mine": {"percentage": 0, "overridable": true}}"#);
     let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
-    let token = OverrideToken::until("9999-01-01T00:00:00Z".parse().unwrap()).on("mine").sign(&key).unwrap();
+    let token =
+        OverrideToken::until((SystemTime::now() + Duration::from_secs(3600)).into()).on("mine").sign(&key).unwrap();
     let layer = FlagLayer::new(rules.clone()).overrides(Overrides::new(key)).visitors(Visitors::new());
     let with_token = move || Request::get(format!("/?flag_override={token}")).body(Body::empty()).unwrap();
     assert_nothing_is_left_of(&rules, router(layer), with_token, 12);

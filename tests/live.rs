@@ -8,6 +8,7 @@ mod live;
 mod support;
 
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::ws::{Message as Sent, WebSocketUpgrade};
@@ -71,7 +72,10 @@ async fn what_a_tester_forced_holds_for_the_whole_life_of_the_socket() {
     let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
     let layer = FlagLayer::new(rules.clone()).trust_headers().overrides(Overrides::new(key.clone()));
     let server = serve(live::app(rules.clone()).layer(layer)).await;
-    let token = OverrideToken::until("9999-01-01T00:00:00Z".parse().unwrap()).on("flash_sale").sign(&key).unwrap();
+    let token = OverrideToken::until((SystemTime::now() + Duration::from_secs(3600)).into())
+        .on("flash_sale")
+        .sign(&key)
+        .unwrap();
     let (mut bob, upgrade) = connect(server, &format!("/chat?flag_override={token}"), "bob").await;
     assert_eq!(upgrade.headers()["x-flag-overrides"], "flash_sale=on");
     assert_eq!(ask(&mut bob, "hello").await, "hello: everything at half price");

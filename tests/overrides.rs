@@ -6,6 +6,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -18,7 +19,7 @@ use axum::routing::get;
 use http::HeaderName;
 use tower::ServiceExt;
 use tower_flags::engine::Reason;
-use tower_flags::request::{OverrideToken, Overrides, SigningKey};
+use tower_flags::request::{OverrideToken, Overrides, SigningKey, TokenError};
 use tower_flags::source::{Evaluation, Source, Status};
 use tower_flags::{Context, FlagLayer, Flags, Instant};
 
@@ -50,7 +51,7 @@ fn token() -> OverrideToken {
 }
 
 fn signed(token: &OverrideToken) -> String {
-    token.sign(&key()).unwrap()
+    token.sign_at(&key(), at(NOW)).unwrap()
 }
 
 /// Serves a page of everything that is on, and one that reads nothing, at noon.
@@ -332,14 +333,71 @@ async fn a_token_for_one_user_serves_nobody_else() {
 
 #[tokio::test]
 async fn keys_can_be_changed_and_another_key_opens_nothing() {
-    let other = SigningKey::new("another key for tests, also long enough").unwrap();
-    let shop = served(FlagLayer::new(memory(RULES)).overrides(Overrides::new(other.clone()).also_accept(key()))).await;
+    let log = Log::open();
+    let other = SigningKey::new("another key for tests, also long enough").unwrap().with_id("2026-12").unwrap();
+    let layer = FlagLayer::new(memory(RULES)).overrides(Overrides::new(other.clone()).also_accept(key()));
+    let shop = served(layer.clone()).await;
     for key in [&other, &key()] {
-        let token = token().sign(key).unwrap();
+        let token = token().sign_at(key, at(NOW)).unwrap();
+        assert!(token.starts_with(&format!("{}.", key.id())), "{token}");
         assert_eq!(answer(&ask(shop, "/", &[("X-Flag-Override", &token)]).await, "new_checkout"), true);
     }
-    let foreign = token().sign(&SigningKey::new("a third key, which no layer ever accepts").unwrap()).unwrap();
-    assert_eq!(answer(&ask(shop, "/", &[("X-Flag-Override", &foreign)]).await, "new_checkout"), false);
+    let third = SigningKey::new("a third key, which no layer ever accepts").unwrap();
+    for (third, reason) in [
+        (third.clone(), "no accepted key has the id that it names"),
+        (third.with_id("2026-12").unwrap(), "no accepted key has signed it as it is"),
+    ] {
+        let before = layer.counts().refused_overrides;
+        let foreign = token().sign_at(&third, at(NOW)).unwrap();
+        assert_eq!(answer(&ask(shop, "/", &[("X-Flag-Override", &foreign)]).await, "new_checkout"), false);
+        assert_eq!(layer.counts().refused_overrides, before + 1);
+        let lines = log.lines(reason);
+        assert!(lines.len() == 1 && lines[0].contains(third.id()), "{log:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_lives_longer_than_the_layer_allows_is_rejected() {
+    const DAY: i64 = 24 * 60 * 60;
+    let log = Log::open();
+    let layer = layer();
+    let shop = served(layer.clone()).await;
+    let until = |seconds: i64| Instant::from_unix_millis(at(NOW).unix_millis() + seconds * 1000);
+    let living = |seconds: i64| {
+        let token = OverrideToken::until(until(seconds)).longest_life(Duration::MAX).on("new_checkout");
+        signed(&token)
+    };
+    for seconds in [1, DAY, 30 * DAY, 30 * DAY + 5] {
+        let reply = ask(shop, "/", &[("X-Flag-Override", &living(seconds))]).await;
+        assert_eq!(answer(&reply, "new_checkout"), true, "{seconds} s: 30 days, and 5 s that clocks differ by");
+    }
+    for token in [living(30 * DAY + 6), living(365 * DAY), signed_until("9999-12-31T23:59:59Z")] {
+        let cookie = format!("flag_override={token}");
+        for (path, headers) in [
+            ("/", vec![("X-Flag-Override", &*token)]),
+            ("/", vec![("Cookie", &*cookie)]),
+            (&*format!("/?flag_override={token}"), vec![]),
+        ] {
+            let reply = ask(shop, path, &headers).await;
+            assert_eq!(
+                (answer(&reply, "new_checkout"), set_cookie(&reply)),
+                (false.into(), None),
+                "{path} {headers:?}"
+            );
+        }
+    }
+    assert_eq!(layer.counts().refused_overrides, 9);
+    assert_eq!(log.lines("it expires later than 30 days from now; `longest_life` allows more").len(), 1, "{log:?}");
+
+    let year = Duration::from_secs(366 * DAY as u64);
+    let shop = served(FlagLayer::new(memory(RULES)).overrides(Overrides::new(key()).longest_life(year))).await;
+    let reply = ask(shop, "/", &[("X-Flag-Override", &living(365 * DAY))]).await;
+    assert_eq!(answer(&reply, "new_checkout"), true);
+}
+
+/// Until long after what a layer accepts.
+fn signed_until(expires_at: &str) -> String {
+    signed(&OverrideToken::until(at(expires_at)).longest_life(Duration::MAX).on("new_checkout"))
 }
 
 #[tokio::test]
@@ -367,15 +425,36 @@ async fn what_the_inner_service_says_of_overrides_is_replaced() {
 #[test]
 fn tokens_that_no_layer_would_take_are_not_signed() {
     let many = (0..200).fold(OverrideToken::until(at(LATER)), |token, number| token.on(format!("flag_{number}")));
-    let error = many.sign(&key()).unwrap_err();
+    let error = many.sign_at(&key(), at(NOW)).unwrap_err();
+    let TokenError::TooLong { len, .. } = error else { panic!("{error:?}") };
+    assert_eq!(error.to_string(), format!("expected a token of at most 1024 bytes, found {len}; name fewer flags"));
     assert_eq!(
-        error.to_string(),
-        format!("expected a token of at most 1024 bytes, found {}; name fewer flags", error.len)
-    );
-    assert_eq!(
-        SigningKey::new([1; 31]).unwrap_err().to_string(),
+        SigningKey::new("31 bytes, and thus one too few.").unwrap_err().to_string(),
         "expected a signing key of at least 32 bytes, found 31; `openssl rand -hex 32` makes one"
     );
+}
+
+#[test]
+fn tokens_that_live_too_long_are_not_signed() {
+    let living = |days: u64, now: Instant| {
+        let seconds = i64::try_from(days * 24 * 60 * 60).unwrap();
+        OverrideToken::until(Instant::from_unix_millis(now.unix_millis() + seconds * 1000)).on("new_checkout")
+    };
+    assert!(living(30, at(NOW)).sign_at(&key(), at(NOW)).is_ok());
+    let error = living(31, at(NOW)).sign_at(&key(), at(NOW)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "expected a token that expires within 30 days, found one that expires at 2027-01-01T12:00:00Z; sign it for a \
+         shorter time, or allow more by `longest_life` of both `Overrides` and `OverrideToken`"
+    );
+    let ninety = Duration::from_secs(90 * 24 * 60 * 60);
+    assert!(living(90, at(NOW)).longest_life(ninety).sign_at(&key(), at(NOW)).is_ok());
+    assert!(living(91, at(NOW)).longest_life(ninety).sign_at(&key(), at(NOW)).is_err());
+
+    let now = Instant::from(SystemTime::now());
+    assert!(living(29, now).sign(&key()).is_ok(), "by the system's clock");
+    assert!(living(31, now).sign(&key()).is_err());
+    assert!(OverrideToken::until(Instant::MAX).sign(&key()).is_err());
 }
 
 #[tokio::test]

@@ -289,8 +289,8 @@ async fn so_is_the_clock_of_a_client_that_sends_decisions() {
     use tower_flags::request::{SendDecisions, SigningKey};
 
     let log = Log::open();
-    let layer = SendDecisions::new(SigningKey::new("a key for tests, of 32 bytes or more").unwrap(), "shop", ["mine"])
-        .clock(|| panic!("broken"));
+    let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
+    let layer = SendDecisions::new("shop", ["mine"]).any_host("payments", key).clock(|| panic!("broken"));
     let send = |request: http::Request<()>| {
         let is_sent = request.headers().contains_key("x-flag-decisions");
         std::future::ready(Ok::<_, ()>(http::Response::new(is_sent)))

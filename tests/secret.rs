@@ -5,7 +5,7 @@
 mod support;
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -45,11 +45,14 @@ fn app() -> Router {
         .route_service("/gated", gated)
 }
 
+/// How long tokens and decisions have to last for all requests.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// The header by which a calling service says what it has decided.
 async fn decisions(key: SigningKey, decided: &Flags) -> String {
-    let sender = SendDecisions::new(key, "shop", ["secret", "secret_list", "open"]);
+    let sender = SendDecisions::new("shop", ["secret", "secret_list", "open"]).any_host("payments", key);
     let echo = service_fn(|request: Request<()>| async move { Ok::<_, Infallible>(request.headers().clone()) });
-    let mut client = sender.valid_for(Duration::from_secs(3600)).layer(echo);
+    let mut client = sender.longest_life(HOUR).valid_for(HOUR).layer(echo);
     let headers = decided.sync_scope(|| client.call(Request::new(()))).await.unwrap();
     headers["x-flag-decisions"].to_str().unwrap().to_owned()
 }
@@ -57,13 +60,15 @@ async fn decisions(key: SigningKey, decided: &Flags) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_hundred_thousand_responses_none_names_a_hidden_flag() {
     let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
+    let accepted = AcceptDecisions::new("payments", ["secret", "secret_list", "open"]).from("shop", key.clone());
+    let accepted = accepted.longest_life(HOUR);
     let layer = FlagLayer::new(memory(RULES))
         .trust_headers()
         .visitors(Visitors::new())
         .overrides(Overrides::new(key.clone()))
-        .accept_decisions(AcceptDecisions::new(key.clone(), ["secret", "secret_list", "open"]));
+        .accept_decisions(accepted);
     let server = serve(app().layer(layer)).await;
-    let until = "9999-01-01T00:00:00Z".parse().unwrap();
+    let until = (SystemTime::now() + HOUR).into();
     let token = OverrideToken::until(until).on("secret_list").off("open").variant("secret", "secret_a");
     let token = token.sign(&key).unwrap();
     let cookie = format!("flag_override={token}; visitor=0123456789abcdef0123456789abcdef");

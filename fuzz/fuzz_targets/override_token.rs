@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use tower_flags::engine::Reason;
-use tower_flags_fuzz::service::{KEY, ask, request};
+use tower_flags_fuzz::service::{KEYS, ask, request};
 use tower_flags_fuzz::signed::{OVERRIDE, Text, seal};
 use tower_flags_fuzz::{checks, model};
 
@@ -31,7 +31,7 @@ enum Way {
 }
 
 static GOOD: LazyLock<Vec<u8>> =
-    LazyLock::new(|| seal(KEY, OVERRIDE, br#"{"exp": 1796130000, "flags": {"banner": true}}"#));
+    LazyLock::new(|| seal(KEYS[0], OVERRIDE, br#"{"exp": 1796130000, "flags": {"banner": true}}"#));
 
 fuzz_target!(|input: Input<'_>| {
     let text = input.text.bytes(OVERRIDE);

@@ -6,13 +6,17 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::service::{NOW_MILLIS, SERVICES};
+use crate::service::{NOW_MILLIS, OWN_NAME, SERVICES};
 use crate::signed::{self, DECISIONS, OVERRIDE};
 
 /// Longest decisions that are taken, in bytes.
 const MAX_DECISIONS: usize = 2048;
 /// Longest token that is taken, in bytes.
 const MAX_TOKEN: usize = 1024;
+/// Longest life of decisions in milliseconds, with what clocks may differ by.
+const DECISIONS_LIFE: i128 = (60 + 5) * 1000;
+/// Longest life of a token in milliseconds, with what clocks may differ by.
+const TOKEN_LIFE: i128 = (30 * 24 * 60 * 60 + 5) * 1000;
 /// Most cookies of one name that are looked at for a token.
 const MOST_COOKIES: usize = 4;
 
@@ -21,6 +25,7 @@ const MOST_COOKIES: usize = 4;
 pub struct Claims {
     exp: i64,
     user: Option<String>,
+    audience: Option<String>,
     from: Option<String>,
     /// What is to be forced.
     pub flags: BTreeMap<String, Wanted>,
@@ -68,7 +73,8 @@ pub fn overrides<'a>(
     };
     let others = header.into_iter().chain(cookies.take(MOST_COOKIES)).map(|text| (text, false));
     for (text, is_link) in parameter.map(|text| (text, true)).into_iter().chain(others) {
-        let claims = Claims::read(OVERRIDE, text, MAX_TOKEN)
+        let claims = Claims::read(OVERRIDE, text, MAX_TOKEN, TOKEN_LIFE)
+            .map(|(_, claims)| claims)
             .filter(|claims| claims.user.is_none() || claims.user.as_deref() == user);
         let Some(claims) = claims else {
             outcome.refused += 1;
@@ -89,8 +95,9 @@ pub fn overrides<'a>(
 /// What is taken of the lines of decisions that a request brings along.
 pub fn decisions(lines: &[Vec<u8>]) -> Option<Claims> {
     let [line] = lines else { return None };
-    let claims = Claims::read(DECISIONS, line, MAX_DECISIONS)?;
-    SERVICES.contains(&claims.from.as_deref()?).then_some(claims)
+    let (key, claims) = Claims::read(DECISIONS, line, MAX_DECISIONS, DECISIONS_LIFE)?;
+    let is_ours = claims.from.as_deref() == Some(SERVICES[key]) && claims.audience.as_deref() == Some(OWN_NAME);
+    is_ours.then_some(claims)
 }
 
 /// The value of the parameter in a path with a query, the first if there are several.
@@ -117,23 +124,26 @@ pub fn is_visitor(id: &[u8]) -> bool {
 }
 
 impl Claims {
-    /// What a text says that is signed for the purpose and good at the time.
-    fn read(purpose: &str, text: &[u8], most: usize) -> Option<Self> {
+    /// What a text says that is signed for the purpose and good at the time, and the number of the key.
+    fn read(purpose: &str, text: &[u8], most: usize, life: i128) -> Option<(usize, Self)> {
         if text.len() > most {
             return None;
         }
-        let claims = Self::parse(&signed::open(purpose, text)?)?;
-        (i128::from(claims.exp) * 1000 > i128::from(NOW_MILLIS)).then_some(claims)
+        let (key, payload) = signed::open(purpose, text)?;
+        let claims = Self::parse(&payload)?;
+        let left = i128::from(claims.exp) * 1000 - i128::from(NOW_MILLIS);
+        (1..=life).contains(&left).then_some((key, claims))
     }
 
-    /// An object of `exp` and `flags`, perhaps with `user`, `from` and `origin`; each once, and nothing else.
+    /// An object of `exp` and `flags`, perhaps with `user`, `for`, `from` and `origin`; each once, and nothing else.
     fn parse(payload: &[u8]) -> Option<Self> {
-        let (mut exp, mut user, mut from, mut origin, mut flags) = (None, None, None, None, None);
+        let (mut exp, mut user, mut audience, mut from, mut origin, mut flags) = (None, None, None, None, None, None);
         for (name, value) in serde_json::from_slice::<Members>(payload).ok()?.0 {
             let value = value.get();
             let was_there = match name.as_str() {
                 "exp" => exp.replace(serde_json::from_str(value).ok()?).is_some(),
                 "user" => user.replace(serde_json::from_str(value).ok()?).is_some(),
+                "for" => audience.replace(serde_json::from_str(value).ok()?).is_some(),
                 "from" => from.replace(serde_json::from_str(value).ok()?).is_some(),
                 "origin" => origin.replace(serde_json::from_str::<Option<String>>(value).ok()?).is_some(),
                 "flags" => flags.replace(wanted(value)?).is_some(),
@@ -143,7 +153,8 @@ impl Claims {
                 return None;
             }
         }
-        Some(Self { exp: exp?, user: user.flatten(), from: from.flatten(), flags: flags? })
+        let audience = audience.flatten();
+        Some(Self { exp: exp?, user: user.flatten(), audience, from: from.flatten(), flags: flags? })
     }
 }
 

@@ -12,14 +12,21 @@ use tower_flags::engine::Answer;
 use tower_flags::request::{AcceptDecisions, Overrides, SigningKey, Visitors};
 use tower_flags::{Document, FlagLayer, Flags, Instant, Memory, flag};
 
-/// The key that the layer accepts.
-pub const KEY: &str = "what the fuzzer signs with, 32 bytes or more";
-/// A key that it does not.
-pub const OTHER_KEY: &str = "what somebody else has signed with, as long";
+/// A key: its id and its secret.
+pub type Key = (&'static str, &'static str);
+/// The keys that the layer accepts: for tokens both, for decisions each of the service in [`SERVICES`].
+pub const KEYS: [Key; 2] = [
+    ("shop-1", "what the fuzzer signs with, 32 bytes or more"),
+    ("cart-1", "what else the fuzzer signs with, as long"),
+];
+/// What is no key of it.
+pub const OTHER_SECRET: &str = "what somebody else has signed with, as long";
 /// 2026-12-01T12:00:00.5Z, in milliseconds. Half a second, so that the second of expiry is one of two.
 pub const NOW_MILLIS: i64 = 1_796_126_400_500;
 /// The services whose decisions are taken.
-pub const SERVICES: [&str; 2] = ["cart", "shop"];
+pub const SERVICES: [&str; 2] = ["shop", "cart"];
+/// The service that is asked.
+pub const OWN_NAME: &str = "payments";
 /// The visitor of all requests that are not about visitors.
 pub const VISITOR: &str = "5f0c0a3e9d1b4c7f8a6e2d3b1c0f9e8d";
 
@@ -87,13 +94,15 @@ pub const FLAGS: [Known; 8] = [
 static LAYER: LazyLock<FlagLayer> = LazyLock::new(|| {
     let rules = Document::from_json(RULES).expect("these are rules");
     assert!(rules.problems().is_empty(), "{:?}", rules.problems());
-    let key = SigningKey::new(KEY).expect("the key is long enough");
+    let [shop, cart] = KEYS.map(|(id, secret)| {
+        SigningKey::new(secret).expect("the key is long enough").with_id(id).expect("the id is one")
+    });
     // A name that no flag has is accepted too: it must do nothing.
     let accepted = FLAGS.iter().filter(|flag| flag.is_accepted).map(|flag| flag.name).chain(["no_such_flag"]);
     FlagLayer::new(Memory::from(rules))
         .trust_headers()
-        .overrides(Overrides::new(key.clone()))
-        .accept_decisions(AcceptDecisions::new(key, accepted).from_services(SERVICES))
+        .overrides(Overrides::new(shop.clone()).also_accept(cart.clone()))
+        .accept_decisions(AcceptDecisions::new(OWN_NAME, accepted).from(SERVICES[0], shop).from(SERVICES[1], cart))
         .visitors(Visitors::new())
         .clock(|| Instant::from_unix_millis(NOW_MILLIS))
 });

@@ -9,25 +9,27 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
-use crate::service::{KEY, NOW_MILLIS, OTHER_KEY};
+use crate::service::{KEYS, Key, NOW_MILLIS, OTHER_SECRET};
 
 /// What testers' overrides are signed as.
-pub const OVERRIDE: &str = "tower-flags override 1";
+pub const OVERRIDE: &str = "tower-flags override 2";
 /// What decisions between services are signed as.
-pub const DECISIONS: &str = "tower-flags decisions 1";
+pub const DECISIONS: &str = "tower-flags decisions 2";
 
-/// `base64(payload).base64(mac)`, where the purpose is signed with the payload.
-pub fn seal(key: &str, purpose: &str, payload: &[u8]) -> Vec<u8> {
-    let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
-    let mac = mac.chain_update(purpose).chain_update([0]).chain_update(payload).finalize().into_bytes();
-    format!("{}.{}", URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(mac)).into_bytes()
+/// `id.base64(payload).base64(mac)`, where the purpose and the id are signed with the payload.
+pub fn seal((id, secret): Key, purpose: &str, payload: &[u8]) -> Vec<u8> {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    let signed = [purpose.as_bytes(), id.as_bytes(), payload].join(&0);
+    let mac = mac.chain_update(signed).finalize().into_bytes();
+    format!("{id}.{}.{}", URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(mac)).into_bytes()
 }
 
-/// The payload of a text that is, to the byte, what the key would have made of it.
-pub fn open(purpose: &str, text: &[u8]) -> Option<Vec<u8>> {
-    let dot = text.iter().position(|&byte| byte == b'.')?;
-    let payload = URL_SAFE_NO_PAD.decode(&text[..dot]).ok()?;
-    (seal(KEY, purpose, &payload) == text).then_some(payload)
+/// The payload of a text that is, to the byte, what one of the keys would have made of it, and which key.
+pub fn open(purpose: &str, text: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let payload = text.split(|&byte| byte == b'.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let which = KEYS.iter().position(|key| seal(*key, purpose, &payload) == text)?;
+    Some((which, payload))
 }
 
 /// A payload and how it is signed.
@@ -41,11 +43,17 @@ pub struct Text<'a> {
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Seal {
     /// As it should be.
-    Good,
+    Good {
+        /// With the second key.
+        is_second: bool,
+    },
     /// Not at all: the payload is the text.
     None,
     /// By somebody else.
-    OtherKey,
+    OtherKey {
+        /// Under the id of a key that counts; else a key that counts under another id.
+        has_known_id: bool,
+    },
     /// For something else.
     OtherPurpose,
     /// As it should be, and then one byte became another.
@@ -70,6 +78,7 @@ enum Payload<'a> {
 pub struct Draft<'a> {
     expiry: Expiry,
     user: Option<Word<'a>>,
+    audience: Option<Word<'a>>,
     from: Option<Word<'a>>,
     flags: Vec<(Word<'a>, Wish<'a>)>,
     /// One more member, which may be in the way of another.
@@ -96,9 +105,9 @@ enum Word<'a> {
     Any(&'a str),
 }
 
-const WORDS: [&str; 17] = [
-    "alice", "banner", "cart", "checkout", "control", "ended", "exp", "flags", "from", "higher", "locked", "open",
-    "portal", "pricing", "secret", "shop", "user",
+const WORDS: [&str; 19] = [
+    "alice", "banner", "cart", "checkout", "control", "ended", "exp", "flags", "for", "from", "higher", "locked",
+    "open", "payments", "portal", "pricing", "secret", "shop", "user",
 ];
 
 impl Text<'_> {
@@ -115,13 +124,14 @@ impl Seal {
     /// The text of a payload.
     pub fn apply(self, purpose: &str, payload: &[u8]) -> Vec<u8> {
         let text = match self {
-            Self::Good => return seal(KEY, purpose, payload),
+            Self::Good { is_second } => return seal(KEYS[usize::from(is_second)], purpose, payload),
             Self::None => return payload.to_vec(),
-            Self::OtherKey => seal(OTHER_KEY, purpose, payload),
-            Self::OtherPurpose if purpose == OVERRIDE => seal(KEY, DECISIONS, payload),
-            Self::OtherPurpose => seal(KEY, OVERRIDE, payload),
+            Self::OtherKey { has_known_id: true } => seal((KEYS[0].0, OTHER_SECRET), purpose, payload),
+            Self::OtherKey { has_known_id: false } => seal(("shop-2", KEYS[0].1), purpose, payload),
+            Self::OtherPurpose if purpose == OVERRIDE => seal(KEYS[0], DECISIONS, payload),
+            Self::OtherPurpose => seal(KEYS[0], OVERRIDE, payload),
             Self::Changed { at, by } => {
-                let mut text = seal(KEY, purpose, payload);
+                let mut text = seal(KEYS[0], purpose, payload);
                 let at = text.len() - 1 - usize::from(at) % text.len();
                 text[at] ^= by.get();
                 text
@@ -142,7 +152,13 @@ impl Draft<'_> {
         let flags: Map<String, Value> =
             self.flags.iter().map(|(name, wish)| (name.text().to_owned(), wish.json())).collect();
         let text = |word: &Option<Word<'_>>| word.as_ref().map(|word| word.text().to_owned());
-        let mut claims = json!({"exp": exp, "user": text(&self.user), "from": text(&self.from), "flags": flags});
+        let mut claims = json!({
+            "exp": exp,
+            "user": text(&self.user),
+            "for": text(&self.audience),
+            "from": text(&self.from),
+            "flags": flags,
+        });
         if let Some((name, wish)) = &self.more {
             claims[name.text()] = wish.json();
         }

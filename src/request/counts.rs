@@ -20,10 +20,12 @@ pub struct RequestCounts {
     pub late_evaluations: u64,
     /// Flags left out of `X-Active-Flags` because the header would have been too long.
     pub omitted_from_header: u64,
-    /// Override tokens that were refused: not signed, changed, expired, for another user, or too long.
+    /// Override tokens that were rejected: not signed, changed, expired, for another user, too long, of a key that is not
+    /// accepted, or that live longer than is allowed. The first for each reason is logged.
     pub refused_overrides: u64,
-    /// Decisions of calling services that were refused: not signed, changed, expired, from another
-    /// service, too long, or on two lines.
+    /// Decisions of calling services that were rejected: not signed, changed, expired, from or for another service, too
+    /// long, on two lines, of a key that is not accepted, or that live longer than is allowed. The first for each reason is
+    /// logged.
     pub refused_decisions: u64,
     /// Panics of the source; its fallback answered, or every flag was off, and on a
     /// [refresh](crate::Flags::refresh) the previous answers stayed. The first is logged.

@@ -61,6 +61,10 @@
 //! (`SendDecisions` there, `AcceptDecisions` here), both signed and off unless set. A flag that is switched
 //! off stays off.
 //!
+//! Both expire, and what lives longer than this side allows is rejected. Decisions are from one service and for one
+//! service: a key of its own proves who has sent them, and the receiver's name stands in them. Each signature names its
+//! key, so that keys can change while requests are on their way.
+//!
 //! Tokens, decisions and visitors' ids are marked as [sensitive](http::HeaderValue::is_sensitive) in responses, in
 //! requests to the next service, and in the request that the inner service receives: `Debug` and loggers hide them.
 //!
@@ -144,7 +148,8 @@ pub use service::FlagService;
 #[cfg(feature = "overrides")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
 pub use signed::{
-    AcceptDecisions, OverrideToken, Overrides, SendDecisions, SendDecisionsService, SigningKey, TokenTooLong, WeakKey,
+    AcceptDecisions, InvalidKeyId, OverrideToken, Overrides, SendDecisions, SendDecisionsService, SigningKey,
+    TokenError, WeakKey,
 };
 #[cfg(feature = "visitors")]
 #[cfg_attr(docsrs, doc(cfg(feature = "visitors")))]

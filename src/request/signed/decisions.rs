@@ -1,60 +1,111 @@
 //! Decisions of the calling service.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
+use super::claims::{Claims, Refusal, key_id};
 use super::key::SigningKey;
-use super::token::{Claims, Refusal};
 use crate::engine::{FlagName, Forced, ForcedBy, Instant};
 use crate::request::counts::{Counters, count_reason};
 use crate::request::sensitive::conceal;
 
 pub(super) static X_FLAG_DECISIONS: HeaderName = HeaderName::from_static("x-flag-decisions");
-pub(super) const DECISIONS: &str = "tower-flags decisions 1";
+pub(super) const DECISIONS: &str = "tower-flags decisions 2";
+
+/// Longest life of decisions, unless both sides are told otherwise.
+pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(60);
 
 /// Takes over what the calling service has decided: [`FlagLayer::accept_decisions`](crate::FlagLayer::accept_decisions).
 ///
-/// The caller sends them with [`SendDecisions`](super::SendDecisions) as `X-Flag-Decisions`. Taken are the
-/// flags that are named here alone, and a flag that is switched off here stays off. A header that is not
-/// signed, changed, expired, from another service, longer than 2 048 bytes or on two lines is as good as
-/// none, and is counted.
+/// The caller sends its decisions with [`SendDecisions`](super::SendDecisions) as `X-Flag-Decisions`.
+///
+/// 1. Only the flags that are named here are taken over, and a flag that is switched off here stays off.
+/// 2. Each calling service has a key of its own, which proves who has decided. A key that two services share would let
+///    each sign in the name of the other.
+/// 3. A header is for one service, by its name, and lives for at most 60 s unless
+///    [`longest_life`](Self::longest_life) allows more. It may expire 5 s later than that, since clocks differ.
+/// 4. A header is ignored and counted if it is not signed with the key of the service that it names, changed, expired,
+///    for another service, lives too long, has more than 2 048 bytes, or comes on two lines. The first one for each
+///    reason is logged.
 ///
 /// ```
 /// use tower_flags::request::{AcceptDecisions, SigningKey};
 /// use tower_flags::{FlagLayer, Memory};
 ///
 /// let key = SigningKey::new("fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a7c9e2")?;
-/// let accepted = AcceptDecisions::new(key, ["new_checkout"]).from_services(["shop"]);
+/// let accepted = AcceptDecisions::new("payments", ["new_checkout"]).from("shop", key);
 /// let layer = FlagLayer::new(Memory::new()).accept_decisions(accepted);
 /// # let _ = layer;
 /// # Ok::<(), tower_flags::request::WeakKey>(())
 /// ```
+///
+/// A key is shared by two sides, so whoever can check a signature can make one: give each pair of services a key of its
+/// own unless the receiving services trust each other.
 #[derive(Clone, Debug)]
 #[must_use = "this does nothing until a layer has it"]
 pub struct AcceptDecisions {
-    keys: Vec<SigningKey>,
+    name: String,
+    senders: Vec<Sender>,
     flags: Arc<BTreeSet<String>>,
-    services: Option<Arc<BTreeSet<String>>>,
+    longest_life: Duration,
+}
+
+/// A calling service, by one of its keys.
+#[derive(Clone, Debug)]
+struct Sender {
+    service: String,
+    key: SigningKey,
+}
+
+impl Borrow<SigningKey> for Sender {
+    fn borrow(&self) -> &SigningKey {
+        &self.key
+    }
 }
 
 impl AcceptDecisions {
-    /// Takes decisions about these flags from every service that has the key.
-    pub fn new(key: SigningKey, flags: impl IntoIterator<Item: FlagName>) -> Self {
+    /// Accepts decisions about these flags that are for the service of this name: this one. Every service is rejected
+    /// until [`from`](Self::from) names it.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[track_caller]
+    pub fn new(own_name: impl Into<String>, flags: impl IntoIterator<Item: FlagName>) -> Self {
         let flags = flags.into_iter().map(|flag| flag.name().to_owned()).collect();
-        Self { keys: vec![key], flags: Arc::new(flags), services: None }
+        let name = service_name(own_name.into());
+        Self { name, senders: Vec::new(), flags: Arc::new(flags), longest_life: LONGEST_LIFE }
     }
 
-    /// From these services alone, by the names that they give themselves.
-    pub fn from_services(mut self, services: impl IntoIterator<Item: Into<String>>) -> Self {
-        self.services = Some(Arc::new(services.into_iter().map(Into::into).collect()));
+    /// Accepts decisions of this service that are signed with this key. A service can have several keys: add the new
+    /// one, let the service sign with it, and remove the old one.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty, or if another service has the same key: each could sign in the name of the other.
+    #[track_caller]
+    pub fn from(mut self, service: impl Into<String>, key: SigningKey) -> Self {
+        let service = service_name(service.into());
+        let other = self.senders.iter().find(|other| other.service != service && other.key.has_secret_of(&key));
+        if let Some(other) = other {
+            panic!(
+                "expected a key of its own for each service, found the same key for {:?} and {service:?}; each could \
+                 sign in the name of the other",
+                other.service
+            );
+        }
+        self.senders.push(Sender { service, key });
         self
     }
 
-    /// Takes headers of another key too: the one before, while services change over.
-    pub fn also_accept(mut self, key: SigningKey) -> Self {
-        self.keys.push(key);
+    /// Rejects headers that expire later than this from now on; 60 s unless set. Longer lives are for services whose
+    /// requests wait in queues: a header can be sent again by whoever has seen it until it expires.
+    pub fn longest_life(mut self, duration: Duration) -> Self {
+        self.longest_life = duration;
         self
     }
 
@@ -81,7 +132,8 @@ impl AcceptDecisions {
             }
             Err(refusal) => {
                 if count_reason(&counters.refused_decisions, &counters.told, 16 + refusal.number()) {
-                    tracing::warn!(%refusal, "decisions of a calling service were refused. Further ones for this reason are only counted");
+                    let key_id = key_id(line.as_bytes());
+                    tracing::warn!(%refusal, key_id, "decisions of a calling service were refused. Further ones for this reason are only counted");
                 }
                 Vec::new()
             }
@@ -94,12 +146,17 @@ impl AcceptDecisions {
     }
 
     fn open(&self, line: &str, now: Instant) -> Result<Claims, Refusal> {
-        let claims = Claims::open(DECISIONS, &self.keys, line, now)?;
-        let is_accepted = match (&self.services, &claims.from) {
-            (None, _) => true,
-            (Some(services), Some(from)) => services.contains(from),
-            (Some(_), None) => false,
-        };
-        if is_accepted { Ok(claims) } else { Err(Refusal::OtherService) }
+        let (sender, claims) = Claims::open(DECISIONS, &self.senders, line, now, self.longest_life)?;
+        if claims.from.as_ref() != Some(&sender.service) {
+            return Err(Refusal::OtherService);
+        }
+        if claims.audience.as_ref() == Some(&self.name) { Ok(claims) } else { Err(Refusal::OtherAudience) }
     }
+}
+
+/// An empty name is a variable that nobody has set, and would be the name of every such service.
+#[track_caller]
+pub(super) fn service_name(name: String) -> String {
+    assert!(!name.is_empty(), "expected the name of a service, found an empty text");
+    name
 }

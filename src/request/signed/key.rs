@@ -1,4 +1,4 @@
-//! The shared secret.
+//! The shared secret, and texts that are sealed with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::weak::WeakKey;
+
 /// A secret for HMAC-SHA256 (RFC 2104): at least 32 random bytes.
+///
+/// Each key has an id, which every text that it signs names, so that a receiver with several keys knows which one is
+/// meant. To change a key: add the new one on the receiving side, sign with it, and remove the old one once everything
+/// that it has signed has expired.
 ///
 /// ```
 /// use tower_flags::request::SigningKey;
@@ -16,11 +22,23 @@ use sha2::Sha256;
 /// assert!(SigningKey::new("secret").is_err(), "too short");
 /// assert!(SigningKey::new([0; 32]).is_err(), "easy to guess");
 /// let key = SigningKey::new("fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a7c9e2")?;
-/// assert_eq!(format!("{key:?}"), "SigningKey(..)");
-/// # Ok::<(), tower_flags::request::WeakKey>(())
+/// assert_eq!(key.id(), "nbW0CUQt", "derived from the key");
+/// let key = key.with_id("2026-12")?;
+/// assert_eq!(format!("{key:?}"), r#"SigningKey { id: "2026-12", .. }"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct SigningKey(Arc<[u8]>);
+pub struct SigningKey {
+    id: Arc<str>,
+    secret: Arc<[u8]>,
+}
+
+/// What an id is derived for.
+const ID: &str = "tower-flags key id 1";
+/// Length of a derived id in bytes, before base64.
+const ID_LEN: usize = 6;
+/// Longest id in bytes.
+const MAX_ID: usize = 32;
 
 impl SigningKey {
     /// Uses the bytes as they are, for example from an environment variable or a file.
@@ -31,177 +49,114 @@ impl SigningKey {
     /// that repeats (a single byte, too), fewer than 5 different bytes, and bytes that count up or down. A random key is
     /// rejected by mistake with a probability below 10^-12.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, WeakKey> {
-        let bytes = bytes.as_ref();
-        match Weakness::of(bytes) {
-            Some(weakness) => Err(WeakKey { len: bytes.len(), weakness }),
-            None => Ok(Self(bytes.into())),
+        let secret: Arc<[u8]> = bytes.as_ref().into();
+        if let Some(weak) = WeakKey::of(&secret) {
+            return Err(weak);
         }
+        let digest = mac(&secret, ID, "", &[]).finalize().into_bytes();
+        let id = URL_SAFE_NO_PAD.encode(&digest[..ID_LEN]);
+        Ok(Self { id: id.into(), secret })
     }
 
-    /// `{payload}.{mac}`, both in URL-safe base64 without padding. The purpose is signed with it, so that
-    /// a text for one purpose serves no other.
+    /// Gives the key this id in place of the derived one: 1 to 32 ASCII letters, digits, `-` and `_`. Both sides have to
+    /// use the same id. It is no secret.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for an id of another form.
+    pub fn with_id(self, id: impl AsRef<str>) -> Result<Self, InvalidKeyId> {
+        let id = id.as_ref();
+        if let Some(character) = id.chars().find(|character| !is_id_character(*character)) {
+            return Err(InvalidKeyId(Found::Character(character)));
+        }
+        if !is_id(id) {
+            return Err(InvalidKeyId(Found::Len(id.len())));
+        }
+        Ok(Self { id: id.into(), ..self })
+    }
+
+    /// The id: eight characters that are derived from the key, unless [`with_id`](Self::with_id) has set another.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// `{id}.{payload}.{mac}`, the last two in URL-safe base64 without padding. The purpose and the id are signed with
+    /// the payload, so that a text for one purpose serves no other.
     pub(super) fn seal(&self, purpose: &str, payload: &[u8]) -> String {
-        let mac = self.mac(purpose, payload).finalize().into_bytes();
-        format!("{}.{}", URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(mac))
+        let mac = mac(&self.secret, purpose, &self.id, payload).finalize().into_bytes();
+        format!("{}.{}.{}", self.id, URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(mac))
     }
 
-    /// How long a sealed payload of so many bytes is.
-    pub(super) fn sealed_len(payload: usize) -> usize {
-        // Four characters for three bytes, a point, and a digest of 32 bytes.
-        (payload * 4).div_ceil(3) + 1 + 43
+    /// The length of a sealed payload, from the length of the payload, both in bytes.
+    pub(super) fn sealed_len(&self, payload: usize) -> usize {
+        // The id and a point, four characters for three bytes, a point, and a digest of 32 bytes.
+        self.id.len() + 1 + (payload * 4).div_ceil(3) + 1 + 43
     }
 
-    /// The payload of a text that this key has sealed for this purpose. Compared in constant time.
-    pub(super) fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
-        let (payload, mac) = sealed.split_once('.')?;
-        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-        let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
-        self.mac(purpose, &payload).verify_slice(&mac).ok()?;
-        Some(payload)
+    /// Whether this key has sealed the text for this purpose. Compared in constant time.
+    pub(super) fn has_sealed(&self, purpose: &str, sealed: &Sealed<'_>) -> bool {
+        mac(&self.secret, purpose, sealed.id, &sealed.payload).verify_slice(&sealed.mac).is_ok()
     }
 
-    fn mac(&self, purpose: &str, payload: &[u8]) -> Hmac<Sha256> {
-        let mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.chain_update(purpose).chain_update([0]).chain_update(payload)
+    pub(super) fn has_secret_of(&self, other: &Self) -> bool {
+        self.secret == other.secret
     }
 }
 
-/// Fewest bytes of a key, and of a pattern before it repeats.
-const MIN_LEN: usize = 32;
-/// Fewest different bytes of a key. Of 32 random digits in hex, fewer occur once in 10^15 keys.
-const MIN_VALUES: usize = 5;
+/// A text in its parts, by whomever it was written.
+pub(super) struct Sealed<'a> {
+    pub(super) id: &'a str,
+    pub(super) payload: Vec<u8>,
+    mac: Vec<u8>,
+}
+
+impl<'a> Sealed<'a> {
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let (id, rest) = text.split_once('.').filter(|(id, _)| is_id(id))?;
+        let (payload, mac) = rest.split_once('.')?;
+        Some(Self { id, payload: URL_SAFE_NO_PAD.decode(payload).ok()?, mac: URL_SAFE_NO_PAD.decode(mac).ok()? })
+    }
+}
+
+/// The purpose and the id contain no byte of value 0, so that no two inputs are the same bytes.
+fn mac(secret: &[u8], purpose: &str, id: &str, payload: &[u8]) -> Hmac<Sha256> {
+    let mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.chain_update(purpose).chain_update([0]).chain_update(id).chain_update([0]).chain_update(payload)
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=MAX_ID).contains(&id.len()) && id.chars().all(is_id_character)
+}
+
+fn is_id_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '-' || character == '_'
+}
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(..)")
+        f.debug_struct("SigningKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-/// A key that is too short or easy to guess.
+/// An id that no key can have. It says nothing of the id itself, in case that it was the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WeakKey {
-    /// The key's length in bytes.
-    pub len: usize,
-    weakness: Weakness,
-}
+pub struct InvalidKeyId(Found);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Weakness {
-    Short,
-    /// A pattern of so many bytes, again and again.
-    Repeats(usize),
-    /// So many different bytes.
-    FewValues(usize),
-    Counts,
+enum Found {
+    Len(usize),
+    Character(char),
 }
 
-impl Weakness {
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let len = bytes.len();
-        if len < MIN_LEN {
-            return Some(Self::Short);
-        }
-        // A random key does not repeat half of itself; of a shorter repetition that cannot be said.
-        let repeats = |period: &usize| bytes[*period..] == bytes[..len - *period];
-        if let Some(period) = (1..MIN_LEN).take_while(|period| *period <= len / 2).find(repeats) {
-            return Some(Self::Repeats(period));
-        }
-        let values = (0..=u8::MAX).filter(|byte| bytes.contains(byte)).count();
-        if values < MIN_VALUES {
-            return Some(Self::FewValues(values));
-        }
-        let steps = bytes.windows(2).filter(|pair| matches!(pair[1].wrapping_sub(pair[0]), 0 | 1 | u8::MAX)).count();
-        (steps * 8 >= (len - 1) * 7).then_some(Self::Counts)
-    }
-}
-
-impl fmt::Display for WeakKey {
+impl fmt::Display for InvalidKeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = self.len;
-        match self.weakness {
-            Weakness::Short => write!(f, "expected a signing key of at least {MIN_LEN} bytes, found {len}")?,
-            Weakness::Repeats(period) => write!(
-                f,
-                "expected a signing key of at least {MIN_LEN} bytes that do not repeat, found {len} bytes that repeat \
-                 after {period}"
-            )?,
-            Weakness::FewValues(values) => {
-                write!(f, "expected a random signing key, found {len} bytes of only {values} different values")?;
-            }
-            Weakness::Counts => write!(f, "expected a random signing key, found {len} bytes that count up or down")?,
-        }
-        f.write_str("; `openssl rand -hex 32` makes one")
-    }
-}
-
-impl std::error::Error for WeakKey {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rejection(bytes: impl AsRef<[u8]>) -> String {
-        SigningKey::new(bytes).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn keys_that_are_easy_to_guess_are_rejected_with_the_reason() {
-        let repeats = |len: usize, period: usize| {
-            format!(
-                "expected a signing key of at least 32 bytes that do not repeat, found {len} bytes that repeat after \
-                 {period}; `openssl rand -hex 32` makes one"
-            )
-        };
-        let short = "expected a signing key of at least 32 bytes, found 31; `openssl rand -hex 32` makes one";
-        assert_eq!(rejection([0; 31]), short);
-        for byte in 0..=u8::MAX {
-            assert_eq!(rejection([byte; 32]), repeats(32, 1));
-            assert_eq!(rejection([byte; 100]), repeats(100, 1));
-        }
-        for period in 2..=16 {
-            let pattern: Vec<u8> = (0..period).map(|at| (at * 37 + 11) as u8).collect();
-            for len in [32, 33, 47, 64] {
-                let key: Vec<u8> = pattern.iter().copied().cycle().take(len).collect();
-                assert_eq!(rejection(key), repeats(len, period), "a last repetition may be cut short");
-            }
-        }
-        assert_eq!(rejection("changeme".repeat(4)), repeats(32, 8));
-        let half = "fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a";
-        assert_eq!(rejection(half.repeat(2)), repeats(62, 31));
-
-        let few = "expected a random signing key, found 33 bytes of only 4 different values; \
-                   `openssl rand -hex 32` makes one";
-        assert_eq!(rejection("aaaaabbbbbbbcccccccccddddddddddab"), few);
-        let counts = |len: usize| {
-            format!(
-                "expected a random signing key, found {len} bytes that count up or down; `openssl rand -hex 32` makes one"
-            )
-        };
-        let up: Vec<u8> = (0..32).collect();
-        let down: Vec<u8> = (100..200).rev().collect();
-        let around: Vec<u8> = (0..40_u8).map(|at| at.wrapping_add(240)).collect();
-        assert_eq!((rejection(up), rejection(down), rejection(around)), (counts(32), counts(100), counts(40)));
-        assert_eq!(rejection("abcdefghijklmnopqrstuvwxyz0123456789"), counts(36));
-    }
-
-    #[test]
-    fn random_keys_are_accepted_as_bytes_and_as_text() {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = || {
-            // Xorshift (Marsaglia 2003).
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        };
-        for _ in 0..20_000 {
-            let bytes: Vec<u8> = (0..32).map(|_| random()).collect();
-            assert!(SigningKey::new(&bytes).is_ok(), "{bytes:?}");
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert!(SigningKey::new(&hex[..32]).is_ok() && SigningKey::new(&hex).is_ok(), "{hex}");
-            assert!(SigningKey::new(URL_SAFE_NO_PAD.encode(&bytes)).is_ok(), "{bytes:?}");
-            assert!(SigningKey::new(hex.repeat(2)).is_ok(), "a pattern of 64 bytes is as long as it has to be");
+        write!(f, "expected a key id of 1 to {MAX_ID} ASCII letters, digits, `-` and `_`, ")?;
+        match self.0 {
+            Found::Len(len) => write!(f, "found one of {len}"),
+            Found::Character(character) => write!(f, "found the character {character:?} in it"),
         }
     }
 }
+
+impl std::error::Error for InvalidKeyId {}

@@ -1,11 +1,14 @@
 //! Overrides that testers bring along.
 
+use std::time::Duration;
+
 use http::header::COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::claims::{Claims, Refusal, key_id};
 use super::key::SigningKey;
-use super::token::{Claims, MAX_TOKEN, OVERRIDE, Refusal};
+use super::token::{LONGEST_LIFE, MAX_TOKEN, OVERRIDE};
 use crate::engine::{Context, Forced, ForcedBy, Instant};
 use crate::request::cookie;
 use crate::request::counts::{Counters, count_reason};
@@ -26,8 +29,9 @@ const MOST_COOKIES: usize = 4;
 ///
 /// 1. Only flags whose definition says `"overridable": true` are forced, and a flag that is switched off
 ///    stays off.
-/// 2. A token that is not signed, changed, expired, for another user, longer than 1 024 bytes, or in a header of two
-///    lines is as good as none, and is counted.
+/// 2. A token is ignored and counted if it is not signed, changed, expired, for another user, longer than 1 024 bytes,
+///    or in a header of two lines. It lives for at most 30 days unless [`longest_life`](Self::longest_life) allows more,
+///    and may expire 5 s later than that, since clocks differ. The first one for each reason is logged.
 /// 3. A response to a request with a valid token says `X-Flag-Overrides: name=on,other=variant` and
 ///    `Cache-Control: no-store`. Hidden flags are forced and not named.
 ///
@@ -47,6 +51,7 @@ const MOST_COOKIES: usize = 4;
 #[must_use = "overrides do nothing until a layer has them"]
 pub struct Overrides {
     keys: Vec<SigningKey>,
+    longest_life: Duration,
     domain: Option<String>,
     is_secure: bool,
 }
@@ -63,12 +68,20 @@ pub(in crate::request) struct Found {
 impl Overrides {
     /// Takes tokens that this key has signed.
     pub fn new(key: SigningKey) -> Self {
-        Self { keys: vec![key], domain: None, is_secure: true }
+        Self { keys: vec![key], longest_life: LONGEST_LIFE, domain: None, is_secure: true }
     }
 
-    /// Takes tokens of another key too: the one before, until what it has signed has expired.
+    /// Accepts tokens of another key too: the one before, until everything that it has signed has expired. A token names
+    /// the [id](SigningKey::id) of its key; one of an unknown id is rejected for that reason.
     pub fn also_accept(mut self, key: SigningKey) -> Self {
         self.keys.push(key);
+        self
+    }
+
+    /// Rejects tokens that expire later than this from now on; 30 days unless set. Who signs tokens of a longer life says
+    /// so by [`OverrideToken::longest_life`](super::OverrideToken::longest_life) too.
+    pub fn longest_life(mut self, duration: Duration) -> Self {
+        self.longest_life = duration;
         self
     }
 
@@ -114,7 +127,8 @@ impl Overrides {
                 }
                 Err(refusal) => {
                     if count_reason(&counters.refused_overrides, &counters.told, refusal.number()) {
-                        tracing::warn!(%refusal, "a flag override was refused. Further ones for this reason are only counted");
+                        let key_id = key_id(token);
+                        tracing::warn!(%refusal, key_id, "a flag override was refused. Further ones for this reason are only counted");
                     }
                 }
             }
@@ -127,7 +141,7 @@ impl Overrides {
             return Err(Refusal::TooLong { most: MAX_TOKEN });
         }
         let token = std::str::from_utf8(token).map_err(|_| Refusal::Signature)?;
-        let claims = Claims::open(OVERRIDE, &self.keys, token, now)?;
+        let (_, claims) = Claims::open(OVERRIDE, &self.keys, token, now, self.longest_life)?;
         match &claims.user {
             Some(user) if who.user_id() != Some(user) => Err(Refusal::OtherUser),
             _ => Ok(claims),
