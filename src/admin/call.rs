@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use http::header::{CONTENT_LENGTH, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use serde_json::Value;
 
-use super::auth::{Access, Role};
+use super::access::{Access, Role};
 use super::problem::{Failure, Kind};
+use super::reply;
 use super::state::State;
+use super::tokens::Known;
 use crate::engine::{Problem, json as node_of};
 use crate::store::Author;
 
@@ -38,11 +40,10 @@ impl Who {
     /// Who asks, or why they may not.
     pub(super) fn of(access: Access) -> Result<Self, Failure> {
         match access {
-            Access::None => {
-                Err(Failure::new(Kind::Unauthorized, "expected a token, as `Authorization: Bearer` or from the page"))
-            }
+            Access::None => Err(Failure::unauthorized(Known::Nobody)),
             Access::Denied => Err(Failure::new(Kind::Forbidden, "who asks may not see flags")),
             Access::Viewer(name) => Ok(Self { name, role: Role::Viewer }),
+            Access::Responder(name) => Ok(Self { name, role: Role::Responder }),
             Access::Editor(name) => Ok(Self { name, role: Role::Editor }),
         }
     }
@@ -53,6 +54,8 @@ pub(super) struct Call {
     pub(super) state: Arc<State>,
     pub(super) who: Who,
     pub(super) parts: Parts,
+    /// What the route does, in a word.
+    pub(super) action: &'static str,
     /// What stands for `{name}` in the route; empty where it has none.
     pub(super) name: String,
     pub(super) query: Query,
@@ -66,10 +69,16 @@ impl Call {
             state: Arc::clone(&self.state),
             who: self.who.clone(),
             parts: self.parts.clone(),
+            action: self.action,
             name: name.to_owned(),
             query: self.query.clone(),
             body: Bytes::new(),
         }
+    }
+
+    /// Whether users that flags name are hidden from whoever asks.
+    pub(super) fn hides_users(&self) -> bool {
+        self.state.hides_users(self.who.role)
     }
 
     /// Who edits, and why.
@@ -242,10 +251,7 @@ pub(super) async fn read_body(parts: &Parts, body: Body, most: usize, within: Du
 
 /// An answer in JSON.
 pub(super) fn json(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    reply::json(status, body.clone())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::call::{Answer, Call, Precondition};
 use super::definition::Before;
 use super::missing;
 use super::problem::{Failure, Kind};
+use super::security;
 use super::shown;
 use super::state::IN_FORCE_WITHIN;
 use crate::engine::{is_name, not_a_name};
@@ -83,6 +84,9 @@ async fn attempt(
             Ok(changed) => {
                 // Kills that wait for the store can be written now.
                 state.has_written.store(true, Ordering::Relaxed);
+                if changed.entry.is_some() {
+                    security::edited(name, call.action, &call.who.name, Some(changed.version));
+                }
                 return Ok(changed);
             }
             Err(ChangeError::Conflict(_)) if Time::now() < deadline => {
@@ -122,6 +126,12 @@ fn check(call: &Call, precondition: &Precondition, stored: &Stored) -> Result<()
         Precondition::IsThere if etag.is_some() => return Ok(()),
         Precondition::IsMissing if etag.is_none() => return Ok(()),
         Precondition::IsOneOf(tags) if etag.as_ref().is_some_and(|etag| tags.contains(etag)) => return Ok(()),
+        // What they saw.
+        Precondition::IsOneOf(tags)
+            if call.hides_users() && shown::etag_without_users(stored).is_some_and(|etag| tags.contains(&etag)) =>
+        {
+            return Ok(());
+        }
         Precondition::IsMissing => "there is a flag of this name already",
         Precondition::IsThere => "there is no flag of this name",
         Precondition::IsOneOf(_) if etag.is_none() => "the flag is not there any more",
@@ -155,5 +165,5 @@ pub(super) async fn edited(call: &Call, status: StatusCode, changed: &Changed, n
     if !not_taken.is_empty() {
         shown["not_taken"] = serde_json::json!(not_taken);
     }
-    Ok(shown::answer(status, &shown))
+    Ok(shown::answer(status, shown))
 }

@@ -19,6 +19,7 @@ use super::missing;
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::State;
+use super::users;
 use crate::source::{FlagChange, Missed};
 
 /// How long somebody may read nothing while events wait.
@@ -67,8 +68,8 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
             () = sender.closed() => return Ok(()),
             change = changes.next() => match change {
                 None => return Ok(()),
-                Some(Ok(change)) => event("change", &change_of(&change)),
-                Some(Err(Missed(count))) => event("missed", &json!({ "count": count })),
+                Some(Ok(change)) => ("change", change_of(&change)),
+                Some(Err(Missed(count))) => ("missed", json!({ "count": count })),
             },
             _ = look.tick() => {
                 // The application has dropped the source: it shuts down.
@@ -79,23 +80,27 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
                 was_shared = is_shared;
                 let status = status_of(state);
                 if status != last_status {
-                    last_status = status;
-                    event("status", &last_status)
-                } else if last_sent.elapsed() >= HEARTBEAT_EVERY {
-                    ": still here\n\n".to_owned()
+                    last_status = status.clone();
+                    ("status", status)
                 } else {
-                    String::new()
+                    ("", Value::Null)
                 }
             }
         };
         // A session ends, and a login of the application's may be withdrawn.
-        if Who::of(state.authorizer.authorize(parts)).is_err() {
-            return Ok(());
-        }
-        if !event.is_empty() {
-            send(sender, event).await?;
-            last_sent = Time::now();
-        }
+        let Ok(who) = Who::of(state.authorizer.authorize(parts)) else { return Ok(()) };
+        let text = match event {
+            ("", _) if last_sent.elapsed() < HEARTBEAT_EVERY => continue,
+            ("", _) => ": still here\n\n".to_owned(),
+            (name, mut data) => {
+                if state.hides_users(who.role) {
+                    users::hide(&mut data);
+                }
+                event_of(name, &data)
+            }
+        };
+        send(sender, text).await?;
+        last_sent = Time::now();
     }
 }
 
@@ -107,7 +112,7 @@ async fn send(sender: &Sender, event: String) -> Result<(), mpsc::error::SendErr
 }
 
 /// One event; JSON has no line breaks.
-fn event(name: &str, data: &Value) -> String {
+fn event_of(name: &str, data: &Value) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }
 

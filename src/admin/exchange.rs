@@ -26,6 +26,7 @@ use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{IN_FORCE_WITHIN, now};
+use super::users;
 use crate::engine::{
     Definition, Document, Edit, Flag, MAX_FLAG, Plain, Problem, Severity, flag_from_json, is_foreign_key,
     json as json_node, members,
@@ -72,8 +73,11 @@ pub(super) async fn export(call: Call) -> Answer {
 async fn exported(call: &Call, name: &str, definition: &Definition) -> Result<Option<Box<RawValue>>, Failure> {
     let text = match definition {
         Definition::Good(flag) => Some(flag.to_stored()),
+        // It may name users, and nobody knows where.
+        Definition::Refused { .. } if call.hides_users() => None,
         Definition::Refused { .. } => call.state.read(name).await?.definition,
     };
+    let text = text.map(|text| if call.hides_users() { users::without_users(&text).into_owned() } else { text });
     // A longer one is not even fetched from every store.
     let Some(text) = text.filter(|text| text.len() <= MAX_FLAG) else { return Ok(None) };
     let text = if can_stand(&text) { text } else { Value::from(text).to_string() };
@@ -141,14 +145,7 @@ impl Step {
 
     /// Makes exactly what was looked at, or nothing.
     async fn make(&self, call: &Call) -> Result<u64, Failure> {
-        let of_flag = Call {
-            state: call.state.clone(),
-            who: call.who.clone(),
-            parts: call.parts.clone(),
-            name: self.name.clone(),
-            query: call.query.clone(),
-            body: Bytes::new(),
-        };
+        let of_flag = call.of_flag(&self.name);
         let made = edits::apply(&of_flag, EDIT_WITHIN, &Precondition::None, |stored, _| {
             if (stored.version, &stored.definition) != (self.stored.version, &self.stored.definition) {
                 let detail = "somebody else has changed the flag since it was looked at";
@@ -223,7 +220,7 @@ pub(super) async fn import(call: Call) -> Answer {
     match refused {
         _ if is_dry => {
             let body = json!({ "dry_run": true, "complete": refused.is_none(), "etag": etag, "flags": shown });
-            Ok(shown::answer(StatusCode::OK, &body))
+            Ok(shown::answer(StatusCode::OK, body))
         }
         Some(failure) => Err(failure.with("flags", shown)),
         // An import that has begun is finished, even if the client disconnects.
@@ -384,14 +381,14 @@ pub(super) async fn history(call: Call) -> Answer {
     let is_head = call.parts.method == http::Method::HEAD;
     let is_whole = Arc::new(AtomicBool::new(is_head));
     let body = Parts { parts, is_whole: Arc::clone(&is_whole) };
-    let state = call.state.clone();
+    let (state, hides) = (call.state.clone(), call.hides_users());
     if !is_head {
         tokio::spawn(async move {
             let _permit = permit;
             let (mut entries, mut page) = (first, page);
             let mut text = if is_csv { CSV_HEAD.to_owned() } else { String::new() };
             loop {
-                text.extend(entries.iter().map(|entry| if is_csv { csv(entry) } else { line(entry) }));
+                text.extend(entries.iter().map(|entry| if is_csv { csv(entry, hides) } else { line(entry, hides) }));
                 match sender.send_timeout(Ok(std::mem::take(&mut text).into()), READ_WITHIN).await {
                     Ok(()) => {}
                     Err(SendTimeoutError::Closed(_)) => return,
@@ -427,8 +424,9 @@ pub(super) async fn history(call: Call) -> Answer {
 
 const CSV_HEAD: &str = "number,flag,version,at,actor,reason,before,after,previous,digest\r\n";
 
-fn csv(entry: &HistoryEntry) -> String {
-    let HistoryEntry { number, flag, version, at, actor, reason, before, after, previous } = entry;
+fn csv(entry: &HistoryEntry, hides: bool) -> String {
+    let (entry, digest) = users::shown_entry(entry, hides);
+    let HistoryEntry { number, flag, version, at, actor, reason, before, after, previous } = &*entry;
     let text = |text: &Option<String>| text.as_deref().map(csv_field).unwrap_or_default();
     format!(
         "{number},{},{version},{at},{},{},{},{},{},{}\r\n",
@@ -438,12 +436,16 @@ fn csv(entry: &HistoryEntry) -> String {
         text(before),
         text(after),
         csv_field(previous),
-        csv_field(&entry.digest()),
+        csv_field(&digest.unwrap_or_default()),
     )
 }
 
-fn line(entry: &HistoryEntry) -> String {
+fn line(entry: &HistoryEntry, hides: bool) -> String {
+    let (entry, digest) = users::shown_entry(entry, hides);
     let mut value = json!(entry);
-    value["digest"] = entry.digest().into();
+    if hides {
+        value["previous"] = Value::Null;
+    }
+    value["digest"] = digest.into();
     json_line(&value.to_string()) + "\n"
 }

@@ -1,6 +1,6 @@
 //! What would this user get?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::call::{self, Answer, Call};
 use super::problem::{Failure, Kind};
 use super::state::{State, now};
-use crate::engine::{Context, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
+use crate::engine::{
+    Context, Flag, FlagSet, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted,
+};
 
 /// Most bytes of a question.
 pub(super) const MAX_BODY: usize = 128 * 1024;
@@ -69,13 +71,16 @@ pub(super) async fn explain(call: Call) -> Answer {
     }
     let at = at.unwrap_or_else(now);
     let state = Arc::clone(&call.state);
-    let answer = State::off_workers(&call.state.explaining, move || answer_at(&state, &context, at)).await;
+    let hides = call.hides_users();
+    let answer = State::off_workers(&call.state.explaining, move || answer_at(&state, &context, at, hides)).await;
     Ok(call::json(StatusCode::OK, &answer))
 }
 
-fn answer_at(state: &State, context: &Context, at: Instant) -> Value {
+fn answer_at(state: &State, context: &Context, at: Instant, hides: bool) -> Value {
     // Not through the source: it would resolve schedules for that instant, for everybody.
-    let flags = state.in_force().evaluate(context, at);
+    let set = state.in_force();
+    let hidden = if hides { telling(&set) } else { BTreeSet::new() };
+    let flags = set.evaluate(context, at);
     let explain = |name: &str| {
         let answer = flags.evaluation(name);
         json!({
@@ -91,6 +96,25 @@ fn answer_at(state: &State, context: &Context, at: Instant) -> Value {
         })
     };
     let names: Vec<String> = flags.iter().map(|entry| entry.name.to_owned()).collect();
-    let answers: Vec<Value> = names.iter().map(|name| explain(name)).collect();
-    json!({ "at": at, "version": flags.version(), "origin": flags.origin(), "flags": answers })
+    let names = names.into_iter().filter(|name| !hidden.contains(name.as_str()));
+    let answers: Vec<Value> = names.map(|name| explain(&name)).collect();
+    json!({ "at": at, "version": flags.version(), "origin": flags.origin(), "flags": answers, "hidden": hidden })
+}
+
+/// The flags whose answers tell whether a user is named: those with a list of users, and those that require one.
+fn telling(set: &FlagSet) -> BTreeSet<&str> {
+    let flags: Vec<(&str, &Flag)> = set.names().filter_map(|name| Some((name, set.flag(name)?))).collect();
+    let mut found: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let is_new = |(name, flag): &&(&'_ str, &Flag)| {
+            let tells =
+                flag.allowed_users().next().is_some() || flag.requires().any(|(other, _)| found.contains(other));
+            tells && !found.contains(name)
+        };
+        let more: Vec<&str> = flags.iter().filter(is_new).map(|(name, _)| *name).collect();
+        if more.is_empty() {
+            return found;
+        }
+        found.extend(more);
+    }
 }

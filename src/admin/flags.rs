@@ -12,6 +12,7 @@ use super::local_kill;
 use super::merge;
 use super::missing;
 use super::problem::{Failure, Kind};
+use super::security;
 use super::shown::{self, View};
 use super::state::now;
 use crate::engine::{Definition, Edit, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
@@ -69,7 +70,7 @@ pub(super) async fn list(call: Call) -> Answer {
             })
         }
     };
-    Ok(shown::answer(StatusCode::OK, &body))
+    Ok(shown::answer(StatusCode::OK, body))
 }
 
 fn listed(from: &str, mut shown: Map<String, Value>) -> Value {
@@ -103,7 +104,7 @@ pub(super) async fn get(call: Call) -> Answer {
             .or_else(|| shown::of_other_part(&call.state, name))
             .ok_or(failure)?,
     };
-    Ok(shown::answer(StatusCode::OK, &shown))
+    Ok(shown::answer(StatusCode::OK, shown))
 }
 
 /// Whether a definition says by itself that the flag is on, instead of leaving it to the default.
@@ -253,9 +254,10 @@ pub(super) async fn forget_kill(call: Call) -> Answer {
     }
     drop(turn);
     tracing::warn!(flag = call.name, by = call.who.name, "a kill that the store has not taken was forgotten");
+    security::edited(&call.name, call.action, &call.who.name, None);
     let shown = match call.state.read(&call.name).await {
         Ok(stored) => shown::stored(&call.state, &call.name, &stored),
         Err(failure) => shown::in_force_alone(&call.state, &call.name).ok_or(failure)?,
     };
-    Ok(shown::answer(StatusCode::OK, &shown))
+    Ok(shown::answer(StatusCode::OK, shown))
 }

@@ -23,6 +23,7 @@ use super::definition::{Before, is_killed};
 use super::edits::{self, edited};
 use super::missing;
 use super::problem::{Failure, Kind};
+use super::security;
 use super::shown;
 use super::state::{STORE_WITHIN, State};
 use crate::engine::flag_from_json;
@@ -117,6 +118,7 @@ async fn write_killed(call: &Call, held: &LocalKill, lost: &[&str]) -> Answer {
 
 fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -> axum::response::Response {
     let source = &call.state.source;
+    security::edited(&held.flag, call.action, &call.who.name, None);
     source.kill_waits(&held.flag, Waits { error: failure.detail().to_owned(), is_permanent: failure.is_permanent() });
     let missing = source.missing().into_iter().find(|missing| missing.flag == call.name);
     let shown = missing.map(|missing| missing::shown(&call.state, &missing));
@@ -194,7 +196,7 @@ struct Question {
 
 /// What became of a kill that was to be written.
 enum Written {
-    Now,
+    Now(u64),
     /// The store says by itself that the flag is off.
     Before,
     /// The store has lost the flag. The kill is written when an operator confirms it, or when the flag is back.
@@ -237,7 +239,10 @@ impl Writer {
                 author = author.because(reason);
             }
             match write(state, &kill, &author).await {
-                Ok(Written::Now) => tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now"),
+                Ok(Written::Now(version)) => {
+                    tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now");
+                    security::edited(&kill.flag, "kill", &kill.by, Some(version));
+                }
                 Ok(Written::Before) => state.source.look_now(),
                 Ok(Written::Missing) => self.ask(state, kill, None),
                 Err(ChangeError::Store(error)) => {
@@ -306,5 +311,5 @@ async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<Writt
         return Err(ChangeError::Conflict(Box::new(stored)));
     }
     let change = Change::kill().over(&stored).within(STORE_WITHIN);
-    state.store.change(&kill.flag, change, author).await.map(|_| Written::Now)
+    state.store.change(&kill.flag, change, author).await.map(|changed| Written::Now(changed.version))
 }

@@ -1,12 +1,10 @@
 //! Logging in with a token. The client is not known yet, so size, time and number are bounded, and failures cost time.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
@@ -16,8 +14,10 @@ use tokio::time::Instant as Time;
 
 use super::call::{self, Answer, read_body};
 use super::page;
+use super::peer::{Peer, peer};
 use super::problem::{Failure, Kind};
-use super::state::State;
+use super::security;
+use super::state::{State, now};
 
 /// Most bytes of a login.
 const MAX_BODY: usize = 4096;
@@ -36,9 +36,6 @@ const LONGEST_WAIT_OF_ALL: Duration = Duration::from_secs(2);
 const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 /// Of how many addresses.
 const MAX_PEERS: usize = 4096;
-
-/// The client: an IPv4 address, an IPv6 network of 64 bits, or `None` if the address is not known.
-type Peer = Option<IpAddr>;
 
 /// Who logs in just now, and who has failed.
 #[derive(Debug, Default)]
@@ -152,16 +149,6 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The address that the server was connected from, where the application tells.
-fn peer(parts: &Parts) -> Peer {
-    let ConnectInfo(address) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    Some(match address.ip().to_canonical() {
-        // One client usually has all addresses of a network of 64 bits.
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
-        ip @ IpAddr::V4(_) => ip,
-    })
-}
-
 #[derive(Deserialize)]
 struct Given {
     token: String,
@@ -182,14 +169,15 @@ pub(super) async fn log_in(state: &State, parts: &Parts, body: Body) -> Answer {
     let Ok(Given { token }) = serde_json::from_slice(&body) else {
         return Err(Failure::new(Kind::Malformed, "expected {\"token\": \"…\"}"));
     };
-    let from = peer.map(tracing::field::display);
-    let Some((name, value, seconds)) = tokens.log_in(&token) else {
-        let failures = place.failed(Time::now());
-        tracing::warn!(target: "tower_flags::security", from, failures, "a login with an unknown token");
-        return Err(Failure::new(Kind::Unauthorized, "nobody has this token"));
+    let (name, value, seconds) = match tokens.log_in(&token, now()) {
+        Ok(session) => session,
+        Err(known) => {
+            security::login_failed(peer, place.failed(Time::now()), known);
+            return Err(Failure::unauthorized(known));
+        }
     };
     place.succeeded();
-    tracing::info!(target: "tower_flags::security", from, name, "a login");
+    security::logged_in(peer, name);
     let mut response = call::json(StatusCode::OK, &json!({ "expires_in": seconds }));
     page::set_cookie(state, parts, &mut response, &value, seconds);
     Ok(response)
@@ -197,6 +185,10 @@ pub(super) async fn log_in(state: &State, parts: &Parts, body: Body) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
+    use axum::extract::ConnectInfo;
+
     use super::*;
 
     fn address(text: &str) -> Peer {

@@ -15,20 +15,22 @@
 //!
 //! // From a secret of the deployment: `Tokens::from_env("FLAGS_ADMIN_TOKENS")?`.
 //! let tokens: Tokens = "alice:editor:9b1c1e63a54f4c5c8a0d2b7e6f3a1c94".parse()?;
-//! let admin = Admin::new(store, live, tokens).effective_in(source.clone());
-//! let app: Router = Router::new().nest_service("/admin", admin.router());
-//! # let _ = (app, source);
+//! // To serve at an address of its own, beside the application's.
+//! let admin: Router = Admin::new(store, live, tokens).effective_in(source.clone()).router();
+//! # let _ = (admin, source);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! `curl -X PATCH https://…/admin/flags/new-checkout -H "Authorization: Bearer $TOKEN" -d '{"enabled": false}'` is
+//! `curl -X PATCH https://…/flags/new-checkout -H "Authorization: Bearer $TOKEN" -d '{"enabled": false}'` is
 //! then the rollback.
 //!
 //! # Rules
 //!
 //! 1. Nobody gets in whom the [authorizer](Authorize) does not know: without credentials every path and method is
-//!    401, with too small a role 403; but for the page's own files, which hold no data, and `POST login`.
+//!    401, with too small a role 403; but for the page's own files, which hold no data, and `POST login`. A request for a
+//!    host that is not [allowed](AllowedHosts) is 421 before that, the page's files included. With [`Tokens`] any host is
+//!    allowed unless configured; an [`Authorizer`] that trusts the network has to name its hosts.
 //! 2. A token comes as `Authorization: Bearer`; then bodies are read as JSON whatever their type. With anything else
 //!    that a browser sends along by itself (the page's cookie, a login of the application's) every request that is
 //!    not `GET`, `HEAD` or `OPTIONS` needs `content-type: application/json` and to come from the same origin, and
@@ -69,6 +71,26 @@
 //! 10. Bodies are at most 1 MiB, a document to import 4 MiB, a question to `explain` 128 KiB, and 127 levels deep, each key
 //!     once. Numbers keep their digits.
 //!
+//! # Roles
+//!
+//! | | viewer | responder | editor |
+//! |---|---|---|---|
+//! | for | people who watch | people on call, programs that roll back | people who release |
+//! | reads flags, history, status, events; asks `explain` | yes | yes | yes |
+//! | sees whom `allowed_users` names | their number | their number | yes |
+//! | `kill`, also without the store and of a lost flag (`write_back=true`); `restore`; `forget-kill` | no | yes | yes |
+//! | every other edit, also if it only sets `enabled`: `PUT`, `PATCH`, plans, `revert`, `import`, `write-back` | no | no | yes |
+//!
+//! **Users** are hidden from viewers and responders unless [`Admin::viewers_see_users`] is called. In place of a list they get the
+//! number of its users, in flags, texts, history, events and exports; such an export cannot be imported. A stored text that is
+//! no flag is hidden from them as a whole, and left out of exports. Digests of the history are `null`, and tags are those of the
+//! text without users. `explain` leaves out the flags that name users, and those that require one; `hidden` names them: the answer
+//! would tell whether a user is named. Rules are shown as they are: a rule that compares `user_id` shows whom it names. `origin` is a
+//! digest of everything in the store.
+//!
+//! **Tokens** may expire: `alice:editor-until-2027-01-01:TOKEN` is good until the end of that day in UTC, and so are its sessions.
+//! After that it is 401; whoever has the token is told so, and others are not. `status` names tokens that expire within 14 days.
+//!
 //! # Routes
 //!
 //! All are relative to where the router is nested. `GET` also answers `HEAD`, and every path `OPTIONS`.
@@ -84,9 +106,9 @@
 //! | `PUT flags/{name}` | editor | the body is the definition, kept as it is written but for `enabled` and `percentage` where they are left out; `If-Match`, or `If-None-Match: *` for a new one (201); `?create_again=true` for a name that was removed (409 without) |
 //! | `PATCH flags/{name}` | editor | merge patch |
 //! | `DELETE flags/{name}` | editor | `If-Match`; 422 while others require it |
-//! | `POST flags/{name}/kill`, `…/restore` | editor | no body; `kill?write_back=true` writes a lost flag back, switched off |
+//! | `POST flags/{name}/kill`, `…/restore` | responder | no body; `kill?write_back=true` writes a lost flag back, switched off |
 //! | `POST write-back`, `POST flags/{name}/write-back` | editor | no body; writes back all flags that the store has lost, or one |
-//! | `POST flags/{name}/forget-kill` | editor | lets the store decide again; 404 `no-local-kill` |
+//! | `POST flags/{name}/forget-kill` | responder | lets the store decide again; 404 `no-local-kill` |
 //! | `POST flags/{name}/rollout/start` | editor | a [plan](crate::operate::rollout#plans) |
 //! | `POST flags/{name}/rollout/pause`, `…/resume`, `…/advance`, `…/back`, `…/roll-back` | editor | no body |
 //! | `GET flags/{name}/history`, `GET history` | viewer | `?before=number&limit=1..1000` (50): `{entries, next}`; fewer where they are large |
@@ -135,11 +157,12 @@
 //!
 //! **explain** takes `{"user_id": "u", "groups": ["g"], "attributes": {"plan": "pro"}, "visitor": "v",
 //! "at": "2026-12-01T09:00:00Z"}`, all optional, and answers `{at, version, origin, flags: [{name, enabled, variant,
-//! value, reason, words, bucket, percentage, shadowed_by}, …]}`; `bucket` in percent with three decimals.
+//! value, reason, words, bucket, percentage, shadowed_by}, …], hidden: [name, …]}`; `bucket` in percent with three decimals.
 //!
 //! **status**: `{now, you: {name, role}, library, rules, source, store: {name, is_shared, is_durable, has_notices,
-//! has_foreign_writers, head: {number, digest}, error, problems}, local_kills, missing: {count, flags}}`; `rules` and `source` are
-//! [`Status`](crate::source::Status), of all layers and of the store's alone.
+//! has_foreign_writers, head: {number, digest}, error, problems}, local_kills, missing: {count, flags}, failed_logins, failed_bearers,
+//! expiring_tokens: [{name, expires_on}, …]}`; `rules` and `source` are [`Status`](crate::source::Status), of all layers and of
+//! the store's alone. The last three are of this process and its tokens.
 //!
 //! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, store_problems, local_kills, missing}`; `change` with
 //! `{flag, version, rules, before, after}` (canonical objects or `null`); `missed` with `{count}`: load everything
@@ -150,8 +173,8 @@
 //! cause no wait; then the address waits for 1 s, and twice as long after each further failure, up to 30 s. After 15
 //! minutes failures are forgotten. The address comes from `into_make_service_with_connect_info::<SocketAddr>()`, and behind
 //! a proxy it is that of the proxy. If the application does not use it, all wait for one another's failures, at most 2 s.
-//! Bearer tokens never wait. Logins and their failures are events of `tracing` with the target `tower_flags::security`, and
-//! `status` counts the failures; unknown bearer tokens are not counted.
+//! Bearer tokens never wait. `status` counts logins that failed, and requests with an unknown or expired bearer token. A bearer of
+//! a proxy beside a session is no failure.
 //!
 //! **export** is a document with every flag of the store: accepted flags in their canonical form with the percentage
 //! written out, but without keys of other services and bookkeeping that is a warning; rejected flags as their texts. A text
@@ -167,19 +190,43 @@
 //! `DELETE` removes. So an export changes nothing in the store that it came from, even with `remove=true`. An import is
 //! finished even if the client disconnects. One that got stuck is 503 `incomplete`, with the same `flags`.
 //!
+//! # Security events
+//!
+//! They are events of `tracing` with the target `tower_flags::security`. They hold names and versions, and nothing that is in a
+//! flag, a reason or a token. `from` is the client's address if the application uses
+//! `into_make_service_with_connect_info::<SocketAddr>()`; an IPv6 address is shortened to its network of 64 bits.
+//!
+//! | `event` | level | when | fields |
+//! |---|---|---|---|
+//! | `login` | info | a login succeeded | `from`, `name` |
+//! | `login_failed` | warn | a login with an unknown or expired token | `from`, `failures` in a row, `name` if it has expired |
+//! | `bearer` | warn | a request with an unknown or expired bearer token, and no session | `from`, `reason` (`unknown`, `expired`), `name` if it has expired, `count` since the start, `suppressed` |
+//! | `refused` | warn | 403 by role or origin, 421 by host | `from`, `kind` (`forbidden`, `cross-origin`, `wrong-host`), `name` if known, `method`, `path`, `host`, `suppressed` |
+//! | `edit` | info | an edit was made; a waiting kill was written or forgotten | `flag`, `action` (`put`, `patch`, `delete`, `kill`, `rollout/start`, `import`, …), `actor`, `version`, `stored` |
+//!
+//! An edit in this process alone has `stored=false` and no `version`. Of `bearer` and of each kind of `refused`, at most 60 events are
+//! logged in a minute; the next one says by `suppressed` how many were not.
+//!
 //! # What it does not do
 //!
-//! It has no accounts and counts no attempts: a token is 32 bytes or more that nobody guesses. It keeps no session;
+//! It has no accounts, and does not slow down bearer tokens: a token is 32 bytes or more that nobody guesses. It keeps no session;
 //! the cookie is signed with the token's digest and good in every process that has the same tokens, but logging out
 //! is known to the process that was asked.
 //!
 //! # Deployment
 //!
-//! Nest it by `nest_service`, which also answers below `/admin/`; at the root let it be the whole service, or the
-//! `fallback_service`. Serve it with TLS: the cookie is `Secure` unless [`Admin::insecure_cookie`]. A proxy that changes
+//! Serve it at an address of its own, which only operators reach, with a second listener: `examples/shop` does. The page is then
+//! another origin than the application's pages, and no script in those can use an operator's session. Another port of the same
+//! host is another origin, but cookies go to all ports: a host name of its own is better.
+//!
+//! Nested in the application (`Router::nest_service("/admin", admin.router())`, which also answers below `/admin/`), the page has the
+//! application's origin: a script that gets into any page of the application (cross-site scripting, a library, a tag manager) can
+//! read and edit flags as the operator who opens that page. Nest it only where every script of that origin is trusted like an
+//! editor, or where operators use tokens in programs alone. Nested or not, serve it with TLS: the cookie is `Secure` unless [`Admin::insecure_cookie`]. A proxy that changes
 //! paths has to change the cookie's too (`proxy_cookie_path`). The page finds its files, and everything it asks
 //! for, from where it is.
 
+mod access;
 mod auth;
 mod call;
 mod definition;
@@ -189,6 +236,7 @@ mod exchange;
 mod explain;
 mod flags;
 mod history;
+mod host;
 mod listeners;
 mod local_kill;
 mod login;
@@ -196,15 +244,23 @@ mod merge;
 mod missing;
 mod neutral;
 mod page;
+mod peer;
 mod problem;
+mod reply;
 mod rollout;
 mod route;
 mod router;
+mod security;
 mod session;
 mod shown;
 mod shutdown;
 mod state;
 mod status;
+mod tokens;
+mod users;
 
-pub use auth::{Access, Authorize, BadTokens, Tokens};
+pub use access::Access;
+pub use auth::{Authorize, Authorizer};
+pub use host::{AllowedHosts, BadHosts};
 pub use router::{Admin, router};
+pub use tokens::{BadTokens, Token, Tokens};

@@ -6,6 +6,8 @@ use http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::tokens::Known;
+use super::users;
 use crate::engine::Problem;
 use crate::store::{ChangeError, Error, ErrorKind, Stored};
 
@@ -18,6 +20,7 @@ pub(super) enum Kind {
     Unauthorized,
     Forbidden,
     CrossOrigin,
+    WrongHost,
     NoSuchRoute,
     NoSuchFlag,
     NoSuchVersion,
@@ -42,11 +45,12 @@ pub(super) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
         Self::CrossOrigin,
+        Self::WrongHost,
         Self::NoSuchRoute,
         Self::NoSuchFlag,
         Self::NoSuchVersion,
@@ -76,6 +80,7 @@ impl Kind {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Who asks is not known"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Who asks may not do this"),
             Self::CrossOrigin => (StatusCode::FORBIDDEN, "cross-origin", "The request comes from another site"),
+            Self::WrongHost => (StatusCode::MISDIRECTED_REQUEST, "wrong-host", "The request is for another host"),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, "no-such-route", "Nothing is here"),
             Self::NoSuchFlag => (StatusCode::NOT_FOUND, "no-such-flag", "There is no flag of this name"),
             Self::NoSuchVersion => (StatusCode::NOT_FOUND, "no-such-version", "The flag never had this version"),
@@ -118,8 +123,13 @@ impl Kind {
         }
     }
 
+    /// The end of the type.
+    pub(super) fn name(self) -> &'static str {
+        self.parts().1
+    }
+
     pub(super) fn uri(self) -> String {
-        format!("urn:tower-flags:{}", self.parts().1)
+        format!("urn:tower-flags:{}", self.name())
     }
 }
 
@@ -147,6 +157,45 @@ impl Failure {
 
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
+        self
+    }
+
+    /// Nobody is let in. That a token has expired is told to whoever has it.
+    pub(super) fn unauthorized(known: Known<'_>) -> Self {
+        let detail = match known {
+            Known::Expired { name, day } => {
+                format!("the token of {name} has expired: it was good until the end of {day} in UTC")
+            }
+            Known::Unknown | Known::Current { .. } => "nobody has this token".to_owned(),
+            Known::Nobody => "expected a token, as `Authorization: Bearer` or from the page".to_owned(),
+        };
+        Self::new(Kind::Unauthorized, detail)
+    }
+
+    /// The same without the users that it names.
+    pub(super) fn without_users(mut self) -> Self {
+        let mut is_hidden = false;
+        for (member, value) in &mut self.more {
+            match value {
+                Value::Array(problems) if member == "problems" => {
+                    for problem in problems {
+                        is_hidden |= users::hide_in_problem(problem);
+                    }
+                }
+                value => users::hide(value),
+            }
+        }
+        if is_hidden {
+            self.detail = "nothing was changed, because the definition is not accepted; an editor sees why".to_owned();
+        }
+        let etag = self.more.get("current").and_then(|current| HeaderValue::from_str(current["etag"].as_str()?).ok());
+        for (name, value) in &mut self.headers {
+            if *name == ETAG
+                && let Some(etag) = &etag
+            {
+                *value = etag.clone();
+            }
+        }
         self
     }
 

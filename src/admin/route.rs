@@ -1,6 +1,6 @@
 //! A row of the table of routes.
 
-use super::auth::Role;
+use super::access::Role;
 use super::call::{Answer, Call};
 use crate::store::BoxFuture;
 
@@ -16,6 +16,17 @@ pub(super) struct Route {
 }
 
 impl Route {
+    /// What it does, in a word: `put`, `kill`, `rollout/start`, `import`.
+    pub(super) fn action(&self) -> &'static str {
+        match (self.method, self.path.strip_prefix("flags/{name}")) {
+            ("PUT", Some("")) => "put",
+            ("PATCH", Some("")) => "patch",
+            ("DELETE", Some("")) => "delete",
+            (_, Some(rest)) => rest.trim_start_matches('/'),
+            (_, None) => self.path,
+        }
+    }
+
     /// What stands for `{name}`, empty where nothing does; `None` where the path is another.
     pub(super) fn matched<'a>(&self, path: &'a str) -> Option<&'a str> {
         let mut name = "";
@@ -37,7 +48,7 @@ macro_rules! route {
         $crate::admin::route::Route {
             method: $method,
             path: $path,
-            needs: $crate::admin::auth::Role::$needs,
+            needs: $crate::admin::access::Role::$needs,
             query: &[$($query),*],
             handler: |call| Box::pin($handler(call)),
         }

@@ -14,14 +14,19 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::{Semaphore, watch};
 
-use super::auth::{Authorize, Role, bearer};
+use super::access::{Access, Role};
+use super::auth::Authorize;
 use super::call::{Answer, BODY_WITHIN, Call, MAX_BODY, Query, Who, decoded, read_body};
+use super::host::AllowedHosts;
 use super::listeners::Listeners;
 use super::login::Logins;
 use super::problem::{Failure, Kind};
+use super::reply;
 use super::route::{Route, route};
+use super::security::Security;
 use super::shutdown::Shutdown;
-use super::state::{State, WORK_AT_ONCE};
+use super::state::{State, WORK_AT_ONCE, now};
+use super::tokens::bearer;
 use super::{events, exchange, explain, flags, history, local_kill, login, missing, page, rollout, shutdown, status};
 use crate::engine::MAX_DOCUMENT;
 use crate::source::{Layered, Live};
@@ -51,13 +56,18 @@ impl fmt::Debug for Admin {
 
 impl Admin {
     /// Over a store, and the source that this process keeps current from it. Nobody gets in whom the authorizer
-    /// does not know: [`Tokens`](super::Tokens), or a closure over the head of a request.
+    /// does not know: [`Tokens`](super::Tokens), or a closure over the head of a request, in an
+    /// [`Authorizer`](super::Authorizer).
     pub fn new(store: impl Store, source: Live, authorizer: impl Authorize) -> Self {
+        let hosts = vec![authorizer.allowed_hosts()];
         let state = State {
             store: Arc::new(store),
             source,
             effective: None,
             authorizer: Box::new(authorizer),
+            hosts,
+            security: Security::default(),
+            viewers_see_users: false,
             has_insecure_cookie: false,
             listeners: Listeners::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
@@ -78,6 +88,36 @@ impl Admin {
     /// where another part hides the flag, and [`explain`](super) goes by all of them.
     pub fn effective_in(mut self, layered: Layered) -> Self {
         self.state.effective = Some(layered);
+        self
+    }
+
+    /// Rejects requests for other hosts, the page's included, beside what the authorizer itself asks for. With
+    /// [`Tokens`](super::Tokens) any host is allowed unless configured: no page of another site has a token.
+    ///
+    /// ```
+    /// use tower_flags::admin::{Admin, AllowedHosts, Tokens};
+    /// # use tower_flags::source::Live;
+    /// # use tower_flags::store::MemoryStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = MemoryStore::new();
+    /// # let live = Live::connect(store.clone()).await?;
+    /// # let tokens: Tokens = "alice:editor:9b1c1e63a54f4c5c8a0d2b7e6f3a1c94".parse()?;
+    /// let admin = Admin::new(store, live, tokens).allowed_hosts(AllowedHosts::new(["flags.internal"])?);
+    /// # let _ = admin;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn allowed_hosts(mut self, hosts: AllowedHosts) -> Self {
+        self.state.hosts.truncate(1);
+        self.state.hosts.push(hosts);
+        self
+    }
+
+    /// Shows viewers and responders whom `allowed_users` names. Unless configured they see the number of users in place
+    /// of the list, and only editors see the list.
+    pub fn viewers_see_users(mut self) -> Self {
+        self.state.viewers_see_users = true;
         self
     }
 
@@ -143,11 +183,11 @@ pub(super) const ROUTES: &[Route] = &[
     route!("PUT", "flags/{name}", Editor, ["reason", "create_again"], flags::put),
     route!("PATCH", "flags/{name}", Editor, ["reason"], flags::patch),
     route!("DELETE", "flags/{name}", Editor, ["reason"], flags::delete),
-    route!("POST", "flags/{name}/kill", Editor, ["reason", "write_back"], flags::kill),
+    route!("POST", "flags/{name}/kill", Responder, ["reason", "write_back"], flags::kill),
     route!("POST", "flags/{name}/write-back", Editor, ["reason"], missing::write_back),
     route!("POST", "write-back", Editor, ["reason"], missing::write_back_all),
-    route!("POST", "flags/{name}/restore", Editor, ["reason"], flags::restore),
-    route!("POST", "flags/{name}/forget-kill", Editor, [], flags::forget_kill),
+    route!("POST", "flags/{name}/restore", Responder, ["reason"], flags::restore),
+    route!("POST", "flags/{name}/forget-kill", Responder, [], flags::forget_kill),
     route!("GET", "flags/{name}/history", Viewer, ["before", "limit"], history::of_flag),
     route!("POST", "flags/{name}/revert", Editor, ["reason", "create_again"], history::revert),
     route!("GET", "history", Viewer, ["before", "limit"], history::of_all),
@@ -186,28 +226,55 @@ async fn serve(state: Arc<State>, request: Request) -> Response {
 
 async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answer {
     let path = parts.uri.path().trim_start_matches('/').to_owned();
+    for hosts in &state.hosts {
+        hosts.check(&parts).inspect_err(|failure| state.security.refused(&parts, failure, None))?;
+    }
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     if is_read && let Some(file) = page::file(&path, &parts) {
         return Ok(file);
     }
     if parts.method == Method::POST && path == page::LOGIN {
-        check_origin(&parts)?;
+        check_origin(&parts).inspect_err(|failure| state.security.refused(&parts, failure, None))?;
         check_type(&parts)?;
-        return login::log_in(&state, &parts, body).await;
+        return login::log_in(&state, &parts, body).await.map(|response| reply::written(response, false));
     }
-    let who = Who::of(state.authorizer.authorize(&parts))?;
+    let who = who(&state, &parts)?;
+    let hides = state.hides_users(who.role);
+    let answer = answer_to(state, who, parts, path, body).await;
+    answer
+        .map(|response| reply::written(response, hides))
+        .map_err(|failure| if hides { failure.without_users() } else { failure })
+}
+
+/// Who asks, or why nobody is let in.
+fn who(state: &State, parts: &Parts) -> Result<Who, Failure> {
+    let access = state.authorizer.authorize(parts);
+    if access == Access::None
+        && let Some(tokens) = state.authorizer.tokens()
+    {
+        let known = tokens.known(parts, now());
+        state.security.unauthorized(parts, known);
+        return Err(Failure::unauthorized(known));
+    }
+    Who::of(access).inspect_err(|failure| state.security.refused(parts, failure, None))
+}
+
+/// Answers somebody who is known.
+async fn answer_to(state: Arc<State>, who: Who, parts: Parts, path: String, body: axum::body::Body) -> Answer {
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     let is_safe = is_read || parts.method == Method::OPTIONS;
     // A browser may send any other credential along with a request of another site. An unknown bearer may stand beside
     // the cookie that names the user, and a login of the application cannot be told apart.
     let is_by_bearer = match state.authorizer.tokens() {
-        Some(tokens) => tokens.is_by_bearer(&parts),
+        Some(tokens) => tokens.is_by_bearer(&parts, now()),
         None => bearer(&parts).is_some() && !parts.headers.contains_key(http::header::COOKIE),
     };
+    let refused = |failure: &Failure| state.security.refused(&parts, failure, Some(&who.name));
     if !is_by_bearer {
         if is_safe {
-            check_not_foreign(&parts)?;
+            check_not_foreign(&parts).inspect_err(refused)?;
         } else {
-            check_origin(&parts)?;
+            check_origin(&parts).inspect_err(refused)?;
             check_type(&parts)?;
         }
     }
@@ -217,7 +284,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     let route = found.iter().find(|(route, _)| route.method == method);
     let needs = route.map_or(if is_safe { Role::Viewer } else { Role::Editor }, |(route, _)| route.needs);
     if who.role < needs {
-        return Err(Failure::new(Kind::Forbidden, format!("{} is a viewer, and this takes an editor", who.name)));
+        return Err(too_small(&who, needs)).inspect_err(refused);
     }
     let Some((route, name)) = route else { return no_route(&found, path, &parts.method) };
     let query = Query::parse(parts.uri.query().unwrap_or_default(), route.query)?;
@@ -231,7 +298,22 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
         _ => MAX_BODY,
     };
     let body = read_body(&parts, body, most, BODY_WITHIN).await?;
-    (route.handler)(Call { state, who, parts, name, query, body }).await
+    let action = route.action();
+    (route.handler)(Call { state, who, parts, action, name, query, body }).await
+}
+
+fn too_small(who: &Who, needs: Role) -> Failure {
+    let instead = match who.role {
+        Role::Responder => "; a responder kills by POST flags/{name}/kill, and restores by POST flags/{name}/restore",
+        _ => "",
+    };
+    let detail = format!(
+        "nothing was changed, because {} is {}, and this takes {}{instead}",
+        who.name,
+        who.role.one(),
+        needs.one()
+    );
+    Failure::new(Kind::Forbidden, detail)
 }
 
 fn no_route(found: &[(&Route, &str)], path: &str, method: &Method) -> Answer {
@@ -321,15 +403,11 @@ mod tests {
                     }
                 }
                 query.sort();
-                let says_editor = operation["summary"].as_str().unwrap().ends_with("Takes an editor.");
+                let summary = operation["summary"].as_str().unwrap();
+                let needs = Role::ALL.into_iter().find(|role| summary.ends_with(&format!(" Takes {}.", role.one())));
                 let is_public = operation["security"] == serde_json::json!([]);
-                let needs = if is_public {
-                    "nobody"
-                } else if says_editor {
-                    "editor"
-                } else {
-                    "viewer"
-                };
+                assert_eq!(needs.is_none(), is_public, "{summary}");
+                let needs = needs.map_or("nobody", Role::name);
                 described.push((path[1..].to_owned(), method.to_uppercase(), needs.to_owned(), query));
             }
         }

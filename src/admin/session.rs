@@ -16,7 +16,7 @@ use sha2::Sha256;
 use crate::engine::Instant;
 
 /// How long somebody stays logged in: a working day.
-const SECONDS: u64 = 10 * 60 * 60;
+const SECONDS: i64 = 10 * 60 * 60;
 /// So many sessions of one token that were logged out are remembered; of more, all that end earlier are over.
 const MAX_ENDED: usize = 1_000;
 /// So many cookies of our name are looked at: a browser sends those of other paths and hosts along.
@@ -37,10 +37,14 @@ struct Ended {
 }
 
 impl Sessions {
-    /// The value of a cookie for the token with this digest, and how many seconds it is good for.
-    pub(super) fn seal(digest: &str) -> (String, u64) {
-        let until = now() + i64::try_from(SECONDS * 1000).unwrap_or_default();
-        (format!("{until}.{}", mac(digest, until)), SECONDS)
+    /// The value of a cookie for the token with this digest, and how many seconds it is good for: a working day, and no
+    /// longer than the token.
+    pub(super) fn seal(digest: &str, now: Instant, end: Option<Instant>) -> (String, u64) {
+        let now = now.unix_millis();
+        let left = end.map_or(i64::MAX, |end| end.unix_millis().saturating_sub(now).max(0));
+        let millis = left.min(SECONDS * 1000);
+        let until = now.saturating_add(millis);
+        (format!("{until}.{}", mac(digest, until)), u64::try_from(millis / 1000).unwrap_or_default())
     }
 
     /// Whether a session is that of the token with this digest, and goes on.

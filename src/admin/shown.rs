@@ -7,8 +7,9 @@ use http::header::ETAG;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::call;
+use super::reply;
 use super::state::{State, now};
+use super::users;
 use crate::engine::{Document, Flag, FlagSet, Instant, Problem, flag_from_json, json};
 use crate::operate::rollout::Rollout;
 use crate::source::{LocalKill, Source};
@@ -16,8 +17,12 @@ use crate::store::{Loaded, Stored, digest_of};
 
 /// What an edit is made for: the version, and the text, which foreign writers change alone.
 pub(super) fn etag(stored: &Stored) -> Option<String> {
-    let digest = digest_of(stored.definition.as_ref()?.as_bytes());
-    Some(format!("\"{}-{}\"", stored.version, &digest[..16]))
+    Some(users::tag(stored.version, stored.definition.as_ref()?))
+}
+
+/// The same as those see it from whom users are hidden.
+pub(super) fn etag_without_users(stored: &Stored) -> Option<String> {
+    Some(users::tag(stored.version, &users::without_users(stored.definition.as_ref()?)))
 }
 
 /// What an import is made for: everything that the store holds.
@@ -229,9 +234,10 @@ pub(super) fn difference(name: &str, before: Option<&str>, after: Option<&str>) 
 }
 
 /// An answer about one flag, with its ETag.
-pub(super) fn answer(status: StatusCode, shown: &Value) -> axum::response::Response {
-    let mut response = call::json(status, shown);
-    if let Some(etag) = shown["etag"].as_str().and_then(|etag| HeaderValue::from_str(etag).ok()) {
+pub(super) fn answer(status: StatusCode, shown: Value) -> axum::response::Response {
+    let etag = shown["etag"].as_str().and_then(|etag| HeaderValue::from_str(etag).ok());
+    let mut response = reply::json(status, shown);
+    if let Some(etag) = etag {
         response.headers_mut().insert(ETAG, etag);
     }
     response

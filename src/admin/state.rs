@@ -8,10 +8,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
 use tokio::time::{Instant as Time, sleep, timeout};
 
+use super::access::Role;
 use super::auth::Authorize;
+use super::host::AllowedHosts;
 use super::listeners::Listeners;
 use super::login::Logins;
 use super::problem::{Failure, Kind};
+use super::security::Security;
 use super::shutdown::Shutdown;
 use crate::engine::{FlagSet, Instant};
 use crate::source::{Definitions, Layered, Live, Source};
@@ -31,6 +34,11 @@ pub(super) struct State {
     pub(super) source: Live,
     pub(super) effective: Option<Layered>,
     pub(super) authorizer: Box<dyn Authorize>,
+    /// A request has to be for a host that each of them allows: the authorizer, and the application.
+    pub(super) hosts: Vec<AllowedHosts>,
+    pub(super) security: Security,
+    /// Whether those who may not edit see whom flags name.
+    pub(super) viewers_see_users: bool,
     pub(super) has_insecure_cookie: bool,
     pub(super) listeners: Listeners,
     /// One for each of those who fetch the whole history.
@@ -53,6 +61,10 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn hides_users(&self, role: Role) -> bool {
+        role < Role::Editor && !self.viewers_see_users
+    }
+
     /// One flag as the store has it.
     pub(super) async fn read(&self, flag: &str) -> Result<Stored, Failure> {
         self.in_time(self.store.read(flag)).await

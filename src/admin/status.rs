@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::call::{self, Answer, Call};
 use super::missing;
 use super::shown;
-use super::state::now;
+use super::state::{State, now};
 use crate::store::Feed;
 
 pub(super) async fn status(call: Call) -> Answer {
@@ -37,6 +37,14 @@ pub(super) async fn status(call: Call) -> Answer {
         "local_kills": kills,
         "missing": missing::summary(state),
         "failed_logins": state.logins.failed(),
+        "failed_bearers": state.security.failed_bearers(),
+        "expiring_tokens": expiring_tokens(state),
     });
     Ok(call::json(StatusCode::OK, &body))
+}
+
+/// The tokens that expire soon, or have expired.
+fn expiring_tokens(state: &State) -> Vec<Value> {
+    let expiring = state.authorizer.tokens().map(|tokens| tokens.expiring(now()));
+    expiring.into_iter().flatten().map(|(name, day)| json!({ "name": name, "expires_on": day })).collect()
 }

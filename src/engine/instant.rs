@@ -209,6 +209,13 @@ impl Day {
     pub fn is_over_at(self, now: Instant) -> bool {
         now.date_time().date() > self.0
     }
+
+    /// The first instant of the next day.
+    #[cfg(feature = "admin")]
+    pub(crate) fn end(self) -> Instant {
+        let next = self.0.tomorrow().map(|day| day.to_datetime(jiff::civil::Time::midnight()));
+        next.map_or(Instant::MAX, |next| Instant::held(next.duration_since(EPOCH)))
+    }
 }
 
 impl fmt::Display for Day {
@@ -320,6 +327,11 @@ mod tests {
     #[test]
     fn a_day_ends_at_midnight_utc() {
         let day: Day = "2028-02-29".parse().unwrap();
+        #[cfg(feature = "admin")]
+        {
+            assert_eq!(day.end(), "2028-03-01T00:00:00Z".parse().unwrap());
+            assert_eq!("9999-12-31".parse::<Day>().unwrap().end(), Instant::MAX);
+        }
         assert!(!day.is_over_at("2028-02-29T23:59:59.999Z".parse().unwrap()));
         assert!(day.is_over_at("2028-03-01T00:00:00Z".parse().unwrap()));
         assert!("2027-02-29".parse::<Day>().is_err());

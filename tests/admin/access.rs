@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use serde_json::json;
 use tower::ServiceExt;
-use tower_flags::admin::{self, Access, Admin, Tokens};
+use tower_flags::admin::{self, Access, Admin, Authorizer, Tokens};
 use tower_flags::source::Live;
 use tower_flags::store::{HistoryPage, Store};
 
@@ -340,7 +340,7 @@ async fn an_application_with_a_login_of_its_own_decides() {
         Some(name) => Access::Viewer(String::from_utf8_lossy(name).into_owned()),
         None => Access::None,
     };
-    let api = Api::at("", admin::router(store, live.clone(), who), live).await;
+    let api = Api::at("", admin::router(store, live.clone(), Authorizer::by_credentials(who)), live).await;
     let status = async |login: &str, method: &str, path: &str, more: &[(&'static str, &'static str)]| {
         let mut headers = vec![("x-login", login)];
         headers.extend_from_slice(more);

@@ -20,8 +20,11 @@ use super::support::{Client, Reply, serve};
 pub(crate) const EDITOR: &str = "editor-0123456789abcdef0123456789";
 pub(crate) const VIEWER: &str = "viewer-0123456789abcdef0123456789";
 
+pub(crate) const RESPONDER: &str = "responder-0123456789abcdef0123456789";
+
 pub(crate) fn tokens() -> Tokens {
-    Tokens::new().editor("alice", EDITOR).unwrap().viewer("bob", VIEWER).unwrap()
+    let tokens = Tokens::new().editor("alice", EDITOR).unwrap().viewer("bob", VIEWER).unwrap();
+    tokens.responder("rita", RESPONDER).unwrap()
 }
 
 /// What an application makes of the flags: it says whether one is on for whoever asks.
@@ -148,6 +151,10 @@ impl Operator {
 
     pub(crate) fn as_viewer(&self) -> Self {
         Self { token: VIEWER, ..self.clone() }
+    }
+
+    pub(crate) fn as_responder(&self) -> Self {
+        Self { token: RESPONDER, ..self.clone() }
     }
 
     /// Asks with a token, and without a content type.

@@ -10,6 +10,7 @@ mod editing;
 mod exchange;
 mod fleet;
 mod hostile;
+mod hosts;
 mod kept_off;
 mod missing;
 mod numbers;
@@ -23,7 +24,9 @@ mod process;
 mod proxy;
 mod reading;
 mod refusals;
+mod roles;
 mod rollout;
+mod security;
 #[path = "../support/servers.rs"]
 mod servers;
 mod shutdown;
@@ -32,3 +35,5 @@ mod stores;
 mod support;
 #[path = "../support/urls.rs"]
 mod urls;
+#[cfg(feature = "file")]
+mod users;
