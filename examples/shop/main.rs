@@ -1,8 +1,9 @@
 //! A small shop with flags from a file: `cargo run --example shop`.
 //!
 //! It serves `ADDR` (127.0.0.1:3000) by the rules in `FLAGS_FILE` (examples/flags.json), prints
-//! requests to try, and takes edits of the file while it runs. At `/admin` is the dashboard, with a token that
-//! is made at the start. `STORE=sqlite:shop.db` keeps the rules in a store instead, which several shops may share,
+//! requests to try, and takes edits of the file while it runs. The dashboard has an address of its own, `ADMIN_ADDR`
+//! (127.0.0.1:3001), so that no script in a page of the shop can use the session of an operator; its token is made at the
+//! start. `STORE=sqlite:shop.db` keeps the rules in a store instead, which several shops may share,
 //! filled from the file where it is new; `redis://…` and `postgres://…` need `--features redis` and `postgres`.
 //! `BACKUP_FILE` keeps the last rules over a restart without the store, one file for each process.
 //! `FF_NEW_CHECKOUT=off` in the environment goes before all of them. Links that switch a flag for a tester are
@@ -13,6 +14,7 @@ mod store;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -28,6 +30,7 @@ use axum::{Json, Router};
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::IntervalStream;
 use tower_flags::admin::{Admin, Tokens};
 use tower_flags::request::{OverrideToken, Overrides, SigningKey};
@@ -55,6 +58,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let admin_address = std::env::var("ADMIN_ADDR").unwrap_or_else(|_| "127.0.0.1:3001".into());
     let file = std::env::var("FLAGS_FILE").unwrap_or_else(|_| "examples/flags.json".into());
 
     let store = open(&file).await?;
@@ -71,22 +75,30 @@ async fn run() -> Result<(), Box<dyn Error>> {
         // Open dashboards do not hold up the shutdown.
         .with_shutdown(stopped());
 
-    let listener = tokio::net::TcpListener::bind(&address)
+    let listener = TcpListener::bind(&address)
         .await
         .map_err(|error| format!("the shop cannot listen on ADDR, {address}: {error}"))?;
+    let admin_listener = TcpListener::bind(&admin_address)
+        .await
+        .map_err(|error| format!("the dashboard cannot listen on ADMIN_ADDR, {admin_address}: {error}"))?;
     let key = override_key()?;
     let until = Instant::from(SystemTime::now() + Duration::from_secs(60 * 60));
     let token = OverrideToken::until(until).on("new_search").sign(&key)?;
-    print_requests_to_try(&format!("http://{}", listener.local_addr()?), &admin_token, &token);
-    let app = app(source, key).nest_service("/admin", admin.insecure_cookie().router());
-    let served = axum::serve(listener, app).with_graceful_shutdown(stopped());
+    let admin_url = format!("http://{}", admin_listener.local_addr()?);
+    print_requests_to_try(&format!("http://{}", listener.local_addr()?), &admin_url, &admin_token, &token);
+    let shop = axum::serve(listener, app(source, key)).with_graceful_shutdown(stopped());
+    // With the clients' addresses, failed logins of one hold up no other.
+    let admin = admin.insecure_cookie().router().into_make_service_with_connect_info::<SocketAddr>();
+    let admin = axum::serve(admin_listener, admin).with_graceful_shutdown(stopped());
     // Whoever never sends the rest of a request does not hold up the end.
     let impatience = async {
         stopped().await;
         tokio::time::sleep(PATIENCE).await;
     };
     tokio::select! {
-        ended = served.into_future() => ended?,
+        ended = async { tokio::try_join!(shop.into_future(), admin.into_future()) } => {
+            ended?;
+        }
         () = impatience => tracing::warn!("requests were cut off"),
     }
     Ok(())
@@ -334,10 +346,10 @@ async fn terminated() -> io::Result<()> {
     std::future::pending().await
 }
 
-fn print_requests_to_try(url: &str, admin_token: &str, override_token: &str) {
+fn print_requests_to_try(url: &str, admin_url: &str, admin_token: &str, override_token: &str) {
     println!(
         "listening on {url}
-admin on {url}/admin with token {admin_token}
+admin on {admin_url}/ with token {admin_token}
 
 # on for alice, off for bob; the header X-Active-Flags says what is on
 curl -i -X POST {url}/checkout -H 'X-User-ID: alice'
@@ -353,8 +365,8 @@ curl -N {url}/events -H 'X-User-Groups: members'
 curl -i '{url}/search?flag_override={override_token}'
 curl -i '{url}/search?flag_override='
 # the kill switch: off for everybody, and on again
-curl -X PATCH {url}/admin/flags/new_checkout -H 'Authorization: Bearer {admin_token}' -d '{{\"enabled\": false}}'
+curl -X PATCH {admin_url}/flags/new_checkout -H 'Authorization: Bearer {admin_token}' -d '{{\"enabled\": false}}'
 curl {url}/flags/new_checkout -H 'X-User-ID: alice'
-curl -X PATCH {url}/admin/flags/new_checkout -H 'Authorization: Bearer {admin_token}' -d '{{\"enabled\": true}}'"
+curl -X PATCH {admin_url}/flags/new_checkout -H 'Authorization: Bearer {admin_token}' -d '{{\"enabled\": true}}'"
     );
 }

@@ -57,9 +57,11 @@ async fn the_printed_lines_do_what_they_say() {
     let mut shop = Program::shop();
     let mut is_killed = false;
     for line in shop.printed().into_iter().filter(|line| line.starts_with("curl ")) {
-        let call = curl(&line, &format!("http://{}", shop.address));
+        // The kill switch is at the dashboard's address.
+        let address = if line.contains("PATCH") { shop.admin } else { shop.address };
+        let call = curl(&line, &format!("http://{address}"));
         let headers: Vec<(&str, &str)> = call.headers.iter().filter_map(|header| header.split_once(": ")).collect();
-        let mut client = shop.send(&call.request, &headers, &call.body).await;
+        let mut client = Program::send_to(address, &call.request, &headers, &call.body).await;
         if call.request == "GET /events" {
             assert_eq!(client.head().await.status, 200, "{line}");
             continue;
@@ -134,8 +136,13 @@ fn a_weak_key_for_links_is_said_at_the_start() {
     let rules = folder.path().join("flags.json");
     std::fs::write(&rules, RULES).unwrap();
     let mut shop = command("shop");
-    let output =
-        shop.env("ADDR", "127.0.0.1:0").env("FLAGS_FILE", rules).env("OVERRIDE_KEY", "secret").output().unwrap();
+    let output = shop
+        .env("ADDR", "127.0.0.1:0")
+        .env("ADMIN_ADDR", "127.0.0.1:0")
+        .env("FLAGS_FILE", rules)
+        .env("OVERRIDE_KEY", "secret")
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("OVERRIDE_KEY: expected a signing key of at least 32 bytes, found 6"), "{said}");
@@ -276,18 +283,26 @@ fn a_shop_that_cannot_start_says_why_in_words() {
     let rules = folder.path().join("flags.json");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let fails_with = |expected: &str| {
-        let output = command("shop").env("ADDR", &address).env("FLAGS_FILE", &rules).output().unwrap();
+    let fails_at = |address: &str, admin_address: &str, expected: &str| {
+        let output = command("shop")
+            .env("ADDR", address)
+            .env("ADMIN_ADDR", admin_address)
+            .env("FLAGS_FILE", &rules)
+            .output()
+            .unwrap();
         assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()));
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(log.lines().last().unwrap().starts_with(expected), "{expected}: {log}");
     };
+    let fails_with = |expected: &str| fails_at(&address, "127.0.0.1:0", expected);
     let path = rules.display();
     fails_with(&format!("{path} cannot be read: No such file"));
     std::fs::write(&rules, "{").unwrap();
     fails_with(&format!("{path}, line 1, column 1: expected a JSON document"));
     std::fs::write(&rules, RULES).unwrap();
     fails_with(&format!("the shop cannot listen on ADDR, {address}: Address already in use"));
+    let expected = format!("the dashboard cannot listen on ADMIN_ADDR, {address}: Address already in use");
+    fails_at("127.0.0.1:0", &address, &expected);
 }
 
 #[tokio::test]

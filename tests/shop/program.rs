@@ -39,6 +39,8 @@ pub(crate) struct Program {
     child: Child,
     stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
+    /// Where the shop's dashboard is; the same address for programs without one.
+    pub(crate) admin: SocketAddr,
     folder: TempDir,
 }
 
@@ -53,6 +55,7 @@ impl Program {
         std::fs::write(folder.path().join("flags.json"), rules).unwrap();
         let mut child = command(name)
             .env("ADDR", "127.0.0.1:0")
+            .env("ADMIN_ADDR", "127.0.0.1:0")
             .env("FLAGS_FILE", folder.path().join("flags.json"))
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
@@ -66,7 +69,8 @@ impl Program {
             let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
             panic!("{name} printed {line:?} instead of where it listens:\n{log}");
         };
-        Self { address: address.parse().unwrap(), child, stdout, folder }
+        let address = address.parse().unwrap();
+        Self { address, admin: address, child, stdout, folder }
     }
 
     pub(crate) fn rules(&self) -> PathBuf {
@@ -81,19 +85,26 @@ impl Program {
             assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "only printed {lines:#?}");
             lines.push(line.trim_end().to_owned());
         }
+        let admin = lines.iter().find_map(|line| line.strip_prefix("admin on http://")?.split_once('/'));
+        self.admin = admin.and_then(|(address, _)| address.parse().ok()).unwrap_or_else(|| panic!("{lines:#?}"));
         lines
     }
 
     /// Sends a request such as `GET /search`; the response is yet to be read.
     pub(crate) async fn send(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Client {
-        let mut request = format!("{line} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        Self::send_to(self.address, line, headers, body).await
+    }
+
+    /// The same at another address of the program.
+    pub(crate) async fn send_to(address: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> Client {
+        let mut request = format!("{line} HTTP/1.1\r\nhost: {address}\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         if !body.is_empty() {
             request.push_str(&format!("content-length: {}\r\n", body.len()));
         }
-        let mut client = Client::open(self.address).await;
+        let mut client = Client::open(address).await;
         client.send(format!("{request}\r\n{body}").as_bytes()).await;
         client
     }
