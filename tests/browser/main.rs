@@ -14,7 +14,7 @@ use std::path::Path;
 use axum::Router;
 use axum::extract::Path as Segment;
 use axum::routing::{get, post};
-use tower_flags::admin::{Admin, Tokens};
+use tower_flags::admin::{Admin, Token, Tokens};
 use tower_flags::source::{Env, Layered, Live};
 use tower_flags::store::{Author, Change, FileStore, MemoryStore, StoreExt};
 use tower_flags::{FlagLayer, Flags, Memory};
@@ -24,6 +24,7 @@ use shaky::Shaky;
 const ALICE: &str = "alice-0123456789abcdef0123456789abcdef";
 const BOB: &str = "bob-0123456789abcdef0123456789abcdef";
 const VERA: &str = "vera-0123456789abcdef0123456789abcdef";
+const RITA: &str = "rita-0123456789abcdef0123456789abcdef";
 
 /// What is there before anybody does anything; one flag cannot be read, and one requires a flag that is not there.
 const FLAGS: &str = r#"{"flags": {
@@ -56,6 +57,7 @@ async fn people_operate_flags_with_the_dashboard() {
     let admin = || {
         let tokens =
             Tokens::new().editor("alice", ALICE).unwrap().editor("bob", BOB).unwrap().viewer("vera", VERA).unwrap();
+        let tokens = tokens.responder("rita", RITA).unwrap();
         Admin::new(store.clone(), live.clone(), tokens).effective_in(layered.clone()).insecure_cookie().router()
     };
     let shop = Router::new().route("/shop/{flag}", get(shop)).layer(FlagLayer::new(layered.clone()).trust_headers());
@@ -108,6 +110,7 @@ async fn people_operate_flags_with_the_dashboard() {
         .env("ALICE", ALICE)
         .env("BOB", BOB)
         .env("VERA", VERA)
+        .env("RITA", RITA)
         .env("PICTURES", &pictures)
         .kill_on_drop(true)
         .status()
@@ -124,7 +127,8 @@ async fn under_variables() -> Router {
     let live = Live::connect(store.clone()).await.unwrap();
     let layered =
         Layered::over(live.clone()).with(Env::from_pairs([("FF_USE_FASTZIP", "on"), ("FF_USE_FASTZIP_PCT", "25")]));
-    let tokens = Tokens::new().editor("alice", ALICE).unwrap();
+    let old = Token::responder("old-robot", format!("old-{RITA}")).expires_on("2020-02-29".parse().unwrap());
+    let tokens = Tokens::new().editor("alice", ALICE).unwrap().with(old).unwrap();
     Admin::new(store, live, tokens).effective_in(layered).insecure_cookie().router()
 }
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, afterEach, before } from "node:test";
 import { chromium } from "playwright-core";
 
-export const { NESTED, ROOT, MANY, ALICE, BOB, VERA, PICTURES } = process.env;
+export const { NESTED, ROOT, MANY, ALICE, BOB, VERA, RITA, PICTURES } = process.env;
 export const ADMIN = `${NESTED}/admin`;
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

@@ -68,13 +68,16 @@ function mark() {
     svg("rect", { class: "mark-body", x: 1, y: 1, width: 26, height: 16, rx: 8 }), svg("circle", { class: "mark-knob", cx: 19, cy: 9, r: 5 }));
 }
 
+/** What those who may not edit may do. */
+const MAY = { viewer: " may look only", responder: " may kill and restore" };
+
 function frame(current) {
   const { you } = session.status;
   const link = ([path, label]) => h("a", { href: `#/${path}`, "aria-current": path === current || (path === "" && ["flags", "new"].includes(current)) ? "page" : null }, label);
   fill(header, h("div", { class: "wide bar" },
     h("a", { class: "brand", href: "#/", "aria-label": "Flags, start" }, mark(), "Flags"),
     h("nav", { "aria-label": "Main" }, NAVIGATION.map(link)),
-    h("div", { class: "who" }, pulse(), h("span", { class: "name" }, theirs(you.name), you.role === "viewer" && h("span", { class: "quiet" }, " may look only")), button("Log out", leave, { class: "plain small" }))));
+    h("div", { class: "who" }, pulse(), h("span", { class: "name" }, theirs(you.name), MAY[you.role] && h("span", { class: "quiet" }, MAY[you.role])), button("Log out", leave, { class: "plain small" }))));
 }
 
 /** Whether changes come in by themselves, and which store they come from. */

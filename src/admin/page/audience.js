@@ -2,17 +2,19 @@
 
 import { patch } from "./edit.js";
 import { button, code, fill, fresh, h, line, theirs } from "./dom.js";
+import { plural } from "./words.js";
 
 const MOST = 100;
 
 export function audience(page) {
   const { flag } = page.shown;
   if (!flag) return null;
-  const users = flag.allowed_users ?? [], groups = flag.allowed_groups ?? [];
+  const groups = flag.allowed_groups ?? [];
+  const users = flag.allowed_users ?? [];
   return h("section", { class: "card", "aria-labelledby": "audience-title" },
     h("div", { class: "heading" }, h("h2", { id: "audience-title" }, "By name"), page.mayEdit && button("Change…", () => ask(page), { class: "small", "data-key": "audience" })),
     h("p", { class: "quiet" }, "On for them whatever the share is."),
-    named("Users", users), named("Groups", groups));
+    Array.isArray(users) ? named("Users", users) : h("p", {}, h("b", {}, plural(users, "user")), " ", h("span", { class: "quiet" }, "whom only editors see")), named("Groups", groups));
 }
 
 function named(title, items) {

@@ -6,7 +6,7 @@ import { because, button, code, fromNow, h, notice, theirs, when } from "./dom.j
 import { look, session } from "./live.js";
 import { undisturbed } from "./press.js";
 import { redraw } from "./redraw.js";
-import { plural } from "./words.js";
+import { day, endOfDay, now, plural } from "./words.js";
 
 let last = "";
 
@@ -16,11 +16,11 @@ export const showBanners = () => undisturbed(draw);
 function draw() {
   const { status } = session;
   if (!status) return;
-  const { store, source, rules, local_kills: kills, missing } = status;
-  const signature = JSON.stringify([missing, store.problems, store.error, source.freshness, source.last_error, rules.problems, kills, session.isLive, session.mayEdit]);
+  const { store, source, rules, local_kills: kills, missing, expiring_tokens: expiring } = status;
+  const signature = JSON.stringify([missing, store.problems, store.error, source.freshness, source.last_error, rules.problems, kills, session.isLive, session.mayEdit, session.mayKill, expiring]);
   if (signature === last && document.getElementById("banners").childElementCount) return;
   last = signature;
-  redraw(document.getElementById("banners"), kills.map(ofKill), ofMissing(missing), ofStore(store, source), ofLink(), ofSetUp(store), ofProblems(rules.problems, store.problems, missing.flags));
+  redraw(document.getElementById("banners"), kills.map(ofKill), ofMissing(missing), ofTokens(expiring), ofStore(store, source), ofLink(), ofSetUp(store), ofProblems(rules.problems, store.problems, missing.flags));
 }
 
 function banner(tone, title, ...content) {
@@ -51,7 +51,7 @@ function ofKill(kill) {
       : [h("b", {}, "Other processes may still serve it."), " ", kill.permanent ? h("b", {}, "The store rejects the kill, and this does not go away by itself.") : "It is written to the store as soon as the store can be reached."],
       kill.error && !kill.missing && [" The store says: ", theirs(kill.error), "."],
       !kill.survives_restart && " The kill does not survive a restart of this process."),
-    session.mayEdit && h("div", { class: "row" },
+    session.mayKill && h("div", { class: "row" },
       (kill.question || kill.missing || kill.permanent) && button("Kill it in the store, too", again, { class: "kill small", "data-key": `again ${kill.flag}` }),
       button("Let the store decide…", forget, { class: "small", "data-key": `forget ${kill.flag}` })));
 }
@@ -74,6 +74,14 @@ function ofMissing({ count, flags }) {
     h("p", {}, "No edit removed ", count === 1 ? "it" : "them", ": ", flags.slice(0, 5).map((flag, place) => [place > 0 && ", ", name(flag)]), count > 5 && ", …", ". ",
       count === 1 ? "It can be killed, or written back as it was." : "They can be killed, or written back as they were."),
     session.mayEdit && h("div", { class: "row" }, button(count === 1 ? "Write it back…" : "Write them back…", all, { class: "primary small" })));
+}
+
+/** Tokens that expire soon, or have expired. */
+function ofTokens(expiring) {
+  if (!expiring.length) return null;
+  const words = ({ name, expires_on: on }) => [h("b", {}, theirs(name)), endOfDay(on) < now() ? " has expired: it was good until " : " is good until ", day(on)];
+  return banner("warn", expiring.length === 1 ? "A token expires" : `${expiring.length} tokens expire`,
+    h("p", {}, "Whoever uses them needs new ones, from the configuration of the service."), h("ul", {}, expiring.map((one) => h("li", {}, "The token of ", words(one), "."))));
 }
 
 /** Problems of the store itself, although it answers. */

@@ -3,7 +3,7 @@
 import { h, theirs, unseen, when } from "./dom.js";
 import { Digits, canonical, isObject, parse, same, write } from "./json.js";
 import { ruleWords } from "./rule.js";
-import { keyName, percent } from "./words.js";
+import { keyName, percent, plural } from "./words.js";
 
 /** Key by key, as the server tells it of an entry of the history. */
 export function differences(before, after) {
@@ -113,6 +113,7 @@ function inWords({ key, before, after }) {
 function one(key, value) {
   if (value === null) return h("span", { class: "quiet" }, "none");
   if (key === "percentage") return h("b", {}, percent(value));
+  if (key === "allowed_users" && typeof value === "number") return plural(value, "user");
   if (key === "paused_at") return when(value);
   return theirs(String(value));
 }

@@ -8,7 +8,7 @@ import { parse, write } from "./json.js";
 import { hear } from "./live.js";
 import { undisturbed } from "./press.js";
 import { redraw } from "./redraw.js";
-import { why } from "./words.js";
+import { plural, why } from "./words.js";
 
 /** What was asked last, here and on other flags. */
 const asked = {};
@@ -34,7 +34,7 @@ function attributesOf(text) {
   return attributes;
 }
 
-/** `answered(flags, who, pages)` shows the answers for one user; `pages` are options of `paged`. */
+/** `answered({ flags, hidden }, who, pages)` shows the answers for one user; `pages` are options of `paged`. */
 function form(answered) {
   const user = line({ value: asked.user });
   const groups = line({ value: asked.groups });
@@ -47,8 +47,8 @@ function form(answered) {
   const ask = async () => {
     try {
       const id = question.user_id;
-      const { flags } = await api.explain(question);
-      undisturbed(() => redraw(result, answered(flags, id ? code(id) : "an anonymous visitor", { most, grown })));
+      const { flags, hidden } = await api.explain(question);
+      undisturbed(() => redraw(result, answered({ flags, hidden }, id ? code(id) : "an anonymous visitor", { most, grown })));
     } catch (refused) {
       redraw(result, h("div", { class: "error" }, refused instanceof api.Refused ? refusal(refused) : refused.message));
     }
@@ -82,7 +82,8 @@ function form(answered) {
 
 export function explainFlag(page) {
   return h("section", { class: "card", "aria-labelledby": "explain-title" }, h("h2", { id: "explain-title" }, "What would this user get?"),
-    form((flags, who) => {
+    form(({ flags, hidden }, who) => {
+      if (hidden.includes(page.name)) return h("p", {}, "Only editors are told: the flag, or one that it requires, names users.");
       const answer = flags.find((one) => one.name === page.name);
       return answer ? answerOf(answer, who) : h("p", {}, "This process has no such flag in force.");
     }));
@@ -101,13 +102,13 @@ function answerOf(answer, who) {
 
 export function explainAll() {
   const element = h("div", { class: "stack" }, h("div", {}, h("h1", {}, "Who gets what"), h("p", { class: "quiet" }, "Every flag for one user, now, and why.")),
-    h("div", { class: "card" }, form((flags, who, pages) => {
+    h("div", { class: "card" }, form(({ flags, hidden }, who, pages) => {
       const row = (one) => h("tr", { role: "row" },
         h("th", { scope: "row", role: "rowheader" }, h("a", { href: `#/flags/${encodeURIComponent(one.name)}` }, theirs(one.name))),
         h("td", { role: "cell" }, h("span", { class: one.enabled ? "pill good" : "pill quiet" }, one.enabled ? "On" : "Off"), one.variant !== null && [" ", code(one.variant)]),
         h("td", { role: "cell" }, theirs(why(one))));
       const on = flags.filter((one) => one.enabled).length;
-      return [h("p", {}, h("b", {}, `${on} of ${flags.length} are on`), " for ", who, "."), paged(flags, (some) => h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
+      return [h("p", {}, h("b", {}, `${on} of ${flags.length} are on`), " for ", who, ".", hidden.length > 0 && ` Not shown, since only editors see whom flags name: ${plural(hidden.length, "flag")}.`), paged(flags, (some) => h("table", { class: "answers", role: "table" }, h("caption", { class: "unseen" }, "Answers"),
         h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Flag", "Answer", "Why"].map((label) => h("th", { scope: "col", role: "columnheader" }, label)))), h("tbody", { role: "rowgroup" }, some.map(row))), pages)];
     })));
   return { title: "Who gets what", element };

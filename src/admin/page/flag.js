@@ -41,7 +41,11 @@ class Page {
 
   /** A kill works without the store, but only on flags that come from it. */
   get mayKill() {
-    return session.mayEdit && !isElsewhere(this.shown);
+    return session.mayKill && !isElsewhere(this.shown);
+  }
+
+  get mayRestore() {
+    return session.mayKill && this.shown.from === "store";
   }
 
   section(make) {

@@ -13,6 +13,10 @@ export const session = {
   get mayEdit() {
     return this.status?.you.role === "editor";
   },
+  /** Killing, and taking that back. */
+  get mayKill() {
+    return ["editor", "responder"].includes(this.status?.you.role);
+  },
 };
 
 const listeners = new Set();

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { edit } from "./edit.js";
 import { because, button, code, fresh, fromNow, h, theirs } from "./dom.js";
 import { problem } from "./dialog.js";
+import { session } from "./live.js";
 import { hereOf, percent, reach, shortMoment } from "./words.js";
 
 export function power(page) {
@@ -23,7 +24,7 @@ export function power(page) {
     return card("off", "Killed: nobody gets it",
       [flag && h("p", {}, "Everything else is kept. Restored, it reaches ", h("b", {}, reach(flag, share)), "."),
         shown.rollout?.paused_since && !shown.rollout.is_finished && h("p", {}, "Its plan stands still at ", percent(shown.rollout.percentage), " until it is resumed.")],
-      page.mayEdit && flag && button("Restore…", () => askRestore(page), { class: "primary", "data-key": "power" }));
+      page.mayRestore && flag && button("Restore…", () => askRestore(page), { class: "primary", "data-key": "power" }));
   }
   const here = hereOf(shown);
   if (here) return notAsStored(page, here);
@@ -43,7 +44,7 @@ function lost(page) {
       : h("p", {}, "Nobody gets it", flag?.enabled && [". It was on for ", h("b", {}, reach(flag, percentage))], "."),
       h("p", { class: "quiet" }, "Noticed ", fromNow(missing.since), ".")],
     page.mayKill && h("div", { class: "row" },
-      button("Write it back…", () => askWriteBack(page), { class: "primary", "data-key": "write-back" }),
+      session.mayEdit && button("Write it back…", () => askWriteBack(page), { class: "primary", "data-key": "write-back" }),
       button("Kill…", () => askKill(page), { class: "kill", "data-key": "power" })));
 }
 
@@ -63,7 +64,7 @@ function overruled(page, isOn) {
   return card(inForce?.enabled ? "on" : "off", [inForce?.enabled ? "On here" : "Off here", ", by ", theirs(layer)],
     [h("p", {}, "The store says ", h("b", {}, isOn && flag ? ["on for ", reach(flag, percentage)] : isOn ? "on" : "killed"), ". That holds in other processes, and here once ", theirs(layer), " no longer has the flag.")],
     isOn ? page.mayKill && button("Kill in the store…", () => askKill(page), { class: "kill", "data-key": "power" })
-      : page.mayEdit && flag && button("Restore in the store…", () => askRestore(page), { class: "primary", "data-key": "power" }));
+      : page.mayRestore && flag && button("Restore in the store…", () => askRestore(page), { class: "primary", "data-key": "power" }));
 }
 
 const HERE = {

@@ -76,17 +76,20 @@ export function happened(at) {
   return ahead > 3000 ? "by a clock that runs ahead" : ago(at);
 }
 
+/** How many users a flag names. Who may not edit gets their number in place of a list. */
+export const usersOf = (flag) => (Array.isArray(flag?.allowed_users) ? flag.allowed_users.length : flag?.allowed_users ?? 0);
+
 /** Who gets a flag beside its share: `1 user and 2 groups by name`. */
 function named(flag) {
   const parts = [];
-  if (flag.allowed_users?.length) parts.push(plural(flag.allowed_users.length, "user"));
+  if (usersOf(flag)) parts.push(plural(usersOf(flag), "user"));
   if (flag.allowed_groups?.length) parts.push(plural(flag.allowed_groups.length, "group"));
   const words = parts.length ? [`${list(parts)} by name`] : [];
   if (flag.rules?.length) words.push(`whoever ${plural(flag.rules.length, "rule")} ${flag.rules.length === 1 ? "lets" : "let"} in`);
   return words;
 }
 
-export const hasAudience = (flag) => Boolean(flag?.allowed_users?.length || flag?.allowed_groups?.length || flag?.rules?.length);
+export const hasAudience = (flag) => Boolean(usersOf(flag) || flag?.allowed_groups?.length || flag?.rules?.length);
 
 /** Whom a definition reaches with a share, its kill switch aside. */
 export function reach(flag, share) {
