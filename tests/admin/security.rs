@@ -78,8 +78,9 @@ async fn logins_refusals_and_edits_are_events_with_names_and_without_values() {
         let expected = format!(r#"flag="{flag}" action="{action}" actor="alice" version="#);
         assert!(last.contains(&expected) && last.contains("stored=true"), "{last}");
     }
+    assert_eq!(api.ask("POST", "flags/b/kill", &[], "").await.status, 200);
     let before = events(&log, "edit").len();
-    assert_eq!(api.ask("POST", "flags/b/restore", &[], "").await.status, 200, "nothing to change");
+    assert_eq!(api.ask("POST", "flags/b/kill", &[], "").await.status, 200, "nothing to change");
     assert_eq!(events(&log, "edit").len(), before);
     let all = log.lines("");
     assert!(

@@ -15,7 +15,7 @@ test("viewers and responders see how many users a flag names", async () => {
   await api("PATCH", "flags/named", { allowed_users: NAMED.allowed_users });
   for (const token of [VERA, RITA]) {
     const page = await as(token, "flags/named");
-    await page.getByText("3 users", { exact: true }).waitFor();
+    await page.getByRole("region", { name: "By name" }).getByText("3 users", { exact: true }).waitFor();
     await page.getByText("whom only editors see").waitFor();
     await page.locator(".timeline > li").first().getByText("3 users").waitFor();
     await press(page, "Ask");
