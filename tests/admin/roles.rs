@@ -16,6 +16,8 @@ const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 const ROLES: [(&str, &str); 3] = [("viewer", VIEWER), ("responder", RESPONDER), ("editor", EDITOR)];
 const UNKNOWN: &str = "nobody-0123456789abcdef0123456789ab";
 
+type Headers = Vec<(&'static str, String)>;
+
 /// Expired ones of each role.
 fn expired() -> Tokens {
     let day = "2020-02-29".parse().unwrap();
@@ -81,7 +83,7 @@ async fn every_route_and_method_takes_its_role_by_every_way_to_say_who_asks() {
     // Each way with the place of its role among the roles, or none where nobody is known.
     let page = [("content-type", "application/json".to_owned()), ("sec-fetch-site", "same-origin".to_owned())];
     let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
-    let mut ways: Vec<(Option<usize>, Vec<(&str, String)>)> = vec![(None, vec![])];
+    let mut ways: Vec<(Option<usize>, Headers)> = vec![(None, vec![])];
     for (place, (_, token)) in ROLES.into_iter().enumerate() {
         let session = ("cookie", session(&router, token).await);
         let old = bearer(&format!("old-{token}"));

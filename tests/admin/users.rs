@@ -197,11 +197,11 @@ async fn answers_to_a_responder_and_events_hide_users_too() {
 
     // A text that cannot be restored says nothing of what is in it.
     let (api, _folder) = place(false).await;
-    for number in 0..BROKEN.len() {
+    for (number, text) in BROKEN.iter().enumerate() {
         let flag = format!("flags/broken_{number}");
         for (method, path) in [("POST", "/restore"), ("POST", "/kill"), ("POST", "/restore"), ("GET", "")] {
             let path = format!("{flag}{path}");
-            hides(&api.as_responder().ask(method, &path, &[], "").await, &format!("{path} of {}", BROKEN[number]));
+            hides(&api.as_responder().ask(method, &path, &[], "").await, &format!("{path} of {text}"));
         }
     }
 }
