@@ -554,7 +554,7 @@ async fn permissions_and_links_stay() {
         assert_eq!((found.uid(), found.gid()), owner);
     }
     let history = beside(&target, "history");
-    assert_eq!(std::fs::metadata(&history).unwrap().mode() & 0o7777, 0o640, "it holds the same");
+    assert_eq!(std::fs::metadata(&history).unwrap().mode() & 0o7777, 0o600, "nobody else may write the flags");
     let names: Vec<_> = std::fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "the file, its history, its lock: {names:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

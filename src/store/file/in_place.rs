@@ -81,8 +81,8 @@ impl Copies {
     /// Writes and syncs both. They are removed on drop.
     pub(super) fn new(target: &Path, like: &Metadata, before: &[u8], after: &[u8]) -> io::Result<Self> {
         Ok(Self {
-            before: Prepared::for_file(target, BEFORE, like, before)?,
-            after: Prepared::for_file(target, AFTER, like, after)?,
+            before: Prepared::copy(target, BEFORE, like, before)?,
+            after: Prepared::copy(target, AFTER, like, after)?,
         })
     }
 
@@ -202,6 +202,26 @@ mod tests {
         assert_eq!(unescaped(b"/a\\040b\\134\\011"), b"/a b\\\t");
         assert_eq!(unescaped(b"/plain\\9\\"), b"/plain\\9\\");
         assert!(is_mounted(Path::new("/proc")) && !is_mounted(Path::new("/proc/self")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn copies_are_for_those_alone_who_may_write_the_file() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("flags.json");
+        std::fs::write(&target, "{}").unwrap();
+        for (file, expected) in [(0o644, 0o600), (0o664, 0o660), (0o666, 0o666)] {
+            std::fs::set_permissions(&target, std::fs::Permissions::from_mode(file)).unwrap();
+            let like = std::fs::metadata(&target).unwrap();
+            let copies = Copies::new(&target, &like, b"{}", b"{ }").unwrap();
+            for ending in [BEFORE, AFTER] {
+                let found = std::fs::metadata(beside(&target, ending)).unwrap().mode() & 0o7777;
+                assert_eq!(found, expected, "{ending} beside {file:o}");
+            }
+            drop(copies);
+        }
     }
 
     #[test]

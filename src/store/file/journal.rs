@@ -295,21 +295,8 @@ pub(super) struct Before(Option<u64>);
 ///
 /// Only the holder of the lock writes.
 pub(super) fn append(path: &Path, like: &std::fs::Metadata, lines: &str, sync: bool) -> io::Result<Before> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true);
-    let (mut file, before) = match guarded::open_itself(path, &options) {
-        Ok(file) => {
-            let len = file.metadata()?.len();
-            (file, Before(Some(len)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = guarded::open_itself(path, options.create_new(true))?;
-            // It holds what the file of flags holds.
-            file.set_permissions(like.permissions())?;
-            (file, Before(None))
-        }
-        Err(error) => return Err(error),
-    };
+    let (mut file, is_new) = super::replace::open_beside(path, like)?;
+    let before = Before(if is_new { None } else { Some(file.metadata()?.len()) });
     let added = add(&mut file, lines).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
     let added = match before {
         Before(None) if sync => added.and_then(|()| super::replace::sync_folder(path)),

@@ -1,6 +1,6 @@
 //! Files that change as a whole, and the lock of those who change them.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,19 +25,30 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Writes and syncs it, with the owner and permissions of the file it is for. Only the holder of the lock may:
-    /// what is there already was left by one that was killed.
+    /// Writes and syncs the next content, with the owner and permissions of the file it is for.
     pub(super) fn for_file(target: &Path, ending: &str, like: &Metadata, bytes: &[u8]) -> io::Result<Self> {
+        Self::written(target, ending, like, like.permissions(), bytes)
+    }
+
+    /// Writes and syncs a copy that stays beside the file.
+    pub(super) fn copy(target: &Path, ending: &str, like: &Metadata, bytes: &[u8]) -> io::Result<Self> {
+        Self::written(target, ending, like, beside_permissions(like), bytes)
+    }
+
+    /// Only the holder of the lock may: what is there already was left by one that was killed.
+    fn written(
+        target: &Path,
+        ending: &str,
+        like: &Metadata,
+        permissions: Permissions,
+        bytes: &[u8],
+    ) -> io::Result<Self> {
         let prepared = Self { path: beside(target, ending), is_kept: false };
         let _ = std::fs::remove_file(&prepared.path);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&prepared.path)?;
+        let mut file = OpenOptions::new().write(true).for_owner().open(&prepared.path)?;
         file.write_all(bytes)?;
         keep_owner(&file, like)?;
-        file.set_permissions(like.permissions())?;
+        file.set_permissions(permissions)?;
         file.sync_all()?;
         Ok(prepared)
     }
@@ -63,14 +74,65 @@ impl Drop for Prepared {
     }
 }
 
-/// Only root may give files away; for others the file becomes theirs, as with every editor.
+/// Makes a new file, which only its owner may read until it is given other permissions.
+trait ForOwner {
+    fn for_owner(&mut self) -> &mut Self;
+}
+
+impl ForOwner for OpenOptions {
+    fn for_owner(&mut self) -> &mut Self {
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(self, 0o600);
+        self.create_new(true)
+    }
+}
+
+/// The permissions of files beside a file of flags: for the owner alone, and for those who may write the flags. Who edits
+/// has to read and write them.
+fn beside_permissions(like: &Metadata) -> Permissions {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+
+        let writers = like.permissions().mode() & 0o022;
+        Permissions::from_mode(0o600 | writers | writers << 1)
+    }
+    #[cfg(not(unix))]
+    like.permissions()
+}
+
+/// Opens a file beside the file of flags, which all who edit read and append to; makes it if it is missing. `true` if it
+/// was made here.
+pub(super) fn open_beside(path: &Path, like: &Metadata) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true);
+    match guarded::open_itself(path, &options) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened.map(|file| (file, false)),
+    }
+    match guarded::open_itself(path, options.clone().for_owner()) {
+        Ok(file) => {
+            keep_owner(&file, like)?;
+            file.set_permissions(beside_permissions(like))?;
+            Ok((file, true))
+        }
+        // Another process has made it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            guarded::open_itself(path, &options).map(|file| (file, false))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Only root may give files away; for others the file becomes theirs, as with every editor, and of the same group if they
+/// are in it.
 #[cfg(unix)]
 fn keep_owner(file: &File, like: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, fchown};
 
     let own = file.metadata()?;
-    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-        let _ = fchown(file, Some(like.uid()), Some(like.gid()));
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) && fchown(file, Some(like.uid()), Some(like.gid())).is_err() {
+        let _ = fchown(file, None, Some(like.gid()));
     }
     Ok(())
 }
@@ -88,18 +150,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 /// Tries to take the lock of those who edit; it is given back when the file is closed, also by a kill. `None` where
 /// somebody has it for the whole time.
 pub(super) fn lock(path: &Path, like: &Metadata, within: Duration) -> io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true);
-    let file = match guarded::open_itself(path, &options) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = guarded::open_itself(path, options.create(true))?;
-            file.set_permissions(like.permissions())?;
-            file
-        }
-        Err(error) => return Err(error),
-    };
-    locked(file, within)
+    locked(open_beside(path, like)?.0, within)
 }
 
 /// The same lock on the file itself, for processes that have it mounted in other folders. Some file systems have no locks

@@ -70,6 +70,10 @@ const MAX_ROUNDS: u32 = 1000;
 /// | `flags.json.new` | the next content, while an edit is made |
 /// | `flags.json.old` | the content before, while a file that is mounted alone is written in place |
 ///
+/// Only the owner of the file of flags may read and write the files beside it when they are made (mode 600), and in addition
+/// its group or all others, if these may write the file of flags. Files that are there keep their permissions. A process
+/// of another user that may only read the flags is a [`FileFeed`](super::FileFeed).
+///
 /// Where the path is a link they are beside the file that it leads to, which is the one that is replaced. Edits need
 /// permission to write in that folder; loading and reading need none. A ConfigMap that Kubernetes has mounted
 /// is read-only: it is a [`FileFeed`](super::FileFeed), and is edited where it comes from. Hard links are not kept.
@@ -652,7 +656,14 @@ impl Shared {
     }
 
     fn unreadable_history(&self, error: io::Error) -> Error {
-        Error::new(ErrorKind::Unavailable, format!("{}: its history cannot be read", self.file.name)).caused_by(error)
+        let help = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "; only those who may write the flags may read it, and a process that only reads the flags needs FileFeed"
+            }
+            _ => "",
+        };
+        let message = format!("{}: its history cannot be read{help}", self.file.name);
+        Error::new(ErrorKind::Unavailable, message).caused_by(error)
     }
 
     /// The error of an edit that was certainly not made.

@@ -1,7 +1,9 @@
 //! Rules in an SQLite file.
 
 use std::fmt;
+use std::fs::OpenOptions;
 use std::future::poll_fn;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +59,8 @@ impl SqliteStore {
     pub const MIGRATION: &str = include_str!("sqlite.sql");
 
     /// The store in the file of a URL, `sqlite://flags.db` or `sqlite:///var/lib/shop/flags.db`. Nothing is opened
-    /// yet. The file is made where it is missing, but for a URL with `?mode=rw` or `?mode=ro`.
+    /// yet. A missing file is made, unless the URL has `?mode=rw` or `?mode=ro`. Only its owner may read and write it
+    /// (mode 600). A file that is there keeps its permissions, and those beside it (`-wal`, `-shm`, `-journal`) have the same.
     ///
     /// # Errors
     ///
@@ -66,7 +69,8 @@ impl SqliteStore {
         File::new(url, true).map(Self::in_file)
     }
 
-    /// The store in a file, which is made where it is missing. Nothing is opened yet.
+    /// The store in a file, which is made where it is missing, for its owner alone; see [`new`](Self::new). Nothing is
+    /// opened yet.
     #[must_use]
     pub fn at(path: impl AsRef<Path>) -> Self {
         Self::in_file(File::at(path.as_ref(), true))
@@ -374,6 +378,8 @@ impl fmt::Debug for SqliteStore {
 pub(super) struct File {
     pub(super) name: Arc<str>,
     path: Arc<Path>,
+    /// Whether a missing file is made.
+    creates: bool,
     connections: Arc<Connections<Sqlite>>,
     /// Which file the open connections are to.
     opened: Arc<Mutex<Option<FileId>>>,
@@ -385,6 +391,15 @@ impl File {
         if !url.starts_with("sqlite:") {
             return Err(wrong("expected a URL that starts with sqlite: for SQLite, found another one"));
         }
+        // A user and a password of another kind of URL would be a part of the path, which messages show.
+        let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+        let first = path.split(['/', '?']).next().unwrap_or_default();
+        if first.contains(':') && path.contains('@') {
+            return Err(wrong(
+                "expected the path of a file, as in sqlite://flags.db, found a user and a password, which SQLite has not; \
+                 a file with such a name is sqlite://./name",
+            ));
+        }
         let options = SqliteConnectOptions::from_str(url)
             .map_err(|error| wrong("expected a URL like sqlite://flags.db for SQLite").caused_by(error))?;
         if url.contains(":memory:") || url.contains("mode=memory") {
@@ -395,22 +410,24 @@ impl File {
         if options.get_filename().as_os_str().is_empty() {
             return Err(wrong("expected the file of a database, as in sqlite://flags.db, found none"));
         }
-        let options = if url.contains("mode=") { options } else { options.create_if_missing(creates) };
-        Ok(Self::with(options.get_filename().to_owned(), Connections::own(ours(options))))
+        let parameters = url.split_once('?').map(|(_, parameters)| parameters).unwrap_or_default();
+        let mode = parameters.split('&').rev().find_map(|parameter| parameter.strip_prefix("mode="));
+        let creates = mode.map_or(creates, |mode| mode == "rwc");
+        Ok(Self::with(options.get_filename().to_owned(), creates, Connections::own(ours(options))))
     }
 
     pub(super) fn at(path: &Path, creates: bool) -> Self {
-        let options = SqliteConnectOptions::new().filename(path).create_if_missing(creates);
-        Self::with(path.to_owned(), Connections::own(ours(options)))
+        let options = SqliteConnectOptions::new().filename(path);
+        Self::with(path.to_owned(), creates, Connections::own(ours(options)))
     }
 
     pub(super) fn of(pool: SqlitePool) -> Self {
-        Self::with(pool.connect_options().get_filename().to_owned(), Connections::pool(pool))
+        Self::with(pool.connect_options().get_filename().to_owned(), false, Connections::pool(pool))
     }
 
-    fn with(path: PathBuf, connections: Connections<Sqlite>) -> Self {
+    fn with(path: PathBuf, creates: bool, connections: Connections<Sqlite>) -> Self {
         let name = format!("sqlite {}", path.display()).into();
-        Self { name, path: path.into(), connections: Arc::new(connections), opened: Arc::default() }
+        Self { name, path: path.into(), creates, connections: Arc::new(connections), opened: Arc::default() }
     }
 
     fn opened(&self) -> Option<FileId> {
@@ -451,12 +468,40 @@ impl File {
             }
             self.connections.forget_open();
         }
+        if file.is_none() && self.creates {
+            self.create().await?;
+        }
         let lease = self.connections.lease().await?;
         if file.is_none() {
             file = FileId::of(&self.path).await?;
         }
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = file;
         Ok(lease)
+    }
+
+    /// Makes an empty file for its owner alone, unless another process is faster. SQLite would make one that others may
+    /// read. It gives the files beside it, `-wal` and so on, the permissions of this one.
+    async fn create(&self) -> Result<(), Trouble> {
+        let path = Arc::clone(&self.path);
+        let made = tokio::task::spawn_blocking(move || {
+            let mut options = OpenOptions::new();
+            // It neither opens what is there nor follows a link.
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            match options.open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !path.exists() => Some(error),
+                // Another process has made it; or it cannot be made, for which SQLite has its own error.
+                _ => None,
+            }
+        });
+        let Some(error) = made.await.unwrap_or_else(|error| Some(io::Error::other(error))) else { return Ok(()) };
+        let message = format!(
+            "{}: expected a file, or none, found a link to a file that does not exist; nothing was changed; make that \
+             file or remove the link",
+            self.name
+        );
+        Err(Error::new(ErrorKind::Configuration, message).caused_by(error).into())
     }
 
     pub(super) async fn watch(&self) -> Result<Box<dyn Notices>, Error> {
@@ -474,8 +519,9 @@ impl File {
     }
 }
 
-/// What connections have that are not of the application's pool.
+/// What connections have that are not of the application's pool. A missing file is made by [`File::create`].
 fn ours(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    let options = options.create_if_missing(false);
     options.busy_timeout(BUSY).synchronous(SqliteSynchronous::Full).disable_statement_logging()
 }
 
