@@ -11,19 +11,38 @@ const MAX_SKEW: Duration = Duration::from_secs(30);
 /// The last known condition of a feed.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
+    /// Problems of its set-up, which are known before it is asked.
+    setup: Vec<Problem>,
+    /// All problems, with those.
     pub(super) problems: Vec<Problem>,
     pub(super) stale_since: Option<Instant>,
 }
 
 impl Condition {
-    /// The condition that a source found; its clock was read between two instants of ours.
-    pub(super) fn new(source: &str, found: store::Condition, before: Instant, after: Instant) -> Self {
-        let mut problems = found.problems;
-        problems.extend(found.clock.and_then(|clock| skew(clock, before, after)));
+    /// The condition before the feed is asked.
+    pub(super) fn before_asking(source: &str, setup: Vec<Problem>) -> Self {
+        let mut condition = Self::default();
+        condition.set_problems(source, setup);
+        condition.setup.clone_from(&condition.problems);
+        condition
+    }
+
+    /// Takes the condition that a source found; its clock was read between two instants of ours.
+    pub(super) fn take(&mut self, source: &str, found: store::Condition, before: Instant, after: Instant) {
+        let skew = found.clock.and_then(|clock| skew(clock, before, after));
+        let problems = self.setup.iter().cloned().chain(found.problems).chain(skew).collect();
+        self.set_problems(source, problems);
+        self.stale_since = found.stale_since;
+    }
+
+    fn set_problems(&mut self, source: &str, mut problems: Vec<Problem>) {
         for problem in &mut problems {
             problem.source.get_or_insert_with(|| source.to_owned());
         }
-        Self { problems, stale_since: found.stale_since }
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            tracing::warn!(source, "{problem}");
+        }
+        self.problems = problems;
     }
 }
 

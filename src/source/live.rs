@@ -432,7 +432,7 @@ impl LiveBuilder {
             name: self.feed.name().to_owned(),
             board: Board::new(),
             health: Health::new(self.feed.name()),
-            condition: Mutex::default(),
+            condition: Mutex::new(Condition::before_asking(self.feed.name(), self.feed.setup_problems())),
             seen: Mutex::default(),
             kills: Mutex::default(),
             missing: Mutex::default(),
@@ -830,12 +830,8 @@ impl Shared {
 
     /// Shows the feed's condition in the status; its clock was read between two instants of ours.
     fn take_condition(&self, found: store::Condition, before: Instant, after: Instant) {
-        let now = Condition::new(&self.name, found, before, after);
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        for problem in now.problems.iter().filter(|problem| !condition.problems.contains(problem)) {
-            tracing::warn!(source = self.name, "{problem}");
-        }
-        *condition = now;
+        condition.take(&self.name, found, before, after);
     }
 
     fn failed(&self, error: &Error) {

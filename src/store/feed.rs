@@ -90,6 +90,13 @@ pub trait Feed: Send + Sync + 'static {
         Box::pin(async { Ok(Condition::default()) })
     }
 
+    /// Problems of how the feed was set up, known without asking the store: a password that would cross a network in plain
+    /// text, for example. [`Live`](crate::source::Live) logs them at its start and shows them in its status, also while
+    /// the store cannot be reached. None by default.
+    fn setup_problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
     /// A text that identifies this store and never changes: the stores of this crate return the digest of the first entry
     /// of their history, and an empty text before there is one. Only a store that was seen before can have come back
     /// older; another store in its place is new. `None` by default, and if stores cannot be told apart.
@@ -157,6 +164,10 @@ impl<F: Feed + ?Sized> Feed for Arc<F> {
 
     fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
         F::condition(self)
+    }
+
+    fn setup_problems(&self) -> Vec<Problem> {
+        F::setup_problems(self)
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {

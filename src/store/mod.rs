@@ -57,6 +57,8 @@ mod history;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod plaintext;
 mod random;
 mod recent;
 #[cfg(feature = "redis")]

@@ -128,6 +128,10 @@
 //! that `SSL_CERT_FILE` names), or from one of those given to the [builder](RedisStoreBuilder::authorities), which then
 //! are the only ones. The cryptography is the one that the application has installed as rustls's default before it makes
 //! the store, else `ring`; nothing is installed for the process.
+//!
+//! `redis://` sends the password and all flags in plain text. With a password, and to a host other than `localhost`,
+//! 127.0.0.0/8 and `::1`, that is a warning at the start and a problem in the status, until the URL says `rediss://` or the
+//! builder [`allow_plaintext`](RedisStoreBuilder::allow_plaintext).
 
 mod condition;
 mod connection;

@@ -12,7 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::engine::Problem;
 use crate::store::error::{Error, ErrorKind};
+use crate::store::plaintext;
 
 /// A server and who we are there. It is not shown: it holds the password.
 pub(super) struct Server {
@@ -20,6 +22,8 @@ pub(super) struct Server {
     /// What the address is called in messages, with the database.
     pub(super) name: String,
     pub(super) login: RedisConnectionInfo,
+    /// The problem that the password crosses a network in plain text, and that nobody has allowed it.
+    pub(super) plaintext: Option<Problem>,
 }
 
 enum Address {
@@ -66,7 +70,18 @@ impl Server {
             ConnectionAddr::Unix(path) => (Address::Unix(path.clone()), format!("{}/{database}", path.display())),
             _ => return Err(wrong("another")),
         };
-        Ok(Self { address, name, login })
+        let plaintext = match &address {
+            Address::Tcp { host, tls: None, .. } if login.password().is_some() && !plaintext::is_loopback(host) => {
+                Some(plaintext::problem(
+                    host,
+                    "a password in a redis:// URL",
+                    "password and flags cross the network in plain text: write rediss:// in the URL, or call \
+                     allow_plaintext() on the builder if you trust the network",
+                ))
+            }
+            _ => None,
+        };
+        Ok(Self { address, name, login, plaintext })
     }
 
     pub(super) async fn stream(&self) -> std::io::Result<Box<dyn Bytes>> {

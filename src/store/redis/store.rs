@@ -62,6 +62,7 @@ pub struct RedisStoreBuilder {
     url: String,
     prefixes: Prefixes,
     authorities: Option<Vec<u8>>,
+    allows_plaintext: bool,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -98,6 +99,22 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Says that the password and the flags may cross the network in plain text. Without it, a password in a `redis://` URL
+    /// is a problem in the status, unless the host is this machine. It changes nothing about the connection.
+    ///
+    /// ```
+    /// use tower_flags::store::{Feed, RedisStore};
+    ///
+    /// let url = "redis://shop:secret@redis.internal";
+    /// assert_eq!(RedisStore::new(url)?.setup_problems().len(), 1);
+    /// assert!(RedisStore::builder(url).allow_plaintext().build()?.setup_problems().is_empty());
+    /// # Ok::<(), tower_flags::Error>(())
+    /// ```
+    pub fn allow_plaintext(mut self) -> Self {
+        self.allows_plaintext = true;
+        self
+    }
+
     /// The store. Nothing is connected yet.
     ///
     /// # Errors
@@ -105,7 +122,9 @@ impl RedisStoreBuilder {
     /// A URL that is none, a prefix that does not end with `:`, prefixes that cover each other, or no certificates of
     /// authorities for TLS.
     pub fn build(self) -> Result<RedisStore, Error> {
-        let server = Arc::new(Server::new(&self.url, self.authorities.as_deref())?);
+        let mut server = Server::new(&self.url, self.authorities.as_deref())?;
+        server.plaintext.take_if(|_| self.allows_plaintext);
+        let server = Arc::new(server);
         let keys = Keys::new(self.prefixes)?;
         let name = format!("redis {} {}", server.name, keys.prefix());
         let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
@@ -139,7 +158,12 @@ impl RedisStore {
 
     /// Settings before that.
     pub fn builder(url: &str) -> RedisStoreBuilder {
-        RedisStoreBuilder { url: url.to_owned(), prefixes: Prefixes::default(), authorities: None }
+        RedisStoreBuilder {
+            url: url.to_owned(),
+            prefixes: Prefixes::default(),
+            authorities: None,
+            allows_plaintext: false,
+        }
     }
 }
 
@@ -518,6 +542,10 @@ impl Feed for RedisStore {
 
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
         Box::pin(identity_of(self))
+    }
+
+    fn setup_problems(&self) -> Vec<Problem> {
+        self.shared.server.plaintext.iter().cloned().collect()
     }
 
     fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {

@@ -105,6 +105,23 @@
 //! 30 s, in case the server has moved to another host. From a pool that is handed in a store takes at most four, and the
 //! connection that listens stands beside it.
 //!
+//! **A schema of its own** for the flags, of the role that makes the tables, as a superuser or the owner of the database:
+//!
+//! ```sql
+//! CREATE SCHEMA flags AUTHORIZATION shop;
+//! REVOKE ALL ON SCHEMA flags FROM PUBLIC;
+//! ```
+//!
+//! The URL names it: `postgres://shop@db.example.com/shop?sslmode=verify-full&options=-csearch_path%3Dflags`. In a schema
+//! where others may make objects (`public` in databases from before PostgreSQL 15), another role can make the tables first,
+//! with a trigger that would run with the rights of this role. The store therefore checks in each transaction who owns
+//! the tables, and the functions, types and operators of their triggers, rules, policies, constraints, defaults and
+//! indexes. Trusted are the role itself, the owner of the schema, the owner of the database, and roles that can act as
+//! one of these, such as superusers. Not trusted is a role that this one is only a member of. Otherwise nothing is read
+//! or changed, and the error names the object, its owner and the remedy. Its own statements name the schema, and use
+//! functions and operators of `pg_catalog` alone. The query of a `PostgresTable` runs as it is written: name the schemas
+//! in it.
+//!
 //! **Roles.** Making the tables needs `CREATE` on the schema, once. Then a service that only reads needs the first two of
 //! these, one that edits the next three, and whoever edits by hand the last:
 //!
@@ -118,12 +135,18 @@
 //! ```
 //!
 //! **Environments** in one database are schemas: `?options=-csearch_path%3Dstaging` in the URL. The schema has to be
-//! there. By PostgreSQL's own rule the tables are the first that the path leads to: name one schema alone, so that
+//! there. All four tables are in one schema. By PostgreSQL's own rule the tables are the first that the path leads to: name one schema alone, so that
 //! staging never finds production's. Notices wake the processes of all of them, which then find nothing new.
 //!
-//! **TLS**: `?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem` encrypts and checks who answers; without `sslmode` TLS is
-//! used where the server offers it, and nobody is checked. Passwords are best in `PGPASSWORD` or `~/.pgpass`; messages
-//! and `Debug` never show them.
+//! **TLS**: `?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem` encrypts and checks who answers. Without `sslmode` TLS is
+//! used where the server offers it, nobody is checked, and otherwise password and flags cross the network in plain text.
+//! That is a warning at the start and a problem in the status until the URL or `PGSSLMODE` has an `sslmode`, or
+//! `allow_plaintext()` says yes. Nothing is reported for Unix sockets, `localhost`, 127.0.0.0/8 and `::1`, nor for the
+//! application's pool. Passwords are best in `PGPASSWORD` or `~/.pgpass`; messages and `Debug` never show them.
+//!
+//! **Parameters** of the URL are those of `sqlx`: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host`, `hostaddr`, `port`,
+//! `dbname`, `user`, `password`, `application_name`, `options`, `options[name]` and `statement-cache-capacity`. Another one
+//! is an error, since `sqlx` would log it with its value; so are an unescaped `#`, and an `@` after the host.
 //!
 //! **PgBouncer** that pools transactions drops `LISTEN`, so that changes come by the 30 s alone, and has to be 1.21 or
 //! later, with `max_prepared_statements` set. Give the store a direct URL.
@@ -144,6 +167,10 @@
 //! do not wait for each other. An edit that waits for another writer for 1.8 s is rejected, unless other edits were made
 //! meanwhile; [`StoreExt::change`](super::StoreExt::change) then tries again. Asking 20 times a second costs a process
 //! well below 1 % of a core.
+//!
+//! A file that the store makes is readable for its owner alone (mode 600), and so are those beside it. To share it with
+//! another user, run `chmod` once: an existing file keeps its permissions, and SQLite gives them to the files beside it.
+//! A pool that is handed in makes its own file.
 //!
 //! Keep copies by `sqlite3 flags.db ".backup copy.db"`, and restore by `".restore copy.db"`: that is a change like any
 //! other. A file that is renamed over it is noticed within a second, but `-wal` of the old one must not be beside it. Where
@@ -224,6 +251,10 @@ mod postgres;
 mod postgres_codes;
 #[cfg(feature = "postgres")]
 mod postgres_condition;
+#[cfg(feature = "postgres")]
+mod postgres_tables;
+#[cfg(feature = "postgres")]
+mod postgres_url;
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,23 +1,24 @@
 //! Rules in PostgreSQL.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, Row, ValueRef};
+use sqlx::{ConnectOptions, PgPool, Postgres, Row, ValueRef};
 
 use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, WHOLE, late};
 use super::listen::Listeners;
+use super::postgres_tables::{Access, Tables, check_before_making};
+use super::postgres_url::Parsed;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
 use super::transaction::{For, Transaction};
 use super::trouble::{Trouble, mending};
-use crate::engine::{Instant, MAX_FLAGS};
+use crate::engine::{Instant, MAX_FLAGS, Problem};
 use crate::store::traits::identity_of;
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded,
-    Notices, Store, Stored,
+    BoxFuture, Capabilities, Commit, Condition, Error, Feed, Head, HistoryEntry, HistoryPage, Loaded, Notices, Store,
+    Stored,
 };
 
 /// Where the trigger of our table tells of changes.
@@ -49,12 +50,12 @@ impl PostgresStore {
     /// changes nothing.
     pub const MIGRATION: &str = include_str!("postgres.sql");
 
-    /// The store in the database of a URL, `postgres://user:password@host:port/database`. Nobody is connected to
-    /// yet. The variables `PGHOST`, `PGPASSWORD` and so on, and `~/.pgpass`, give what the URL leaves out.
+    /// The store in the database of a URL, `postgres://user:password@host:port/database?sslmode=verify-full`. Nobody is
+    /// connected to yet. The variables `PGHOST`, `PGPASSWORD` and so on, and `~/.pgpass`, give what the URL leaves out.
     ///
     /// # Errors
     ///
-    /// This is not such a URL.
+    /// This is not such a URL, or it has a parameter that is not known. The error never shows a value.
     pub fn new(url: &str) -> Result<Self, Error> {
         Server::new(url).map(Self::on)
     }
@@ -73,6 +74,24 @@ impl PostgresStore {
         self
     }
 
+    /// Says that password and flags may cross the network in plain text. Without it, and without `sslmode` in the URL, a
+    /// host other than this machine is a problem in the status: see [TLS](super#postgresql-in-production). It changes
+    /// nothing about the connection.
+    ///
+    /// ```
+    /// use tower_flags::store::{Feed, PostgresStore};
+    ///
+    /// let store = PostgresStore::new("postgres://shop@db.internal/shop")?;
+    /// assert_eq!(store.setup_problems().len(), 1);
+    /// assert!(store.allow_plaintext().setup_problems().is_empty());
+    /// # Ok::<(), tower_flags::Error>(())
+    /// ```
+    #[must_use]
+    pub fn allow_plaintext(mut self) -> Self {
+        self.server.plaintext = None;
+        self
+    }
+
     fn on(server: Server) -> Self {
         Self { server, makes_tables: true }
     }
@@ -82,6 +101,9 @@ impl PostgresStore {
         if !(self.makes_tables && trouble.is_missing_table::<Postgres>()) {
             return Err(trouble);
         }
+        let mut transaction = Transaction::begin(&self.server.connections, For::Reading).await?;
+        let checked = check_before_making(self.name(), transaction.connection()).await;
+        transaction.end(checked).await?;
         let mut lease = self.server.connections.lease().await?;
         match late(WHOLE, sqlx::raw_sql(Self::MIGRATION).execute(lease.connection())).await {
             Ok(_) => {
@@ -98,19 +120,21 @@ impl PostgresStore {
 
     /// One statement, so that all of it is of one moment.
     async fn rows(&self) -> Result<Rows, Trouble> {
+        let length = "pg_catalog.octet_length(f.definition)";
         let statement = format!(
-            "SELECT NULL AS name, convert_to(digest, 'UTF8') AS definition, NULL::bigint AS length, number AS version, \
-             false AS removed FROM tower_flags_head \
+            "SELECT NULL AS name, pg_catalog.convert_to(digest, 'UTF8') AS definition, NULL::bigint AS length, number AS version, \
+             false AS removed FROM schema.tower_flags_head \
              UNION ALL \
-             SELECT {}, {}, octet_length(f.definition)::bigint, v.version, v.content = '' \
-             FROM (SELECT name, definition FROM tower_flags LIMIT {}) f \
-             FULL JOIN tower_flags_versions v ON v.name = f.name",
+             SELECT {}, {}, {length}::bigint, v.version, \
+             v.content == '' FROM (SELECT name, definition FROM schema.tower_flags LIMIT {}) f \
+             FULL JOIN schema.tower_flags_versions v ON v.name == f.name",
             as_bytes("coalesce(f.name, v.name)"),
-            rows::read_column(&as_bytes("f.definition"), "octet_length(f.definition)", "f.name"),
+            rows::read_column(&as_bytes("f.definition"), length, "f.name"),
             MAX_FLAGS + 1
         );
-        let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
-        let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(transaction.connection())).await;
+        let (mut transaction, tables) = self.begin(For::ReadingAll, Access::ReadFlags).await?;
+        let query = sqlx::query(tables.sql(&statement));
+        let found = late(WHOLE, query.fetch_all(transaction.connection())).await;
         let found = transaction.end(found).await?;
         let mut rows = Rows { head: Some(Head::default()), ..Rows::default() };
         rows.flags.reserve(found.len());
@@ -131,11 +155,12 @@ impl PostgresStore {
         // No text of the server has this character, so that no flag has it in its name.
         let flag = if flag.contains('\0') { "" } else { flag };
         let statement = "SELECT f.definition, v.version, v.content, h.number, h.digest FROM (SELECT 1) one \
-             LEFT JOIN tower_flags f ON f.name = $1 \
-             LEFT JOIN tower_flags_versions v ON v.name = $1 \
-             LEFT JOIN tower_flags_head h ON true";
-        let mut transaction = Transaction::begin(&self.server.connections, For::Reading).await?;
-        let row = late(ANSWER, sqlx::query(statement).bind(flag).fetch_one(transaction.connection())).await;
+             LEFT JOIN schema.tower_flags f ON f.name == $1 \
+             LEFT JOIN schema.tower_flags_versions v ON v.name == $1 \
+             LEFT JOIN schema.tower_flags_head h ON true";
+        let (mut transaction, tables) = self.begin(For::Reading, Access::ReadFlags).await?;
+        let query = sqlx::query(tables.sql(statement)).bind(flag);
+        let row = late(ANSWER, query.fetch_one(transaction.connection())).await;
         let row = transaction.end(row).await?;
         let digest = bytes(&row, 4)?.map(text_of).unwrap_or_default();
         Ok(Stored {
@@ -147,11 +172,23 @@ impl PostgresStore {
         })
     }
 
+    /// Begins a transaction on the tables.
+    async fn begin(&self, what_for: For, access: Access) -> Result<(Transaction, Tables), Trouble> {
+        let mut transaction = Transaction::begin(&self.server.connections, what_for).await?;
+        match Tables::locked(self.name(), transaction.connection(), access).await {
+            Ok(tables) => Ok((transaction, tables)),
+            Err(trouble) => {
+                transaction.fail(&trouble).await;
+                Err(trouble)
+            }
+        }
+    }
+
     async fn write(&self, commit: &Commit) -> Result<bool, Error> {
         commit.begin_preparing();
         let unmade = |trouble: Trouble| trouble.into_unmade::<Postgres>(self.name());
-        let mut transaction = Transaction::begin(&self.server.connections, For::Writing).await.map_err(unmade)?;
-        let trouble = match write_all(transaction.connection(), commit).await {
+        let (mut transaction, tables) = self.begin(For::Writing, Access::Write).await.map_err(unmade)?;
+        let trouble = match write_all(transaction.connection(), &tables, commit).await {
             Ok(true) if commit.begin_sending() => match transaction.commit().await {
                 Ok(()) => return Ok(true),
                 Err(trouble) if trouble.is_answer::<Postgres>() => trouble,
@@ -182,18 +219,20 @@ impl PostgresStore {
 
     async fn entries(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Trouble> {
         let (before, limit) = (page.before.map_or(i64::MAX, to_column), page.limit.min(1000) as i64);
+        let (mut transaction, tables) = self.begin(For::ReadingAll, Access::ReadHistory).await?;
         let query = match &page.flag {
-            Some(flag) => sqlx::query(
-                "SELECT number, version, at, flag, actor, reason, before, after, previous FROM tower_flags_history \
-                 WHERE flag = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
-            )
+            Some(flag) => sqlx::query(tables.sql(
+                "SELECT number, version, at, flag, actor, reason, before, after, previous \
+                 FROM schema.tower_flags_history \
+                 WHERE flag == $1 AND number OPERATOR(pg_catalog.<) $2 \
+                 ORDER BY number DESC LIMIT $3",
+            ))
             .bind(flag),
-            None => sqlx::query(
-                "SELECT number, version, at, flag, actor, reason, before, after, previous FROM tower_flags_history \
-                 WHERE number < $1 ORDER BY number DESC LIMIT $2",
-            ),
+            None => sqlx::query(tables.sql(
+                "SELECT number, version, at, flag, actor, reason, before, after, previous \
+                 FROM schema.tower_flags_history WHERE number OPERATOR(pg_catalog.<) $1 ORDER BY number DESC LIMIT $2",
+            )),
         };
-        let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
         let found = late(WHOLE, query.bind(before).bind(limit).fetch_all(transaction.connection())).await;
         let found = transaction.end(found).await?;
         let entry = |row: &PgRow| {
@@ -216,23 +255,26 @@ impl PostgresStore {
 
 /// The head first: whoever edits waits there for whoever edits, and others never do, so that nobody waits in a
 /// circle. `false` where something is not as expected.
-async fn write_all(connection: &mut PgConnection, commit: &Commit) -> Result<bool, Trouble> {
+async fn write_all(connection: &mut PgConnection, tables: &Tables, commit: &Commit) -> Result<bool, Trouble> {
     let Commit { flag, expected, definition, version, content, entries, head, .. } = commit;
     macro_rules! changes_a_row {
         ($statement:literal $(, $value:expr)*) => {
-            late(ANSWER, sqlx::query($statement)$(.bind($value))*.execute(&mut *connection)).await?.rows_affected() > 0
+            late(ANSWER, sqlx::query(tables.sql($statement))$(.bind($value))*.execute(&mut *connection))
+                .await?
+                .rows_affected()
+                > 0
         };
     }
     let number = to_column(head.number);
     let is_written = if expected.head == Head::default() {
         changes_a_row!(
-            "INSERT INTO tower_flags_head (number, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            "INSERT INTO schema.tower_flags_head (number, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             number,
             &head.digest
         )
     } else {
         changes_a_row!(
-            "UPDATE tower_flags_head SET number = $1, digest = $2 WHERE number = $3 AND digest = $4",
+            "UPDATE schema.tower_flags_head SET number = $1, digest = $2 WHERE number == $3 AND digest == $4",
             number,
             &head.digest,
             to_column(expected.head.number),
@@ -242,33 +284,33 @@ async fn write_all(connection: &mut PgConnection, commit: &Commit) -> Result<boo
     let is_written = is_written
         && match (&expected.definition, definition) {
             (None, Some(text)) => changes_a_row!(
-                "INSERT INTO tower_flags (name, definition) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                "INSERT INTO schema.tower_flags (name, definition) VALUES ($1, $2) ON CONFLICT DO NOTHING",
                 flag,
                 text
             ),
             (Some(before), Some(text)) => changes_a_row!(
-                "UPDATE tower_flags SET definition = $3 WHERE name = $1 AND definition = $2",
+                "UPDATE schema.tower_flags SET definition = $3 WHERE name == $1 AND definition == $2",
                 flag,
                 before,
                 text
             ),
             (Some(before), None) => {
-                changes_a_row!("DELETE FROM tower_flags WHERE name = $1 AND definition = $2", flag, before)
+                changes_a_row!("DELETE FROM schema.tower_flags WHERE name == $1 AND definition == $2", flag, before)
             }
-            (None, None) => !changes_a_row!("SELECT FROM tower_flags WHERE name = $1", flag),
+            (None, None) => !changes_a_row!("SELECT FROM schema.tower_flags WHERE name == $1", flag),
         };
     let is_written = is_written
         && if (expected.version, &*expected.content) == (0, "") {
             changes_a_row!(
-                "INSERT INTO tower_flags_versions (name, version, content) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                "INSERT INTO schema.tower_flags_versions (name, version, content) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
                 flag,
                 to_column(*version),
                 content
             )
         } else {
             changes_a_row!(
-                "UPDATE tower_flags_versions SET version = $2, content = $3 \
-                 WHERE name = $1 AND version = $4 AND content = $5",
+                "UPDATE schema.tower_flags_versions SET version = $2, content = $3 \
+                 WHERE name == $1 AND version == $4 AND content == $5",
                 flag,
                 to_column(*version),
                 content,
@@ -281,7 +323,7 @@ async fn write_all(connection: &mut PgConnection, commit: &Commit) -> Result<boo
     }
     for entry in entries {
         let is_written = changes_a_row!(
-            "INSERT INTO tower_flags_history (number, flag, version, at, actor, reason, before, after, previous) \
+            "INSERT INTO schema.tower_flags_history (number, flag, version, at, actor, reason, before, after, previous) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             to_column(entry.number),
             &entry.flag,
@@ -319,6 +361,10 @@ impl Feed for PostgresStore {
 
     fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
         Box::pin(self.server.condition(true))
+    }
+
+    fn setup_problems(&self) -> Vec<Problem> {
+        self.server.plaintext.iter().cloned().collect()
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>, Error>> {
@@ -365,22 +411,19 @@ pub(super) struct Server {
     listeners: Arc<Listeners>,
     /// When a standby was last known to have everything.
     pub(super) current: Arc<Mutex<Option<Instant>>>,
+    /// The problem that nobody has chosen between TLS and plain text.
+    pub(super) plaintext: Option<Problem>,
 }
 
 impl Server {
     pub(super) fn new(url: &str) -> Result<Self, Error> {
-        let wrong = |message: &str| Error::new(ErrorKind::Configuration, message);
-        // A path, or the URL of something else, would connect to wherever the defaults say.
-        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(wrong("expected a URL that starts with postgres:// for PostgreSQL, found another one"));
-        }
-        let options = PgConnectOptions::from_str(url).map_err(|error| {
-            wrong("expected a URL like postgres://user:password@host:port/database for PostgreSQL").caused_by(error)
-        })?;
+        let Parsed { options, plaintext } = Parsed::new(url)?;
         let name = name_of(&options);
-        Ok(Self::with(name, Connections::own(options.disable_statement_logging())))
+        let server = Self::with(name, Connections::own(options.disable_statement_logging()));
+        Ok(Self { plaintext, ..server })
     }
 
+    /// How it is connected to is the application's choice.
     pub(super) fn of(pool: PgPool) -> Self {
         let name = name_of(&pool.connect_options());
         Self::with(name, Connections::pool(pool))
@@ -393,6 +436,7 @@ impl Server {
             listeners: Arc::new(Listeners::new(connections.answered())),
             connections: Arc::new(connections),
             current: Arc::default(),
+            plaintext: None,
         }
     }
 
@@ -432,9 +476,12 @@ fn name_of(options: &PgConnectOptions) -> Arc<str> {
 }
 
 /// A text as bytes of UTF-8. A database without an encoding may hold anything, and refuses to show all rows where one
-/// is no UTF-8.
+/// is no UTF-8. Without the schema, a function of another role could be the better match.
 pub(super) fn as_bytes(text: &str) -> String {
-    format!("convert_to({text}, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)")
+    format!(
+        "pg_catalog.convert_to({text}, CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' \
+         THEN 'SQL_ASCII' ELSE 'UTF8' END)"
+    )
 }
 
 /// A column as it came, of texts or bytes.

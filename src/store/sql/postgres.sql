@@ -8,7 +8,20 @@ SET LOCAL lock_timeout = '1500ms';
 SET LOCAL statement_timeout = '4500ms';
 
 -- Several processes may start at once: "IF NOT EXISTS" alone lets one of them fail.
-SELECT pg_advisory_xact_lock(8391162112114);
+SELECT pg_catalog.pg_advisory_xact_lock(8391162112114);
+
+-- From here on, no other schema of the search path has a say.
+DO $$
+BEGIN
+    IF pg_catalog.current_schema() IS NOT NULL THEN
+        PERFORM pg_catalog.set_config(
+            'search_path',
+            pg_catalog.format('%I, pg_temp', pg_catalog.current_schema()),
+            true
+        );
+    END IF;
+END
+$$;
 
 -- What people see and edit by hand: one flag a row, its definition in JSON.
 CREATE TABLE IF NOT EXISTS tower_flags (
@@ -57,15 +70,44 @@ BEGIN
 END
 $$;
 
--- Made only where it is missing: it locks the table, which others may be editing.
 DO $$
+DECLARE
+    own_schema name := pg_catalog.current_schema();
+    foreign_one record;
 BEGIN
+    -- Functions and operators of the schema have no say either.
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+    -- Made only where it is missing: it locks the table, which others may be editing.
     IF NOT EXISTS (
-        SELECT FROM pg_trigger WHERE tgrelid = 'tower_flags'::regclass AND tgname = 'tower_flags_notify'
+        SELECT FROM pg_trigger
+        WHERE tgrelid = to_regclass(format('%I.tower_flags', own_schema)) AND tgname = 'tower_flags_notify'
     ) THEN
-        CREATE TRIGGER tower_flags_notify
-            AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tower_flags
-            FOR EACH STATEMENT EXECUTE FUNCTION tower_flags_notify();
+        EXECUTE format(
+            'CREATE TRIGGER tower_flags_notify
+                AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %1$I.tower_flags
+                FOR EACH STATEMENT EXECUTE FUNCTION %1$I.tower_flags_notify()',
+            own_schema
+        );
+    END IF;
+
+    -- What another role has made before would run its code as whoever edits. Undoes everything.
+    SELECT o.kind, o.name, pg_get_userbyid(o.owner) AS owner INTO foreign_one
+    FROM pg_namespace n, pg_database d, (
+        SELECT 'table' AS kind, oid::regclass::text AS name, relnamespace AS place, relowner AS owner FROM pg_class
+        WHERE relname IN ('tower_flags', 'tower_flags_versions', 'tower_flags_history', 'tower_flags_head')
+        UNION ALL
+        SELECT 'function', oid::regprocedure::text, pronamespace, proowner FROM pg_proc
+        WHERE proname = 'tower_flags_notify' AND pronargs = 0
+    ) o
+    WHERE n.nspname = own_schema AND o.place = n.oid AND d.datname = current_database()
+        AND NOT (pg_has_role(o.owner, current_user, 'MEMBER') OR pg_has_role(o.owner, n.nspowner, 'MEMBER')
+            OR pg_has_role(o.owner, d.datdba, 'MEMBER'))
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the % % belongs to %, and its code would run as whoever edits; nothing was changed',
+            foreign_one.kind, foreign_one.name, foreign_one.owner
+            USING ERRCODE = 'invalid_object_definition', HINT = 'Drop it, or use a schema of its own.';
     END IF;
 END
 $$;

@@ -63,8 +63,11 @@ impl Dialect for Postgres {
 
     fn help(error: &dyn DatabaseError) -> Option<&'static str> {
         Some(match &*error.code()? {
-            "42P01" if error.message().contains("\"tower_flags") => {
+            "42P01" if error.message().contains("tower_flags") => {
                 "run PostgresStore::MIGRATION as a role that may make tables"
+            }
+            "42P17" if error.message().contains("tower_flags") => {
+                "another role has made a part of the tables; nothing was changed; use a schema of its own"
             }
             "42501" => "grant the role what it needs; tower_flags::store::sql has a list",
             "3F000" => "make the schema that the search path of the URL names",

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::lease::{ANSWER, late};
 use super::postgres::Server;
+use super::postgres_tables::Schema;
 use super::transaction::{For, Transaction};
 use super::trouble::Trouble;
 use crate::engine::{Instant, Problem};
@@ -48,6 +49,10 @@ impl Server {
             ", pg_is_in_recovery(), current_setting('server_version_num')::int, current_setting('server_version'), \
              current_setting('fsync'), current_setting('full_page_writes')"
         );
+        let schema = if has_tables { Schema::find(connection).await? } else { None };
+        // Operators of another role could be a better match than the system's.
+        let path = sqlx::raw_sql("SET LOCAL search_path = pg_catalog, pg_temp");
+        late(ANSWER, path.execute(&mut *connection)).await?;
         let row = late(ANSWER, sqlx::query(STATEMENT).fetch_one(&mut *connection)).await?;
         let mut condition =
             Condition { clock: Some(Instant::from_unix_millis(row.try_get(0)?)), ..Condition::default() };
@@ -64,8 +69,8 @@ impl Server {
                 ));
             }
         }
-        if has_tables {
-            condition.problems.extend(wrong_with_the_tables(&mut *connection).await?);
+        if let Some(schema) = schema {
+            condition.problems.extend(wrong_with_the_tables(&mut *connection, &schema).await?);
         }
         if row.try_get(1)? {
             self.follow(&Replay::read(connection).await?, &mut condition);
@@ -189,13 +194,13 @@ impl Replay {
 }
 
 /// Problems of the tables that were changed by hand.
-async fn wrong_with_the_tables(connection: &mut PgConnection) -> Result<Vec<Problem>, Trouble> {
+async fn wrong_with_the_tables(connection: &mut PgConnection, schema: &Schema) -> Result<Vec<Problem>, Trouble> {
     let statement = "SELECT c.relname::text, c.relpersistence = 'u', \
          c.relname <> 'tower_flags' OR EXISTS (SELECT FROM pg_trigger t \
              WHERE t.tgrelid = c.oid AND t.tgname = 'tower_flags_notify' AND t.tgenabled IN ('O', 'A')) \
-         FROM pg_class c WHERE c.oid IN (to_regclass('tower_flags'), to_regclass('tower_flags_versions'), \
-             to_regclass('tower_flags_history'), to_regclass('tower_flags_head')) ORDER BY 1";
-    let rows = late(ANSWER, sqlx::query(statement).fetch_all(connection)).await?;
+         FROM pg_class c WHERE c.relnamespace = $1::bigint::oid AND c.relkind = 'r' AND c.relname IN \
+             ('tower_flags', 'tower_flags_versions', 'tower_flags_history', 'tower_flags_head') ORDER BY 1";
+    let rows = late(ANSWER, sqlx::query(statement).bind(schema.oid).fetch_all(connection)).await?;
     let mut problems = Vec::new();
     for row in rows {
         let table: String = row.try_get(0)?;

@@ -52,8 +52,8 @@ impl Text {
 #[cfg(feature = "postgres")]
 pub(super) fn read_column(text: &str, length: &str, name: &str) -> String {
     format!(
-        "CASE WHEN {length} <= {MAX_FLAG} AND sum({length}) OVER (ORDER BY {length}, {name}) <= {MAX_LOOKED_AT} \
-         THEN {text} END"
+        "CASE WHEN {length} OPERATOR(pg_catalog.<=) {MAX_FLAG} AND pg_catalog.sum({length}) OVER (ORDER BY {length}, {name}) \
+         OPERATOR(pg_catalog.<=) {MAX_LOOKED_AT} THEN {text} END"
     )
 }
 

@@ -30,6 +30,8 @@ use super::trouble::Trouble;
 use crate::engine::MAX_FLAG;
 use crate::engine::MAX_FLAGS;
 #[cfg(feature = "postgres")]
+use crate::engine::Problem;
+#[cfg(feature = "postgres")]
 use crate::store::Condition;
 use crate::store::{BoxFuture, Error, Feed, Loaded, Notices};
 
@@ -90,7 +92,7 @@ impl PostgresTable {
     ///
     /// # Errors
     ///
-    /// This is not such a URL.
+    /// This is not such a URL, or it has a parameter that is not known. The error never shows a value.
     pub fn new(url: &str, query: impl Into<String>) -> Result<Self, Error> {
         Server::new(url).map(|server| Self::on(server, query.into()))
     }
@@ -121,12 +123,21 @@ impl PostgresTable {
         self
     }
 
+    /// Says that password and flags may cross the network in plain text; see
+    /// [`PostgresStore::allow_plaintext`](super::PostgresStore::allow_plaintext).
+    #[must_use]
+    pub fn allow_plaintext(mut self) -> Self {
+        self.server.plaintext = None;
+        self
+    }
+
     async fn rows(&self) -> Result<Rows, Trouble> {
+        let length = "pg_catalog.octet_length(definition)";
         let statement = format!(
-            "SELECT {}, {}, octet_length(definition)::bigint FROM (\
-             SELECT q.name::text AS name, q.definition::text AS definition FROM {}) q",
+            "SELECT {}, {}, {length}::bigint FROM (\
+             SELECT q.name::pg_catalog.text AS name, q.definition::pg_catalog.text AS definition FROM {}) q",
             postgres::as_bytes("name"),
-            rows::read_column(&postgres::as_bytes("definition"), "octet_length(definition)", "name"),
+            rows::read_column(&postgres::as_bytes("definition"), length, "name"),
             as_table(&self.query)
         );
         let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
@@ -164,6 +175,10 @@ impl Feed for PostgresTable {
 
     fn condition(&self) -> BoxFuture<'_, Result<Condition, Error>> {
         Box::pin(self.server.condition(false))
+    }
+
+    fn setup_problems(&self) -> Vec<Problem> {
+        self.server.plaintext.iter().cloned().collect()
     }
 
     fn resync_every(&self) -> Duration {

@@ -72,8 +72,8 @@ impl Transaction {
 
     /// Ends it after a failure in it.
     pub(super) async fn fail(self, trouble: &Trouble) {
-        // A connection that is silent or lost is closed.
-        if trouble.is_answer::<Postgres>() {
+        // A connection that is silent or lost is closed. An error of ours is about an answer that has arrived.
+        if trouble.is_answer::<Postgres>() || matches!(trouble, Trouble::Ours(_)) {
             self.roll_back().await;
         }
     }
