@@ -13,9 +13,10 @@ pub(super) const SHORT: &str = "SET LOCAL lock_timeout = '1500ms'; SET LOCAL sta
 /// The same for requests that we wait [`WHOLE`](super::lease::WHOLE) for.
 const LONG: &str = "SET LOCAL lock_timeout = '1500ms'; SET LOCAL statement_timeout = '4500ms'; \
      SET LOCAL idle_in_transaction_session_timeout = '5s'";
-/// Makes sure that an acknowledged edit is on the server's disk. It also works in a read-only database.
-const DURABLE: &str =
-    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
+/// Makes sure that an acknowledged edit is on the server's disk. It also works in a read-only database. The search path may
+/// prefer functions and operators of another role.
+const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
+     WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'";
 
 /// The purpose of a transaction.
 #[derive(Clone, Copy)]
