@@ -28,6 +28,8 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 pub(super) const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Most characters of a reason.
 const MAX_REASON: usize = 1000;
+/// Most characters of the name of whoever asks.
+pub(super) const MAX_NAME: usize = 200;
 
 /// Whoever asks.
 #[derive(Clone, Debug)]
@@ -39,13 +41,23 @@ pub(super) struct Who {
 impl Who {
     /// Who asks, or why they may not.
     pub(super) fn of(access: Access) -> Result<Self, Failure> {
-        match access {
-            Access::None => Err(Failure::unauthorized(Known::Nobody)),
-            Access::Denied => Err(Failure::new(Kind::Forbidden, "who asks may not see flags")),
-            Access::Viewer(name) => Ok(Self { name, role: Role::Viewer }),
-            Access::Responder(name) => Ok(Self { name, role: Role::Responder }),
-            Access::Editor(name) => Ok(Self { name, role: Role::Editor }),
+        let (name, role) = match access {
+            Access::None => return Err(Failure::unauthorized(Known::Nobody)),
+            Access::Denied => return Err(Failure::new(Kind::Forbidden, "who asks may not see flags")),
+            Access::Viewer(name) => (name, Role::Viewer),
+            Access::Responder(name) => (name, Role::Responder),
+            Access::Editor(name) => (name, Role::Editor),
+        };
+        // Every entry of the history has it.
+        let length = name.chars().count();
+        if !(1..=MAX_NAME).contains(&length) || name.contains(char::is_control) {
+            let detail = format!(
+                "the application's authorizer names who asks: expected a name of 1 to {MAX_NAME} characters without \
+                 control characters, found one of {length}"
+            );
+            return Err(Failure::new(Kind::Forbidden, detail));
         }
+        Ok(Self { name, role })
     }
 }
 

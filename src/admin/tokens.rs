@@ -8,6 +8,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::access::Role;
+use super::call::MAX_NAME;
 use super::session::{Session, Sessions, is_same};
 use crate::engine::{Day, Instant};
 use crate::store::digest_of;
@@ -157,12 +158,16 @@ impl Tokens {
     /// # Errors
     ///
     /// A token of fewer than 32 bytes, of other characters than visible ASCII, or that stands twice; a name that
-    /// is empty or has white space or `:`.
+    /// is empty, has white space or `:`, or is longer than 200 characters.
     pub fn with(mut self, token: Token) -> Result<Self, BadTokens> {
         let Token { name, role, text, expires_on } = token;
         let refuse = |expected: &str| Err(BadTokens { message: format!("token of {name:?}: expected {expected}") });
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':') {
             return Err(BadTokens { message: format!("expected a name without white space and ':', found {name:?}") });
+        }
+        if name.chars().count() > MAX_NAME {
+            let message = format!("expected a name of at most {MAX_NAME} characters, found {}", name.chars().count());
+            return Err(BadTokens { message });
         }
         if text.len() < MIN_LEN {
             let found = text.len();

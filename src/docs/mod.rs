@@ -7,3 +7,8 @@ pub mod limitations {}
 /// What deciding costs, measured.
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+
+/// Who may do what, what stops everybody else, and what is left to the application.
+#[cfg(feature = "admin")]
+#[doc = include_str!("threat_model.md")]
+pub mod threat_model {}

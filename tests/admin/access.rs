@@ -461,3 +461,26 @@ async fn every_answer_has_the_headers_that_keep_it_private() {
     let page = api.ask_as("GET", "", &[], b"").await;
     assert!(!page.text().contains("<script>") && !page.text().contains("style="), "{}", page.text());
 }
+
+#[tokio::test]
+async fn a_closure_names_callers_within_bounds() {
+    let store = store(&[("a", "true")]).await;
+    let live = Live::connect(store.clone()).await.unwrap();
+    let who = |request: &http::request::Parts| {
+        let length = request.headers.get("x-length").and_then(|length| length.to_str().ok()?.parse().ok());
+        Access::Editor(length.map_or_else(|| "a\nb".to_owned(), |length: usize| "ü".repeat(length)))
+    };
+    let api = Api::at("", admin::router(store.clone(), live.clone(), Authorizer::by_credentials(who)), live).await;
+    let kill = async |length: &str| {
+        let headers = [("x-length", length), PAGE[0], PAGE[1]];
+        api.ask_as("POST", "flags/a/kill", &headers, b"").await
+    };
+    for (length, status) in [("0", 403), ("1", 200), ("200", 200), ("201", 403), ("none", 403)] {
+        assert_eq!(kill(length).await.status, status, "{length}");
+    }
+    assert!(kill("201").await.text().contains("expected a name of 1 to 200 characters"));
+    let token = "0123456789abcdef0123456789abcdef";
+    assert!(Tokens::new().viewer("a".repeat(200), token).is_ok());
+    let error = Tokens::new().viewer("a".repeat(201), token).unwrap_err();
+    assert_eq!(error.to_string(), "expected a name of at most 200 characters, found 201");
+}
