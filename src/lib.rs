@@ -41,11 +41,11 @@
 //!
 //! | name | enables | pulls in | default | needs Rust |
 //! |---|---|---|---|---|
-//! | `admin` | an HTTP API to watch and edit flags, and a dashboard over it | `axum`, `hmac` | no | 1.89 |
+//! | `admin` | an HTTP API to watch and edit flags, and a dashboard over it | `axum` | no | 1.89 |
 //! | `axum` | the [`Flags`] extractor for axum handlers | `axum-core` | yes | 1.89 |
 //! | `file` | rules from a JSON or TOML file that can be edited while the service runs, and a backup file for other sources | `notify`, `rustix`, `tempfile`, `toml`, `toml_edit` | yes | 1.89 |
 //! | `http` | rules from any URL that serves them as JSON | `reqwest`, `rustls`, `rustls-platform-verifier` | no | 1.89 |
-//! | `overrides` | testers' overrides and decisions between services, both signed | `base64`, `hmac` | yes | 1.89 |
+//! | `overrides` | testers' overrides and decisions between services, both signed | `base64` | yes | 1.89 |
 //! | `postgres` | rules in PostgreSQL | `sqlx` | no | 1.94 |
 //! | `redis` | rules in Redis | `redis`, `rustls`, `rustls-native-certs`, `tokio-rustls` | no | 1.89 |
 //! | `sqlite` | rules in an SQLite file | `sqlx` | no | 1.94 |

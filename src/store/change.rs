@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant as Time, sleep, timeout_at};
 
 use super::error::{Error, ErrorKind};
-use super::history::{BrokenBy, BrokenLink, Chain, Head, HistoryEntry, content_of};
+use super::history::{Head, HistoryEntry, content_of};
+use super::history_keys::{HistoryKeys, digest_with};
 use super::random::random_share;
 use super::traits::{Commit, HistoryPage, Progress, Store, Stored};
+use super::verify::{BrokenLink, Known, Verification, verification};
 use crate::engine::{
     Edit, Flag, FlagName, Instant, Problem, accepted_flag, flag_from_json, is_name, killed, not_a_name,
 };
@@ -381,33 +383,41 @@ pub trait StoreExt: Store {
         async move { Attempts::new(self, flag, change, by).run().await }
     }
 
-    /// Reads the whole history and checks its chain.
+    /// Reads the whole history, page by page, and checks its chain: [`verification`](Self::verification) in short, with
+    /// the end of the history or the oldest break.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     fn verify_history(&self) -> impl Future<Output = Result<Result<Head, BrokenLink>, Error>> + Send {
         async move {
-            let head = self.read("").await?.head;
-            let mut entries = Vec::new();
-            let mut page = HistoryPage::newest().limit(1000);
-            loop {
-                let found = self.history(&page).await?;
-                let Some(last) = found.last() else { break };
-                page = page.before(last.number);
-                entries.extend(found);
-            }
-            // Edits that were made meanwhile have moved the head; entries above it have no other reason.
-            let newest = entries.first().map_or(0, |entry: &HistoryEntry| entry.number);
-            let head_now = self.read("").await?.head;
-            if newest > head_now.number {
-                return Ok(Err(BrokenLink { number: head_now.number, problem: BrokenBy::Head }));
-            }
-            entries.retain(|entry| entry.number <= head.number);
-            let mut chain = Chain::default();
-            let checked = entries.iter().rev().try_for_each(|entry| chain.add(entry)).and_then(|()| chain.end(&head));
-            Ok(checked.map(|()| head))
+            let found = self.verification().await?;
+            Ok(found.oldest_break().cloned().map_or(Ok(found.head), Err))
         }
+    }
+
+    /// Reads the whole history and checks its chain, with the store's [keys](HistoryKeys) where it has them. At most 64
+    /// entries are in memory at a time.
+    ///
+    /// ```
+    /// use tower_flags::store::{Author, Change, MemoryStore, StoreExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = MemoryStore::new();
+    /// store.change("search", Change::put_text("true"), &Author::new("alice")).await?;
+    /// let found = store.verification().await?;
+    /// assert!(found.is_intact());
+    /// assert_eq!((found.entries, found.head.number), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    fn verification(&self) -> impl Future<Output = Result<Verification, Error>> + Send {
+        verification(self, Known::default())
     }
 }
 
@@ -576,9 +586,10 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
             let entries = self.store.history(&page).await?;
             let Some(last) = entries.last() else { break };
             page = page.before(last.number);
-            let made = self.in_doubt.iter().position(|commit| {
-                entries.iter().any(|entry| entry.number == commit.head.number && entry.digest() == commit.head.digest)
-            });
+            let made = self
+                .in_doubt
+                .iter()
+                .position(|commit| commit.entries.last().is_some_and(|last| entries.contains(last)));
             if let Some(made) = made {
                 return Ok(Some(self.in_doubt.swap_remove(made)));
             }
@@ -602,7 +613,7 @@ pub(super) async fn commit_over<S: Store + ?Sized>(
         let newest = store.history(&HistoryPage::newest().of(flag).limit(1)).await?;
         foreign_before = Some(newest.into_iter().next().and_then(|entry| entry.after));
     }
-    Ok(Commit::new(flag, expected, foreign_before, definition, by, at))
+    Ok(Commit::new(flag, expected, foreign_before, definition, by, at, store.history_keys()))
 }
 
 impl Commit {
@@ -615,6 +626,7 @@ impl Commit {
         definition: Option<String>,
         by: &Author,
         at: Instant,
+        keys: Option<&HistoryKeys>,
     ) -> Self {
         let (mut head, mut version) = (expected.head.clone(), expected.version);
         let mut entry = |actor: Option<&str>, reason: Option<&str>, before: Option<String>, after: Option<String>| {
@@ -630,7 +642,7 @@ impl Commit {
                 after,
                 previous: std::mem::take(&mut head.digest),
             };
-            head = Head::of(&entry);
+            head = Head::new(entry.number, digest_with(keys, &entry));
             entry
         };
         let theirs = foreign_before.map(|before| entry(None, None, before, expected.definition.clone()));

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::error::{Error, ErrorKind};
 use super::feed::{BoxFuture, Feed, Loaded, Notices};
 use super::history::{Head, HistoryEntry};
+use super::history_keys::HistoryKeys;
 use super::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 use crate::engine::{Document, Problem};
 
@@ -17,6 +18,7 @@ use crate::engine::{Document, Problem};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
+    keys: Option<HistoryKeys>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,13 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Chains the history with keys from now on; clones that are made before have none.
+    #[must_use]
+    pub fn with_history_keys(mut self, keys: HistoryKeys) -> Self {
+        self.keys = Some(keys);
+        self
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -131,7 +140,15 @@ impl Store for MemoryStore {
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
         Box::pin(async move {
             let content = self.content();
-            Ok(content.history.iter().rev().filter(|entry| page.has(entry)).take(page.limit).cloned().collect())
+            let end = page
+                .before
+                .map_or(content.history.len(), |before| content.history.partition_point(|entry| entry.number < before));
+            let entries = content.history[..end].iter().rev().filter(|entry| page.has(entry));
+            Ok(entries.take(page.limit).cloned().collect())
         })
+    }
+
+    fn history_keys(&self) -> Option<&HistoryKeys> {
+        self.keys.as_ref()
     }
 }

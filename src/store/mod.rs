@@ -41,7 +41,8 @@
 //!
 //! 1. Every edit of a flag raises its version by one. An edit is made for a version, or for whatever is newest.
 //! 2. Each edit is one entry of the history, written in the same transaction: who, when, why, before, after. It
-//!    carries the SHA-256 of the entry before; [`StoreExt::verify_history`] checks the chain.
+//!    carries the SHA-256 of the entry before; [`StoreExt::verification`] checks the chain. With [`HistoryKeys`] a writer of
+//!    the store cannot compute it again after a change.
 //! 3. What somebody changed past us, with the store's own tools, becomes an entry of an unknown actor when
 //!    the flag is edited next.
 //! 4. Keys that an edit does not name stay as they are, foreign ones too: [`Edit`](crate::engine::Edit).
@@ -54,6 +55,7 @@ mod feed;
 #[cfg(feature = "file")]
 mod file;
 mod history;
+mod history_keys;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
@@ -68,6 +70,7 @@ pub mod redis;
 #[cfg_attr(docsrs, doc(cfg(any(feature = "postgres", feature = "sqlite"))))]
 pub mod sql;
 mod traits;
+mod verify;
 
 pub(crate) use backoff::Backoff;
 pub use change::{Author, Change, ChangeError, Changed, StoreExt};
@@ -76,7 +79,8 @@ pub use feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::{FileFeed, FileStore};
-pub use history::{BrokenBy, BrokenLink, Head, HistoryEntry, verify};
+pub use history::{Head, HistoryEntry};
+pub use history_keys::HistoryKeys;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use http::{HttpFeed, HttpFeedBuilder};
@@ -92,6 +96,7 @@ pub use sql::{PostgresStore, PostgresTable};
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use sql::{SqliteStore, SqliteTable};
 pub use traits::{Capabilities, Commit, HistoryPage, Store, Stored};
+pub use verify::{BrokenBy, BrokenLink, Verification, verify};
 
 #[cfg(feature = "admin")]
 pub(crate) use change::note_of_pause;

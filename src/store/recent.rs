@@ -545,7 +545,7 @@ async fn newest_there<S: Store + ?Sized>(store: &S, edits: &[Edit], head: &Head)
         page = page.before(last.number);
         for entry in &entries {
             let Ok(at) = edits.binary_search_by_key(&entry.number, Edit::number) else { continue };
-            if entry.digest() == edits[at].commit.head.digest {
+            if edits[at].entry() == Some(entry) {
                 return Ok(entry.number);
             }
         }

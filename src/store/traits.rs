@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::error::Error;
 use super::feed::{BoxFuture, Feed};
 use super::history::{Head, HistoryEntry, content_of};
+use super::history_keys::HistoryKeys;
 use super::recent::RecentEdits;
 
 /// A feed that can be edited, and remembers who changed what.
@@ -51,6 +52,12 @@ pub trait Store: Feed {
     /// The edits that were acknowledged in the last seconds, for stores whose server can lose them when it is killed:
     /// they are written again if the server comes back without them. By default there is no such memory.
     fn recent_edits(&self) -> Option<&RecentEdits> {
+        None
+    }
+
+    /// The keys that this store's history is chained with; by default there are none, and its chain is one of SHA-256.
+    /// [`StoreExt`](super::StoreExt) computes the digests: a store keeps them as they are, as texts of any length.
+    fn history_keys(&self) -> Option<&HistoryKeys> {
         None
     }
 }
@@ -269,5 +276,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn recent_edits(&self) -> Option<&RecentEdits> {
         S::recent_edits(self)
+    }
+
+    fn history_keys(&self) -> Option<&HistoryKeys> {
+        S::history_keys(self)
     }
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::caught::caught;
+use super::keyed::Keyed;
 use crate::engine::{Definition, Edit, Flag};
 use crate::store::{
-    Author, Capabilities, Change, ChangeError, Commit, Feed, HistoryEntry, HistoryPage, Loaded, Store, StoreExt, Stored,
+    Author, BrokenBy, Capabilities, Change, ChangeError, Commit, Feed, HistoryEntry, HistoryKeys, HistoryPage, Loaded,
+    Store, StoreExt, Stored,
 };
 
 /// How a store is made for tests, for [`check_store`].
@@ -168,6 +170,7 @@ pub async fn check_store<F: StoreFixture>(fixture: &F) -> Report {
         "removed names are remembered" removed;
         "the history is paged, newest first" history;
         "the history is a chain" chain;
+        "the history may be chained with keys" keyed_chain;
         "racing edits are all made, once each" races;
         "what is known is not loaded again" known;
         "the store can be told from others" identity;
@@ -274,7 +277,7 @@ async fn conflicts<F: StoreFixture>(fixture: &F) {
 async fn commit_of(store: &impl Store, name: &str) -> Commit {
     let expected = stored(store, name).await;
     let now = "2026-12-01T12:00:00Z".parse().expect("this is an instant");
-    Commit::new(name, expected, None, Some("false".to_owned()), &alice(), now)
+    Commit::new(name, expected, None, Some("false".to_owned()), &alice(), now, None)
 }
 
 async fn stale_commits<F: StoreFixture>(fixture: &F) {
@@ -388,6 +391,33 @@ async fn chain<F: StoreFixture>(fixture: &F) {
     changed(&store, "flag_1", Change::remove()).await;
     let head = store.verify_history().await.expect("the history is read").expect("the chain holds");
     assert_eq!((head.number, &head), (11, &stored(&store, "whatever").await.head));
+}
+
+async fn keyed_chain<F: StoreFixture>(fixture: &F) {
+    let store = Arc::new(fixture.fresh().await);
+    let edit = |number: u32| Change::put_text(format!(r#"{{"percentage": {number}}}"#));
+    changed(&store, "x", edit(1)).await;
+    changed(&store, "x", edit(2)).await;
+    // The longest id that a key can have.
+    let id = "k".repeat(32);
+    let keys = HistoryKeys::new(&id, "6f0e5c1f4b7d4a0f9c3b2e1d0a9f8e7d").expect("this is a key");
+    let keyed = Keyed::new(Arc::clone(&store), keys);
+    for number in 3..6 {
+        changed(&keyed, "x", edit(number)).await;
+    }
+    assert!(stored(&store, "x").await.head.digest.starts_with(&format!("{id}:")), "the head keeps the digest as it is");
+    let found = keyed.verification().await.expect("the history is read");
+    assert_eq!((found.entries, found.keyed_from, &found.breaks[..]), (5, Some(3), &[][..]));
+    let broken = async |store: &dyn Store| {
+        let found = store.verification().await.expect("the history is read");
+        found.breaks.iter().map(|broken| (broken.problem, broken.number, broken.through)).collect::<Vec<_>>()
+    };
+    assert_eq!(broken(&store).await, [(BrokenBy::UnknownKey, 3, 5)], "without the key");
+    // An edit is made all the same, and found by those who have the key.
+    changed(&store, "x", Change::kill()).await;
+    assert_eq!(broken(&keyed).await, [(BrokenBy::Unkeyed, 6, 6)]);
+    changed(&keyed, "x", Change::restore()).await;
+    assert_eq!(broken(&keyed).await, [(BrokenBy::Unkeyed, 6, 6)]);
 }
 
 /// Tasks that edit one flag at once.

@@ -34,6 +34,7 @@ mod caught;
 mod combinations;
 mod contract;
 mod flags;
+mod keyed;
 
 pub use combinations::{Combinations, Verdict};
 pub use contract::{Outcome, Report, StoreFixture, check_store};

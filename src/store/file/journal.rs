@@ -32,11 +32,16 @@ pub(super) struct Edited {
     /// Its digest after.
     pub(super) file_after: String,
     pub(super) entries: Vec<HistoryEntry>,
+    /// The digest of the last entry, as it was written: by a key where there is one, and so that a change of the line
+    /// shows. Lines of the first versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) digest: Option<String>,
 }
 
 impl Edited {
     pub(super) fn head(&self) -> Head {
-        self.entries.last().map(Head::of).unwrap_or_default()
+        let Some(last) = self.entries.last() else { return Head::default() };
+        Head::new(last.number, self.digest.clone().unwrap_or_else(|| last.digest()))
     }
 }
 
@@ -61,6 +66,8 @@ struct Place {
     offset: u64,
     len: usize,
     flag: Arc<str>,
+    /// The number of its first entry, as the line says.
+    first: u64,
 }
 
 /// An edit that no later line has decided on.
@@ -218,7 +225,8 @@ impl Journal {
                 if let Some(pending) = pending.filter(|_| follows_pending || !follows_head) {
                     self.apply(pending);
                 }
-                let place = Place { offset, len: text.len(), flag: Arc::from(first.flag.as_str()) };
+                let place =
+                    Place { offset, len: text.len(), flag: Arc::from(first.flag.as_str()), first: first.number };
                 self.pending = Some(Pending { place, line: text.to_vec(), head: edited.head(), edited });
                 !had_pending && !follows_head
             }
@@ -276,7 +284,9 @@ impl Journal {
             if found.len() >= page.limit {
                 break;
             }
-            if page.flag.as_ref().is_some_and(|flag| **flag != *self.lines[line].flag) {
+            let place = &self.lines[line];
+            let is_newer = page.before.is_some_and(|before| place.first >= before);
+            if is_newer || page.flag.as_ref().is_some_and(|flag| **flag != *place.flag) {
                 continue;
             }
             found.extend(self.entries(&mut file, line)?.into_iter().rev().filter(|entry| page.has(entry)));

@@ -16,6 +16,7 @@ use crate::engine::{Problem, Severity, utf_8};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::{HistoryEntry, digest_of};
+use crate::store::history_keys::HistoryKeys;
 use crate::store::random::random_share;
 use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
@@ -132,6 +133,7 @@ const MAX_ROUNDS: u32 = 1000;
 #[derive(Clone, Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,
+    keys: Option<HistoryKeys>,
 }
 
 #[derive(Debug)]
@@ -167,7 +169,16 @@ impl FileStore {
                 writing: Mutex::default(),
                 is_busy: AtomicBool::default(),
             }),
+            keys: None,
         })
+    }
+
+    /// Chains the history with keys, so that whoever can write the files cannot rewrite it: see [`HistoryKeys`]. Without
+    /// them, unless set.
+    #[must_use]
+    pub fn with_history_keys(mut self, keys: HistoryKeys) -> Self {
+        self.keys = Some(keys);
+        self
     }
 
     /// Like [`new`](Self::new), and makes a file without flags where there is none. A file that went missing is
@@ -246,6 +257,10 @@ impl Store for FileStore {
             let (state, _) = shared.snapshot()?;
             state.journal.page(&page).map_err(|error| shared.unreadable_history(error))
         }))
+    }
+
+    fn history_keys(&self) -> Option<&HistoryKeys> {
+        self.keys.as_ref()
     }
 }
 
@@ -516,6 +531,7 @@ impl Shared {
             file_before: content.digest.clone(),
             file_after: digest_of(edit.after),
             entries: commit.entries.clone(),
+            digest: Some(commit.head.digest.clone()),
         });
         if !commit.begin_sending() {
             return Ok(false);

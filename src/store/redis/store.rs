@@ -19,6 +19,7 @@ use crate::engine::{MAX_FLAG, Problem, is_name};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::HistoryEntry;
+use crate::store::history_keys::HistoryKeys;
 use crate::store::recent::RecentEdits;
 use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
@@ -48,6 +49,7 @@ struct Shared {
     /// Whether an edit was not on the disk in time, and the user may not ask for the policy.
     is_unsynced: AtomicBool,
     recent: RecentEdits,
+    history_keys: Option<HistoryKeys>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -63,6 +65,7 @@ pub struct RedisStoreBuilder {
     prefixes: Prefixes,
     authorities: Option<Vec<u8>>,
     allows_plaintext: bool,
+    history_keys: Option<HistoryKeys>,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -115,6 +118,13 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Chains the history with keys, so that whoever can write to the server cannot rewrite it: see [`HistoryKeys`].
+    /// Without them, unless set.
+    pub fn history_keys(mut self, keys: HistoryKeys) -> Self {
+        self.history_keys = Some(keys);
+        self
+    }
+
     /// The store. Nothing is connected yet.
     ///
     /// # Errors
@@ -127,6 +137,7 @@ impl RedisStoreBuilder {
         let server = Arc::new(server);
         let keys = Keys::new(self.prefixes)?;
         let name = format!("redis {} {}", server.name, keys.prefix());
+        let history_keys = self.history_keys;
         let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
             let shared = shared.clone();
             let store = move || Some(Arc::new(RedisStore { shared: shared.upgrade()? }) as Arc<dyn Store>);
@@ -139,6 +150,7 @@ impl RedisStoreBuilder {
                 cut_off: CutOff::default(),
                 is_unsynced: AtomicBool::new(false),
                 recent: RecentEdits::new(store),
+                history_keys,
             }
         });
         Ok(RedisStore { shared })
@@ -163,6 +175,7 @@ impl RedisStore {
             prefixes: Prefixes::default(),
             authorities: None,
             allows_plaintext: false,
+            history_keys: None,
         }
     }
 }
@@ -383,20 +396,21 @@ impl Shared {
         }
     }
 
-    /// At most `limit` entries before this number, newest first.
+    /// At most `limit` entries before this number, newest first, and before which number there may be more. An entry that
+    /// was removed from the stream hides no older ones.
     async fn entries(
         &self,
         connection: &mut Leased<'_>,
         flag: Option<&str>,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<HistoryEntry>, Error> {
-        let found = match flag {
+    ) -> Result<(Vec<HistoryEntry>, Option<u64>), Error> {
+        let (found, mut last) = match flag {
             None => {
                 let mut range = on("XREVRANGE", &self.keys.history);
                 range.arg(before.map_or("+".to_owned(), |before| format!("({before}-0"))).arg("-");
                 range.arg("COUNT").arg(limit);
-                vec![connection.ask_one(range, ANSWER).await?]
+                (vec![connection.ask_one(range, ANSWER).await?], None)
             }
             Some(flag) => {
                 let mut range = on("ZREVRANGEBYLEX", &self.keys.entries);
@@ -404,13 +418,15 @@ impl Shared {
                 range.arg(end).arg(format!("[{flag} ")).arg("LIMIT").arg(0).arg(limit);
                 let numbers = connection.ask_one(range, ANSWER).await?;
                 let Value::Array(numbers) = numbers else { return Err(connection.odd("ZREVRANGEBYLEX")) };
-                let mut ranges = Pipeline::with_capacity(numbers.len());
+                let (mut ranges, mut last) = (Pipeline::with_capacity(numbers.len()), None);
                 for number in &numbers {
                     let number = text_of(number).and_then(|member| member.rsplit(' ').next()?.parse::<u64>().ok());
                     let number = number.ok_or_else(|| unreadable(&self.keys.entries))?;
                     ranges.add_command(on("XRANGE", &self.keys.history)).arg(number).arg(number);
+                    last = Some(number);
                 }
-                if numbers.is_empty() { Vec::new() } else { connection.ask(&ranges, ANSWER).await? }
+                let found = if numbers.is_empty() { Vec::new() } else { connection.ask(&ranges, ANSWER).await? };
+                (found, last.filter(|_| numbers.len() == limit))
             }
         };
         let mut entries = Vec::new();
@@ -420,14 +436,17 @@ impl Shared {
                 entries.push(self.entry(entry)?);
             }
         }
-        Ok(entries)
+        if flag.is_none() && entries.len() == limit {
+            last = entries.last().map(|entry| entry.number);
+        }
+        Ok((entries, last))
     }
 
     /// One entry of the stream: its id, and its fields with their values.
     fn entry(&self, entry: &Value) -> Result<HistoryEntry, Error> {
-        let fields = match entry {
-            Value::Array(entry) => entry.get(1),
-            _ => None,
+        let (id, fields) = match entry {
+            Value::Array(entry) => (entry.first().and_then(text_of), entry.get(1)),
+            _ => (None, None),
         };
         let text = match fields {
             Some(Value::Array(fields)) => fields.get(1).and_then(bytes_of),
@@ -435,7 +454,13 @@ impl Shared {
             _ => None,
         };
         let text = text.ok_or_else(|| unreadable(&self.keys.history))?;
-        serde_json::from_slice(text).map_err(|cause| unreadable(&self.keys.history).caused_by(cause))
+        let mut entry: HistoryEntry =
+            serde_json::from_slice(text).map_err(|cause| unreadable(&self.keys.history).caused_by(cause))?;
+        // Its place decides, so that pages follow each other whatever a changed text says. Its digest shows the change.
+        if let Some(number) = id.and_then(|id| id.split_once('-')?.0.parse().ok()) {
+            entry.number = number;
+        }
+        Ok(entry)
     }
 
     async fn history(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Error> {
@@ -447,13 +472,12 @@ impl Shared {
         let (mut entries, mut before): (Vec<HistoryEntry>, _) = (Vec::new(), page.before);
         while entries.len() < page.limit {
             let limit = ENTRIES.min(page.limit - entries.len());
-            let found = self.entries(&mut connection, page.flag.as_deref(), before, limit).await?;
-            let is_last = found.len() < limit;
-            before = found.last().map(|entry| entry.number);
+            let (found, last) = self.entries(&mut connection, page.flag.as_deref(), before, limit).await?;
             entries.extend(found);
-            if is_last {
+            if last.is_none() {
                 break;
             }
+            before = last;
         }
         Ok(entries)
     }
@@ -580,5 +604,9 @@ impl Store for RedisStore {
 
     fn recent_edits(&self) -> Option<&RecentEdits> {
         Some(&self.shared.recent)
+    }
+
+    fn history_keys(&self) -> Option<&HistoryKeys> {
+        self.shared.history_keys.as_ref()
     }
 }

@@ -17,8 +17,8 @@ use super::trouble::{Trouble, mending};
 use crate::engine::{Instant, MAX_FLAGS, Problem};
 use crate::store::traits::identity_of;
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Condition, Error, Feed, Head, HistoryEntry, HistoryPage, Loaded, Notices, Store,
-    Stored,
+    BoxFuture, Capabilities, Commit, Condition, Error, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage, Loaded, Notices,
+    Store, Stored,
 };
 
 /// Where the trigger of our table tells of changes.
@@ -43,6 +43,7 @@ const CHANNEL: &str = "tower_flags";
 pub struct PostgresStore {
     server: Server,
     makes_tables: bool,
+    keys: Option<HistoryKeys>,
 }
 
 impl PostgresStore {
@@ -92,8 +93,16 @@ impl PostgresStore {
         self
     }
 
+    /// Chains the history with keys, so that whoever can write the database cannot rewrite it: see [`HistoryKeys`].
+    /// Without them, unless set.
+    #[must_use]
+    pub fn with_history_keys(mut self, keys: HistoryKeys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
     fn on(server: Server) -> Self {
-        Self { server, makes_tables: true }
+        Self { server, makes_tables: true, keys: None }
     }
 
     /// Makes the tables where that is what is missing, so that trying again may help.
@@ -394,12 +403,17 @@ impl Store for PostgresStore {
             entries.or_else(self.error("the history cannot be read"))
         })
     }
+
+    fn history_keys(&self) -> Option<&HistoryKeys> {
+        self.keys.as_ref()
+    }
 }
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, makes_tables } = self;
-        f.debug_struct("PostgresStore").field("name", &server.name).field("makes_tables", makes_tables).finish()
+        let Self { server, makes_tables, keys } = self;
+        let mut shown = f.debug_struct("PostgresStore");
+        shown.field("name", &server.name).field("makes_tables", makes_tables).field("keys", keys).finish()
     }
 }
 

@@ -22,8 +22,8 @@ use super::watch::{FileId, Watch};
 use crate::engine::{MAX_FLAG, MAX_FLAGS, Problem};
 use crate::store::traits::identity_of;
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded,
-    Notices, Store, Stored,
+    BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage,
+    Loaded, Notices, Store, Stored,
 };
 
 /// How long SQLite itself waits for others who write: a little less than we wait for SQLite, so that it can say so.
@@ -51,6 +51,7 @@ const BUSY: Duration = Duration::from_millis(1800);
 pub struct SqliteStore {
     file: File,
     makes_tables: bool,
+    keys: Option<HistoryKeys>,
 }
 
 impl SqliteStore {
@@ -90,8 +91,16 @@ impl SqliteStore {
         self
     }
 
+    /// Chains the history with keys, so that whoever can write the database cannot rewrite it: see [`HistoryKeys`].
+    /// Without them, unless set.
+    #[must_use]
+    pub fn with_history_keys(mut self, keys: HistoryKeys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
     fn in_file(file: File) -> Self {
-        Self { file, makes_tables: true }
+        Self { file, makes_tables: true, keys: None }
     }
 
     /// Makes the tables where that is what is missing, so that trying again may help.
@@ -364,12 +373,17 @@ impl Store for SqliteStore {
             entries.or_else(self.error("the history cannot be read"))
         })
     }
+
+    fn history_keys(&self) -> Option<&HistoryKeys> {
+        self.keys.as_ref()
+    }
 }
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, makes_tables } = self;
-        f.debug_struct("SqliteStore").field("name", &file.name).field("makes_tables", makes_tables).finish()
+        let Self { file, makes_tables, keys } = self;
+        let mut shown = f.debug_struct("SqliteStore");
+        shown.field("name", &file.name).field("makes_tables", makes_tables).field("keys", keys).finish()
     }
 }
 
