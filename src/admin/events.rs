@@ -134,7 +134,7 @@ fn status_of(state: &State) -> Value {
         "freshness": status.freshness,
         "last_error": status.last_error,
         "problems": status.problems,
-        "store_problems": state.source.condition(),
+        "store_problems": shown::store_problems(state),
         "local_kills": kills,
         "missing": missing::summary(state),
     })

@@ -21,12 +21,14 @@ use tokio::sync::mpsc::error::SendTimeoutError;
 use super::call::{self, Answer, Call, Precondition};
 use super::definition::{Before, accepted, fits};
 use super::edits::{self, EDIT_WITHIN};
+use super::links::{Checked, checked};
 use super::merge::as_written;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::{IN_FORCE_WITHIN, now};
 use super::users;
+use super::verification;
 use crate::engine::{
     Definition, Document, Edit, Flag, MAX_FLAG, Plain, Problem, Severity, flag_from_json, is_foreign_key,
     json as json_node, members,
@@ -377,6 +379,7 @@ pub(super) async fn history(call: Call) -> Answer {
     // The first page tells whether there is anything to answer.
     let page = HistoryPage::newest();
     let (first, _) = call.state.history_within(&page, PAGE).await?;
+    let (first, _) = checked(&call.state, first, false).await?;
     let (sender, parts) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
     let is_head = call.parts.method == http::Method::HEAD;
     let is_whole = Arc::new(AtomicBool::new(is_head));
@@ -398,8 +401,12 @@ pub(super) async fn history(call: Call) -> Answer {
                     }
                 }
                 let Some(last) = entries.last() else { return is_whole.store(true, Ordering::Relaxed) };
-                page = page.before(last.number);
-                entries = match state.history_within(&page, PAGE).await {
+                page = page.before(last.entry.number);
+                let next = async {
+                    let (entries, _) = state.history_within(&page, PAGE).await?;
+                    checked(&state, entries, false).await
+                };
+                entries = match next.await {
                     Ok((entries, _)) => entries,
                     Err(failure) => {
                         let error = Err(std::io::Error::other(failure.detail().to_owned()));
@@ -422,30 +429,32 @@ pub(super) async fn history(call: Call) -> Answer {
     Ok(response)
 }
 
-const CSV_HEAD: &str = "number,flag,version,at,actor,reason,before,after,previous,digest\r\n";
+const CSV_HEAD: &str = "number,flag,version,at,actor,reason,before,after,previous,digest,breaks\r\n";
 
-fn csv(entry: &HistoryEntry, hides: bool) -> String {
-    let (entry, digest) = users::shown_entry(entry, hides);
+fn csv(Checked { entry, digest, breaks }: &Checked, hides: bool) -> String {
+    let entry = users::shown_entry(entry, hides);
     let HistoryEntry { number, flag, version, at, actor, reason, before, after, previous } = &*entry;
     let text = |text: &Option<String>| text.as_deref().map(csv_field).unwrap_or_default();
+    let breaks: Vec<String> = breaks.iter().map(ToString::to_string).collect();
     format!(
-        "{number},{},{version},{at},{},{},{},{},{},{}\r\n",
+        "{number},{},{version},{at},{},{},{},{},{},{},{}\r\n",
         csv_field(flag),
         text(actor),
         text(reason),
         text(before),
         text(after),
         csv_field(previous),
-        csv_field(&digest.unwrap_or_default()),
+        digest.as_deref().filter(|_| !hides).map(csv_field).unwrap_or_default(),
+        csv_field(&breaks.join("; ")),
     )
 }
 
-fn line(entry: &HistoryEntry, hides: bool) -> String {
-    let (entry, digest) = users::shown_entry(entry, hides);
-    let mut value = json!(entry);
+fn line(Checked { entry, digest, breaks }: &Checked, hides: bool) -> String {
+    let mut value = json!(users::shown_entry(entry, hides));
     if hides {
         value["previous"] = Value::Null;
     }
-    value["digest"] = digest.into();
+    value["digest"] = digest.as_deref().filter(|_| !hides).into();
+    value["breaks"] = breaks.iter().map(verification::shown).collect();
     json_line(&value.to_string()) + "\n"
 }

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use super::call::{self, Answer, Call};
 use super::definition::{accepted, fits_in};
 use super::edits::{self, EDIT_WITHIN, edited};
+use super::links::{Checked, checked};
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::now;
+use super::verification;
 use crate::engine::{is_name, not_a_name};
-use crate::store::{Change, HistoryEntry, HistoryPage};
+use crate::store::{BrokenBy, BrokenLink, Change, HistoryEntry, HistoryPage};
 
 /// Entries of a page that does not say how many.
 const PAGE: usize = 50;
@@ -46,15 +48,18 @@ async fn page(call: &Call, page: HistoryPage) -> Answer {
         page = page.before(before.min(i64::MAX as u64));
     }
     let (entries, has_more) = call.state.history_within(&page, limit).await?;
-    let next = entries.last().filter(|last| has_more && last.number > 1).map(|last| last.number);
+    let (entries, is_cut) = checked(&call.state, entries, page.flag.is_some()).await?;
+    let last = entries.last().map(|last| last.entry.number);
+    let next = last.filter(|last| (has_more || is_cut) && *last > 1);
     let entries: Vec<Value> = entries.iter().map(entry).collect();
     Ok(call::json(StatusCode::OK, &json!({ "entries": entries, "next": next })))
 }
 
-/// An entry with what it changed.
-fn entry(entry: &HistoryEntry) -> Value {
+/// An entry with what it changed, and whether it is what was written.
+fn entry(Checked { entry, digest, breaks }: &Checked) -> Value {
     let mut shown = json!(entry);
-    shown["digest"] = entry.digest().into();
+    shown["digest"] = json!(digest);
+    shown["breaks"] = breaks.iter().map(verification::shown).collect();
     shown["changes"] = shown::difference(&entry.flag, entry.before.as_deref(), entry.after.as_deref()).into();
     shown
 }
@@ -72,6 +77,15 @@ pub(super) async fn revert(call: Call) -> Answer {
         return Err(Failure::new(Kind::NoSuchFlag, not_a_name(&call.name).to_string()));
     }
     let target = entry_at(&call, version).await?;
+    let (target, _) = checked(&call.state, vec![target], true).await?;
+    let Some(Checked { entry: target, breaks, .. }) = target.into_iter().next() else {
+        return Err(Failure::new(Kind::NoSuchVersion, format!("the history has no version {version}")));
+    };
+    let is_changed = |broken: &&BrokenLink| broken.problem == BrokenBy::Changed && broken.number == target.number;
+    if let Some(broken) = breaks.iter().find(is_changed) {
+        let detail = format!("{broken}: nothing was changed; PUT the definition that is meant");
+        return Err(Failure::new(Kind::Refused, detail));
+    }
     let Some(target) = target.after else {
         let detail = format!("version {version} is where the flag was removed; DELETE removes it again");
         return Err(Failure::new(Kind::Refused, detail));

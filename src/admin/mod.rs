@@ -118,6 +118,7 @@
 //! | `GET events` | viewer | server-sent events |
 //! | `POST import` | editor | a document; `?dry_run=true`, `?remove=true`, `?create_again=true`; `If-Match` with the `ETag` of the dry run |
 //! | `GET export` | viewer | the document with every flag, see below |
+//! | `GET history/verify` | viewer | what the last check of the whole history has found; `?fresh=true` checks it now |
 //! | `GET history/export` | viewer | `?format=csv` for people and spreadsheets, with control characters as `\u{…}` and an apostrophe before formulas; `jsonl` for programs, with all as it was; newest first |
 //! | `GET openapi.json` | viewer | this, for programs |
 //!
@@ -151,18 +152,33 @@
 //! (202) has `"stored": false`, `"scope": "this process"`, `in_doubt`, `error`, `permanent`, `not_taken` and `warning`: the
 //! reason why it does not survive a restart, or `null`.
 //!
-//! **An entry** of the history: `{number, flag, version, at, actor, reason, before, after, previous, digest, changes}`;
+//! **An entry** of the history: `{number, flag, version, at, actor, reason, before, after, previous, digest, breaks, changes}`;
 //! `before` and `after` are texts, `changes` is `[{key, before, after}, …]` over the canonical objects; under the
 //! empty key where a text is no flag. `next` is the `before` of the next page, `null` at the end.
+//!
+//! `breaks` is empty where the entry is what was written: each entry is checked when it is served, with its neighbours. Else it
+//! has `{number, through, by, words}`, in which `by` is `missing`, `changed`, `head`, `unkeyed`, `unknown-key`, `replaced` or
+//! `cut-off`, as in [`BrokenBy`](crate::store::BrokenBy). A break that is not on the page stands with the entry after it.
+//! `digest` is `null` where it needs a [key](crate::store::HistoryKeys) that this process does not have. `revert` does not
+//! go back to a changed entry.
+//!
+//! **history/verify**: `{verified: {at, took_ms, entries, head, keyed_from, broken, breaks}, found_since, running, error, next}`;
+//! `verified` is `null` before the first check, `found_since` are breaks that served pages have shown since it, and `next` is
+//! when the next check begins. The first one begins 1 to 5 minutes after the start, and further ones once a day. Checks read
+//! page by page, at most 64 entries at a time, and end with the router. With `?fresh=true` the answer waits up to 30 s for the
+//! end of a check, and is 202 if it goes on; one check is made at a time, and whoever asks meanwhile shares its result. A break
+//! is a problem in the status, a banner on the page, and an event of `tracing` with the target `tower_flags::security`, at
+//! `ERROR`, when it is found for the first time. The head is read once a minute: a history that ends before what this process has
+//! seen is `cut-off`, until the process ends.
 //!
 //! **explain** takes `{"user_id": "u", "groups": ["g"], "attributes": {"plan": "pro"}, "visitor": "v",
 //! "at": "2026-12-01T09:00:00Z"}`, all optional, and answers `{at, version, origin, flags: [{name, enabled, variant,
 //! value, reason, words, bucket, percentage, shadowed_by}, …], hidden: [name, …]}`; `bucket` in percent with three decimals.
 //!
 //! **status**: `{now, you: {name, role}, library, rules, source, store: {name, is_shared, is_durable, has_notices,
-//! has_foreign_writers, head: {number, digest}, error, problems}, local_kills, missing: {count, flags}, failed_logins, failed_bearers,
-//! expiring_tokens: [{name, expires_on}, …]}`; `rules` and `source` are [`Status`](crate::source::Status), of all layers and of
-//! the store's alone. The last three are of this process and its tokens.
+//! has_foreign_writers, head: {number, digest}, error, problems}, history, local_kills, missing: {count, flags}, failed_logins,
+//! failed_bearers, expiring_tokens: [{name, expires_on}, …]}`; `history` is the answer of `history/verify`; `rules` and `source` are
+//! [`Status`](crate::source::Status), of all layers and of the store's alone. The last three are of this process and its tokens.
 //!
 //! **events**: `status` first and whenever it changes, `{freshness, last_error, problems, store_problems, local_kills, missing}`; `change` with
 //! `{flag, version, rules, before, after}` (canonical objects or `null`); `missed` with `{count}`: load everything
@@ -237,6 +253,7 @@ mod explain;
 mod flags;
 mod history;
 mod host;
+mod links;
 mod listeners;
 mod local_kill;
 mod login;
@@ -258,6 +275,7 @@ mod state;
 mod status;
 mod tokens;
 mod users;
+mod verification;
 
 pub use access::Access;
 pub use auth::{Authorize, Authorizer};

@@ -27,7 +27,10 @@ use super::security::Security;
 use super::shutdown::Shutdown;
 use super::state::{State, WORK_AT_ONCE, now};
 use super::tokens::bearer;
-use super::{events, exchange, explain, flags, history, local_kill, login, missing, page, rollout, shutdown, status};
+use super::{
+    events, exchange, explain, flags, history, local_kill, login, missing, page, rollout, shutdown, status,
+    verification,
+};
 use crate::engine::MAX_DOCUMENT;
 use crate::source::{Layered, Live};
 use crate::store::Store;
@@ -73,6 +76,8 @@ impl Admin {
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             compiling: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             explaining: Arc::new(Semaphore::new(WORK_AT_ONCE)),
+            verifying: Arc::new(Semaphore::new(WORK_AT_ONCE)),
+            verifier: Arc::default(),
             logins: Logins::default(),
             turn: tokio::sync::Mutex::default(),
             overtaken: tokio::sync::Mutex::default(),
@@ -162,6 +167,7 @@ impl Admin {
         let state = Arc::new(self.state);
         local_kill::watch(&state);
         shutdown::watch(&state);
+        verification::watch(&state);
         let answer = {
             let state = Arc::clone(&state);
             any(move |request: Request| async move { serve(state, request).await })
@@ -192,6 +198,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!("POST", "flags/{name}/revert", Editor, ["reason", "create_again"], history::revert),
     route!("GET", "history", Viewer, ["before", "limit"], history::of_all),
     route!("GET", "history/export", Viewer, ["format"], exchange::history),
+    route!("GET", "history/verify", Viewer, ["fresh"], verification::verify),
     route!("POST", "explain", Viewer, [], explain::explain),
     route!("GET", "status", Viewer, [], status::status),
     route!("GET", "events", Viewer, [], events::events),
@@ -208,6 +215,7 @@ pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
 async fn serve(state: Arc<State>, request: Request) -> Response {
     local_kill::watch(&state);
     shutdown::watch(&state);
+    verification::watch(&state);
     let (parts, body) = request.into_parts();
     let mut response = answer(state, parts, body).await.unwrap_or_else(Failure::into_response);
     let headers = response.headers_mut();

@@ -243,6 +243,13 @@ pub(super) fn answer(status: StatusCode, shown: Value) -> axum::response::Respon
     response
 }
 
+/// Problems of the store itself, and of its history.
+pub(super) fn store_problems(state: &State) -> Vec<Problem> {
+    let mut problems = state.source.condition();
+    problems.extend(state.verifier.problems());
+    problems
+}
+
 /// How the source is doing, in the same words as everywhere.
 pub(super) fn source_status(source: &dyn Source) -> Value {
     json!(source.status())

@@ -16,6 +16,7 @@ use super::login::Logins;
 use super::problem::{Failure, Kind};
 use super::security::Security;
 use super::shutdown::Shutdown;
+use super::verification::Verifier;
 use crate::engine::{FlagSet, Instant};
 use crate::source::{Definitions, Layered, Live, Source};
 use crate::store::{Error, Feed, HistoryEntry, HistoryPage, Loaded, Store, Stored};
@@ -26,6 +27,8 @@ pub(super) const WORK_AT_ONCE: usize = 4;
 pub(super) const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// So many bytes of the history, and what is read with them, make a page.
 const MAX_HISTORY: usize = 4 * 1024 * 1024;
+/// Most entries of the history that are read at once: small ones may be followed by large ones.
+const MAX_ENTRIES: usize = 64;
 /// How long an answer to an edit waits until this process goes by it.
 pub(super) const IN_FORCE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -46,6 +49,9 @@ pub(super) struct State {
     /// One for each definition that is compiled, and for each question that is decided: neither waits for the other.
     pub(super) compiling: Arc<Semaphore>,
     pub(super) explaining: Arc<Semaphore>,
+    /// One for each page of the history that is checked.
+    pub(super) verifying: Arc<Semaphore>,
+    pub(super) verifier: Arc<Verifier>,
     pub(super) logins: Logins,
     /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
     pub(super) turn: tokio::sync::Mutex<()>,
@@ -87,7 +93,7 @@ impl State {
             let wanted = at_once.min(limit - entries.len());
             let found = self.history(&page.clone().limit(wanted)).await?;
             let is_last = found.len() < wanted;
-            bytes += found.iter().map(size_of_entry).sum::<usize>();
+            bytes += found.iter().map(HistoryEntry::size).sum::<usize>();
             if let Some(last) = found.last() {
                 page = page.before(last.number);
             }
@@ -96,7 +102,7 @@ impl State {
                 return Ok((entries, !is_last));
             }
             // Small ones come in larger steps.
-            at_once *= 4;
+            at_once = (at_once * 2).min(MAX_ENTRIES);
         }
     }
 
@@ -195,11 +201,6 @@ impl State {
         self.source.has_reached(flag, version)
             && (self.shadowed_by(flag).is_some() || self.in_force().flag(flag) == self.source.set().flag(flag))
     }
-}
-
-fn size_of_entry(entry: &HistoryEntry) -> usize {
-    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    length(&entry.before) + length(&entry.after) + length(&entry.reason)
 }
 
 /// The present instant by the system's clock.

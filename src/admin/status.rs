@@ -16,6 +16,10 @@ pub(super) async fn status(call: Call) -> Answer {
         Ok(stored) => (Some(stored.head), None),
         Err(failure) => (None, Some(failure.detail().to_owned())),
     };
+    if let Some(head) = &head {
+        // The next check reports it.
+        let _ = state.verifier.has_gone_back(head);
+    }
     let kills: Vec<Value> = state.source.local_kills().iter().map(|kill| shown::local_kill(state, kill)).collect();
     let body = json!({
         "now": now(),
@@ -32,8 +36,9 @@ pub(super) async fn status(call: Call) -> Answer {
             "has_foreign_writers": capabilities.has_foreign_writers,
             "head": head,
             "error": error,
-            "problems": state.source.condition(),
+            "problems": shown::store_problems(state),
         },
+        "history": state.verifier.shown(),
         "local_kills": kills,
         "missing": missing::summary(state),
         "failed_logins": state.logins.failed(),

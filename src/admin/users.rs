@@ -129,17 +129,17 @@ pub(super) fn tag(version: u64, text: &str) -> String {
     format!("\"{version}-{}\"", &digest_of(text.as_bytes())[..16])
 }
 
-/// An entry of the history as it is shown, with its digest, which is hidden with the users.
-pub(super) fn shown_entry(entry: &HistoryEntry, hides: bool) -> (Cow<'_, HistoryEntry>, Option<String>) {
+/// An entry of the history as it is shown.
+pub(super) fn shown_entry(entry: &HistoryEntry, hides: bool) -> Cow<'_, HistoryEntry> {
     if !hides {
-        return (Cow::Borrowed(entry), Some(entry.digest()));
+        return Cow::Borrowed(entry);
     }
     let mut hidden = entry.clone();
     for text in [&mut hidden.before, &mut hidden.after].into_iter().flatten() {
         *text = without_users(text).into_owned();
     }
     hidden.previous.clear();
-    (Cow::Owned(hidden), None)
+    Cow::Owned(hidden)
 }
 
 #[cfg(test)]

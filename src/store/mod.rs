@@ -104,4 +104,8 @@ pub(crate) use change::note_of_pause;
 pub(crate) use file::{check_owner, is_mounted, open_regular, overwrite};
 #[cfg(feature = "admin")]
 pub(crate) use history::digest_of;
+#[cfg(feature = "admin")]
+pub(crate) use history_keys::digest_like;
 pub(crate) use random::random_share;
+#[cfg(feature = "admin")]
+pub(crate) use verify::{Known, Walk, verification};

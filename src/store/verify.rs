@@ -58,6 +58,22 @@ pub enum BrokenBy {
     CutOff,
 }
 
+impl BrokenBy {
+    /// The name in the admin API.
+    #[cfg(feature = "admin")]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Changed => "changed",
+            Self::Head => "head",
+            Self::Unkeyed => "unkeyed",
+            Self::UnknownKey => "unknown-key",
+            Self::Replaced => "replaced",
+            Self::CutOff => "cut-off",
+        }
+    }
+}
+
 impl fmt::Display for BrokenLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, through, problem } = self;
@@ -240,6 +256,19 @@ impl Walk {
             breaks.pop();
         }
         breaks.push(BrokenLink { number, through, problem });
+    }
+
+    /// The breaks so far, after entries that are not all of a history; `is_end` where none is before them.
+    #[cfg(feature = "admin")]
+    pub(crate) fn end_of_page(mut self, is_end: bool) -> Vec<BrokenLink> {
+        if self.expected.number > 0 {
+            if is_end {
+                self.report(BrokenBy::Missing, 1, self.expected.number);
+            }
+        } else if self.has_begun {
+            self.check_first();
+        }
+        self.found.breaks
     }
 
     fn check_first(&mut self) {

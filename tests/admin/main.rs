@@ -9,6 +9,7 @@ mod down;
 mod editing;
 mod exchange;
 mod fleet;
+mod forged;
 mod hostile;
 mod hosts;
 mod kept_off;

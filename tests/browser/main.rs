@@ -75,8 +75,13 @@ async fn people_operate_flags_with_the_dashboard() {
         let store = store.clone();
         post(move |Segment(prefix): Segment<String>| async move { store.lose(|name| name.starts_with(&prefix)) })
     };
+    let forge = {
+        let store = store.clone();
+        post(move |Segment(flag): Segment<String>| async move { store.forge(&flag) })
+    };
     let nested = Router::new()
         .route("/lose/{prefix}", lose)
+        .route("/forge/{flag}", forge)
         .merge(shop)
         .route("/store/{fate}", fate)
         .route("/elsewhere/{flag}/{percentage}", elsewhere)

@@ -26,11 +26,13 @@ enum Fate {
 pub(crate) struct Shaky {
     store: FileStore,
     fate: Arc<Mutex<Fate>>,
+    /// The flag whose entries of the history were forged.
+    forged: Arc<Mutex<Option<String>>>,
 }
 
 impl Shaky {
     pub(crate) fn over(store: FileStore) -> Self {
-        Self { store, fate: Arc::new(Mutex::new(Fate::Up)) }
+        Self { store, fate: Arc::new(Mutex::new(Fate::Up)), forged: Arc::default() }
     }
 
     pub(crate) fn is(&self, fate: &str) {
@@ -59,6 +61,11 @@ impl Shaky {
         let beside = format!("{path}.lost");
         std::fs::write(&beside, serde_json::to_string(&document).unwrap()).unwrap();
         std::fs::rename(beside, path).unwrap();
+    }
+
+    /// Somebody puts another name into a flag's entries of the history, past everything; `-` puts all back.
+    pub(crate) fn forge(&self, flag: &str) {
+        *self.forged.lock().unwrap() = Some(flag.to_owned());
     }
 
     /// Whether edits are taken.
@@ -131,7 +138,12 @@ impl Store for Shaky {
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
         Box::pin(async move {
             self.gate()?;
-            self.store.history(page).await
+            let mut entries = self.store.history(page).await?;
+            let forged = self.forged.lock().unwrap().clone();
+            for entry in entries.iter_mut().filter(|entry| Some(&entry.flag) == forged.as_ref()) {
+                entry.actor = Some("mallory".to_owned());
+            }
+            Ok(entries)
         })
     }
 }

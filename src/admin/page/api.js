@@ -90,6 +90,9 @@ export const flags = () => ask("GET", "flags");
 export const flag = (name) => ask("GET", at(name));
 export const explain = (context) => ask("POST", "explain", { body: write(context) });
 
+/** Checks the whole history; without an end within 30 s, the answer is that of the last check. */
+export const verifyHistory = () => ask("GET", "history/verify", { query: { fresh: true }, within: 40_000 });
+
 /** The history, of a flag or of all; `before` is where the last page ended. */
 export const history = (name, before, limit) => ask("GET", name ? at(name, "/history") : "history", { query: { before, limit } });
 

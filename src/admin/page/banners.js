@@ -16,11 +16,11 @@ export const showBanners = () => undisturbed(draw);
 function draw() {
   const { status } = session;
   if (!status) return;
-  const { store, source, rules, local_kills: kills, missing, expiring_tokens: expiring } = status;
-  const signature = JSON.stringify([missing, store.problems, store.error, source.freshness, source.last_error, rules.problems, kills, session.isLive, session.mayEdit, session.mayKill, expiring]);
+  const { store, source, rules, history, local_kills: kills, missing, expiring_tokens: expiring } = status;
+  const signature = JSON.stringify([missing, history.verified?.breaks, history.found_since, store.problems, store.error, source.freshness, source.last_error, rules.problems, kills, session.isLive, session.mayEdit, session.mayKill, expiring]);
   if (signature === last && document.getElementById("banners").childElementCount) return;
   last = signature;
-  redraw(document.getElementById("banners"), kills.map(ofKill), ofMissing(missing), ofTokens(expiring), ofStore(store, source), ofLink(), ofSetUp(store), ofProblems(rules.problems, store.problems, missing.flags));
+  redraw(document.getElementById("banners"), kills.map(ofKill), ofMissing(missing), ofHistory(history), ofTokens(expiring), ofStore(store, source), ofLink(), ofSetUp(store), ofProblems(rules.problems, store.problems, missing.flags));
 }
 
 function banner(tone, title, ...content) {
@@ -84,8 +84,23 @@ function ofTokens(expiring) {
     h("p", {}, "Whoever uses them needs new ones, from the configuration of the service."), h("ul", {}, expiring.map((one) => h("li", {}, "The token of ", words(one), "."))));
 }
 
+/** Entries of the history that are not what was written. */
+function ofHistory({ verified, found_since: since }) {
+  const breaks = [...(verified?.breaks ?? []), ...since];
+  const words = [...new Set(breaks.map((one) => one.words))];
+  if (!words.length) return null;
+  return banner("bad", "The history was changed after it was written",
+    h("p", {}, "Somebody may have written to the store by other means, to hide or to forge a change:"),
+    h("ul", {}, words.slice(0, 5).map((one) => h("li", {}, one, "."))),
+    h("p", {}, words.length > 5 && "There are more. ", h("a", { href: "#/changes" }, "Look at the changes"), ", and compare them with an export or a backup."));
+}
+
+/** What the problems of a broken history expect: they have a banner of their own. */
+const AS_WRITTEN = "a history as it was written";
+
 /** Problems of the store itself, although it answers. */
-function ofSetUp({ problems = [] }) {
+function ofSetUp({ problems: all = [] }) {
+  const problems = all.filter((one) => one.expected !== AS_WRITTEN);
   if (!problems.length) return null;
   return banner("warn", "The store needs attention", h("p", {}, "It answers, but edits or flags can be lost or arrive late:"), h("ul", {}, problems.map((one) => h("li", {}, problem(one)))));
 }

@@ -68,7 +68,7 @@ export function timeline({ name = null, title = "History", action = () => null, 
 }
 
 function item(entry, namesFlag, action, opened) {
-  const { number, flag, version, at, actor, reason, before, after, changes } = entry;
+  const { number, flag, version, at, actor, reason, before, after, changes, breaks } = entry;
   const done = before === null ? "made" : after === null ? "removed" : "changed";
   const what = namesFlag ? done : `${done} it`;
   const whole = h("details", { open: opened.has(number) }, h("summary", { "data-key": `details-${number}` }, "Line by line"));
@@ -81,6 +81,7 @@ function item(entry, namesFlag, action, opened) {
   return h("li", { class: changes.some((change) => change.key === "enabled" && change.after === false) ? "killing" : "" },
     h("p", { class: "who-when" }, h("b", {}, theirs(actor ?? "somebody")), ` ${what} `, namesFlag && [h("a", { href: `#/flags/${encodeURIComponent(flag)}` }, code(flag)), " "],
       h("time", { datetime: at, title: utc(at) }, `${happened(at)}, ${moment(at)}`), h("span", { class: "quiet" }, ` · version ${version}`)),
+    breaks.length > 0 && h("p", { class: "callout bad" }, h("b", {}, "Do not trust this entry. "), "The check of the history says: ", breaks.map(({ words }) => words).join("; "), "."),
     reason && h("blockquote", {}, theirs(reason)),
     after === null ? null : changeList(changes), whole, action);
 }
