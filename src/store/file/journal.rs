@@ -268,8 +268,9 @@ impl Journal {
         let mut text = vec![0; place.len];
         file.seek(SeekFrom::Start(place.offset))?;
         file.read_exact(&mut text)?;
+        let is_its = |entry: &HistoryEntry| entry.number == place.first && *entry.flag == *place.flag;
         match serde_json::from_slice(&text)? {
-            Line::Edit(edited) => Ok(edited.entries),
+            Line::Edit(edited) if edited.entries.first().is_some_and(is_its) => Ok(edited.entries),
             _ => Err(io::Error::other("the history was written over")),
         }
     }

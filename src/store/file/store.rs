@@ -254,6 +254,13 @@ impl Store for FileStore {
     fn history<'a>(&'a self, page: &'a HistoryPage) -> BoxFuture<'a, Result<Vec<HistoryEntry>, Error>> {
         let page = page.clone();
         Box::pin(self.run(move |shared| {
+            let (mut state, _) = shared.snapshot()?;
+            if let Ok(found) = state.journal.page(&page) {
+                return Ok(found);
+            }
+            // Changed in place since it was read: where its lines are has to be found again.
+            state.journal = Journal::default();
+            drop(state);
             let (state, _) = shared.snapshot()?;
             state.journal.page(&page).map_err(|error| shared.unreadable_history(error))
         }))
