@@ -445,7 +445,7 @@ fn csv(Checked { entry, digest, breaks }: &Checked, hides: bool) -> String {
         text(after),
         csv_field(previous),
         digest.as_deref().filter(|_| !hides).map(csv_field).unwrap_or_default(),
-        csv_field(&breaks.join("; ")),
+        text(&Some(breaks.join("; ")).filter(|breaks| !breaks.is_empty())),
     )
 }
 

@@ -168,7 +168,7 @@
 //! page by page, at most 64 entries at a time, and end with the router. With `?fresh=true` the answer waits up to 30 s for the
 //! end of a check, and is 202 if it goes on; one check is made at a time, and whoever asks meanwhile shares its result. A break
 //! is a problem in the status, a banner on the page, and an event of `tracing` with the target `tower_flags::security`, at
-//! `ERROR`, when it is found for the first time. The head is read once a minute: a history that ends before what this process has
+//! `ERROR`, when it is found for the first time. The head is read every 5 minutes: a history that ends before what this process has
 //! seen is `cut-off`, until the process ends.
 //!
 //! **explain** takes `{"user_id": "u", "groups": ["g"], "attributes": {"plan": "pro"}, "visitor": "v",

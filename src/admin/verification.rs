@@ -4,7 +4,7 @@
 //!    Further ones follow once a day, at most a tenth earlier or later. A check that failed is tried again after 10 minutes.
 //! 2. `GET history/verify?fresh=true` begins one now. There is one at a time, and whoever asks meanwhile shares its result. It
 //!    begins after a pause of nine times what the last one took: checks take at most a tenth of the store's time.
-//! 3. Each minute the head alone is read. The furthest one is remembered until the process ends, so that an end that was cut
+//! 3. Every 5 minutes the head alone is read. The furthest one is remembered until the process ends, so that an end that was cut
 //!    off shows although what is left is a whole chain; a check then begins at once.
 //! 4. Breaks that a served page shows count like those of a check, until the next one.
 //! 5. A break is logged when it is found for the first time, and is a problem in the status as long as it is there.
@@ -31,7 +31,7 @@ const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// From a check that failed to the next one.
 const AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How often the head is read.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Pause before a check that is asked for, in multiples of what the last one took.
 const PAUSE: u32 = 9;
 /// How long a request waits for the check that it asks for.
@@ -288,7 +288,7 @@ async fn keep_verifying(state: &Weak<State>, verifier: &Verifier) {
             if !matches!(stored, Ok(Ok(stored)) if verifier.has_gone_back(&stored.head)) {
                 continue;
             }
-            // What has shown already is not looked for each minute.
+            // What has shown already is not looked for each time.
             if verifier.progress.borrow().breaks().any(|broken| broken.problem == BrokenBy::CutOff) {
                 continue;
             }

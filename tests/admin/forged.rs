@@ -264,7 +264,8 @@ async fn forgeries_are_found(target: Target, keys: Option<HistoryKeys>) {
         assert_eq!(marked(&api, &format!("history?limit=1&before={}", newest + 1)).await, [newest], "{what}: alone");
         if let [newest] = marks {
             let flag = if newest % 2 == 1 { "a" } else { "b" };
-            assert_eq!(marked(&api, &format!("flags/{flag}/history")).await, marks, "{what}: of its flag");
+            // Of an entry that is missing, the one before it is marked, too, since its digest is nowhere.
+            assert!(marked(&api, &format!("flags/{flag}/history")).await.contains(newest), "{what}: of its flag");
         }
         assert_eq!(verified(&api).await, found, "{what}");
         assert_eq!(reported(&api).await.len(), 1, "{what}");
@@ -328,7 +329,7 @@ async fn an_actor_by_sql(target: Target) {
     let broken = lines.text().lines().filter(|line| line.contains(words));
     assert_eq!(broken.count(), 1);
     let csv = api.ask("GET", "history/export", &[], "").await;
-    assert_eq!(csv.text().lines().filter(|line| line.ends_with(words)).count(), 1, "{}", csv.text());
+    assert_eq!(csv.text().lines().filter(|line| line.ends_with(&format!("\"{words}\""))).count(), 1, "{}", csv.text());
 }
 
 #[tokio::test]
@@ -563,26 +564,24 @@ async fn a_history_of_a_hundred_thousand_entries_takes_the_memory_of_a_page() {
     let target = Target::sqlite();
     let store = target.open(Some(keys()));
     store.change("a", Change::put_text("true"), &Author::new("alice")).await.unwrap();
-    let mut entry = store.history(&HistoryPage::newest()).await.unwrap().remove(0);
+    let (keys, mut entry) = (keys(), store.history(&HistoryPage::newest()).await.unwrap().remove(0));
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(target.path());
     let mut theirs = options.connect().await.unwrap();
     sqlx::raw_sql("BEGIN").execute(&mut theirs).await.unwrap();
+    let mut rows = Vec::new();
     for number in 2..=ENTRIES {
-        entry.previous = keys().digest(&entry);
+        entry.previous = keys.digest(&entry);
         (entry.number, entry.version) = (number, number);
-        entry.before = entry.after.replace(format!(r#"{{"percentage":1,"description":"{number:01000}"}}"#));
-        sqlx::query("INSERT INTO tower_flags_history VALUES (?, 'a', ?, ?, 'alice', NULL, ?, ?, ?)")
-            .bind(number as i64)
-            .bind(number as i64)
-            .bind(entry.at.unix_millis())
-            .bind(&entry.before)
-            .bind(&entry.after)
-            .bind(&entry.previous)
-            .execute(&mut theirs)
-            .await
-            .unwrap();
+        entry.before = entry.after.replace(format!(r#"{{"percentage":1,"description":"{number:0500}"}}"#));
+        let (at, before, after) = (entry.at.unix_millis(), quoted(entry.before.as_ref()), quoted(entry.after.as_ref()));
+        rows.push(format!("({number}, 'a', {number}, {at}, 'alice', NULL, {before}, {after}, '{}')", entry.previous));
+        if rows.len() == 500 || number == ENTRIES {
+            let statement = format!("INSERT INTO tower_flags_history VALUES {}", rows.join(","));
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut theirs).await.unwrap();
+            rows.clear();
+        }
     }
-    let head = format!("UPDATE tower_flags_head SET number = {ENTRIES}, digest = '{}'; COMMIT", keys().digest(&entry));
+    let head = format!("UPDATE tower_flags_head SET number = {ENTRIES}, digest = '{}'; COMMIT", keys.digest(&entry));
     sqlx::raw_sql(AssertSqlSafe(head)).execute(&mut theirs).await.unwrap();
     theirs.close().await.unwrap();
     let api = Api::over(Arc::clone(&store)).await;
@@ -592,8 +591,8 @@ async fn a_history_of_a_hundred_thousand_entries_takes_the_memory_of_a_page() {
     let (took, grown) = (start.elapsed(), highest_memory() - before);
     println!("{ENTRIES} entries, {took:?}, {grown} KiB more");
     assert_eq!((found.entries, found.is_intact(), found.keyed_from), (ENTRIES, true, Some(1)));
-    // All of it would be 200 MB.
-    assert!(grown < 100 * 1024, "{grown} KiB");
+    // All of it would be more than 100 MB.
+    assert!(grown < 50 * 1024, "{grown} KiB");
     // A page far down takes no longer than the newest.
     let page = api.get("history?before=50000").await;
     assert_eq!(page["entries"][0]["number"], 49_999);
