@@ -17,8 +17,8 @@ use super::trouble::{Trouble, mending};
 use crate::engine::{Instant, MAX_FLAGS, Problem};
 use crate::store::traits::identity_of;
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Condition, Error, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage, Loaded, Notices,
-    Store, Stored,
+    BoxFuture, Capabilities, Commit, Condition, Error, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage, Loaded,
+    Notices, Store, Stored,
 };
 
 /// Where the trigger of our table tells of changes.
