@@ -35,7 +35,7 @@
 //! | [`operate`] | flags over time: rollouts by plans |
 //! | `tower_flags::admin` | watching and editing flags over HTTP |
 //! | `tower_flags::testing` | tests of applications: fixed flags, both branches |
-//! | [`docs`] | limitations with their workarounds, performance |
+//! | [`docs`] | limitations with their workarounds, performance, the threat model |
 //!
 //! # Cargo features
 //!

@@ -53,6 +53,13 @@ component() {
 component fmt rustfmt
 component clippy clippy
 
+# Looks at licences, sources and duplicates of what becomes part of a program.
+cargo deny --version >/dev/null 2>&1 || {
+    say "installing cargo-deny"
+    # Without optimisation, which would take longer than all that it ever does here.
+    cargo install --quiet --locked --debug cargo-deny --version 0.20.2
+}
+
 # Exactly what requirements.txt and the lock file say, and nothing that a package wants to run.
 tools=tests/tools
 [ $tools/complete -nt tests/requirements.txt ] || {

@@ -27,6 +27,9 @@ say "lints, fuzz targets"
 cargo fmt --manifest-path fuzz/Cargo.toml --check
 cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 
+say "licences, sources and duplicates of dependencies"
+cargo deny --offline --log-level error check bans licenses sources
+
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 
