@@ -31,11 +31,11 @@ pub(super) struct Edited {
     pub(super) file_before: String,
     /// Its digest after.
     pub(super) file_after: String,
-    pub(super) entries: Vec<HistoryEntry>,
     /// The digest of the last entry, as it was written: by a key where there is one, and so that a change of the line
     /// shows. Lines of the first versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) digest: Option<String>,
+    pub(super) entries: Vec<HistoryEntry>,
 }
 
 impl Edited {

@@ -537,8 +537,8 @@ impl Shared {
         let line = Line::Edit(Edited {
             file_before: content.digest.clone(),
             file_after: digest_of(edit.after),
-            entries: commit.entries.clone(),
             digest: Some(commit.head.digest.clone()),
+            entries: commit.entries.clone(),
         });
         if !commit.begin_sending() {
             return Ok(false);
