@@ -59,6 +59,8 @@ mod history_keys;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
+#[cfg(any(feature = "file", feature = "http", feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod parsing;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod plaintext;
 mod random;

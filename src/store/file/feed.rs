@@ -12,6 +12,7 @@ use crate::engine::{Document, Format, Instant, MAX_DOCUMENT, Problem, quoted, ut
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::digest_of;
+use crate::store::parsing::Parsing;
 
 /// How far apart the two reads are that have to agree.
 pub(super) const SETTLING: Duration = Duration::from_millis(50);
@@ -36,6 +37,7 @@ pub(super) struct RulesFile {
     pub(super) name: String,
     pub(super) format: Format,
     memory: Mutex<Memory>,
+    parsing: Parsing,
 }
 
 /// What was seen in the file before.
@@ -180,7 +182,7 @@ impl RulesFile {
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
         };
-        Ok(Self { path: path.to_owned(), name, format, memory: Mutex::default() })
+        Ok(Self { path: path.to_owned(), name, format, memory: Mutex::default(), parsing: Parsing::default() })
     }
 
     /// Whether nothing was read before this call: then there is no earlier content that a writer may be replacing.
@@ -206,8 +208,8 @@ impl RulesFile {
     async fn parsed(self: &Arc<Self>, content: Content) -> Result<Option<Loaded>, Error> {
         // A large document takes a while, and other requests are served on this thread.
         let shared = Arc::clone(self);
-        let parsed = tokio::task::spawn_blocking(move || shared.parse(content)).await;
-        parsed.map_err(|error| self.given_up(error))?.map(Some).map_err(Error::refused)
+        let parsed = self.parsing.run(&self.name, move || shared.parse(content)).await;
+        parsed?.map(Some).map_err(Error::refused)
     }
 
     async fn read(self: &Arc<Self>) -> Result<Content, Error> {

@@ -14,6 +14,7 @@ use crate::engine::{Document, Instant, Problem};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
 use crate::store::history::digest_of;
+use crate::store::parsing::Parsing;
 
 /// How often to ask, unless said otherwise.
 const EVERY: Duration = Duration::from_secs(30);
@@ -140,7 +141,13 @@ impl HttpFeedBuilder {
             headers.append(key, value);
         }
         let asker = Asker::new(&self.url, headers, &self.roots, self.within, self.follows_redirects)?;
-        let shared = Shared { asker, every: self.every, within: self.within, state: Mutex::default() };
+        let shared = Shared {
+            asker,
+            every: self.every,
+            within: self.within,
+            state: Mutex::default(),
+            parsing: Parsing::default(),
+        };
         Ok(HttpFeed { shared: Arc::new(shared) })
     }
 }
@@ -150,6 +157,7 @@ struct Shared {
     every: Duration,
     within: Duration,
     state: Mutex<State>,
+    parsing: Parsing,
 }
 
 #[derive(Default)]
@@ -276,10 +284,7 @@ impl Shared {
             return Ok(None);
         }
         // A large document takes a while, and other requests are served on this thread.
-        let read = tokio::task::spawn_blocking(move || answer::document(&body, &headers)).await;
-        let document = read.map_err(|error| {
-            Error::new(ErrorKind::Unavailable, format!("{name}: reading was given up")).caused_by(error)
-        })?;
+        let document = self.parsing.run(name, move || answer::document(&body, &headers)).await?;
         let document = document.map_err(|problem| problem.in_source(name));
         self.seen(validators, origin, document)
     }

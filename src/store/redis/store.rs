@@ -20,6 +20,7 @@ use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::HistoryEntry;
 use crate::store::history_keys::HistoryKeys;
+use crate::store::parsing::Parsing;
 use crate::store::recent::RecentEdits;
 use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 
@@ -50,6 +51,7 @@ struct Shared {
     is_unsynced: AtomicBool,
     recent: RecentEdits,
     history_keys: Option<HistoryKeys>,
+    parsing: Parsing,
 }
 
 impl fmt::Debug for RedisStore {
@@ -151,6 +153,7 @@ impl RedisStoreBuilder {
                 is_unsynced: AtomicBool::new(false),
                 recent: RecentEdits::new(store),
                 history_keys,
+                parsing: Parsing::default(),
             }
         });
         Ok(RedisStore { shared })
@@ -538,7 +541,7 @@ impl Feed for RedisStore {
             drop(connection);
             let (shared, known) = (Arc::clone(&self.shared), known.map(str::to_owned));
             // A large document takes a while, and other requests are served on this thread.
-            let loaded = tokio::task::spawn_blocking(move || {
+            let loaded = self.shared.parsing.run(&self.shared.name, move || {
                 // They are not part of what all processes share, but the caller has to see that they have changed.
                 let said: String = lost.iter().map(|problem| format!(" {problem}")).collect();
                 let origin = content.origin() + &said;
@@ -549,10 +552,7 @@ impl Feed for RedisStore {
                 loaded.document.problems.splice(0..0, lost);
                 Ok(Some(loaded))
             });
-            loaded.await.map_err(|cause| {
-                let message = format!("{}: reading was given up", self.shared.name);
-                Error::new(ErrorKind::Unavailable, message).caused_by(cause)
-            })?
+            loaded.await?
         })
     }
 

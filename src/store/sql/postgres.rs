@@ -15,6 +15,7 @@ use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_
 use super::transaction::{For, Transaction};
 use super::trouble::{Trouble, mending};
 use crate::engine::{Instant, MAX_FLAGS, Problem};
+use crate::store::parsing::Parsing;
 use crate::store::traits::identity_of;
 use crate::store::{
     BoxFuture, Capabilities, Commit, Condition, Error, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage, Loaded,
@@ -360,7 +361,7 @@ impl Feed for PostgresStore {
         Box::pin(async move {
             let rows = mending(|| self.rows(), |trouble| self.mended(trouble)).await;
             let rows = rows.or_else(self.error("flags cannot be read"))?;
-            rows::load(self.name(), rows, known).await
+            rows::load(self.name(), &self.server.parsing, rows, known).await
         })
     }
 
@@ -427,6 +428,7 @@ pub(super) struct Server {
     pub(super) current: Arc<Mutex<Option<Instant>>>,
     /// The problem that nobody has chosen between TLS and plain text.
     pub(super) plaintext: Option<Problem>,
+    pub(super) parsing: Parsing,
 }
 
 impl Server {
@@ -451,6 +453,7 @@ impl Server {
             connections: Arc::new(connections),
             current: Arc::default(),
             plaintext: None,
+            parsing: Parsing::default(),
         }
     }
 

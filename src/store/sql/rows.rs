@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::engine::{Document, Instant, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw};
 use crate::store::history::Digesting;
+use crate::store::parsing::Parsing;
 use crate::store::{Error, Head, HistoryEntry, Loaded};
 
 /// The rows of one load, from one moment.
@@ -131,13 +132,14 @@ impl Rows {
 }
 
 /// Parses rows where nobody waits for the thread.
-pub(super) async fn load(store: &str, rows: Rows, known: Option<&str>) -> Result<Option<Loaded>, Error> {
+pub(super) async fn load(
+    store: &str,
+    parsing: &Parsing,
+    rows: Rows,
+    known: Option<&str>,
+) -> Result<Option<Loaded>, Error> {
     let known = known.map(str::to_owned);
-    let parsed = tokio::task::spawn_blocking(move || rows.load(known.as_deref())).await;
-    parsed.unwrap_or_else(|error| {
-        let message = format!("{store}: reading was given up");
-        Err(Error::new(crate::store::ErrorKind::Unavailable, message).caused_by(error))
-    })
+    parsing.run(store, move || rows.load(known.as_deref())).await?
 }
 
 /// Numbers of ours in a column; the databases have none without sign.

@@ -20,6 +20,7 @@ use super::sqlite_codes::is_busy;
 use super::trouble::{Trouble, mending};
 use super::watch::{FileId, Watch};
 use crate::engine::{MAX_FLAG, MAX_FLAGS, Problem};
+use crate::store::parsing::Parsing;
 use crate::store::traits::identity_of;
 use crate::store::{
     BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage,
@@ -334,7 +335,7 @@ impl Feed for SqliteStore {
         Box::pin(async move {
             let rows = mending(|| self.rows(), |trouble| self.mended(trouble)).await;
             let rows = rows.or_else(self.error("flags cannot be read"))?;
-            rows::load(self.name(), rows, known).await
+            rows::load(self.name(), &self.file.parsing, rows, known).await
         })
     }
 
@@ -397,6 +398,7 @@ pub(super) struct File {
     connections: Arc<Connections<Sqlite>>,
     /// Which file the open connections are to.
     opened: Arc<Mutex<Option<FileId>>>,
+    pub(super) parsing: Parsing,
 }
 
 impl File {
@@ -441,7 +443,8 @@ impl File {
 
     fn with(path: PathBuf, creates: bool, connections: Connections<Sqlite>) -> Self {
         let name = format!("sqlite {}", path.display()).into();
-        Self { name, path: path.into(), creates, connections: Arc::new(connections), opened: Arc::default() }
+        let (connections, opened, parsing) = (Arc::new(connections), Arc::default(), Parsing::default());
+        Self { name, path: path.into(), creates, connections, opened, parsing }
     }
 
     fn opened(&self) -> Option<FileId> {

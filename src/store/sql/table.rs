@@ -160,7 +160,7 @@ impl Feed for PostgresTable {
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
             let error = |trouble: Trouble| trouble.into_error::<sqlx::Postgres>(self.name(), UNREAD);
-            rows::load(self.name(), self.rows().await.map_err(error)?, known).await
+            rows::load(self.name(), &self.server.parsing, self.rows().await.map_err(error)?, known).await
         })
     }
 
@@ -295,7 +295,7 @@ impl Feed for SqliteTable {
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
             let error = |trouble: Trouble| trouble.into_error::<sqlx::Sqlite>(self.name(), UNREAD);
-            rows::load(self.name(), self.rows().await.map_err(error)?, known).await
+            rows::load(self.name(), &self.file.parsing, self.rows().await.map_err(error)?, known).await
         })
     }
 
