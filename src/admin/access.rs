@@ -29,8 +29,8 @@ impl Role {
     }
 }
 
-/// The caller: by this name they are in the history. It has 1 to 200 characters and no control characters; whoever has
-/// another one gets 403.
+/// What a caller may do, and the caller's name in the history. The name has 1 to 200 characters and no control characters;
+/// a caller with any other name gets 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {

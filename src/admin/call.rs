@@ -43,7 +43,7 @@ impl Who {
     pub(super) fn of(access: Access) -> Result<Self, Failure> {
         let (name, role) = match access {
             Access::None => return Err(Failure::unauthorized(Known::Nobody)),
-            Access::Denied => return Err(Failure::new(Kind::Forbidden, "who asks may not see flags")),
+            Access::Denied => return Err(Failure::new(Kind::Forbidden, "the caller may not see flags")),
             Access::Viewer(name) => (name, Role::Viewer),
             Access::Responder(name) => (name, Role::Responder),
             Access::Editor(name) => (name, Role::Editor),

@@ -162,6 +162,7 @@ pub(super) async fn log_in(state: &State, parts: &Parts, body: Body) -> Answer {
     let peer = peer(parts);
     let place = state.logins.enter(peer, Time::now()).map_err(|wait| {
         let seconds = wait.as_secs_f64().ceil() as u64;
+        state.security.login_waits(peer, seconds);
         let detail = format!("too many logins, or too many that failed: try again in {seconds} s");
         Failure::new(Kind::TooManyLogins, detail).with_header(RETRY_AFTER, HeaderValue::from(seconds))
     })?;

@@ -83,13 +83,14 @@
 //!
 //! **Users** are hidden from viewers and responders unless [`Admin::viewers_see_users`] is called. In place of a list they get the
 //! number of its users, in flags, texts, history, events and exports; such an export cannot be imported. A stored text that is
-//! no flag is hidden from them as a whole, and left out of exports. Digests of the history are `null`, and tags are those of the
-//! text without users. `explain` leaves out the flags that name users, and those that require one; `hidden` names them: the answer
-//! would tell whether a user is named. Rules are shown as they are: a rule that compares `user_id` shows whom it names. `origin` is a
-//! digest of everything in the store.
+//! not a valid flag is hidden from them entirely, and left out of exports. For them, digests in the history are `null`, and an
+//! `ETag` is that of the text without users. `explain` leaves out flags that name users and flags that require one of these, because
+//! the answer would reveal whether a user is named; `hidden` lists them. Rules are shown unchanged: a rule that compares `user_id`
+//! reveals the users that it names. `origin` is a digest of everything in the store.
 //!
 //! **Tokens** may expire: `alice:editor-until-2027-01-01:TOKEN` is good until the end of that day in UTC, and so are its sessions.
-//! After that it is 401; whoever has the token is told so, and others are not. `status` names tokens that expire within 14 days.
+//! After that, requests with it get 401, and `detail` says that the token has expired. `status` names tokens that expire within 14
+//! days.
 //!
 //! # Routes
 //!
@@ -156,9 +157,9 @@
 //! `before` and `after` are texts, `changes` is `[{key, before, after}, …]` over the canonical objects; under the
 //! empty key where a text is no flag. `next` is the `before` of the next page, `null` at the end.
 //!
-//! `breaks` is empty where the entry is what was written: each entry is checked when it is served, with its neighbours. Else it
-//! has `{number, through, by, words}`, in which `by` is `missing`, `changed`, `head`, `unkeyed`, `unknown-key`, `replaced` or
-//! `cut-off`, as in [`BrokenBy`](crate::store::BrokenBy). A break that is not on the page stands with the entry after it.
+//! Each entry is verified when it is served, together with its neighbours. `breaks` is empty if that succeeds. Otherwise it has one
+//! `{number, through, by, words}` for each break. `by` is `missing`, `changed`, `head`, `unkeyed`, `unknown-key`, `replaced` or
+//! `cut-off`, as in [`BrokenBy`](crate::store::BrokenBy). A break that is not on the page is shown with the entry after it.
 //! `digest` is `null` where it needs a [key](crate::store::HistoryKeys) that this process does not have. `revert` does not
 //! go back to a changed entry.
 //!
@@ -166,7 +167,7 @@
 //! `verified` is `null` before the first check, `found_since` are breaks that served pages have shown since it, and `next` is
 //! when the next check begins. The first one begins 1 to 5 minutes after the start, and further ones once a day. Checks read
 //! page by page, at most 64 entries at a time, and end with the router. With `?fresh=true` the answer waits up to 30 s for the
-//! end of a check, and is 202 if it goes on; one check is made at a time, and whoever asks meanwhile shares its result. A break
+//! end of a check, and is 202 if it is still running. One check runs at a time; concurrent requests share its result. A break
 //! is a problem in the status, a banner on the page, and an event of `tracing` with the target `tower_flags::security`, at
 //! `ERROR`, when it is found for the first time. The head is read every 5 minutes: a history that ends before what this process has
 //! seen is `cut-off`, until the process ends.
@@ -218,10 +219,12 @@
 //! | `login_failed` | warn | a login with an unknown or expired token | `from`, `failures` in a row, `name` if it has expired |
 //! | `bearer` | warn | a request with an unknown or expired bearer token, and no session | `from`, `reason` (`unknown`, `expired`), `name` if it has expired, `count` since the start, `suppressed` |
 //! | `refused` | warn | 403 by role or origin, 421 by host | `from`, `kind` (`forbidden`, `cross-origin`, `wrong-host`), `name` if known, `method`, `path`, `host`, `suppressed` |
+//! | `login_wait` | warn | a login that has to wait: after failures, or since too many are under way | `from`, `seconds`, `suppressed` |
+//! | `broken` | error | a break of the history was found for the first time | `store`, `number`, `through`, `by` |
 //! | `edit` | info | an edit was made; a waiting kill was written or forgotten | `flag`, `action` (`put`, `patch`, `delete`, `kill`, `rollout/start`, `import`, …), `actor`, `version`, `stored` |
 //!
-//! An edit in this process alone has `stored=false` and no `version`. Of `bearer` and of each kind of `refused`, at most 60 events are
-//! logged in a minute; the next one says by `suppressed` how many were not.
+//! An edit in this process alone has `stored=false` and no `version`. At most 60 `bearer` events, 60 `login_wait` events, and 60
+//! `refused` events of each kind, are logged per minute. The next event gives the number of events that were not, in `suppressed`.
 //!
 //! # What it does not do
 //!

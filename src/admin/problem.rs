@@ -166,7 +166,7 @@ impl Failure {
             Known::Expired { name, day } => {
                 format!("the token of {name} has expired: it was good until the end of {day} in UTC")
             }
-            Known::Unknown | Known::Current { .. } => "nobody has this token".to_owned(),
+            Known::Unknown | Known::Current { .. } => "the token is unknown".to_owned(),
             Known::Nobody => "expected a token, as `Authorization: Bearer` or from the page".to_owned(),
         };
         Self::new(Kind::Unauthorized, detail)

@@ -27,6 +27,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Security {
     failed_bearers: AtomicU64,
     bearers: Pace,
+    waits: Pace,
     by_role: Pace,
     by_origin: Pace,
     by_host: Pace,
@@ -63,6 +64,13 @@ impl Security {
     /// How many requests had a bearer token that let nobody in, since the start.
     pub(super) fn failed_bearers(&self) -> u64 {
         self.failed_bearers.load(Ordering::Relaxed)
+    }
+
+    /// A login that has to wait.
+    pub(super) fn login_waits(&self, from: Peer, seconds: u64) {
+        let Some(suppressed) = self.waits.next(Time::now()) else { return };
+        let from = from.map(display);
+        tracing::warn!(target: TARGET, event = "login_wait", from, seconds, suppressed, "a login that has to wait");
     }
 
     /// A request that the tokens let nobody in for. Without credentials it is no event.

@@ -90,7 +90,7 @@ impl Progress {
         for broken in breaks.iter().filter(|broken| !self.has(broken)) {
             let BrokenLink { number, through, problem, .. } = broken;
             let by = problem.name();
-            tracing::error!(target: "tower_flags::security", store, number, through, by, "{broken}");
+            tracing::error!(target: "tower_flags::security", event = "broken", store, number, through, by, "{broken}");
         }
     }
 }
@@ -118,12 +118,12 @@ impl Verifier {
         });
     }
 
-    /// Remembers the furthest end. Whether this one lies before it.
+    /// Remembers the furthest end. Whether this one lies before it, or is another one at its place.
     pub(super) fn has_gone_back(&self, head: &Head) -> bool {
         let mut has_gone_back = false;
         self.progress.send_if_modified(|progress| {
             let seen = &mut progress.known.seen;
-            has_gone_back = head.number < seen.number;
+            has_gone_back = head.number < seen.number || head.number == seen.number && head.digest != seen.digest;
             if head.number > seen.number {
                 seen.clone_from(head);
             }
@@ -200,6 +200,9 @@ impl Verifier {
                     if found.head.number > known.seen.number {
                         known.seen = found.head.clone();
                     }
+                    if found.broken == 0 {
+                        known.verified = found.head.clone();
+                    }
                     (progress.error, progress.found) = (None, Vec::new());
                     progress.last = Some(Done { at: now(), took, found });
                 }
@@ -231,8 +234,8 @@ fn problem_of(broken: &BrokenLink) -> Problem {
              the credentials of the store; it is reported until this process ends"
         }
         _ => {
-            "compare it with an export or a backup, and find out who can write the store by other means; GET history/verify \
-             lists all breaks"
+            "compare it with an export or a backup, and find out who can write to the store directly; GET history/verify \
+             lists up to 100 breaks"
         }
     };
     Problem::new(EXPECTED, broken.to_string()).with_help(help)
@@ -289,7 +292,8 @@ async fn keep_verifying(state: &Weak<State>, verifier: &Verifier) {
                 continue;
             }
             // What has shown already is not looked for each time.
-            if verifier.progress.borrow().breaks().any(|broken| broken.problem == BrokenBy::CutOff) {
+            let is_known = |broken: &BrokenLink| matches!(broken.problem, BrokenBy::CutOff | BrokenBy::Replaced);
+            if verifier.progress.borrow().breaks().any(is_known) {
                 continue;
             }
         }

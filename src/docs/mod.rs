@@ -8,7 +8,7 @@ pub mod limitations {}
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 
-/// Who may do what, what stops everybody else, and what is left to the application.
+/// Who may do what, the safeguards, and what the application is responsible for.
 #[cfg(feature = "admin")]
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}

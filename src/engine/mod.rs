@@ -75,9 +75,9 @@
 //! Regular expressions are compiled with a set, each text once, and not again where the set before has it. Those of one
 //! flag may compile to 2 MiB, else the flag is refused; those of all flags to 16 MiB: definitions in effect keep their
 //! place, new ones are accepted in ascending order of size, and one that does not fit is refused. At most 32 MiB are
-//! compiled for a set, those included that are refused. A pattern counts 3 KiB more than its compiled size. It is searched
-//! for in the whole text, and matches if any part does; a text of more than 2,048 bytes does not match, and `not_matches`
-//! holds for it. Where a pattern ignores case, its ranges have at most 200,000 characters.
+//! compiled for a set, rejected ones included. A pattern counts 3 KiB more than its compiled size. It is searched for in
+//! the whole text, and matches if any part of it matches. A text of more than 2,048 bytes never matches, so `not_matches`
+//! is true for it. Where a pattern ignores case, its ranges have at most 200,000 characters.
 //!
 //! # The order of deciding
 //!

@@ -41,7 +41,7 @@
 //!
 //! 1. Every edit of a flag raises its version by one. An edit is made for a version, or for whatever is newest.
 //! 2. Each edit is one entry of the history, written in the same transaction: who, when, why, before, after. It
-//!    carries the SHA-256 of the entry before; [`StoreExt::verification`] checks the chain. With [`HistoryKeys`] a writer of
+//!    carries the digest of the entry before; [`StoreExt::verification`] checks the chain. With [`HistoryKeys`] a writer of
 //!    the store cannot compute it again after a change.
 //! 3. What somebody changed past us, with the store's own tools, becomes an entry of an unknown actor when
 //!    the flag is edited next.

@@ -213,7 +213,7 @@ async fn an_expired_token_is_told_to_whoever_has_it_and_named_in_the_status() {
     let login = api.ask_as("POST", "login", &page, body.as_bytes()).await;
     assert_eq!((login.status, &json(&login)["detail"]), (401, &json!(expected)));
     let other = api.ask_as("GET", "flags", &[("authorization", &old[..old.len() - 1])], b"").await;
-    assert_eq!(json(&other)["detail"], "nobody has this token");
+    assert_eq!(json(&other)["detail"], "the token is unknown");
     assert_eq!(api.as_viewer().ask("GET", "flags", &[], "").await.status, 200, "a day to come");
     let status = api.get("status").await;
     assert_eq!(status["expiring_tokens"], json!([{"name": "old", "expires_on": "2020-02-29"}]));

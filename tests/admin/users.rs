@@ -68,10 +68,17 @@ async fn read_all(api: &Api, as_whom: &Operator, check: impl Fn(&Reply, &str)) {
         .map(|flag| flag["name"].as_str().unwrap().to_owned())
         .collect();
     assert!(names.len() >= FLAGS.len() + BROKEN.len(), "{names:?}");
-    let mut paths: Vec<String> =
-        ["flags", "status", "history", "history/export", "history/export?format=jsonl", "export"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut paths: Vec<String> = [
+        "flags",
+        "status",
+        "history",
+        "history/verify?fresh=true",
+        "history/export",
+        "history/export?format=jsonl",
+        "export",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for name in &names {
         paths.extend([format!("flags/{name}"), format!("flags/{name}/history")]);
     }

@@ -9,7 +9,7 @@ const forge = (name) => fetch(`${NESTED}/forge/${name}`, { method: "POST" });
 test("a forged entry is marked, and a banner says so until it is as it was", async () => {
   await flag("forged_one", { enabled: true, percentage: 10 });
   const page = await as(VERA, "changes");
-  const banner = page.getByRole("heading", { name: "The history was changed after it was written" });
+  const banner = page.getByRole("heading", { name: "The history failed verification" });
   const entries = page.getByRole("region", { name: "Changes" });
   try {
     await press(page, "Check the history now");

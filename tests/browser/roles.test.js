@@ -16,10 +16,10 @@ test("viewers and responders see how many users a flag names", async () => {
   for (const token of [VERA, RITA]) {
     const page = await as(token, "flags/named");
     await page.getByRole("region", { name: "By name" }).getByText("3 users", { exact: true }).waitFor();
-    await page.getByText("whom only editors see").waitFor();
+    await page.getByText("(only editors see their names)").waitFor();
     await page.locator(".timeline > li").first().getByText("3 users").waitFor();
     await press(page, "Ask");
-    await page.getByText("Only editors are told").waitFor();
+    await page.getByText("Only editors see this answer").waitFor();
     await accessible(page, "a flag whose users are hidden");
     for (const details of await page.locator("details summary").all()) await details.click();
     assert.ok(!(await page.content()).includes("mallory"));

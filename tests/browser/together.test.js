@@ -340,3 +340,67 @@ test("an import that gets stuck shows what was done and what was not", async () 
   await store("up");
   assert.deepEqual([(await stored("stuck_a")).percentage, (await stored("stuck_b")).percentage], [2, 1]);
 });
+
+/** A promise, and what fulfils it. */
+function promised() {
+  let keep;
+  const promise = new Promise((done) => { keep = done; });
+  return [promise, keep];
+}
+
+test("an answer that is overtaken by a later one undoes nothing", async () => {
+  await flag("overtaken", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/overtaken");
+  const heading = (share) => page.getByRole("heading", { name: `On for ${share}\u202f% of users` });
+  await heading(10).waitFor();
+  await page.evaluate(() => {
+    globalThis.headings = ["On for 10"];
+    new MutationObserver(() => {
+      const [share] = document.querySelector("main").textContent.match(/On for \d+/) ?? [];
+      if (share && share !== headings.at(-1)) headings.push(share);
+    }).observe(document.body, { childList: true, subtree: true, characterData: true });
+  });
+  const [asked, isAsked] = promised(), [released, release] = promised(), [fulfilled, isFulfilled] = promised();
+  let isFirst = true;
+  await page.route("**/flags/overtaken", async (route) => {
+    if (!isFirst) return route.continue();
+    isFirst = false;
+    const response = await route.fetch();
+    isAsked();
+    await released;
+    await route.fulfill({ response });
+    isFulfilled();
+  });
+  await api("PATCH", "flags/overtaken", { percentage: 20 });
+  await asked;
+  await api("PATCH", "flags/overtaken", { percentage: 30 });
+  await heading(30).waitFor();
+  release();
+  await fulfilled;
+  await api("PATCH", "flags/overtaken", { percentage: 40 });
+  await heading(40).waitFor();
+  assert.deepEqual(await page.evaluate(() => headings), ["On for 10", "On for 30", "On for 40"]);
+});
+
+test("an answer to a kill that is older than what the page shows is not the last word", async () => {
+  await flag("older_answer", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/older_answer", { mayFail: /503/ });
+  await store("down");
+  await press(page, "Kill…");
+  await dialog(page).getByRole("button", { name: "Kill it now" }).click();
+  await dialog(page).waitFor({ state: "detached" });
+  const [here, killed] = ["Off in this process only", "Killed: nobody gets it"].map((name) => page.locator(".power").getByRole("heading", { name }));
+  await here.waitFor();
+  const [kill] = (await api("GET", "status")).body.local_kills.filter(({ flag }) => flag === "older_answer");
+  await page.route("**/flags/older_answer/kill*", async (route) => {
+    await store("up");
+    const response = await route.fetch();
+    // The page hears that the kill is in the store before it gets the answer, which was made before that.
+    await killed.waitFor();
+    await route.fulfill({ response, json: { ...await response.json(), local_kill: kill } });
+  });
+  await press(page, "Try to kill it everywhere");
+  await dialog(page).getByRole("button", { name: "Kill it now" }).click();
+  await dialog(page).waitFor({ state: "detached" });
+  await killed.waitFor();
+});

@@ -14,7 +14,7 @@ export function audience(page) {
   return h("section", { class: "card", "aria-labelledby": "audience-title" },
     h("div", { class: "heading" }, h("h2", { id: "audience-title" }, "By name"), page.mayEdit && button("Change…", () => ask(page), { class: "small", "data-key": "audience" })),
     h("p", { class: "quiet" }, "On for them whatever the share is."),
-    Array.isArray(users) ? named("Users", users) : h("p", {}, h("b", {}, plural(users, "user")), " ", h("span", { class: "quiet" }, "whom only editors see")), named("Groups", groups));
+    Array.isArray(users) ? named("Users", users) : h("p", {}, h("b", {}, plural(users, "user")), " ", h("span", { class: "quiet" }, "(only editors see their names)")), named("Groups", groups));
 }
 
 function named(title, items) {

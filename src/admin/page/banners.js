@@ -81,7 +81,7 @@ function ofTokens(expiring) {
   if (!expiring.length) return null;
   const words = ({ name, expires_on: on }) => [h("b", {}, theirs(name)), endOfDay(on) < now() ? " has expired: it was good until " : " is good until ", day(on)];
   return banner("warn", expiring.length === 1 ? "A token expires" : `${expiring.length} tokens expire`,
-    h("p", {}, "Whoever uses them needs new ones, from the configuration of the service."), h("ul", {}, expiring.map((one) => h("li", {}, "The token of ", words(one), "."))));
+    h("p", {}, "Replace expiring tokens in the configuration of the service."), h("ul", {}, expiring.map((one) => h("li", {}, "The token of ", words(one), "."))));
 }
 
 /** Entries of the history that are not what was written. */
@@ -89,8 +89,8 @@ function ofHistory({ verified, found_since: since }) {
   const breaks = [...(verified?.breaks ?? []), ...since];
   const words = [...new Set(breaks.map((one) => one.words))];
   if (!words.length) return null;
-  return banner("bad", "The history was changed after it was written",
-    h("p", {}, "Somebody may have written to the store by other means, to hide or to forge a change:"),
+  return banner("bad", "The history failed verification",
+    h("p", {}, "The store may have been edited directly, restored from an older copy, or edited by a process without the history key:"),
     h("ul", {}, words.slice(0, 5).map((one) => h("li", {}, one, "."))),
     h("p", {}, words.length > 5 && "There are more. ", h("a", { href: "#/changes" }, "Look at the changes"), ", and compare them with an export or a backup."));
 }

@@ -17,7 +17,7 @@ export function allChanges() {
       await look();
       changes.reload();
       if (running || !verified) notice("bad", "The check has not ended yet, or the history cannot be read.");
-      else if (verified.broken) notice("bad", h("b", {}, "The history was changed after it was written."));
+      else if (verified.broken) notice("bad", h("b", {}, "The history failed verification."));
       else notice("good", `All ${plural(verified.entries, "entry", "entries")} of the history are as they were written.`);
     } catch (refused) {
       if (!(refused instanceof api.Refused)) throw refused;
@@ -39,7 +39,7 @@ export function allChanges() {
 function verifiedWords({ verified, found_since: since, running, error }) {
   if (running) return "The history is being checked.";
   if (error) return ["The history could not be checked: ", theirs(error)];
-  if (!verified) return "The history has not been checked yet since the start. It is, once a day.";
+  if (!verified) return "The history has not been checked since this process started. A check runs within minutes of the start, and then once a day.";
   const count = verified.broken + since.length;
   const found = count === 0 ? "it is as it was written" : [h("b", {}, plural(count, "break")), ": see above, and below"];
   return ["Checked ", fromNow(verified.at), `, ${plural(verified.entries, "entry", "entries")}: `, found, "."];

@@ -83,7 +83,7 @@ function form(answered) {
 export function explainFlag(page) {
   return h("section", { class: "card", "aria-labelledby": "explain-title" }, h("h2", { id: "explain-title" }, "What would this user get?"),
     form(({ flags, hidden }, who) => {
-      if (hidden.includes(page.name)) return h("p", {}, "Only editors are told: the flag, or one that it requires, names users.");
+      if (hidden.includes(page.name)) return h("p", {}, "Only editors see this answer, because the flag, or one that it requires, names users.");
       const answer = flags.find((one) => one.name === page.name);
       return answer ? answerOf(answer, who) : h("p", {}, "This process has no such flag in force.");
     }));

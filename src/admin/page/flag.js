@@ -24,6 +24,10 @@ import { variants } from "./variants.js";
  * somebody has begun to fill in says so by `element.isTouched()` and is left alone until that is over.
  */
 class Page {
+  /** How often the flag was asked for, and which of these answers is shown: they may overtake each other. */
+  #asked = 0;
+  #shown = 0;
+
   constructor(shown, history) {
     this.shown = shown;
     this.history = history;
@@ -71,21 +75,27 @@ class Page {
   take(answer) {
     // After a kill that the store has not taken, the rest of the flag is as it was.
     this.shown = answer.stored === false ? { ...this.shown, local_kill: answer.local_kill, in_force: answer.in_force } : answer;
+    this.#shown = this.#asked;
     this.places.forEach(({ place }) => place.firstElementChild?.settle?.());
     this.draw();
-    this.history.reload();
+    // What the process goes by may have changed since the answer was made, and events of that may have come before it.
+    if (answer.stored === false) this.history.reload();
+    else this.reload();
   }
 
   /** Looks again; `settles`: what was filled in is given up. */
   async reload(settles = false) {
+    const turn = this.#asked += 1;
     let next;
     try {
       next = await api.flag(this.name);
     } catch (refused) {
       if (!(refused instanceof api.Refused)) throw refused;
-      if (refused.kind === "no-such-flag") this.vanish(refused);
+      if (refused.kind === "no-such-flag" && turn > this.#shown) this.vanish(refused);
       return null;
     }
+    if (turn <= this.#shown) return null;
+    this.#shown = turn;
     if (settles) this.places.forEach(({ place }) => place.firstElementChild?.settle?.());
     const before = this.shown;
     this.shown = next;

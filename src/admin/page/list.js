@@ -118,6 +118,8 @@ export async function listView() {
 
   // Several changes that land together are one look; and plans move without any.
   let soon = null, isDue = false, isAway = false;
+  // Answers may overtake each other.
+  let asked = 0, shown = 0;
   const drawAll = () => {
     if (isAway) return;
     if (!document.activeElement?.matches?.("select")) choices();
@@ -129,8 +131,12 @@ export async function listView() {
     clearTimeout(soon);
     soon = setTimeout(async () => {
       isDue = false;
+      const turn = asked += 1;
       try {
-        ({ flags, from } = await api.flags());
+        const found = await api.flags();
+        if (turn < shown) return;
+        shown = turn;
+        ({ flags, from } = found);
       } catch (refused) {
         if (!(refused instanceof api.Refused)) throw refused;
         return;

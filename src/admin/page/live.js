@@ -29,9 +29,15 @@ export function hear(listener) {
 
 const tell = (name, data) => listeners.forEach((listener) => listener(name, data));
 
-/** Asks how everything is. */
+let asked = 0, shown = 0;
+
+/** Asks how everything is. An answer that comes after one that was asked for later is passed over. */
 export async function look() {
-  session.status = await api.status();
+  const turn = asked += 1;
+  const status = await api.status();
+  if (turn < shown) return;
+  shown = turn;
+  session.status = status;
   setClock(session.status.now);
   tell("status", session.status);
 }

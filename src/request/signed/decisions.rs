@@ -133,7 +133,7 @@ impl AcceptDecisions {
             Err(refusal) => {
                 if count_reason(&counters.refused_decisions, &counters.told, 16 + refusal.number()) {
                     let key_id = key_id(line.as_bytes());
-                    tracing::warn!(%refusal, key_id, "decisions of a calling service were refused. Further ones for this reason are only counted");
+                    tracing::warn!(%refusal, key_id, "decisions of a calling service were rejected; further ones for this reason are only counted");
                 }
                 Vec::new()
             }

@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS tower_flags_history (
     reason text COLLATE "C",
     before text COLLATE "C",
     after text COLLATE "C",
-    -- SHA-256 of the entry before.
+    -- SHA-256 of the entry before, or the id of a key, `:`, and an HMAC of it.
     previous text COLLATE "C" NOT NULL,
     -- The pages of one flag. An index of its own would lock the table each time this is run.
     UNIQUE (flag, number)

@@ -412,7 +412,7 @@ impl File {
         let first = path.split(['/', '?']).next().unwrap_or_default();
         if first.contains(':') && path.contains('@') {
             return Err(wrong(
-                "expected the path of a file, as in sqlite://flags.db, found a user and a password, which SQLite has not; \
+                "expected the path of a file, as in sqlite://flags.db, found a user and a password, which SQLite does not have; \
                  a file with such a name is sqlite://./name",
             ));
         }

@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS tower_flags_history (
     reason TEXT,
     before TEXT,
     after TEXT,
-    -- SHA-256 of the entry before.
+    -- SHA-256 of the entry before, or the id of a key, `:`, and an HMAC of it.
     previous TEXT NOT NULL
 );
 
