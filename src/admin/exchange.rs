@@ -26,7 +26,7 @@ use super::merge::as_written;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
 use super::shown;
-use super::state::{IN_FORCE_WITHIN, now};
+use super::state::{IN_FORCE_WITHIN, State, now};
 use super::users;
 use super::verification;
 use crate::engine::{
@@ -44,18 +44,33 @@ pub(super) async fn export(call: Call) -> Answer {
     struct Exported<'a> {
         flags: BTreeMap<&'a str, Box<RawValue>>,
     }
-    let loaded = call.state.load().await?;
-    let document = &loaded.document;
-    let (mut flags, mut left_out) = (BTreeMap::new(), BTreeSet::new());
-    for (name, definition) in &document.flags {
-        match exported(&call, name, definition).await? {
-            Some(text) => drop(flags.insert(&**name, text)),
-            None => drop(left_out.insert(&**name)),
+    let (loaded, hides) = (call.state.load().await?, call.hides_users());
+    let mut refused = BTreeMap::new();
+    for (name, definition) in &loaded.document.flags {
+        // They may name users, and nobody knows where.
+        if !hides && let Definition::Refused { .. } = definition {
+            refused.insert(Arc::clone(name), call.state.read(name).await?.definition);
         }
     }
-    let nameless = document.problems.iter().filter_map(|problem| problem.flag.as_deref());
-    left_out.extend(nameless.filter(|name| !document.flags.contains_key(*name)));
-    let body = serde_json::to_string(&Exported { flags })
+    let write = move || {
+        let document = &loaded.document;
+        let (mut flags, mut left_out) = (BTreeMap::new(), BTreeSet::new());
+        for (name, definition) in &document.flags {
+            let text = match definition {
+                Definition::Good(flag) => Some(flag.to_stored()),
+                Definition::Refused { .. } => refused.remove(name).flatten(),
+            };
+            match text.and_then(|text| exported(text, hides)) {
+                Some(text) => drop(flags.insert(&**name, text)),
+                None => drop(left_out.insert(name.to_string())),
+            }
+        }
+        let nameless = document.problems.iter().filter_map(|problem| problem.flag.as_deref());
+        left_out.extend(nameless.filter(|name| !document.flags.contains_key(*name)).map(str::to_owned));
+        serde_json::to_string(&Exported { flags }).map(|body| (body, left_out))
+    };
+    let written = State::off_workers(&call.state.answering, write).await;
+    let (body, left_out) = written
         .map_err(|error| Failure::new(Kind::StoreUnavailable, format!("the document cannot be written: {error}")))?;
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
@@ -72,18 +87,12 @@ pub(super) async fn export(call: Call) -> Answer {
 }
 
 /// A flag's text as it stands in an export: as it is, else in quotes. `None` where the export leaves the flag out.
-async fn exported(call: &Call, name: &str, definition: &Definition) -> Result<Option<Box<RawValue>>, Failure> {
-    let text = match definition {
-        Definition::Good(flag) => Some(flag.to_stored()),
-        // It may name users, and nobody knows where.
-        Definition::Refused { .. } if call.hides_users() => None,
-        Definition::Refused { .. } => call.state.read(name).await?.definition,
-    };
-    let text = text.map(|text| if call.hides_users() { users::without_users(&text).into_owned() } else { text });
+fn exported(text: String, hides: bool) -> Option<Box<RawValue>> {
+    let text = if hides { users::without_users(&text).into_owned() } else { text };
     // A longer one is not even fetched from every store.
-    let Some(text) = text.filter(|text| text.len() <= MAX_FLAG) else { return Ok(None) };
+    let text = Some(text).filter(|text| text.len() <= MAX_FLAG)?;
     let text = if can_stand(&text) { text } else { Value::from(text).to_string() };
-    Ok(RawValue::from_string(text).ok())
+    RawValue::from_string(text).ok()
 }
 
 /// Whether a text can stand in a document that an import accepts: JSON with each key once and not too deep. A JSON
@@ -193,9 +202,17 @@ pub(super) async fn import(call: Call) -> Answer {
     if removes {
         for (name, definition) in &loaded.document.flags {
             // What an export leaves out is not missing from the document on purpose.
-            if !plan.contains_key(&**name)
-                && exported(&call, name, definition).await.map_err(Failure::of_edit)?.is_some()
-            {
+            if plan.contains_key(&**name) {
+                continue;
+            }
+            let is_exported = match definition {
+                Definition::Good(flag) => exported(flag.to_stored(), false).is_some(),
+                Definition::Refused { .. } => {
+                    let stored = call.state.read(name).await.map_err(Failure::of_edit)?;
+                    stored.definition.is_some_and(|text| exported(text, false).is_some())
+                }
+            };
+            if is_exported {
                 plan.insert(name, None);
             }
         }
@@ -391,8 +408,16 @@ pub(super) async fn history(call: Call) -> Answer {
             let (mut entries, mut page) = (first, page);
             let mut text = if is_csv { CSV_HEAD.to_owned() } else { String::new() };
             loop {
-                text.extend(entries.iter().map(|entry| if is_csv { csv(entry, hides) } else { line(entry, hides) }));
-                match sender.send_timeout(Ok(std::mem::take(&mut text).into()), READ_WITHIN).await {
+                let last = entries.last().map(|last| last.entry.number);
+                let write = move || {
+                    text.extend(
+                        entries.iter().map(|entry| if is_csv { csv(entry, hides) } else { line(entry, hides) }),
+                    );
+                    text
+                };
+                let part = State::off_workers(&state.answering, write).await;
+                text = String::new();
+                match sender.send_timeout(Ok(part.into()), READ_WITHIN).await {
                     Ok(()) => {}
                     Err(SendTimeoutError::Closed(_)) => return,
                     Err(SendTimeoutError::Timeout(_)) => {
@@ -400,8 +425,8 @@ pub(super) async fn history(call: Call) -> Answer {
                         return;
                     }
                 }
-                let Some(last) = entries.last() else { return is_whole.store(true, Ordering::Relaxed) };
-                page = page.before(last.entry.number);
+                let Some(last) = last else { return is_whole.store(true, Ordering::Relaxed) };
+                page = page.before(last);
                 let next = async {
                     let (entries, _) = state.history_within(&page, PAGE).await?;
                     checked(&state, entries, false).await

@@ -1,6 +1,7 @@
 //! Flags: listed, read, edited, switched.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -14,13 +15,19 @@ use super::missing;
 use super::problem::{Failure, Kind};
 use super::security;
 use super::shown::{self, View};
-use super::state::now;
+use super::state::{State, now};
 use crate::engine::{Definition, Edit, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
-use crate::store::{Change, Feed, Stored, note_of_pause};
+use crate::store::{Change, Feed, Loaded, Stored, note_of_pause};
 
 pub(super) async fn list(call: Call) -> Answer {
-    let state = &call.state;
-    let body = match state.load().await {
+    let (state, loaded) = (Arc::clone(&call.state), call.state.load().await);
+    // There may be 10,000 of them.
+    let body = State::off_workers(&call.state.answering, move || listed_as(&state, loaded)).await;
+    Ok(shown::answer(StatusCode::OK, body))
+}
+
+fn listed_as(state: &State, loaded: Result<Arc<Loaded>, Failure>) -> Value {
+    match loaded {
         Ok(loaded) => {
             let view = View::of(state);
             let mut problems: BTreeMap<&str, Vec<Problem>> = BTreeMap::new();
@@ -69,8 +76,7 @@ pub(super) async fn list(call: Call) -> Answer {
                 "error": failure.detail(),
             })
         }
-    };
-    Ok(shown::answer(StatusCode::OK, body))
+    }
 }
 
 fn listed(from: &str, mut shown: Map<String, Value>) -> Value {

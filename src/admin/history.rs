@@ -3,13 +3,14 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::{self, Answer, Call};
+use super::call::{Answer, Call};
 use super::definition::{accepted, fits_in};
 use super::edits::{self, EDIT_WITHIN, edited};
 use super::links::{Checked, checked};
 use super::problem::{Failure, Kind};
+use super::reply;
 use super::shown;
-use super::state::now;
+use super::state::{State, now};
 use super::verification;
 use crate::engine::{is_name, not_a_name};
 use crate::store::{BrokenBy, BrokenLink, Change, HistoryEntry, HistoryPage};
@@ -51,8 +52,9 @@ async fn page(call: &Call, page: HistoryPage) -> Answer {
     let (entries, is_cut) = checked(&call.state, entries, page.flag.is_some()).await?;
     let last = entries.last().map(|last| last.entry.number);
     let next = last.filter(|last| (has_more || is_cut) && *last > 1);
-    let entries: Vec<Value> = entries.iter().map(entry).collect();
-    Ok(call::json(StatusCode::OK, &json!({ "entries": entries, "next": next })))
+    // Definitions may be large, and are compared.
+    let body = move || json!({ "entries": entries.iter().map(entry).collect::<Vec<_>>(), "next": next });
+    Ok(reply::json(StatusCode::OK, State::off_workers(&call.state.answering, body).await))
 }
 
 /// An entry with what it changed, and whether it is what was written.

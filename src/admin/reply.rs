@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
+use super::state::State;
 use super::users;
 
 /// The answer in JSON, in the extensions of the response until [`written`].
@@ -23,8 +24,32 @@ pub(super) fn json(status: StatusCode, body: Value) -> Response {
     response
 }
 
+/// The weight from which an answer is written off the workers: about 64 KiB of text.
+const LARGE: usize = 64 * 1024;
+
 /// The response with its body, and users hidden in it if `hides`.
-pub(super) fn written(mut response: Response, hides: bool) -> Response {
+pub(super) async fn written(state: &State, response: Response, hides: bool) -> Response {
+    let Some(Unwritten(body)) = response.extensions().get::<Unwritten>() else { return response };
+    if outweighs(body, LARGE).is_some() {
+        return written_here(response, hides);
+    }
+    State::off_workers(&state.answering, move || written_here(response, hides)).await
+}
+
+/// What is left of a weight after a value: its bytes, and something for each part. `None` where it is heavier.
+fn outweighs(value: &Value, weight: usize) -> Option<usize> {
+    let weight = weight.checked_sub(16)?;
+    match value {
+        Value::String(text) => weight.checked_sub(text.len()),
+        Value::Array(items) => items.iter().try_fold(weight, |left, item| outweighs(item, left)),
+        Value::Object(members) => {
+            members.iter().try_fold(weight, |left, (key, value)| outweighs(value, left.checked_sub(key.len())?))
+        }
+        _ => Some(weight),
+    }
+}
+
+fn written_here(mut response: Response, hides: bool) -> Response {
     let Some(Unwritten(body)) = response.extensions_mut().remove::<Unwritten>() else { return response };
     if !hides {
         *response.body_mut() = Body::from(body.to_string());

@@ -77,6 +77,7 @@ impl Admin {
             compiling: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             explaining: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             verifying: Arc::new(Semaphore::new(WORK_AT_ONCE)),
+            answering: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             verifier: Arc::default(),
             logins: Logins::default(),
             turn: tokio::sync::Mutex::default(),
@@ -244,14 +245,14 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     if parts.method == Method::POST && path == page::LOGIN {
         check_origin(&parts).inspect_err(|failure| state.security.refused(&parts, failure, None))?;
         check_type(&parts)?;
-        return login::log_in(&state, &parts, body).await.map(|response| reply::written(response, false));
+        return Ok(reply::written(&state, login::log_in(&state, &parts, body).await?, false).await);
     }
     let who = who(&state, &parts)?;
     let hides = state.hides_users(who.role);
-    let answer = answer_to(state, who, parts, path, body).await;
-    answer
-        .map(|response| reply::written(response, hides))
-        .map_err(|failure| if hides { failure.without_users() } else { failure })
+    match answer_to(Arc::clone(&state), who, parts, path, body).await {
+        Ok(response) => Ok(reply::written(&state, response, hides).await),
+        Err(failure) => Err(if hides { failure.without_users() } else { failure }),
+    }
 }
 
 /// Who asks, or why nobody is let in.

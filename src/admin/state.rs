@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) explaining: Arc<Semaphore>,
     /// One for each page of the history that is checked.
     pub(super) verifying: Arc<Semaphore>,
+    /// One for each large answer that is made.
+    pub(super) answering: Arc<Semaphore>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) logins: Logins,
     /// Held while a waiting kill is written, and while somebody switches its flag on or forgets it.
