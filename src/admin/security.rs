@@ -70,7 +70,7 @@ impl Security {
     pub(super) fn login_waits(&self, from: Peer, seconds: u64) {
         let Some(suppressed) = self.waits.next(Time::now()) else { return };
         let from = from.map(display);
-        tracing::warn!(target: TARGET, event = "login_wait", from, seconds, suppressed, "a login that has to wait");
+        tracing::warn!(target: TARGET, event = "login_wait", from, seconds, suppressed, "logging in has to wait");
     }
 
     /// A request that the tokens let nobody in for. Without credentials it is no event.

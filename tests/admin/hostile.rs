@@ -162,6 +162,8 @@ async fn logins_that_fail_are_counted_logged_and_have_to_wait() {
     assert_eq!(problem(&refused), "too-many-logins");
     let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=16).contains(&seconds), "{seconds}");
+    let waits = log.lines("logging in has to wait");
+    assert!(waits[0].contains("tower_flags::security") && waits[0].contains("from=127.0.0.1"), "{waits:?}");
     // Another address does not wait.
     assert_eq!(try_token("127.0.0.2", EDITOR).await.status, 200);
     let operator = Operator::at(address, "", EDITOR);
