@@ -156,7 +156,7 @@ impl PostgresStore {
             };
             let is_removed = row.try_get::<Option<bool>, _>(4)?.unwrap_or_default();
             let edited = version.map(|version| (from_column(Some(version)), is_removed));
-            rows.flags.push(FlagRow { name, text: Text::new(text, row.try_get(2)?), edited });
+            rows.add(FlagRow { name, text: Text::new(text, row.try_get(2)?), edited });
         }
         Ok(rows)
     }

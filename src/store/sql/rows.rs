@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::engine::{Document, Instant, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw};
+#[cfg(feature = "postgres")]
+use crate::engine::MAX_FLAG;
+use crate::engine::{Document, Instant, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw};
 use crate::store::history::Digesting;
 use crate::store::parsing::Parsing;
 use crate::store::{Error, Head, HistoryEntry, Loaded};

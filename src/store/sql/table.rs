@@ -143,11 +143,11 @@ impl PostgresTable {
         let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
         let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(transaction.connection())).await;
         let found = transaction.end(found).await?;
-        let flags: Result<_, Trouble> = found
-            .iter()
-            .map(|found| Ok(row(postgres::bytes(found, 0)?, postgres::bytes(found, 1)?, found.try_get(2)?)))
-            .collect();
-        Ok(Rows { flags: flags?, ..Rows::default() })
+        let mut rows = Rows::default();
+        for found in &found {
+            rows.add(row(postgres::bytes(found, 0)?, postgres::bytes(found, 1)?, found.try_get(2)?));
+        }
+        Ok(rows)
     }
 }
 
