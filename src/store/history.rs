@@ -9,7 +9,7 @@ use crate::engine::Instant;
 /// One edit of one flag, as the store remembers it for ever.
 ///
 /// The [`digest`](Self::digest) of an entry stands in the next one as `previous`, so that an entry that is
-/// changed, taken out, or put elsewhere breaks the chain: [`verify`].
+/// changed, taken out, or put elsewhere breaks the chain: [`verify`](crate::store::verify).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HistoryEntry {
