@@ -48,6 +48,12 @@ impl Server {
         if url.contains('#') {
             return Err(wrong("one with a #, which is %23 in a password; certificates are always checked"));
         }
+        // Without `%40` for an `@` in the password, a part of the password would be the host, which messages show.
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let host_ends = rest.find(['/', '?']).unwrap_or(rest.len());
+        if !scheme.ends_with("unix") && rest[host_ends..].contains('@') {
+            return Err(wrong("one with an @ after the host; in a password, @ is %40, / is %2F and ? is %3F"));
+        }
         let (plain, is_tls) = match url.split_once("://") {
             Some(("rediss" | "valkeys", rest)) => (format!("redis://{rest}"), true),
             _ => (url.to_owned(), false),
