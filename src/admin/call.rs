@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
+use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use serde_json::Value;
 
 use super::access::{Access, Role};
 use super::problem::{Failure, Kind};
-use super::reply;
 use super::state::State;
 use super::tokens::Known;
 use crate::engine::{Problem, json as node_of};
@@ -259,11 +258,6 @@ pub(super) async fn read_body(parts: &Parts, body: Body, most: usize, within: Du
     };
     let read = tokio::time::timeout(within, reading).await;
     read.unwrap_or_else(|_| Err(Failure::new(Kind::SlowBody, format!("no whole body within {within:?}"))))
-}
-
-/// An answer in JSON.
-pub(super) fn json(status: StatusCode, body: &Value) -> Response {
-    reply::json(status, body.clone())
 }
 
 #[cfg(test)]

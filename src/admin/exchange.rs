@@ -18,13 +18,14 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 
-use super::call::{self, Answer, Call, Precondition};
+use super::call::{Answer, Call, Precondition};
 use super::definition::{Before, accepted, fits};
 use super::edits::{self, EDIT_WITHIN};
 use super::links::{Checked, checked};
 use super::merge::as_written;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
+use super::reply;
 use super::shown;
 use super::state::{IN_FORCE_WITHIN, State, now};
 use super::users;
@@ -272,7 +273,7 @@ async fn make(call: &Call, steps: &[Step]) -> Answer {
     if let Some((name, version)) = last {
         call.state.settle(name, version, IN_FORCE_WITHIN).await;
     }
-    Ok(call::json(StatusCode::OK, &json!({ "dry_run": false, "complete": true, "etag": null, "flags": results })))
+    Ok(reply::json(StatusCode::OK, json!({ "dry_run": false, "complete": true, "etag": null, "flags": results })))
 }
 
 /// A flag of a document that is imported.

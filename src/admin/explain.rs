@@ -7,8 +7,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::{self, Answer, Call};
+use super::call::{Answer, Call};
 use super::problem::{Failure, Kind};
+use super::reply;
 use super::state::{State, now};
 use crate::engine::{
     Context, Flag, FlagSet, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted,
@@ -73,7 +74,7 @@ pub(super) async fn explain(call: Call) -> Answer {
     let state = Arc::clone(&call.state);
     let hides = call.hides_users();
     let answer = State::off_workers(&call.state.explaining, move || answer_at(&state, &context, at, hides)).await;
-    Ok(call::json(StatusCode::OK, &answer))
+    Ok(reply::json(StatusCode::OK, answer))
 }
 
 fn answer_at(state: &State, context: &Context, at: Instant, hides: bool) -> Value {

@@ -18,11 +18,12 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{Instant as Time, sleep, timeout};
 
-use super::call::{self, Answer, Call, Precondition};
+use super::call::{Answer, Call, Precondition};
 use super::definition::{Before, is_killed};
 use super::edits::{self, edited};
 use super::missing;
 use super::problem::{Failure, Kind};
+use super::reply;
 use super::security;
 use super::shown;
 use super::state::{STORE_WITHIN, State};
@@ -132,7 +133,7 @@ fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -
     shown["not_taken"] = serde_json::json!(lost);
     shown["warning"] = serde_json::json!(warning(call, held));
     shown["local_kill"] = shown::local_kill(&call.state, held);
-    call::json(StatusCode::ACCEPTED, &shown)
+    reply::json(StatusCode::ACCEPTED, shown)
 }
 
 /// A warning for the answer to a kill in this process alone.

@@ -12,10 +12,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant as Time;
 
-use super::call::{self, Answer, read_body};
+use super::call::{Answer, read_body};
 use super::page;
 use super::peer::{Peer, peer};
 use super::problem::{Failure, Kind};
+use super::reply;
 use super::security;
 use super::state::{State, now};
 
@@ -179,7 +180,7 @@ pub(super) async fn log_in(state: &State, parts: &Parts, body: Body) -> Answer {
     };
     place.succeeded();
     security::logged_in(peer, name);
-    let mut response = call::json(StatusCode::OK, &json!({ "expires_in": seconds }));
+    let mut response = reply::json(StatusCode::OK, json!({ "expires_in": seconds }));
     page::set_cookie(state, parts, &mut response, &value, seconds);
     Ok(response)
 }

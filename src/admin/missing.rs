@@ -13,9 +13,10 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant as Time;
 
-use super::call::{self, Answer, Call, Precondition};
+use super::call::{Answer, Call, Precondition};
 use super::edits::{self, EDIT_WITHIN, edited};
 use super::problem::{Failure, Kind};
+use super::reply;
 use super::shown::{self, View};
 use super::state::{IN_FORCE_WITHIN, State, now};
 use crate::engine::{Edit, Flag, flag_from_json};
@@ -129,7 +130,7 @@ async fn write_each(call: &Call, missing: &[MissingFlag]) -> Answer {
         call.state.settle(name, version, IN_FORCE_WITHIN).await;
     }
     let body = json!({ "dry_run": false, "complete": is_complete, "etag": null, "flags": results });
-    Ok(call::json(StatusCode::OK, &body))
+    Ok(reply::json(StatusCode::OK, body))
 }
 
 /// Removes a missing flag in a way that the store records: writes it back switched off, and then removes it.

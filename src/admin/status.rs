@@ -3,8 +3,9 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::{self, Answer, Call};
+use super::call::{Answer, Call};
 use super::missing;
+use super::reply;
 use super::shown;
 use super::state::{State, now};
 use crate::store::Feed;
@@ -45,7 +46,7 @@ pub(super) async fn status(call: Call) -> Answer {
         "failed_bearers": state.security.failed_bearers(),
         "expiring_tokens": expiring_tokens(state),
     });
-    Ok(call::json(StatusCode::OK, &body))
+    Ok(reply::json(StatusCode::OK, body))
 }
 
 /// The tokens that expire soon, or have expired.

@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant as Time, sleep_until, timeout};
 
-use super::call::{self, Answer, Call};
+use super::call::{Answer, Call};
+use super::reply;
 use super::state::{STORE_WITHIN, State, now};
 use crate::engine::{Instant, Problem};
 use crate::store::{BrokenBy, BrokenLink, Error, Feed, Head, Known, Store, Verification, random_share, verification};
@@ -252,7 +253,7 @@ pub(super) async fn verify(call: Call) -> Answer {
     let is_fresh = call.query.is_set("fresh")? && call.parts.method != Method::HEAD;
     let verifier = &call.state.verifier;
     let status = if is_fresh && !verifier.verify_now().await { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok(call::json(status, &verifier.shown()))
+    Ok(reply::json(status, verifier.shown()))
 }
 
 /// Starts the checks, once per router, where there is a runtime. They end with the router.
