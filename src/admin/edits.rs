@@ -89,15 +89,10 @@ async fn attempt(
                 }
                 return Ok(changed);
             }
-            Err(ChangeError::Conflict(_)) if Time::now() < deadline => {
-                let has_waited = line.is_none() && {
-                    line = timeout(IN_LINE_FOR, state.overtaken.lock()).await.ok();
-                    line.is_some()
-                };
-                if !has_waited {
-                    sleep(Duration::from_millis(8).mul_f64(random_share())).await;
-                }
-            }
+            Err(ChangeError::Conflict(_)) if Time::now() < deadline => match line {
+                None => line = timeout(IN_LINE_FOR, state.overtaken.lock()).await.ok(),
+                Some(_) => sleep(Duration::from_millis(8).mul_f64(random_share())).await,
+            },
             Err(ChangeError::Conflict(_)) => return Err(overtaken()),
             Err(error) => return Err(error.into()),
         }

@@ -68,8 +68,8 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
             () = sender.closed() => return Ok(()),
             change = changes.next() => match change {
                 None => return Ok(()),
-                Some(Ok(change)) => ("change", change_of(&change)),
-                Some(Err(Missed(count))) => ("missed", json!({ "count": count })),
+                Some(Ok(change)) => Some(("change", change_of(&change))),
+                Some(Err(Missed(count))) => Some(("missed", json!({ "count": count }))),
             },
             _ = look.tick() => {
                 // The application has dropped the source: it shuts down.
@@ -79,20 +79,18 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
                 }
                 was_shared = is_shared;
                 let status = status_of(state);
-                if status != last_status {
-                    last_status = status.clone();
+                (status != last_status).then(|| {
+                    last_status.clone_from(&status);
                     ("status", status)
-                } else {
-                    ("", Value::Null)
-                }
+                })
             }
         };
         // A session ends, and a login of the application's may be withdrawn.
         let Ok(who) = Who::of(state.authorizer.authorize(parts)) else { return Ok(()) };
         let text = match event {
-            ("", _) if last_sent.elapsed() < HEARTBEAT_EVERY => continue,
-            ("", _) => ": still here\n\n".to_owned(),
-            (name, mut data) => {
+            None if last_sent.elapsed() < HEARTBEAT_EVERY => continue,
+            None => ": still here\n\n".to_owned(),
+            Some((name, mut data)) => {
                 if state.hides_users(who.role) {
                     users::hide(&mut data);
                 }

@@ -91,7 +91,9 @@ pub(super) async fn export(call: Call) -> Answer {
 fn exported(text: String, hides: bool) -> Option<Box<RawValue>> {
     let text = if hides { users::without_users(&text).into_owned() } else { text };
     // A longer one is not even fetched from every store.
-    let text = Some(text).filter(|text| text.len() <= MAX_FLAG)?;
+    if text.len() > MAX_FLAG {
+        return None;
+    }
     let text = if can_stand(&text) { text } else { Value::from(text).to_string() };
     RawValue::from_string(text).ok()
 }

@@ -96,9 +96,7 @@ fn answer_at(state: &State, context: &Context, at: Instant, hides: bool) -> Valu
             "shadowed_by": state.shadowed_by(name),
         })
     };
-    let names: Vec<String> = flags.iter().map(|entry| entry.name.to_owned()).collect();
-    let names = names.into_iter().filter(|name| !hidden.contains(name.as_str()));
-    let answers: Vec<Value> = names.map(|name| explain(&name)).collect();
+    let answers: Vec<Value> = set.names().filter(|name| !hidden.contains(name)).map(explain).collect();
     json!({ "at": at, "version": flags.version(), "origin": flags.origin(), "flags": answers, "hidden": hidden })
 }
 

@@ -15,6 +15,7 @@ use super::peer::{Peer, peer};
 use super::problem::{Failure, Kind};
 use super::tokens::Known;
 use crate::engine::quoted;
+use crate::store::BrokenLink;
 
 /// The target of all of these events.
 const TARGET: &str = "tower_flags::security";
@@ -125,6 +126,13 @@ pub(super) fn login_failed(from: Peer, failures: u32, known: Known<'_>) {
 pub(super) fn edited(flag: &str, action: &str, actor: &str, version: Option<u64>) {
     let stored = version.is_some();
     tracing::info!(target: TARGET, event = "edit", flag, action, actor, version, stored, "an edit");
+}
+
+/// A break of the history that was found for the first time.
+pub(super) fn broken(store: &str, broken: &BrokenLink) {
+    let BrokenLink { number, through, problem, .. } = broken;
+    let by = problem.name();
+    tracing::error!(target: TARGET, event = "broken", store, number, through, by, "{broken}");
 }
 
 #[cfg(test)]

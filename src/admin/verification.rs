@@ -21,6 +21,7 @@ use tokio::time::{Instant as Time, sleep_until, timeout};
 
 use super::call::{Answer, Call};
 use super::reply;
+use super::security;
 use super::state::{STORE_WITHIN, State, now};
 use crate::engine::{Instant, Problem};
 use crate::store::{BrokenBy, BrokenLink, Error, Feed, Head, Known, Store, Verification, random_share, verification};
@@ -89,9 +90,7 @@ impl Progress {
 
     fn log_new(&self, store: &str, breaks: &[BrokenLink]) {
         for broken in breaks.iter().filter(|broken| !self.has(broken)) {
-            let BrokenLink { number, through, problem, .. } = broken;
-            let by = problem.name();
-            tracing::error!(target: "tower_flags::security", event = "broken", store, number, through, by, "{broken}");
+            security::broken(store, broken);
         }
     }
 }
