@@ -158,6 +158,8 @@ pub(crate) use read::Format;
 pub(crate) use read::MAX_DOCUMENT;
 #[cfg(any(feature = "admin", feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use read::MAX_FLAG;
+#[cfg(feature = "redis")]
+pub(crate) use read::beyond;
 #[cfg(any(feature = "file", feature = "http"))]
 pub(crate) use read::utf_8;
 pub(crate) use read::{Definition, MAX_FLAGS, accepted_flag, flag_from_json, is_name, nearest, not_a_name, parts};

@@ -99,9 +99,9 @@ pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, Raw<'a>)>)
         }
         let DocumentReading { flags, problems, places } = match raw {
             Raw::Text(bytes) if is_too_much => read_switches(name, bytes),
-            Raw::Text(bytes) => read_one(name, bytes).unwrap_or_else(|problem| refused(name, problem)),
-            Raw::Unread(length) if length > MAX_FLAG => refused(name, too_long(length)),
-            Raw::Unread(length) => refused(name, one_too_many(length)),
+            Raw::Text(bytes) => read_one(name, bytes).unwrap_or_else(|problem| refused(name, problem, false, false)),
+            Raw::Unread(length) if length > MAX_FLAG => refused(name, too_long(length), false, false),
+            Raw::Unread(length) => refused(name, one_too_many(length), false, false),
         };
         reading.problems.extend(problems);
         for (name, definition) in flags {
@@ -125,32 +125,35 @@ pub(crate) fn read_each<'a>(flags: impl IntoIterator<Item = (&'a str, Raw<'a>)>)
     Ok(reading)
 }
 
-/// Which texts are beyond what all together may have: the shortest come first.
+/// The texts that do not fit into [`MAX_TEXTS`].
 fn beyond_texts(flags: &[(&str, Raw<'_>)]) -> Vec<bool> {
     let length = |raw: &Raw<'_>| match raw {
         Raw::Text(bytes) if bytes.len() <= MAX_FLAG => bytes.len(),
         // Nothing of them is kept.
         Raw::Text(_) | Raw::Unread(_) => 0,
     };
-    let mut is_too_much = vec![false; flags.len()];
-    if flags.iter().map(|(_, raw)| length(raw)).sum::<usize>() > MAX_TEXTS {
-        let mut shortest_first: Vec<usize> = (0..flags.len()).collect();
-        shortest_first.sort_by_key(|&at| (length(&flags[at].1), flags[at].0));
+    let lengths: Vec<(&str, usize)> = flags.iter().map(|(name, raw)| (*name, length(raw))).collect();
+    beyond(&lengths, MAX_TEXTS)
+}
+
+/// For each text, by name and length, whether it does not fit into `most` bytes: the shortest texts come first.
+pub(crate) fn beyond(texts: &[(&str, usize)], most: usize) -> Vec<bool> {
+    let mut is_beyond = vec![false; texts.len()];
+    if texts.iter().map(|(_, length)| length).sum::<usize>() > most {
+        let mut shortest_first: Vec<usize> = (0..texts.len()).collect();
+        shortest_first.sort_by_key(|&at| (texts[at].1, texts[at].0));
         let mut together = 0;
         for at in shortest_first {
-            together += length(&flags[at].1);
-            is_too_much[at] = together > MAX_TEXTS;
+            together += texts[at].1;
+            is_beyond[at] = together > most;
         }
     }
-    is_too_much
+    is_beyond
 }
 
-/// A flag of which nothing is used.
-fn refused(name: &str, problem: Problem) -> DocumentReading {
-    refused_as(name, problem, Definition::Refused { is_killed: false, is_hidden: false })
-}
-
-fn refused_as(name: &str, problem: Problem, refused: Definition) -> DocumentReading {
+/// A flag of which nothing is used, except that it is switched off or hidden.
+fn refused(name: &str, problem: Problem, is_killed: bool, is_hidden: bool) -> DocumentReading {
+    let refused = Definition::Refused { is_killed, is_hidden };
     let flags = is_name(name).then(|| (Arc::from(name), refused)).into_iter().collect();
     DocumentReading { flags, problems: vec![problem.of_flag(name)], places: BTreeMap::new() }
 }
@@ -165,17 +168,16 @@ fn one_too_many(length: usize) -> Problem {
         .with_help("shorter definitions come before longer ones")
 }
 
-/// A flag for which there is no room: whether it is switched off, and hidden, is all that is used.
+/// A flag for which there is no room.
 fn read_switches(name: &str, bytes: &[u8]) -> DocumentReading {
-    let switches = read_one(name, bytes).ok().and_then(|read| {
-        let definition = read.flags.values().next()?;
-        Some(Definition::Refused { is_killed: definition.is_killed(), is_hidden: definition.is_hidden() })
-    });
-    let problem = one_too_many(bytes.len());
-    match switches {
-        Some(switches) => refused_as(name, problem, switches),
-        None => refused(name, problem),
-    }
+    let read = read_one(name, bytes).unwrap_or_default();
+    let (is_killed, is_hidden) = read
+        .flags
+        .values()
+        .next()
+        .map(|definition| (definition.is_killed(), definition.is_hidden()))
+        .unwrap_or_default();
+    refused(name, one_too_many(bytes.len()), is_killed, is_hidden)
 }
 
 /// Bytes as text, or where they are none.

@@ -13,6 +13,8 @@ pub(crate) mod parts;
 pub(crate) use document::MAX_DOCUMENT;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use document::MAX_LOOKED_AT;
+#[cfg(feature = "redis")]
+pub(crate) use document::beyond;
 #[cfg(any(feature = "file", feature = "http"))]
 pub(crate) use document::utf_8;
 pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, Raw, read as document, read_each};

@@ -7,7 +7,9 @@ use redis::{Pipeline, Value};
 use super::connection::{ANSWER, Connection, LARGE_ANSWER, bytes_of, on, text_of};
 use super::held::{Held, Pair, Switch, a};
 use super::keys::{Keys, head_of, pattern, version_of};
-use crate::engine::{Definition, Document, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Severity, is_name, kept};
+use crate::engine::{
+    Definition, Document, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Severity, beyond, is_name, kept,
+};
 use crate::store::error::Error;
 use crate::store::feed::Loaded;
 use crate::store::history::Digesting;
@@ -153,19 +155,15 @@ impl Content {
 
     /// Where the texts are too many, leaves the longest of them where they are.
     fn leave_the_longest(&mut self, texts: &mut Vec<(&Key, usize)>) {
-        if texts.iter().map(|(_, length)| length).sum::<usize>() <= MAX_LOOKED_AT {
-            return;
-        }
-        texts.sort_by_key(|(key, length)| (*length, &key.key));
-        let mut together = 0;
-        let fits = |(_, length): &&(&Key, usize)| {
-            together += length;
-            together <= MAX_LOOKED_AT
-        };
-        let fitting = texts.iter().take_while(fits).count();
-        for (key, length) in texts.drain(fitting..) {
-            *self.held(key) = Held::Text { length, bytes: Vec::new() };
-        }
+        let lengths: Vec<(&str, usize)> = texts.iter().map(|(key, length)| (key.key.as_str(), *length)).collect();
+        let mut is_beyond = beyond(&lengths, MAX_LOOKED_AT).into_iter();
+        texts.retain(|(key, length)| {
+            let stays = is_beyond.next() == Some(true);
+            if stays {
+                *self.held(key) = Held::Text { length: *length, bytes: Vec::new() };
+            }
+            !stays
+        });
     }
 
     /// A record of ours that is a text.
