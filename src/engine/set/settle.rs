@@ -41,36 +41,39 @@ impl Settled {
             document.flags.iter().map(|(name, definition)| (Arc::clone(name), definition.clone())).unzip();
         let earlier = |number: u32| previous.and_then(|previous| previous.shared_flag(&names[number as usize]));
         let mut compiler = Compiler::after(previous);
-        let mut faults = compiler.admit(&read, |number| earlier(number).map(AsRef::as_ref));
+        let over_budget = compiler.admit(&read, |number| earlier(number).map(AsRef::as_ref));
         let mut definitions = read.clone();
         let mut problems = document.problems.clone();
         let mut has_fallen_back = Bits::zero(names.len());
-        let mut unfit = Vec::with_capacity(faults.len());
-        let mut is_of_patterns = true;
-        let requirements = loop {
-            for (number, problem) in faults {
-                let name = &names[number as usize];
-                let definition = &mut definitions[number as usize];
-                let (is_killed, is_hidden) = (definition.is_killed(), definition.is_hidden());
-                let earlier = earlier(number).filter(|_| !has_fallen_back.get(number));
-                has_fallen_back.set(number);
-                let mut problem = problem.of_flag(name);
-                if let Some(place) = document.places.get(name) {
-                    problem = problem.at_place(place);
-                }
-                *definition = match earlier {
-                    Some(earlier) => Definition::Good(kept(earlier, is_killed, is_hidden)),
-                    None => Definition::Refused { is_killed, is_hidden },
-                };
-                if is_of_patterns {
-                    unfit.push((Arc::clone(name), definition.clone(), problem.clone()));
-                }
-                problems.push(problem);
+        let mut fall_back = |definitions: &mut [Definition], number: u32, problem: Problem| {
+            let name = &names[number as usize];
+            let definition = &mut definitions[number as usize];
+            let (is_killed, is_hidden) = (definition.is_killed(), definition.is_hidden());
+            let earlier = earlier(number).filter(|_| !has_fallen_back.get(number));
+            has_fallen_back.set(number);
+            *definition = match earlier {
+                Some(earlier) => Definition::Good(kept(earlier, is_killed, is_hidden)),
+                None => Definition::Refused { is_killed, is_hidden },
+            };
+            let problem = problem.of_flag(name);
+            match document.places.get(name) {
+                Some(place) => problem.at_place(place),
+                None => problem,
             }
-            is_of_patterns = false;
+        };
+        let mut unfit = Vec::with_capacity(over_budget.len());
+        for (number, problem) in over_budget {
+            let problem = fall_back(&mut definitions, number, problem);
+            unfit.push((Arc::clone(&names[number as usize]), definitions[number as usize].clone(), problem.clone()));
+            problems.push(problem);
+        }
+        let requirements = loop {
             match requirements(&names, &definitions) {
                 Ok(requirements) => break requirements,
-                Err(found) => faults = found,
+                Err(faults) => {
+                    let faults = faults.into_iter();
+                    problems.extend(faults.map(|(number, problem)| fall_back(&mut definitions, number, problem)));
+                }
             }
         };
         let patterns = compiler.finish(&definitions);
