@@ -54,6 +54,8 @@ mod error;
 mod feed;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod for_owner;
 mod history;
 mod history_keys;
 #[cfg(feature = "http")]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::guarded;
 use super::watch::folder_of;
+use crate::store::for_owner::ForOwner as _;
 use crate::store::random::random_share;
 
 /// A file whose name is that of another one and something more, in the same folder.
@@ -71,19 +72,6 @@ impl Drop for Prepared {
         if !self.is_kept {
             let _ = std::fs::remove_file(&self.path);
         }
-    }
-}
-
-/// Makes a new file, which only its owner may read until it is given other permissions.
-trait ForOwner {
-    fn for_owner(&mut self) -> &mut Self;
-}
-
-impl ForOwner for OpenOptions {
-    fn for_owner(&mut self) -> &mut Self {
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(self, 0o600);
-        self.create_new(true)
     }
 }
 

@@ -379,12 +379,12 @@ impl<DB: Database> Drop for Silent<DB> {
 }
 
 /// What comes within this time.
-pub(super) async fn late<T>(
+pub(super) async fn late<T, E: Into<Trouble>>(
     longest: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
+    answer: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Trouble> {
     match timeout(longest, answer).await {
-        Ok(outcome) => outcome.map_err(Trouble::from),
+        Ok(outcome) => outcome.map_err(Into::into),
         Err(_) => Err(Trouble::Late(longest)),
     }
 }

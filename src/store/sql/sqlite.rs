@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, Sqlite, SqlitePool};
-use tokio::time::{Instant as Time, sleep, timeout};
+use tokio::time::{Instant as Time, sleep};
 
 use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, Lease, WHOLE, late};
@@ -20,6 +20,7 @@ use super::sqlite_codes::is_busy;
 use super::trouble::{Trouble, mending};
 use super::watch::{FileId, Watch};
 use crate::engine::{MAX_FLAG, MAX_FLAGS, Problem};
+use crate::store::for_owner::ForOwner as _;
 use crate::store::parsing::Parsing;
 use crate::store::traits::identity_of;
 use crate::store::{
@@ -463,9 +464,9 @@ impl File {
             while let Some(row) = poll_fn(|context| rows.as_mut().poll_next(context)).await {
                 take(&row?)?;
             }
-            Ok(())
+            Ok::<(), Trouble>(())
         };
-        timeout(WHOLE, reading).await.unwrap_or(Err(Trouble::Late(WHOLE)))?;
+        late(WHOLE, reading).await?;
         lease.give_back();
         Ok(())
     }
@@ -501,12 +502,7 @@ impl File {
     async fn create(&self) -> Result<(), Trouble> {
         let path = Arc::clone(&self.path);
         let made = tokio::task::spawn_blocking(move || {
-            let mut options = OpenOptions::new();
-            // It neither opens what is there nor follows a link.
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            match options.open(&path) {
+            match OpenOptions::new().write(true).for_owner().open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !path.exists() => Some(error),
                 // Another process has made it; or it cannot be made, for which SQLite has its own error.
                 _ => None,
