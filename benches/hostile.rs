@@ -149,6 +149,19 @@ fn ask(service: &Service, client: &mut Client, method: &str, path: &str, headers
     }
 }
 
+/// A login with a wrong token of this length.
+fn log_in(service: &Service, client: &mut Client, length: usize) {
+    let body = format!(r#"{{"token": "{}"}}"#, "x".repeat(length));
+    ask(service, client, "POST", "/admin/login", "content-type: application/json\r\n", body.as_bytes());
+}
+
+/// A viewer asks what a user with a list of so many ones gets.
+fn question(service: &Service, client: &mut Client, ones: usize) {
+    let question = format!(r#"{{"user_id": "a", "attributes": {{"list": [{}]}}}}"#, vec!["1"; ones].join(","));
+    let headers = bearer(VIEWER) + "content-type: application/json\r\n";
+    ask(service, client, "POST", "/admin/explain", &headers, question.as_bytes());
+}
+
 fn costly(number: u64) -> Vec<String> {
     (0..64).map(|at| format!(r"{number}x{at}\w{{5}}")).collect()
 }
@@ -169,18 +182,12 @@ const ATTACKS: &[Attack] = &[
     Attack {
         name: "logins of 1 MiB, 32 at once",
         attackers: 32,
-        once: |service, client, _| {
-            let body = format!(r#"{{"token": "{}"}}"#, "x".repeat(1024 * 1024));
-            ask(service, client, "POST", "/admin/login", "content-type: application/json\r\n", body.as_bytes());
-        },
+        once: |service, client, _| log_in(service, client, 1024 * 1024),
     },
     Attack {
         name: "wrong tokens at the login, 8 at once",
         attackers: 8,
-        once: |service, client, _| {
-            let body = format!(r#"{{"token": "{}"}}"#, "x".repeat(40));
-            ask(service, client, "POST", "/admin/login", "content-type: application/json\r\n", body.as_bytes());
-        },
+        once: |service, client, _| log_in(service, client, 40),
     },
     Attack {
         name: "wrong bearers, 8 at once",
@@ -200,21 +207,12 @@ const ATTACKS: &[Attack] = &[
     Attack {
         name: "a viewer's questions of 64 KiB, 8 at once",
         attackers: 8,
-        once: |service, client, _| {
-            let values = vec!["1"; 30_000].join(",");
-            let question = format!(r#"{{"user_id": "a", "attributes": {{"list": [{values}]}}}}"#);
-            let headers = bearer(VIEWER) + "content-type: application/json\r\n";
-            ask(service, client, "POST", "/admin/explain", &headers, question.as_bytes());
-        },
+        once: |service, client, _| question(service, client, 30_000),
     },
     Attack {
         name: "a viewer's questions of 1 MiB, 8 at once",
         attackers: 8,
-        once: |service, client, _| {
-            let question = format!(r#"{{"attributes": {{"list": [{}]}}}}"#, vec!["1"; 500_000].join(","));
-            let headers = bearer(VIEWER) + "content-type: application/json\r\n";
-            ask(service, client, "POST", "/admin/explain", &headers, question.as_bytes());
-        },
+        once: |service, client, _| question(service, client, 500_000),
     },
     Attack {
         name: "a viewer's lists, status and history, 8 at once",

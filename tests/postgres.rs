@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(all(feature = "postgres", feature = "testing"))]
 
+#[path = "support/chain.rs"]
+mod chain;
 #[path = "support/hasty.rs"]
 mod hasty;
 #[path = "support/servers.rs"]
 mod servers;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chain::chain;
 use hasty::Hasty;
 use servers::Postgres;
 use sqlx::postgres::PgPoolOptions;
@@ -27,15 +30,8 @@ use tower_flags::{Document, Percentage, Source};
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The server of all tests that do it no harm; the last one ends it.
 fn server() -> Arc<Postgres> {
-    static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
-    let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
-    server.upgrade().unwrap_or_else(|| {
-        let started = Arc::new(Postgres::start());
-        *server = Arc::downgrade(&started);
-        started
-    })
+    Postgres::shared("")
 }
 
 /// Databases of their own.
@@ -108,16 +104,6 @@ async fn becomes(source: &Live, what: &str, is_so: impl Fn(&Status) -> bool) {
 
 fn is_fresh(status: &Status) -> bool {
     status.freshness == Freshness::Fresh && status.last_error.is_none()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// An edit that was not made, as is certain.

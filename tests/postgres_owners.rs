@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "postgres")]
 
+#[path = "support/chain.rs"]
+mod chain;
 #[path = "support/servers.rs"]
 mod servers;
 
-use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chain::chain;
 use servers::Postgres;
 use tower_flags::store::{
     Author, Change, ChangeError, Error, ErrorKind, Feed, HistoryPage, PostgresStore, Store, StoreExt,
@@ -17,20 +19,11 @@ use tower_flags::store::{
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The server of all tests; the last one ends it.
 fn server() -> Arc<Postgres> {
-    static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
-    let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
-    server.upgrade().unwrap_or_else(|| {
-        let started = Arc::new(Postgres::start());
-        started.sql(
-            &started.url(),
-            "CREATE ROLE shop LOGIN; CREATE ROLE mallory LOGIN; CREATE ROLE boss LOGIN; CREATE ROLE deputy LOGIN; \
-             CREATE ROLE staff; GRANT staff TO shop, mallory; GRANT shop TO deputy",
-        );
-        *server = Arc::downgrade(&started);
-        started
-    })
+    Postgres::shared(
+        "CREATE ROLE shop LOGIN; CREATE ROLE mallory LOGIN; CREATE ROLE boss LOGIN; CREATE ROLE deputy LOGIN; \
+         CREATE ROLE staff; GRANT staff TO shop, mallory; GRANT shop TO deputy",
+    )
 }
 
 /// A function of mallory's that leaves a trace: a lock that its session holds until it ends.
@@ -89,16 +82,6 @@ impl Shared {
 
 fn alice() -> Author {
     Author::new("alice")
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Does everything that a store does, and returns the errors.
@@ -337,7 +320,7 @@ async fn tables_that_inherit_or_refer_are_of_trusted_roles() {
 
 async fn assert_accepted(place: &Shared, what: &str) {
     let errors = use_all(&place.store()).await;
-    assert!(errors.is_empty(), "{what}: {:?}", errors.iter().map(chain).collect::<Vec<_>>());
+    assert!(errors.is_empty(), "{what}: {:?}", errors.iter().map(|error| chain(error)).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

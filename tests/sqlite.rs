@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(all(feature = "sqlite", feature = "testing"))]
 
+#[path = "support/chain.rs"]
+mod chain;
 #[path = "support/servers.rs"]
 mod servers;
 
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use chain::chain;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlitePool};
 use tempfile::TempDir;
@@ -119,16 +122,6 @@ fn is_fresh(status: &Status) -> bool {
 
 fn is_stale(status: &Status) -> bool {
     matches!(status.freshness, Freshness::StaleSince(_))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// An edit that was not made, as is certain.

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(all(feature = "axum", feature = "http", feature = "postgres", feature = "redis"))]
 
+#[path = "support/chain.rs"]
+mod chain;
 #[path = "support/dose.rs"]
 mod dose;
 mod support;
@@ -11,6 +13,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chain::chain;
 use dose::dose;
 use support::Random;
 use tower_flags::source::{Live, Source};
@@ -68,16 +71,6 @@ impl<F: Feed> Feed for Unreached<F> {
 
 fn problems(feed: &impl Feed) -> Vec<String> {
     feed.setup_problems().iter().map(ToString::to_string).collect()
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 const POSTGRES: &str = "postgres://shop:secret@192.0.2.1/shop";

@@ -8,8 +8,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -271,6 +271,18 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
+    /// One server for all tests of a program that do it no harm, with these statements run first. The last test ends it.
+    pub(crate) fn shared(statements: &str) -> Arc<Self> {
+        static SERVER: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+        server.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Self::start());
+            started.sql(&started.url(), statements);
+            *server = Arc::downgrade(&started);
+            started
+        })
+    }
+
     /// With data that survive `kill -9` of its processes, which needs no syncing.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
