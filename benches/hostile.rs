@@ -1,4 +1,4 @@
-//! How long a request waits while somebody attacks the service it is for: its dashboard, or its rules.
+//! How long a request waits during an attack on the service: on its dashboard, or on its rules.
 //! `cargo bench -p tower-flags-benches --bench hostile`.
 //!
 //! The service has two threads. One client asks for a page with flags over one connection, a millisecond after each answer,
@@ -27,7 +27,7 @@ const EDITOR: &str = "editor-0123456789abcdef0123456789abcdef";
 const VIEWER: &str = "viewer-0123456789abcdef0123456789abcdef";
 /// How long each kind of attack lasts.
 const LASTS: Duration = Duration::from_secs(5);
-/// What nobody should wait.
+/// The longest acceptable wait.
 const GOAL: Duration = Duration::from_millis(100);
 
 /// A service with flags in a file, and the dashboard below `/admin`.
@@ -69,7 +69,7 @@ async fn serve(path: &Path) -> SocketAddr {
     address
 }
 
-/// A document with a good flag, and as many of these patterns as fit, so many in each flag.
+/// A document with a good flag and, in further flags, as many of these patterns as fit.
 fn document(patterns: &[String], in_each_flag: usize) -> String {
     let mut text = String::from(r#"{"flags": {"good": {"enabled": true, "allowed_groups": ["staff"]}"#);
     for (number, patterns) in patterns.chunks(in_each_flag.max(1)).enumerate() {
@@ -135,7 +135,7 @@ fn bearer(token: &str) -> String {
     format!("authorization: Bearer {token}\r\n")
 }
 
-/// One kind of attack: so many attackers, each of whom does this again and again.
+/// One kind of attack: the number of attackers, and the request that each repeats.
 struct Attack {
     name: &'static str,
     attackers: usize,
@@ -155,7 +155,7 @@ fn log_in(service: &Service, client: &mut Client, length: usize) {
     ask(service, client, "POST", "/admin/login", "content-type: application/json\r\n", body.as_bytes());
 }
 
-/// A viewer asks what a user with a list of so many ones gets.
+/// A viewer tests a user who has a list of this length as an attribute.
 fn question(service: &Service, client: &mut Client, ones: usize) {
     let question = format!(r#"{{"user_id": "a", "attributes": {{"list": [{}]}}}}"#, vec!["1"; ones].join(","));
     let headers = bearer(VIEWER) + "content-type: application/json\r\n";
@@ -173,7 +173,7 @@ fn rewrite(service: &Service, text: &str) {
 }
 
 const ATTACKS: &[Attack] = &[
-    Attack { name: "nobody", attackers: 0, once: |_, _, _| {} },
+    Attack { name: "no attack", attackers: 0, once: |_, _, _| {} },
     Attack {
         name: "the page itself, 8 at once",
         attackers: 8,
@@ -224,7 +224,7 @@ const ATTACKS: &[Attack] = &[
         },
     },
     Attack {
-        name: "exports of the history that nobody reads, 16 at once",
+        name: "exports of the history without a reader, 16 at once",
         attackers: 16,
         once: |service, client, _| {
             let head = format!("GET /admin/history/export HTTP/1.1\r\nhost: a\r\n{}\r\n", bearer(VIEWER));
@@ -261,10 +261,10 @@ const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// What the client waited for, in ascending order, and how often the attackers were through.
+/// The waits of the client in ascending order, and the number of attempts of the attackers.
 fn measure(service: &Service, attack: &Attack) -> (Vec<Duration>, u64) {
     let (ends, count) = (AtomicBool::new(false), AtomicU64::new(0));
-    // What the patterns of the rules are asked for.
+    // The patterns of the rules are searched for in these.
     let groups = vec!["x".repeat(80); 100].join(",");
     let caller = format!("x-user-id: {}\r\nx-user-groups: {groups}\r\n", "a".repeat(250));
     let mut waits = thread::scope(|scope| {

@@ -1,6 +1,6 @@
-//! What somebody may do.
+//! Roles.
 
-/// What somebody may do: each may do what those before it may.
+/// The permissions of a caller. Each role includes the roles before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
     Viewer,
@@ -29,7 +29,7 @@ impl Role {
     }
 }
 
-/// What a caller may do, and the caller's name in the history. The name has 1 to 200 characters and no control characters;
+/// The caller's permissions, and their name in the history. The name has 1 to 200 characters and no control characters;
 /// a caller with any other name gets 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -16,11 +16,11 @@ use crate::engine::Instant;
     note = "wrap a closure that trusts the network in `Authorizer::by_network(hosts, …)`, with the names of this service"
 )]
 pub trait Authorize: Send + Sync + 'static {
-    /// Who asks. Called for every request except for the page itself, and again from time to time while
-    /// somebody listens to events.
+    /// The caller. Called for every request except for the page itself, and again from time to time while a
+    /// client receives events.
     fn authorize(&self, request: &Parts) -> Access;
 
-    /// The names under which the router may be reached. [`AllowedHosts::any`] is safe if `authorize` lets nobody in
+    /// The names under which the router may be reached. [`AllowedHosts::any`] is safe if `authorize` lets no caller in
     /// without a credential that a browser sends to this service's own name alone: a cookie, a token. It is not if
     /// `authorize` trusts an address or the network, since a page of another site can give its own name this server's
     /// address.
@@ -56,7 +56,7 @@ pub trait Authorize: Send + Sync + 'static {
 ///     })
 /// }
 ///
-/// /// Lets everybody in who reaches this port: only requests for these names.
+/// /// Lets in every client that reaches this port, by one of these names.
 /// fn by_network() -> impl Authorize {
 ///     Authorizer::by_network(AllowedHosts::loopback(), |_: &Parts| Access::Editor("developer".to_owned()))
 /// }
@@ -78,14 +78,14 @@ pub struct Authorizer<F> {
 }
 
 impl<F: Fn(&Parts) -> Access + Send + Sync + 'static> Authorizer<F> {
-    /// For a closure that lets nobody in without a credential in the request, or one that a login or proxy before it has
+    /// For a closure that lets no caller in without a credential in the request, or one that a login or proxy before it has
     /// checked: a session's cookie, a header that programs set. The router may be reached under any name, unless
     /// [`Admin::allowed_hosts`](super::Admin::allowed_hosts) names some.
     pub fn by_credentials(who: F) -> Self {
         Self { who, hosts: AllowedHosts::any() }
     }
 
-    /// For a closure that trusts the network: it lets in whoever reaches this port, or goes by the client's address. The
+    /// For a closure that trusts the network: it lets in every client that reaches this port, or decides by the client's address. The
     /// router may be reached under these names alone. [`AllowedHosts::loopback`] is for development.
     pub fn by_network(hosts: AllowedHosts, who: F) -> Self {
         Self { who, hosts }

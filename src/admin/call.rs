@@ -27,7 +27,7 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 pub(super) const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Most characters of a reason.
 const MAX_REASON: usize = 1000;
-/// Most characters of the name of whoever asks.
+/// Most characters of a caller's name.
 pub(super) const MAX_NAME: usize = 200;
 
 /// Whoever asks.
@@ -87,7 +87,7 @@ impl Call {
         }
     }
 
-    /// Whether users that flags name are hidden from whoever asks.
+    /// Whether users that flags name are hidden from the caller.
     pub(super) fn hides_users(&self) -> bool {
         self.state.hides_users(self.who.role)
     }

@@ -121,7 +121,7 @@ fn check(call: &Call, precondition: &Precondition, stored: &Stored) -> Result<()
         Precondition::IsThere if etag.is_some() => return Ok(()),
         Precondition::IsMissing if etag.is_none() => return Ok(()),
         Precondition::IsOneOf(tags) if etag.as_ref().is_some_and(|etag| tags.contains(etag)) => return Ok(()),
-        // What they saw.
+        // The tag that they received.
         Precondition::IsOneOf(tags)
             if call.hides_users() && shown::etag_without_users(stored).is_some_and(|etag| tags.contains(&etag)) =>
         {

@@ -48,7 +48,7 @@ pub(super) async fn export(call: Call) -> Answer {
     let (loaded, hides) = (call.state.load().await?, call.hides_users());
     let mut refused = BTreeMap::new();
     for (name, definition) in &loaded.document.flags {
-        // They may name users, and nobody knows where.
+        // They may name users, in an unknown place.
         if !hides && let Definition::Refused { .. } = definition {
             refused.insert(Arc::clone(name), call.state.read(name).await?.definition);
         }

@@ -22,14 +22,14 @@ pub(super) struct Checked {
     /// Its digest, in the form in which the entry after it should carry it; `None` where that needs a key that this process
     /// does not have.
     pub(super) digest: Option<String>,
-    /// What is wrong with it, or next to it.
+    /// The breaks at this entry, or next to it.
     pub(super) breaks: Vec<BrokenLink>,
 }
 
 /// Entries that follow each other, newest first, between their neighbours.
 struct Run {
     entries: Vec<HistoryEntry>,
-    /// What the newest should be.
+    /// The number and digest that the newest should have.
     above: Head,
     /// The next older one.
     below: Option<HistoryEntry>,
@@ -104,7 +104,7 @@ fn split(entries: Vec<HistoryEntry>, is_of_flag: bool) -> Vec<Vec<HistoryEntry>>
     runs
 }
 
-/// What the newest of these entries should be, and the entry before the oldest.
+/// The number and digest that the newest of these entries should have, and the entry before the oldest.
 async fn neighbours(state: &State, entries: &[HistoryEntry]) -> Result<(Head, Option<HistoryEntry>), Failure> {
     let (Some(newest), Some(oldest)) = (entries.first(), entries.last()) else { return Ok((Head::default(), None)) };
     let (top, bottom) = (newest.number, oldest.number);

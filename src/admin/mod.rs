@@ -228,7 +228,7 @@
 //!
 //! # What it does not do
 //!
-//! It has no accounts, and does not slow down bearer tokens: a token is 32 bytes or more that nobody guesses. It keeps no session;
+//! It has no accounts, and does not slow down bearer tokens: a token has 32 bytes or more and cannot be guessed. It keeps no session;
 //! the cookie is signed with the token's digest and good in every process that has the same tokens, but logging out
 //! is known to the process that was asked.
 //!

@@ -160,7 +160,7 @@ impl Failure {
         self
     }
 
-    /// Nobody is let in. That a token has expired is told to whoever has it.
+    /// The caller is unknown. Only a caller with an expired token learns that it has expired.
     pub(super) fn unauthorized(known: Known<'_>) -> Self {
         let detail = match known {
             Known::Expired { name, day } => {

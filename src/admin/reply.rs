@@ -36,7 +36,7 @@ pub(super) async fn written(state: &State, response: Response, hides: bool) -> R
     State::off_workers(&state.answering, move || written_here(response, hides)).await
 }
 
-/// What is left of a weight after a value: its bytes, and something for each part. `None` where it is heavier.
+/// The rest of a weight after a value, which weighs its bytes and 16 more for each part. `None` where it is heavier.
 fn outweighs(value: &Value, weight: usize) -> Option<usize> {
     let weight = weight.checked_sub(16)?;
     match value {

@@ -255,7 +255,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
     }
 }
 
-/// Who asks, or why nobody is let in.
+/// The caller, or why the request is rejected.
 fn who(state: &State, parts: &Parts) -> Result<Who, Failure> {
     let access = state.authorizer.authorize(parts);
     if access == Access::None
@@ -268,7 +268,7 @@ fn who(state: &State, parts: &Parts) -> Result<Who, Failure> {
     Who::of(access).inspect_err(|failure| state.security.refused(parts, failure, None))
 }
 
-/// Answers somebody who is known.
+/// Answers a known caller.
 async fn answer_to(state: Arc<State>, who: Who, parts: Parts, path: String, body: axum::body::Body) -> Answer {
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     let is_safe = is_read || parts.method == Method::OPTIONS;

@@ -1,6 +1,6 @@
-//! What security people look for, as events of `tracing`. The table in the [module](crate::admin) is their description.
+//! Security events of `tracing`. The table in the [module](crate::admin) is their description.
 //!
-//! Events that a client without credentials can cause are counted and bounded, so that nobody fills a disk with them.
+//! Events that a client without credentials can cause are counted and bounded, so that they cannot fill a disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,7 @@ const TARGET: &str = "tower_flags::security";
 const MAX_A_MINUTE: u32 = 60;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What was counted since the start, and how much of it was logged lately.
+/// Counts since the start, and how many events were logged lately.
 #[derive(Debug, Default)]
 pub(super) struct Security {
     failed_bearers: AtomicU64,
@@ -62,7 +62,7 @@ impl Pace {
 }
 
 impl Security {
-    /// How many requests had a bearer token that let nobody in, since the start.
+    /// How many requests had a rejected bearer token, since the start.
     pub(super) fn failed_bearers(&self) -> u64 {
         self.failed_bearers.load(Ordering::Relaxed)
     }
@@ -74,7 +74,7 @@ impl Security {
         tracing::warn!(target: TARGET, event = "login_wait", from, seconds, suppressed, "logging in has to wait");
     }
 
-    /// A request that the tokens let nobody in for. Without credentials it is no event.
+    /// A request whose credentials were rejected. Without credentials it is no event.
     pub(super) fn unauthorized(&self, parts: &Parts, known: Known<'_>) {
         let (reason, name) = match known {
             Known::Unknown => ("unknown", None),
@@ -111,7 +111,7 @@ pub(super) fn logged_in(from: Peer, name: &str) {
     tracing::info!(target: TARGET, event = "login", from, name, "a login");
 }
 
-/// A login that failed, after so many failures in a row.
+/// A login that failed, with the number of failures in a row.
 pub(super) fn login_failed(from: Peer, failures: u32, known: Known<'_>) {
     let from = from.map(display);
     match known {

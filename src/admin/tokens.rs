@@ -40,7 +40,7 @@ pub struct Tokens {
 
 /// One token with its name and role, for [`Tokens::with`].
 #[derive(Clone)]
-#[must_use = "it lets nobody in until it is among the tokens"]
+#[must_use = "it has no effect until it is among the tokens"]
 pub struct Token {
     name: String,
     role: Role,
@@ -49,17 +49,17 @@ pub struct Token {
 }
 
 impl Token {
-    /// Of somebody who may read and change nothing.
+    /// For a user who may read and change nothing.
     pub fn viewer(name: impl Into<String>, token: impl Into<String>) -> Self {
         Self::new(name.into(), Role::Viewer, token.into())
     }
 
-    /// Of somebody, or of a program, who may read, kill and restore.
+    /// For a user or a program that may read, kill and restore.
     pub fn responder(name: impl Into<String>, token: impl Into<String>) -> Self {
         Self::new(name.into(), Role::Responder, token.into())
     }
 
-    /// Of somebody who may change flags.
+    /// For a user who may change flags.
     pub fn editor(name: impl Into<String>, token: impl Into<String>) -> Self {
         Self::new(name.into(), Role::Editor, token.into())
     }
@@ -102,11 +102,11 @@ impl Entry {
 /// Who a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known<'a> {
-    /// Somebody with a token, or a session of one.
+    /// A caller with a token, or a session of one.
     Current { name: &'a str, role: Role },
-    /// Somebody whose token was good until this day.
+    /// A caller whose token was good until this day.
     Expired { name: &'a str, day: Day },
-    /// Somebody with a token that is none of these, and no session beside it.
+    /// A caller with a token that is none of these, and no session beside it.
     Unknown,
     /// Neither a token nor a session.
     Nobody,
@@ -116,17 +116,17 @@ pub(super) enum Known<'a> {
 const MIN_LEN: usize = 32;
 /// How long before it expires the status names a token.
 const EXPIRES_SOON: std::time::Duration = std::time::Duration::from_secs(14 * 24 * 60 * 60);
-/// What stands between a role and the day.
+/// Between a role and the day.
 const UNTIL: &str = "-until-";
 
 impl Tokens {
-    /// No tokens yet: nobody gets in.
+    /// No tokens yet: every caller is unknown.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds somebody who may read and change nothing.
+    /// Adds a user who may read and change nothing.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl Tokens {
         self.with(Token::viewer(name, token.as_ref()))
     }
 
-    /// Adds somebody, or a program, who may read, kill and restore.
+    /// Adds a user or a program that may read, kill and restore.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Tokens {
         self.with(Token::responder(name, token.as_ref()))
     }
 
-    /// Adds somebody who may change flags.
+    /// Adds a user who may change flags.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 //!
 //! 1. A list of `allowed_users` becomes the number of its users, in canonical objects and in stored texts, in whatever
 //!    spelling it stands there. An empty list stays.
-//! 2. A stored text that is no flag is hidden as a whole: nobody knows what stands in it.
+//! 2. A stored text that is not a valid flag is hidden entirely, since it may name users anywhere.
 //! 3. Digests of texts with users are hidden, and tags are those of the text without them: the users could be guessed
 //!    by them.
 //! 4. What is found in a list of users is not quoted in problems.
@@ -17,7 +17,7 @@ use crate::engine::{canonical_key, flag_from_json, members};
 use crate::store::{HistoryEntry, digest_of};
 
 const USERS: &str = "allowed_users";
-/// What stands in place of a text that is no flag.
+/// Shown in place of a text that is not a valid flag.
 const HIDDEN_TEXT: &str = "(only editors see this text, which is no flag)";
 const HIDDEN: &str = "something that only editors see";
 
@@ -62,9 +62,9 @@ fn hide_in_member(key: &str, value: &mut Value) -> bool {
                 hide_in_problem(problem);
             }
         }
-        // Of the history's chain.
+        // The history's chain.
         ("digest" | "previous", Value::String(_)) => *value = Value::Null,
-        // What others have written, of any shape.
+        // Values of any shape.
         ("value" | "variant" | "metadata" | "rollout", _) => {}
         _ => hide(value),
     }
@@ -124,7 +124,7 @@ pub(super) fn without_users(text: &str) -> Cow<'_, str> {
     if rest == 0 { Cow::Borrowed(text) } else { Cow::Owned(written + &text[rest..]) }
 }
 
-/// What `If-Match` takes of a flag: its version, and its text, which foreign writers change alone.
+/// The tag of a flag: its version, and its text, which foreign writers change alone.
 pub(super) fn tag(version: u64, text: &str) -> String {
     format!("\"{version}-{}\"", &digest_of(text.as_bytes())[..16])
 }

@@ -1,8 +1,8 @@
-//! The check of the whole history: by itself, and for whoever asks.
+//! The check of the whole history: scheduled, and on request.
 //!
 //! 1. The first check begins 1 to 5 minutes after the start, at random, so that a fleet does not read its store at once.
 //!    Further ones follow once a day, at most a tenth earlier or later. A check that failed is tried again after 10 minutes.
-//! 2. `GET history/verify?fresh=true` begins one now. There is one at a time, and whoever asks meanwhile shares its result. It
+//! 2. `GET history/verify?fresh=true` begins one now. There is one at a time, and concurrent requests share its result. It
 //!    begins after a pause of nine times what the last one took: checks take at most a tenth of the store's time.
 //! 3. Every 5 minutes the head alone is read. The furthest one is remembered until the process ends, so that an end that was cut
 //!    off shows although what is left is a whole chain; a check then begins at once.
@@ -43,14 +43,14 @@ const MAX_FOUND: usize = 100;
 /// Most breaks that are problems of their own in the status.
 const MAX_PROBLEMS: usize = 10;
 
-/// What the problems of a broken history expect. The page shows them in a banner of their own.
+/// In problems of a broken history. The page shows them in a banner of their own.
 const EXPECTED: &str = "a history as it was written";
 
 /// The checks of one router.
 #[derive(Default)]
 pub(super) struct Verifier {
     progress: watch::Sender<Progress>,
-    /// Somebody asks for a check.
+    /// A check is requested.
     wanted: Notify,
     is_watched: AtomicBool,
 }
@@ -64,7 +64,7 @@ struct Progress {
     last: Option<Done>,
     /// Why the last check failed, and whether the next one will.
     error: Option<(String, bool)>,
-    /// What served pages have shown since the last check.
+    /// Breaks that served pages have shown since the last check.
     found: Vec<BrokenLink>,
     known: Known,
     next: Option<Instant>,
@@ -96,7 +96,7 @@ impl Progress {
 }
 
 impl Verifier {
-    /// What is known for a check of a part.
+    /// The knowledge of earlier checks, for a check of a part.
     pub(super) fn known(&self) -> Known {
         self.progress.borrow().known.clone()
     }
@@ -247,7 +247,7 @@ pub(super) fn shown(broken: &BrokenLink) -> Value {
     json!({ "number": number, "through": through, "by": problem.name(), "words": broken.to_string() })
 }
 
-/// What the last check has found; `?fresh=true` begins one first.
+/// The result of the last check; `?fresh=true` begins one first.
 pub(super) async fn verify(call: Call) -> Answer {
     let is_fresh = call.query.is_set("fresh")? && call.parts.method != Method::HEAD;
     let verifier = &call.state.verifier;
@@ -291,13 +291,13 @@ async fn keep_verifying(state: &Weak<State>, verifier: &Verifier) {
             if !matches!(stored, Ok(Ok(stored)) if verifier.has_gone_back(&stored.head)) {
                 continue;
             }
-            // What has shown already is not looked for each time.
+            // A break that was found already starts no further checks.
             let is_known = |broken: &BrokenLink| matches!(broken.problem, BrokenBy::CutOff | BrokenBy::Replaced);
             if verifier.progress.borrow().breaks().any(is_known) {
                 continue;
             }
         }
-        // Whoever asks from here on shares the result.
+        // Requests from here on share the result.
         let known = verifier.begin();
         sleep_until(earliest).await;
         let started = Time::now();

@@ -17,7 +17,7 @@ const MAX_ID: usize = 32;
 
 /// Keys for the history of one store. Its entries are then chained by HMAC-SHA-256 (RFC 2104) instead of SHA-256.
 ///
-/// The digests of a chain without a key can be computed by everybody. With write access to the store alone, an attacker
+/// Any client can compute the digests of a chain without a key. With write access to the store alone, an attacker
 /// can therefore change an entry and all digests after it, and no check of the chain finds that. With a key it does.
 ///
 /// ```
@@ -70,7 +70,7 @@ struct Key {
     up_to: u64,
 }
 
-/// What a digest says of an entry.
+/// The result of comparing a digest with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attested {
     /// The digest is that of the entry.

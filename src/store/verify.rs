@@ -33,7 +33,7 @@ pub struct BrokenLink {
     pub number: u64,
     /// The number of the last one: mostly the same.
     pub through: u64,
-    /// What is wrong with them.
+    /// How they are broken.
     pub problem: BrokenBy,
 }
 
@@ -48,7 +48,7 @@ pub enum BrokenBy {
     /// The store has entries after its own head.
     Head,
     /// The entries are chained without a key, although [keys](HistoryKeys) were in use before: a process without the key
-    /// has written them, or somebody who writes the store by its own tools.
+    /// has written them, or an unknown author by the store's own tools.
     Unkeyed,
     /// The entries are chained with a key that this process does not accept for them. It cannot verify them.
     UnknownKey,
@@ -106,7 +106,7 @@ impl fmt::Display for BrokenLink {
 
 impl std::error::Error for BrokenLink {}
 
-/// What a check of a whole history has found: [`StoreExt::verification`](super::StoreExt::verification).
+/// The result of a check of a whole history: [`StoreExt::verification`](super::StoreExt::verification).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verification {
@@ -164,7 +164,7 @@ pub fn verify<'a>(
     walk.end().oldest_break().cloned().map_or(Ok(()), Err)
 }
 
-/// What a process knows of a history from earlier checks.
+/// A process's knowledge of a history from earlier checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     /// The furthest end that it has seen: what ends before it was cut off.
@@ -281,7 +281,7 @@ impl Walk {
         }
     }
 
-    /// What was found, after the last entry.
+    /// The result, after the last entry.
     pub(crate) fn end(mut self) -> Verification {
         if self.expected.number > 0 {
             self.report(BrokenBy::Missing, 1, self.expected.number);

@@ -78,7 +78,7 @@ class Page {
     this.#shown = this.#asked;
     this.places.forEach(({ place }) => place.firstElementChild?.settle?.());
     this.draw();
-    // What the process goes by may have changed since the answer was made, and events of that may have come before it.
+    // The rules in effect may have changed since the answer was made, and their events may have come before it.
     if (answer.stored === false) this.history.reload();
     else this.reload();
   }

@@ -29,7 +29,7 @@ pub(super) struct Settled {
     pub(super) requirements: Requirements,
     pub(super) patterns: Patterns,
     pub(super) problems: Box<[Problem]>,
-    /// What is used for flags whose patterns are over a budget, and why.
+    /// The definitions in effect of flags whose patterns are over a budget, and the problems.
     pub(super) unfit: Vec<(Arc<str>, Definition, Problem)>,
 }
 

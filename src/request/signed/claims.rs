@@ -1,4 +1,4 @@
-//! What a signed text says, and when it is taken.
+//! The content of a signed text, and when it is accepted.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::key::{Sealed, SigningKey};
 use crate::engine::{Forced, ForcedBy, Instant};
 
-/// What is signed. The same for both purposes, which the signature tells apart.
+/// The signed content. It is the same for both purposes, which the signature distinguishes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Claims {
@@ -41,7 +41,7 @@ pub(super) enum Wanted {
 /// Longest text that is looked at, in bytes.
 pub(super) const MAX_LEN: usize = 2048;
 
-/// What the clock of the signing side may be ahead by: a text may expire so much later than the longest life allows.
+/// The signing side's clock may be ahead by this: a text may expire later than the longest life allows by as much.
 /// There is no such allowance for expired texts; their life is to cover it.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
@@ -130,7 +130,7 @@ impl Claims {
         serde_json::to_vec(self).expect("texts, numbers and switches are JSON")
     }
 
-    /// What a text says that one of the keys has signed for the purpose, and that key. It has not expired, and expires
+    /// The content of a text that one of the keys has signed for the purpose, and that key. It has not expired, and expires
     /// within the longest life.
     pub(super) fn open<'k, K: Borrow<SigningKey>>(
         purpose: &str,

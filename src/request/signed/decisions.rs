@@ -43,7 +43,7 @@ pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(60);
 /// # Ok::<(), tower_flags::request::WeakKey>(())
 /// ```
 ///
-/// A key is shared by two sides, so whoever can check a signature can make one: give each pair of services a key of its
+/// A key is shared by two sides, so each side that can check a signature can make one: give each pair of services a key of its
 /// own unless the receiving services trust each other.
 #[derive(Clone, Debug)]
 #[must_use = "this does nothing until a layer has it"]
@@ -103,7 +103,7 @@ impl AcceptDecisions {
     }
 
     /// Rejects headers that expire later than this from now on; 60 s unless set. Longer lives are for services whose
-    /// requests wait in queues: a header can be sent again by whoever has seen it until it expires.
+    /// requests wait in queues: until a header expires, every client that has seen it can send it again.
     pub fn longest_life(mut self, duration: Duration) -> Self {
         self.longest_life = duration;
         self
@@ -154,7 +154,7 @@ impl AcceptDecisions {
     }
 }
 
-/// An empty name is a variable that nobody has set, and would be the name of every such service.
+/// An empty name comes from an unset variable, and would be the name of every such service.
 #[track_caller]
 pub(super) fn service_name(name: String) -> String {
     assert!(!name.is_empty(), "expected the name of a service, found an empty text");

@@ -33,7 +33,7 @@ pub struct SigningKey {
     secret: Arc<[u8]>,
 }
 
-/// What an id is derived for.
+/// The purpose of a derived id.
 const ID: &str = "tower-flags key id 1";
 /// Length of a derived id in bytes, before base64.
 const ID_LEN: usize = 6;

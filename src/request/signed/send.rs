@@ -61,7 +61,7 @@ use crate::request::scope;
 /// follows redirects by default.
 ///
 /// The header is bound to no user: the service behind should be reached by the services before it alone, or accept
-/// only flags that it would show to anybody.
+/// only flags that any user may see.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct SendDecisions {
@@ -88,7 +88,7 @@ struct Audience {
     hosts: Vec<Host>,
 }
 
-/// What was logged already.
+/// The warnings that were logged already.
 #[derive(Clone, Default)]
 struct Warned {
     /// Not all of it fits.
@@ -301,7 +301,7 @@ where
 }
 
 impl Config {
-    /// What is sent with a request to this URI.
+    /// The header for a request to this URI.
     fn header(&self, uri: &Uri) -> Option<HeaderValue> {
         let audience = self.audience(uri)?;
         let Some(flags) = Flags::current() else {

@@ -19,9 +19,9 @@ pub struct WeakKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weakness {
     Short,
-    /// A pattern of so many bytes, again and again.
+    /// A pattern of this many bytes, repeated.
     Repeats(usize),
-    /// So many different bytes.
+    /// The number of different bytes.
     FewValues(usize),
     Counts,
 }

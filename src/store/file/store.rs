@@ -173,7 +173,7 @@ impl FileStore {
         })
     }
 
-    /// Chains the history with keys, so that whoever can write the files cannot rewrite it: see [`HistoryKeys`]. Without
+    /// Chains the history with keys, so that a process without them cannot rewrite it: see [`HistoryKeys`]. Without
     /// them, unless set.
     #[must_use]
     pub fn with_history_keys(mut self, keys: HistoryKeys) -> Self {

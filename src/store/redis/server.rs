@@ -22,7 +22,7 @@ pub(super) struct Server {
     /// What the address is called in messages, with the database.
     pub(super) name: String,
     pub(super) login: RedisConnectionInfo,
-    /// The problem that the password crosses a network in plain text, and that nobody has allowed it.
+    /// The problem that the password crosses a network in plain text, and that this was not allowed.
     pub(super) plaintext: Option<Problem>,
 }
 

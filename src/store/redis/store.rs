@@ -120,7 +120,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Chains the history with keys, so that whoever can write to the server cannot rewrite it: see [`HistoryKeys`].
+    /// Chains the history with keys, so that a client without them cannot rewrite it: see [`HistoryKeys`].
     /// Without them, unless set.
     pub fn history_keys(mut self, keys: HistoryKeys) -> Self {
         self.history_keys = Some(keys);

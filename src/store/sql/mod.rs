@@ -116,11 +116,11 @@
 //! where others may make objects (`public` in databases from before PostgreSQL 15), another role can make the tables first,
 //! with a trigger that would run with the rights of this role. The store therefore checks in each transaction who owns
 //! the tables, and the functions, types and operators of their triggers, rules, policies, constraints, defaults and
-//! indexes. Trusted are the role itself, the owner of the schema, the owner of the database, and roles that can act as
-//! one of these, such as superusers. Not trusted is a role that this one is only a member of. Otherwise nothing is read
-//! or changed, and the error names the object, its owner and the remedy. Its own statements name the schema, and use
-//! functions and operators of `pg_catalog` alone. The query of a `PostgresTable` runs as it is written: name the schemas
-//! in it.
+//! indexes. The store trusts its own role, the owners of the schema and of the database, and every role that can act as
+//! one of these, such as a superuser. It does not trust a role merely because its own role is a member of that role. If
+//! an owner is not trusted, nothing is read or changed, and the error names the object, its owner and the remedy. The
+//! store's own statements name the schema, and use only functions and operators of `pg_catalog`. The query of a
+//! `PostgresTable` runs as it is written: name the schemas in it.
 //!
 //! **Roles.** Making the tables needs `CREATE` on the schema, once. Then a service that only reads needs the first two of
 //! these, one that edits the next three, and whoever edits by hand the last:
@@ -139,9 +139,9 @@
 //! staging never finds production's. Notices wake the processes of all of them, which then find nothing new.
 //!
 //! **TLS**: `?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem` encrypts and checks who answers. Without `sslmode` TLS is
-//! used where the server offers it, nobody is checked, and otherwise password and flags cross the network in plain text.
-//! That is a warning at the start and a problem in the status until the URL or `PGSSLMODE` has an `sslmode`, or
-//! `allow_plaintext()` says yes. Nothing is reported for Unix sockets, `localhost`, 127.0.0.0/8 and `::1`, nor for the
+//! used if the server offers it, but its certificate is not checked; otherwise password and flags cross the network in plain
+//! text. This is a warning at the start and a problem in the status until the URL or `PGSSLMODE` has an `sslmode`, or
+//! `allow_plaintext()` is called. Nothing is reported for Unix sockets, `localhost`, 127.0.0.0/8 and `::1`, nor for the
 //! application's pool. Passwords are best in `PGPASSWORD` or `~/.pgpass`; messages and `Debug` never show them.
 //!
 //! **Parameters** of the URL are those of `sqlx`: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host`, `hostaddr`, `port`,

@@ -94,7 +94,7 @@ impl PostgresStore {
         self
     }
 
-    /// Chains the history with keys, so that whoever can write the database cannot rewrite it: see [`HistoryKeys`].
+    /// Chains the history with keys, so that a client without them cannot rewrite it: see [`HistoryKeys`].
     /// Without them, unless set.
     #[must_use]
     pub fn with_history_keys(mut self, keys: HistoryKeys) -> Self {
@@ -426,7 +426,7 @@ pub(super) struct Server {
     listeners: Arc<Listeners>,
     /// When a standby was last known to have everything.
     pub(super) current: Arc<Mutex<Option<Instant>>>,
-    /// The problem that nobody has chosen between TLS and plain text.
+    /// The problem that the choice between TLS and plain text is open.
     pub(super) plaintext: Option<Problem>,
     pub(super) parsing: Parsing,
 }

@@ -41,7 +41,7 @@ pub(super) struct Schema {
     pub(super) name: String,
 }
 
-/// What a transaction does with the tables.
+/// The use that a transaction makes of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     ReadFlags,
@@ -72,7 +72,7 @@ const ALL: [&str; 4] = ["tower_flags_head", "tower_flags", "tower_flags_versions
 /// The tables of one transaction, locked and checked.
 #[derive(Debug)]
 pub(super) struct Tables {
-    /// What stands before the name of a table.
+    /// Before the name of a table.
     prefix: String,
 }
 
@@ -104,7 +104,7 @@ impl Tables {
         let lock = format!("SAVEPOINT tower_flags_lock; LOCK TABLE {names} IN {} MODE", access.mode());
         let release = "RELEASE SAVEPOINT tower_flags_lock";
         match foreign(store, connection, format!("{lock}; {check}; {release}")).await {
-            // Another role's object may be no table, or lack the permissions. Nobody should grant those.
+            // Another role's object may be no table, or lack the permissions. They should not be granted.
             Err(trouble) if trouble.has_code(&["42809", "42501"]) => {
                 foreign(store, connection, format!("ROLLBACK TO SAVEPOINT tower_flags_lock; {check}")).await?;
                 Err(trouble)

@@ -93,7 +93,7 @@ impl SqliteStore {
         self
     }
 
-    /// Chains the history with keys, so that whoever can write the database cannot rewrite it: see [`HistoryKeys`].
+    /// Chains the history with keys, so that a client without them cannot rewrite it: see [`HistoryKeys`].
     /// Without them, unless set.
     #[must_use]
     pub fn with_history_keys(mut self, keys: HistoryKeys) -> Self {
