@@ -71,6 +71,7 @@ pub mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+mod weak_key;
 
 #[doc(inline)]
 pub use request::{FlagLayer, FlagService, flag, try_flag, variant};

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("admin", &["admin", "engine", "operate", "request", "source", "store"]),
     ("engine", &["engine"]),
-    ("store", &["store", "engine"]),
+    ("store", &["store", "engine", "weak_key"]),
     ("source", &["source", "engine", "store"]),
-    ("request", &["request", "engine", "source"]),
+    ("request", &["request", "engine", "source", "weak_key"]),
     ("operate", &["operate", "engine", "store", "source"]),
     ("testing", &["testing", "engine", "store", "request", "source"]),
 ];

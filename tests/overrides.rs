@@ -430,7 +430,7 @@ fn tokens_that_no_layer_would_take_are_not_signed() {
     assert_eq!(error.to_string(), format!("expected a token of at most 1024 bytes, found {len}; name fewer flags"));
     assert_eq!(
         SigningKey::new("31 bytes, and thus one too few.").unwrap_err().to_string(),
-        "expected a signing key of at least 32 bytes, found 31; `openssl rand -hex 32` makes one"
+        "expected a key of at least 32 bytes, found 31; `openssl rand -hex 32` makes one"
     );
 }
 

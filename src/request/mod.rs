@@ -131,6 +131,9 @@ mod signed;
 #[cfg(feature = "visitors")]
 mod visitors;
 
+#[cfg(feature = "overrides")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
+pub use crate::weak_key::WeakKey;
 pub use body::ResponseBody;
 pub use carry::{FlagsExt, InFlags, spawn, spawn_blocking};
 #[cfg(feature = "testing")]
@@ -149,7 +152,7 @@ pub use service::FlagService;
 #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
 pub use signed::{
     AcceptDecisions, InvalidKeyId, OverrideToken, Overrides, SendDecisions, SendDecisionsService, SigningKey,
-    TokenError, WeakKey,
+    TokenError,
 };
 #[cfg(feature = "visitors")]
 #[cfg_attr(docsrs, doc(cfg(feature = "visitors")))]

@@ -9,9 +9,8 @@ use sha2::Sha256;
 
 use super::error::{Error, ErrorKind};
 use super::history::{HistoryEntry, hex_of};
+use crate::weak_key::WeakKey;
 
-/// Shortest secret, in bytes.
-const MIN_LEN: usize = 32;
 /// Longest id, in bytes.
 const MAX_ID: usize = 32;
 
@@ -87,7 +86,8 @@ impl HistoryKeys {
     ///
     /// # Errors
     ///
-    /// Another id, fewer than 32 bytes, or a secret that repeats one byte.
+    /// Another id, a secret of fewer than 32 bytes, or one that is easy to guess: a pattern of fewer than 32 bytes that
+    /// repeats, fewer than 5 different bytes, or bytes that count up or down.
     pub fn new(id: &str, secret: impl AsRef<[u8]>) -> Result<Self, Error> {
         Ok(Self { keys: [Key::new(id, secret.as_ref(), u64::MAX)?].into(), keyed_from: None })
     }
@@ -180,12 +180,8 @@ impl Key {
             let expected = format!("an id of 1 to {MAX_ID} letters, digits, '.', '_' or '-'");
             return Err(bad(format!("history key: expected {expected}, found {id:?}")));
         }
-        let of = format!("history key {id:?}: expected a secret of at least {MIN_LEN} random bytes");
-        if secret.len() < MIN_LEN {
-            return Err(bad(format!("{of}, found {}; `openssl rand -hex 32` makes one", secret.len())));
-        }
-        if secret.iter().all(|byte| *byte == secret[0]) {
-            return Err(bad(format!("{of}, found one byte repeated; `openssl rand -hex 32` makes one")));
+        if let Some(weak) = WeakKey::of(secret) {
+            return Err(bad(format!("history key {id:?}: {weak}")));
         }
         Ok(Self { id: id.to_owned(), secret: secret.into(), up_to })
     }
@@ -284,9 +280,12 @@ mod tests {
         assert_eq!(said(SECRET), "entry 1: expected an id and a secret with ':' between");
         assert_eq!(
             said("a:short"),
-            "history key \"a\": expected a secret of at least 32 random bytes, found 5; `openssl rand -hex 32` makes one"
+            "history key \"a\": expected a key of at least 32 bytes, found 5; `openssl rand -hex 32` makes one"
         );
-        assert!(said(&format!("a:{}", "0".repeat(64))).contains("found one byte repeated"));
+        for weak in ["0".repeat(64), "changeme".repeat(8), "abcdefghijklmnopqrstuvwxyz0123456789".to_owned()] {
+            let error = said(&format!("a:{weak}"));
+            assert!(error.starts_with("history key \"a\": expected a") && !error.contains(&weak), "{error}");
+        }
         assert!(said(&format!("a/b:{SECRET}")).contains("found \"a/b\""));
         assert_eq!(said(&format!("a:{SECRET} a:{OTHER}")), "expected another id for each key, found \"a\" twice");
         let shown = format!("{:?}", format!("a:{SECRET} b:{OTHER}").parse::<HistoryKeys>().unwrap().keyed_from(3));

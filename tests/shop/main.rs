@@ -145,7 +145,7 @@ fn a_weak_key_for_links_is_said_at_the_start() {
         .unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("OVERRIDE_KEY: expected a signing key of at least 32 bytes, found 6"), "{said}");
+    assert!(said.contains("OVERRIDE_KEY: expected a key of at least 32 bytes, found 6"), "{said}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::weak::WeakKey;
+use crate::weak_key::WeakKey;
 
 /// A secret for HMAC-SHA256 (RFC 2104): at least 32 random bytes.
 ///

@@ -7,11 +7,9 @@ mod key;
 mod overrides;
 mod send;
 mod token;
-mod weak;
 
 pub use decisions::AcceptDecisions;
 pub use key::{InvalidKeyId, SigningKey};
 pub use overrides::Overrides;
 pub use send::{SendDecisions, SendDecisionsService};
 pub use token::{OverrideToken, TokenError};
-pub use weak::WeakKey;

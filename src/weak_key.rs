@@ -1,4 +1,4 @@
-//! Keys that are none.
+//! Secrets that are too short or easy to guess, for signatures and for the chain of a history.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ const MIN_VALUES: usize = 5;
 /// A key that is too short or easy to guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "overrides"), allow(unreachable_pub, reason = "exported with signatures"))]
 pub struct WeakKey {
     /// The key's length in bytes.
     pub len: usize,
@@ -28,7 +29,7 @@ enum Weakness {
 
 impl WeakKey {
     /// Why these bytes are no key, if they are none.
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         Weakness::of(bytes).map(|weakness| Self { len: bytes.len(), weakness })
     }
 }
@@ -57,16 +58,16 @@ impl fmt::Display for WeakKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let len = self.len;
         match self.weakness {
-            Weakness::Short => write!(f, "expected a signing key of at least {MIN_LEN} bytes, found {len}")?,
+            Weakness::Short => write!(f, "expected a key of at least {MIN_LEN} bytes, found {len}")?,
             Weakness::Repeats(period) => write!(
                 f,
-                "expected a signing key of at least {MIN_LEN} bytes that do not repeat, found {len} bytes that repeat \
+                "expected a key of at least {MIN_LEN} bytes that do not repeat, found {len} bytes that repeat \
                  after {period}"
             )?,
             Weakness::FewValues(values) => {
-                write!(f, "expected a random signing key, found {len} bytes of only {values} different values")?;
+                write!(f, "expected a random key, found {len} bytes of only {values} different values")?;
             }
-            Weakness::Counts => write!(f, "expected a random signing key, found {len} bytes that count up or down")?,
+            Weakness::Counts => write!(f, "expected a random key, found {len} bytes that count up or down")?,
         }
         f.write_str("; `openssl rand -hex 32` makes one")
     }
@@ -90,11 +91,11 @@ mod tests {
     fn keys_that_are_easy_to_guess_are_rejected_with_the_reason() {
         let repeats = |len: usize, period: usize| {
             format!(
-                "expected a signing key of at least 32 bytes that do not repeat, found {len} bytes that repeat after \
+                "expected a key of at least 32 bytes that do not repeat, found {len} bytes that repeat after \
                  {period}; `openssl rand -hex 32` makes one"
             )
         };
-        let short = "expected a signing key of at least 32 bytes, found 31; `openssl rand -hex 32` makes one";
+        let short = "expected a key of at least 32 bytes, found 31; `openssl rand -hex 32` makes one";
         assert_eq!(rejection([0; 31]), short);
         for byte in 0..=u8::MAX {
             assert_eq!(rejection([byte; 32]), repeats(32, 1));
@@ -111,13 +112,11 @@ mod tests {
         let half = "fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a";
         assert_eq!(rejection(half.repeat(2)), repeats(62, 31));
 
-        let few = "expected a random signing key, found 33 bytes of only 4 different values; \
+        let few = "expected a random key, found 33 bytes of only 4 different values; \
                    `openssl rand -hex 32` makes one";
         assert_eq!(rejection("aaaaabbbbbbbcccccccccddddddddddab"), few);
         let counts = |len: usize| {
-            format!(
-                "expected a random signing key, found {len} bytes that count up or down; `openssl rand -hex 32` makes one"
-            )
+            format!("expected a random key, found {len} bytes that count up or down; `openssl rand -hex 32` makes one")
         };
         let up: Vec<u8> = (0..32).collect();
         let down: Vec<u8> = (100..200).rev().collect();
