@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+use tower_flags::engine::Query;
 use tower_flags::{Context, FlagSet, Flags, Memory, Source};
 use tower_flags_benches::swaps;
 use tower_flags_benches::table::{self, Goal, median};
@@ -31,7 +32,7 @@ fn evaluate(c: &mut Criterion) {
             let mut contexts = contexts.iter().cycle();
             group.throughput(Throughput::Elements(number as u64));
             group.bench_function(BenchmarkId::new(name, number), |b| {
-                b.iter(|| contexts.next().map(|context| set.evaluate(context, now)));
+                b.iter(|| contexts.next().map(|context| set.answer(&Query::new(context, now))));
             });
         }
     }
@@ -42,7 +43,7 @@ fn evaluate(c: &mut Criterion) {
     let mut contexts = contexts.iter().cycle();
     group.throughput(Throughput::Elements(100));
     group.bench_function(BenchmarkId::new("usual mix, 256-byte ids, hashed one by one", 100), |b| {
-        b.iter(|| contexts.next().map(|context| set.evaluate(context, now)));
+        b.iter(|| contexts.next().map(|context| set.answer(&Query::new(context, now))));
     });
     group.finish();
 }
@@ -57,7 +58,9 @@ fn schedules(c: &mut Criterion) {
     for (name, instants) in [("evaluate, between steps", &around[..1]), ("evaluate, first after a step", &around[..])] {
         // Back and forth over the step, each evaluation is a first one.
         let mut calls = contexts.iter().cycle().zip(instants.iter().cycle());
-        group.bench_function(name, |b| b.iter(|| calls.next().map(|(context, &now)| memory.evaluate(context, now))));
+        group.bench_function(name, |b| {
+            b.iter(|| calls.next().map(|(context, &now)| memory.answer(&Query::new(context, now))))
+        });
     }
     group.finish();
 }
@@ -65,10 +68,10 @@ fn schedules(c: &mut Criterion) {
 /// Answers of 1 000 flags, their names, and as many names that no flag has.
 fn lookups() -> (Flags, [(&'static str, Vec<String>); 2]) {
     let workload = flags(1_000, Mix::Usual, 0, Ids::Short);
-    let answers = compile(&workload).evaluate(&Context::user("alice"), noon());
+    let answers = compile(&workload).answer(&Query::new(&Context::user("alice"), noon()));
     let absent = workload.iter().map(|flag| flag.name.replace('-', "_")).collect();
     let present = workload.into_iter().map(|flag| flag.name).collect();
-    (answers, [("present", present), ("absent", absent)])
+    (answers.into(), [("present", present), ("absent", absent)])
 }
 
 /// A name among 1 000, read mark included.
@@ -137,7 +140,9 @@ fn a_million_users(c: &mut Criterion) {
         let contexts: Vec<Context> =
             (0..10_000).map(|user| Context::user(format!("{prefix}-{:07}", user * 97))).collect();
         let mut contexts = contexts.iter().cycle();
-        group.bench_function(name, |b| b.iter(|| contexts.next().map(|context| memory.evaluate(context, now))));
+        group.bench_function(name, |b| {
+            b.iter(|| contexts.next().map(|context| memory.answer(&Query::new(context, now))))
+        });
     }
     group.finish();
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tower_flags::source::{Evaluation, Live, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::{Live, Source};
 use tower_flags::store::{Author, Change, PostgresStore, RedisStore, SqliteStore, Store, StoreExt};
 use tower_flags::{Context, Instant as Now};
 
@@ -41,9 +42,7 @@ async fn follow(url: &str) {
     let mut changes = source.subscribe();
     println!("follows");
     while changes.next().await.is_some() {
-        let Evaluation::Ready(flags) = source.evaluate(&Context::user("somebody"), Now::from_unix_millis(0)) else {
-            panic!("this source is ready")
-        };
+        let flags = source.answer(&Query::new(&Context::user("somebody"), Now::from_unix_millis(0)));
         let number = flags.value::<u32>("counter").expect("it is a number");
         println!("{}", number.unwrap_or_default());
     }

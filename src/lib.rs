@@ -32,6 +32,7 @@
 //! | [`store`] | where rules are kept and edited: files, Redis, PostgreSQL, SQLite, URLs |
 //! | [`source`] | what answers requests: memory, environment, files, any store kept current, several of them as one |
 //! | [`request`] | one request: layer, identity, scope, response header |
+//! | [`observe`] | what became of requests, for telemetry and guards |
 //! | [`operate`] | flags over time: rollouts by plans |
 //! | `tower_flags::admin` | watching and editing flags over HTTP |
 //! | `tower_flags::testing` | tests of applications: fixed flags, both branches |
@@ -64,6 +65,7 @@ pub mod admin;
 mod declare;
 pub mod docs;
 pub mod engine;
+pub mod observe;
 pub mod operate;
 pub mod request;
 pub mod source;
@@ -79,7 +81,9 @@ pub use request::{FlagLayer, FlagService, flag, try_flag, variant};
 pub use request::{FlagsExt, spawn, spawn_blocking};
 
 #[doc(inline)]
-pub use engine::{Context, Flags};
+pub use engine::Context;
+#[doc(inline)]
+pub use request::Flags;
 
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tower_flags::source::{Evaluation, Freshness, Live, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{
     Author, BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, SqliteStore, Store,
     StoreExt,
@@ -213,10 +214,8 @@ async fn a_kill_in_a_flag_that_was_refused_is_in_the_backup_too() {
     let (folder, texts) = (folder(), [("x", r#"{"enabled": false, "percentge": 1}"#, 1), ("b", "true", 1)]);
     let path = folder.path().join("flags.backup");
     let store = Rewound::new(content(2, &texts));
-    let is_off = |source: &Live| match source.evaluate(&Context::user("alice"), Instant::MIN) {
-        Evaluation::Ready(flags) => !flags.is_enabled_or("x", true),
-        _ => panic!("this source is ready"),
-    };
+    let is_off =
+        |source: &Live| !source.answer(&Query::new(&Context::user("alice"), Instant::MIN)).is_enabled_or("x", true);
     let first = connect(&store, &path).await;
     assert!(is_off(&first));
     drop(first);

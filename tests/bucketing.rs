@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use serde_json::Value;
-use tower_flags::engine::{Bucket, Scheme};
+use tower_flags::engine::{Bucket, Query, Scheme};
 use tower_flags::{Context, Document, FlagSet, Instant, Percentage};
 
 fn rows(list: &str) -> Vec<Value> {
@@ -83,7 +83,7 @@ fn documents_decide_the_vectors_at_their_edge() {
                 } } });
                 let document = Document::from_json(&text.to_string()).unwrap();
                 document.flag(flag)?;
-                Some(FlagSet::compile(&document, now).evaluate(&Context::user(user), now).is_enabled(flag))
+                Some(FlagSet::compile(&document, now).answer(&Query::new(&Context::user(user), now)).is_enabled(flag))
             };
             let (Some(at), Some(below)) = (is_on_at(on_from), is_on_at(on_from - 1)) else { continue };
             admitted += 1;
@@ -119,7 +119,7 @@ fn the_variant_bucket_is_the_golden_one() {
             continue;
         }
         admitted += 1;
-        let flags = FlagSet::compile(&document, now).evaluate(&Context::user(user), now);
+        let flags = FlagSet::compile(&document, now).answer(&Query::new(&Context::user(user), now));
         assert_eq!(flags.variant(flag), Some("b"), "{flag:?} {user:?}");
     }
     assert!(admitted > 150, "only {admitted} vectors were admitted");

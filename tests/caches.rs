@@ -17,8 +17,8 @@ use axum::response::Response;
 use axum::routing::get;
 use futures_util::stream;
 use tower::ServiceExt;
-use tower_flags::source::{Evaluation, Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, RequireFlag, flag, variant};
+use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer};
+use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, Memory, RequireFlag, flag, variant};
 
 use support::{Reply, ask, get_as, memory, serve};
 
@@ -226,25 +226,24 @@ async fn reads_in_the_body_come_too_late() {
 /// Never has an answer in time.
 struct Silent;
 
-impl Source for Silent {
-    fn evaluate(&self, _: &Context, _: Instant) -> Evaluation {
-        Evaluation::Pending(Box::pin(std::future::pending()))
-    }
-
-    fn status(&self) -> Status {
-        Status::fresh()
+impl Resolve for Silent {
+    fn resolve<'a>(&'a self, _: &'a Context, _: Instant) -> BoxAnswers<'a> {
+        Box::pin(std::future::pending())
     }
 }
 
 #[tokio::test]
-async fn answers_of_a_source_that_is_late_are_not_kept_for_others() {
-    let late = || {
-        let layer = FlagLayer::new(Silent).deadline(Duration::ZERO).trust_headers();
-        layer.header_policy(HeaderPolicy::None)
+async fn answers_of_an_engine_that_is_late_are_not_kept_for_others() {
+    let late = async |read: fn()| {
+        let layer = FlagLayer::new(Memory::new()).trust_headers().header_policy(HeaderPolicy::None);
+        let handler = move || async move { read() };
+        let router = Router::new().route("/", get(handler)).layer(layer);
+        let late = ResolveLayer::new(Silent).deadline(Duration::ZERO).trust_headers();
+        get_as(serve(router.layer(late)).await, "/", "alice").await
     };
-    let reply = page(late(), &[], || assert!(!flag("list"))).await;
+    let reply = late(|| assert!(!flag("list"))).await;
     assert_eq!(told(&reply), (vec![NAMES], vec!["private"]));
-    assert_eq!(told(&page(late(), &[], nothing).await), (vec![], vec![]), "nothing was asked");
+    assert_eq!(told(&late(|| {}).await), (vec![], vec![]), "nothing was asked");
 }
 
 #[tokio::test]

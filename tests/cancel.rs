@@ -18,34 +18,30 @@ use http::Request;
 use http_body::Body as _;
 use tokio::task::yield_now;
 use tower::Service;
-use tower_flags::source::{Evaluation, Source, Status};
-use tower_flags::{Context, FlagLayer, FlagSet, Flags, FlagsExt, Instant, Memory, RequireFlag, flag};
+use tower_flags::engine::Query;
+use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer};
+use tower_flags::{Context, FlagLayer, FlagSet, Flags, FlagsExt, Instant, Memory, RequireFlag, Source, flag};
 
 use support::{Client, mine, serve};
 
-/// Memory that answers after two polls, as a source far away would.
+/// Memory that answers after two polls, as an engine far away would.
 struct Late(Memory);
 
-impl Source for Late {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        let evaluation = self.0.evaluate(context, now);
-        Evaluation::Pending(Box::pin(async move {
+impl Resolve for Late {
+    fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+        Box::pin(async move {
             yield_now().await;
-            let Evaluation::Ready(flags) = evaluation else { unreachable!("memory is ready") };
+            let answers = self.0.answer(&Query::new(context, now));
             yield_now().await;
-            flags
-        }))
-    }
-
-    fn status(&self) -> Status {
-        self.0.status()
+            answers
+        })
     }
 }
 
 /// The set in force, which answers keep alive.
 fn set_of(rules: &Memory) -> Arc<FlagSet> {
-    let Evaluation::Ready(flags) = rules.evaluate(&Context::anonymous(), Instant::MIN) else { unreachable!() };
-    flags.set().clone()
+    let flags = rules.answer(&Query::new(&Context::anonymous(), Instant::MIN));
+    flags.flag_set().clone()
 }
 
 /// Waits in itself, in futures that carry the flags, and in a streamed body of five frames.
@@ -125,9 +121,10 @@ async fn dropped_at_any_await_point_a_request_leaves_no_answers_behind() {
 }
 
 #[tokio::test]
-async fn dropped_while_its_source_is_late_too() {
+async fn dropped_while_its_engine_is_late_too() {
     let rules = mine("alice");
-    assert_nothing_is_left(&rules, FlagLayer::new(Late(rules.clone())), 14);
+    let router = router(FlagLayer::new(Memory::new())).layer(ResolveLayer::new(Late(rules.clone())));
+    assert_nothing_is_left_of(&rules, router, request, 14);
 }
 
 #[cfg(all(feature = "overrides", feature = "visitors"))]

@@ -16,9 +16,9 @@ use axum::routing::get;
 use http::{Request, Response};
 use tokio::sync::mpsc::unbounded_channel;
 use tower::{Layer, Service, service_fn};
-use tower_flags::engine::Reason;
+use tower_flags::engine::{Answers, Query, Reason};
 use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisions, SigningKey};
-use tower_flags::source::{Evaluation, Source, Status};
+use tower_flags::source::{Source, Status};
 use tower_flags::{Context, FlagLayer, Flags, Instant};
 
 use support::{Client, Log, Reply, ask, flips, memory, serve};
@@ -650,9 +650,9 @@ async fn a_client_outside_of_a_request_is_counted_and_said_once() {
 async fn over_a_foreign_engine_a_decision_counts_and_all_reads_agree() {
     struct Foreign;
     impl Source for Foreign {
-        fn evaluate(&self, context: &Context, _: Instant) -> Evaluation {
+        fn answer(&self, query: &Query<'_>) -> Answers {
             let flags = Flags::builder().off("new_checkout").off("killed").reason("killed", Reason::Disabled);
-            Evaluation::Ready(flags.on("private").build(context.clone()))
+            flags.on("private").answer(query)
         }
 
         fn status(&self) -> Status {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use tower_flags::engine::{Declaration, Kind};
-use tower_flags::source::{Evaluation, Source};
+use tower_flags::engine::{Declaration, Kind, Query};
+use tower_flags::source::Source;
 use tower_flags::{Context, FlagLayer, FlagSet, Flags, Instant, Memory, declare_flags, flag, try_flag, variant};
 
 use support::{document, flag_of, get_as, memory, serve};
@@ -80,7 +80,7 @@ async fn constants_are_names_and_answers_have_types() {
 fn the_default_stands_where_no_usable_definition_says_otherwise() {
     let rules = Memory::new();
     let read = |rules: &Memory| {
-        let Evaluation::Ready(flags) = rules.evaluate(&Context::user("alice"), Instant::MIN) else { unreachable!() };
+        let flags = rules.answer(&Query::new(&Context::user("alice"), Instant::MIN));
         (flags.get(ORDER_MAIL), flags.is_enabled(ORDER_MAIL), flags.is_enabled("order.mail-2"))
     };
     assert_eq!(read(&rules), (true, true, false), "unknown: a bare name knows no default");
@@ -96,7 +96,7 @@ fn the_default_stands_where_no_usable_definition_says_otherwise() {
 fn an_enum_is_its_first_variant_where_nothing_else_is_served() {
     let read = |rules: &str| {
         let set = Arc::new(FlagSet::compile(&document(rules), Instant::MIN));
-        set.evaluate(&Context::user("alice"), Instant::MIN).get(PRICING)
+        set.answer(&Query::new(&Context::user("alice"), Instant::MIN)).get(PRICING)
     };
     let served = |variants: &str| read(&format!(r#"{{"pricing_page": {{"enabled": true, "variants": {variants}}}}}"#));
     assert_eq!(served(r#"{"lower-1": 100, "control": 0}"#), Pricing::Lower);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant as Clock};
 
 use tempfile::TempDir;
-use tower_flags::engine::Reason;
-use tower_flags::source::{Evaluation, File, Freshness, Live, Source};
+use tower_flags::engine::{Query, Reason};
+use tower_flags::source::{File, Freshness, Live, Source};
 use tower_flags::store::ErrorKind;
 use tower_flags::{Context, Flags, Instant};
 
@@ -45,10 +45,7 @@ fn rename_over(path: &Path, text: &str) {
 }
 
 fn flags(source: &impl Source) -> Flags {
-    match source.evaluate(&Context::anonymous(), Instant::MIN) {
-        Evaluation::Ready(flags) => flags,
-        other => panic!("a file is always ready, not {other:?}"),
-    }
+    source.answer(&Query::new(&Context::anonymous(), Instant::MIN)).into()
 }
 
 /// Waits until the source says so, asking it again and again, and returns how long it took.
@@ -316,14 +313,14 @@ async fn a_writer_in_place_is_never_seen_halfway() {
     };
     while !writer.is_finished() {
         let flags = flags(&source);
-        assert_eq!(flags.set().len(), 501);
-        let first = flags.set().flag("flag_0").unwrap();
-        assert_eq!(Some(first), flags.set().flag("flag_499"));
+        assert_eq!(flags.flag_set().len(), 501);
+        let first = flags.flag_set().flag("flag_0").unwrap();
+        assert_eq!(Some(first), flags.flag_set().flag("flag_499"));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     writer.join().unwrap();
     until(&source, "the last write", |flags| {
-        flags.set().flag("flag_0").is_some_and(|flag| flag.percentage_at(Instant::MIN).to_string() == "40")
+        flags.flag_set().flag("flag_0").is_some_and(|flag| flag.percentage_at(Instant::MIN).to_string() == "40")
     })
     .await;
 }

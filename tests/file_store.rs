@@ -18,8 +18,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tower_flags::Context;
-use tower_flags::engine::Edit;
-use tower_flags::source::{Evaluation, Freshness, Live, Source};
+use tower_flags::engine::{Edit, Query};
+use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{
     Author, Change, ChangeError, ErrorKind, Feed, FileStore, HistoryEntry, HistoryPage, Store, StoreExt,
 };
@@ -625,10 +625,7 @@ async fn a_file_that_is_broken_as_a_whole_keeps_the_last_good_rules_and_is_named
     let file = three_edits(KINDS[0].0, KINDS[0].1).await;
     let good = read(&file.path);
     let source = Live::connect(file.store.clone()).await.unwrap();
-    let is_on = || match source.evaluate(&Context::anonymous(), tower_flags::Instant::MIN) {
-        Evaluation::Ready(flags) => flags.is_enabled("b"),
-        other => panic!("{other:?}"),
-    };
+    let is_on = || source.answer(&Query::new(&Context::anonymous(), tower_flags::Instant::MIN)).is_enabled("b");
     let too_large = format!("{{\"flags\": {{\"b\": false}}}}{}", " ".repeat(5 * 1024 * 1024));
     for (broken, said) in [
         (&good.as_bytes()[..good.len() / 2], "it looks cut off"),

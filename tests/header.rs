@@ -9,8 +9,9 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
-use tower_flags::source::{Evaluation, Source, Status};
-use tower_flags::{Context, Document, FlagLayer, Flags, HeaderPolicy, Instant, Memory, flag, variant};
+use tower_flags::engine::{Answers, Query};
+use tower_flags::source::{Source, Status};
+use tower_flags::{Document, FlagLayer, Flags, HeaderPolicy, Memory, flag, variant};
 
 use support::{Reply, ask, document, flag_of, get_as, memory, serve};
 
@@ -319,9 +320,9 @@ async fn an_edit_is_in_the_header_of_the_next_request() {
 struct Foreign(&'static str);
 
 impl Source for Foreign {
-    fn evaluate(&self, context: &Context, _: Instant) -> Evaluation {
+    fn answer(&self, query: &Query<'_>) -> Answers {
         let flags = Flags::builder().on("a").variant("page", self.0, 1).on("z");
-        Evaluation::Ready(flags.build(context.clone()))
+        flags.answer(query)
     }
 
     fn status(&self) -> Status {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant as Clock, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower_flags::Context;
-use tower_flags::source::{Evaluation, Freshness, Live, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{Error, ErrorKind, Feed, HttpFeed, HttpFeedBuilder, Loaded};
 
 const ON: &str = r#"{"flags": {"search": true}}"#;
@@ -407,10 +408,7 @@ async fn a_source_over_it_keeps_the_last_good_rules_through_everything() {
     let server = Server::new([answer(200, &["etag: \"1\""], ON)]).await;
     let feed = server.builder().every(Duration::from_secs(1)).within(Duration::from_secs(1)).build().unwrap();
     let source = Live::connect(feed).await.unwrap();
-    let is_on = || match source.evaluate(&Context::anonymous(), tower_flags::Instant::MIN) {
-        Evaluation::Ready(flags) => flags.is_enabled("search"),
-        other => panic!("{other:?}"),
-    };
+    let is_on = || source.answer(&Query::new(&Context::anonymous(), tower_flags::Instant::MIN)).is_enabled("search");
     assert!(is_on());
     for (act, what) in [
         (answer(500, &[], ""), "500"),

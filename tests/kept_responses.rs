@@ -20,7 +20,8 @@ use axum::response::Response;
 use axum::routing::get;
 use tower::buffer::Buffer;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_flags::source::{Evaluation, Source, Status};
+use tower_flags::engine::{Answers, Query};
+use tower_flags::source::{Source, Status};
 use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, flag};
 
 use support::{Reply, document, get_as, memory, mine, serve};
@@ -108,18 +109,21 @@ async fn a_response_from_a_cache_has_the_rules_of_now() {
 }
 
 /// Has one value for each caller, and gives it to all requests.
-struct Shared(HashMap<&'static str, Flags>);
+struct Shared(HashMap<&'static str, Answers>);
 
 impl Shared {
     fn new() -> Self {
-        let of = |user, flag| (user, Flags::builder().on(flag).build(Context::user(user)));
+        let of = |user, flag| {
+            let context = Context::user(user);
+            (user, Flags::builder().on(flag).answer(&Query::new(&context, Instant::now())))
+        };
         Self([of("alice", "hers"), of("bob", "his")].into())
     }
 }
 
 impl Source for Shared {
-    fn evaluate(&self, context: &Context, _: Instant) -> Evaluation {
-        Evaluation::Ready(self.0[context.user_id().unwrap()].clone())
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.0[query.context.user_id().unwrap()].clone()
     }
 
     fn status(&self) -> Status {

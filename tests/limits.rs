@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tower_flags::engine::{Edit, Reason};
-use tower_flags::source::{Evaluation, Freshness, Live};
+use tower_flags::engine::{Edit, Query, Reason};
+use tower_flags::source::{Freshness, Live};
 use tower_flags::store::{Author, BoxFuture, Change, Feed, Loaded, MemoryStore, Notices, Store as _, StoreExt};
 use tower_flags::{Context, Document, Error, Flag, FlagSet, Flags, Instant, Layered, Memory, Source};
 
@@ -45,10 +45,7 @@ fn answers(source: &impl Source) -> Flags {
 }
 
 fn answers_for(source: &impl Source, user: &str) -> Flags {
-    match source.evaluate(&Context::user(user), Instant::MIN) {
-        Evaluation::Ready(flags) => flags,
-        other => panic!("{other:?}"),
-    }
+    source.answer(&Query::new(&Context::user(user), Instant::MIN)).into()
 }
 
 /// A store that is read every second, and hears of nothing.
@@ -88,7 +85,7 @@ fn a_document_of_10_000_flags_is_read_and_one_more_is_refused() {
     let whole = many("f", MAX_FLAGS, "true");
     let set = FlagSet::compile(&document(&whole), Instant::MIN);
     assert_eq!((set.len(), set.problems().len()), (MAX_FLAGS, 0));
-    assert!(set.evaluate(&Context::anonymous(), Instant::MIN).is_enabled("f09999"));
+    assert!(set.answer(&Query::new(&Context::anonymous(), Instant::MIN)).is_enabled("f09999"));
 
     let one_more = many("f", MAX_FLAGS + 1, "true");
     assert!(one_more.len() < MAX_DOCUMENT);
@@ -207,7 +204,7 @@ fn a_flag_of_1_mib_is_read_and_one_byte_more_is_refused() {
         problems,
         ["line 2, column 9: flag \"big\": expected a flag of at most 1048576 bytes, found one of 1048577"]
     );
-    let flags = FlagSet::compile(&refused, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
+    let flags = FlagSet::compile(&refused, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
     assert_eq!(flags.evaluation("big").reason, Reason::Problem);
     assert!(flags.is_enabled("small"));
 
@@ -221,7 +218,7 @@ fn a_kill_inside_a_flag_that_is_too_large_is_taken() {
     for kill in ["\"enabled\": false", "\"percentage\": 100, \"on\": false"] {
         let update = document(&format!("{{\"flags\": {{\"big\": {}}}}}", of_size(MAX_FLAG + 1, kill)));
         assert!(update.flag("big").is_none());
-        let flags = FlagSet::compile(&update, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
+        let flags = FlagSet::compile(&update, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
         assert_eq!(flags.evaluation("big").reason, Reason::Disabled, "{kill}");
 
         let after = update.after(&good, false);
@@ -332,9 +329,9 @@ fn a_flag_has_at_most_64_patterns_and_2_mib_of_them() {
              \"\\\\p{Klingon}\" (Unicode property not found)",
         ]
     );
-    let alice = set.evaluate(&Context::user("alice"), Instant::MIN);
+    let alice = set.answer(&Query::new(&Context::user("alice"), Instant::MIN));
     assert!(alice.is_enabled("good") && !alice.is_enabled("sixty_four"));
-    assert!(set.evaluate(&Context::user("a63"), Instant::MIN).is_enabled("sixty_four"));
+    assert!(set.answer(&Query::new(&Context::user("a63"), Instant::MIN)).is_enabled("sixty_four"));
 }
 
 #[test]
@@ -396,7 +393,7 @@ fn expensive_patterns_cost_no_other_flag() {
                 format!("{{\"flags\": {{\"other\": {other}, \"good\": {}{text}}}}}", matching(["^alice$"]))
             };
             let first = FlagSet::compile(&document(&with("true")), Instant::MIN);
-            let answers = first.evaluate(&Context::user("alice"), Instant::MIN);
+            let answers = first.answer(&Query::new(&Context::user("alice"), Instant::MIN));
             assert!(answers.is_enabled("other") && answers.is_enabled("good"), "{kind}, {at_once} each");
             assert!(
                 first.problems().iter().all(|problem| problem.flag.as_ref().is_some_and(|flag| flag.starts_with('f')))

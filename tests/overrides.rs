@@ -18,9 +18,9 @@ use axum::response::Response;
 use axum::routing::get;
 use http::HeaderName;
 use tower::ServiceExt;
-use tower_flags::engine::Reason;
+use tower_flags::engine::{Answers, Query, Reason};
 use tower_flags::request::{OverrideToken, Overrides, SigningKey, TokenError};
-use tower_flags::source::{Evaluation, Source, Status};
+use tower_flags::source::{Source, Status};
 use tower_flags::{Context, FlagLayer, Flags, Instant};
 
 use support::{Client, Log, Reply, ask, flips, memory, serve};
@@ -528,10 +528,10 @@ async fn a_kill_of_a_layer_around_stays_beside_a_token_for_another_flag() {
 struct Foreign;
 
 impl Source for Foreign {
-    fn evaluate(&self, context: &Context, _: Instant) -> Evaluation {
+    fn answer(&self, query: &Query<'_>) -> Answers {
         let flags = Flags::builder().off("new_checkout").overridable("new_checkout").off("fixed");
         let flags = flags.off("killed").overridable("killed").reason("killed", Reason::Disabled);
-        Evaluation::Ready(flags.build(context.clone()))
+        flags.answer(query)
     }
 
     fn status(&self) -> Status {

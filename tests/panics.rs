@@ -6,13 +6,12 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use tower_flags::engine::SourceId;
-use tower_flags::source::{Evaluation, Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, Memory};
+use tower_flags::engine::{Answers, Query, SourceId};
+use tower_flags::source::{Source, Status};
+use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Memory};
 
 use support::{Client, Log, Reply, get_as, memory, serve};
 
@@ -20,33 +19,21 @@ use support::{Client, Log, Reply, get_as, memory, serve};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
     Nowhere,
-    Evaluate,
+    Answer,
     Id,
-    Fallback,
-    FirstPoll,
-    LaterPoll,
-    /// Of the future, when it is done or given up.
-    Drop,
-    /// Of a future that is late.
-    DropLate,
 }
 
 /// Memory in which `mine` is on, and a panic.
 struct Broken {
     place: Place,
     memory: Memory,
-    fallback: Option<Arc<dyn Source>>,
     is_broken: Arc<AtomicBool>,
 }
 
 impl Broken {
     fn at(place: Place) -> Self {
         let is_broken = Arc::new(AtomicBool::new(true));
-        Self { place, memory: memory(r#"{"mine": true}"#), fallback: None, is_broken }
-    }
-
-    fn or(self, fallback: impl Source) -> Self {
-        Self { fallback: Some(Arc::new(fallback)), ..self }
+        Self { place, memory: memory(r#"{"mine": true}"#), is_broken }
     }
 
     fn breaks(&self, place: Place) {
@@ -54,39 +41,10 @@ impl Broken {
     }
 }
 
-struct BreaksWhenDropped(bool);
-
-impl Drop for BreaksWhenDropped {
-    fn drop(&mut self) {
-        assert!(!self.0, "the source broke in a drop");
-    }
-}
-
 impl Source for Broken {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        self.breaks(Place::Evaluate);
-        let ready = self.memory.evaluate(context, now);
-        let (Evaluation::Ready(flags), true) = (ready, self.is_broken.load(Ordering::Relaxed)) else {
-            return self.memory.evaluate(context, now);
-        };
-        let place = self.place;
-        match place {
-            Place::FirstPoll | Place::LaterPoll | Place::Drop | Place::DropLate => {
-                let breaks = BreaksWhenDropped(matches!(place, Place::Drop | Place::DropLate));
-                Evaluation::Pending(Box::pin(async move {
-                    let _breaks = breaks;
-                    if place == Place::DropLate {
-                        std::future::pending::<()>().await;
-                    }
-                    if place == Place::LaterPoll {
-                        tokio::task::yield_now().await;
-                    }
-                    assert!(place == Place::Drop, "the source broke at {place:?}");
-                    flags
-                }))
-            }
-            _ => Evaluation::Ready(flags),
-        }
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.breaks(Place::Answer);
+        self.memory.answer(query)
     }
 
     fn status(&self) -> Status {
@@ -96,11 +54,6 @@ impl Source for Broken {
     fn id(&self) -> Option<SourceId> {
         self.breaks(Place::Id);
         self.memory.id()
-    }
-
-    fn fallback(&self) -> Option<&dyn Source> {
-        self.breaks(Place::Fallback);
-        self.fallback.as_deref()
     }
 }
 
@@ -115,7 +68,7 @@ async fn asked(layer: &FlagLayer) -> Reply {
 
 #[tokio::test]
 async fn a_source_that_panics_turns_flags_off_and_no_request_away() {
-    for place in [Place::Evaluate, Place::FirstPoll, Place::LaterPoll] {
+    for place in [Place::Answer] {
         let log = Log::open();
         let layer = FlagLayer::new(Broken::at(place)).trust_headers();
         for times in 1..4 {
@@ -134,69 +87,9 @@ async fn a_source_that_panics_turns_flags_off_and_no_request_away() {
 }
 
 #[tokio::test]
-async fn its_fallback_answers_for_it_and_may_panic_too() {
-    let other = || memory(r#"{"mine": true, "other": true}"#);
-    for place in [Place::Evaluate, Place::FirstPoll, Place::LaterPoll] {
-        let layer = FlagLayer::new(Broken::at(place).or(other())).trust_headers();
-        let reply = asked(&layer).await;
-        assert_eq!((reply.text(), reply.active()), ("true Static true", Some("mine,other")), "{place:?}");
-        assert_eq!(layer.counts().source_panics, 1);
-
-        for worse in [Place::Evaluate, Place::FirstPoll, Place::Drop, Place::DropLate] {
-            let layer = FlagLayer::new(Broken::at(place).or(Broken::at(worse))).trust_headers();
-            assert_eq!(asked(&layer).await.text(), "false Unavailable true", "{place:?} {worse:?}");
-        }
-    }
-    // A fallback that cannot be asked for at all, while the source is late.
-    struct Late(Place);
-    impl Source for Late {
-        fn evaluate(&self, _: &Context, _: Instant) -> Evaluation {
-            Evaluation::Pending(Box::pin(std::future::pending()))
-        }
-
-        fn status(&self) -> Status {
-            Status::fresh()
-        }
-
-        fn fallback(&self) -> Option<&dyn Source> {
-            assert!(self.0 != Place::Fallback, "there is none");
-            None
-        }
-
-        fn id(&self) -> Option<SourceId> {
-            assert!(self.0 != Place::Id, "there is none");
-            None
-        }
-    }
-    for place in [Place::Fallback, Place::Id] {
-        let layer = FlagLayer::new(Late(place)).deadline(Duration::ZERO).trust_headers();
-        assert_eq!(asked(&layer).await.text(), "false Unavailable true", "{place:?}");
-        let counts = layer.counts();
-        assert!(counts.late_evaluations == 1 && counts.source_panics > 0, "{counts:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_future_that_panics_when_it_is_dropped_costs_nothing() {
-    let layer = FlagLayer::new(Broken::at(Place::Drop)).trust_headers();
-    assert_eq!(asked(&layer).await.text(), "false Unavailable true", "it panicked before it had answered");
-    let layer = FlagLayer::new(Broken::at(Place::DropLate).or(memory(r#"{"mine": true}"#))).trust_headers();
-    assert_eq!(asked(&layer.clone().deadline(Duration::ZERO)).await.text(), "true Static true");
-    assert_eq!(layer.counts().source_panics, 1);
-
-    // A client that goes away while flags are waited for, on a connection that goes on.
-    let service = tower::service_fn(|_: http::Request<()>| std::future::ready(Ok::<_, ()>(http::Response::new(()))));
-    let future = tower::Layer::layer(&layer, service);
-    let mut future = Box::pin(tower::ServiceExt::oneshot(future, http::Request::new(())));
-    assert!(futures_util::FutureExt::now_or_never(future.as_mut()).is_none());
-    drop(future);
-    assert_eq!(layer.counts().source_panics, 2);
-}
-
-#[tokio::test]
 async fn inside_of_another_layer_the_answers_of_that_one_stand() {
     let outer = FlagLayer::new(memory(r#"{"mine": true, "killed": false}"#)).trust_headers();
-    for place in [Place::Evaluate, Place::Id, Place::LaterPoll, Place::Nowhere] {
+    for place in [Place::Answer, Place::Id, Place::Nowhere] {
         let inner = FlagLayer::new(Broken::at(place));
         let router = Router::new().route("/", get(page)).layer(inner.clone()).layer(outer.clone());
         let reply = get_as(serve(router).await, "/", "alice").await;
@@ -207,7 +100,7 @@ async fn inside_of_another_layer_the_answers_of_that_one_stand() {
 
 #[tokio::test]
 async fn a_refresh_keeps_the_answers_of_before() {
-    for place in [Place::Evaluate, Place::FirstPoll, Place::LaterPoll] {
+    for place in [Place::Answer] {
         let source = Broken::at(place);
         let is_broken = Arc::clone(&source.is_broken);
         is_broken.store(false, Ordering::Relaxed);
@@ -261,11 +154,11 @@ async fn a_closure_that_panics_is_as_one_that_says_nothing() {
 struct Flagged;
 
 impl Source for Flagged {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        let is_now = now > "2020-01-01T00:00:00Z".parse().unwrap();
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        let is_now = query.now > "2020-01-01T00:00:00Z".parse().unwrap();
         let flags = Flags::builder();
         let flags = if is_now { flags.on("mine") } else { flags.off("mine") };
-        Evaluation::Ready(flags.build(context.clone()))
+        flags.answer(query)
     }
 
     fn status(&self) -> Status {

@@ -16,9 +16,9 @@ use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_flags::request::{ResponseBody, ResponseFuture};
-use tower_flags::source::{Evaluation, Source, Status};
-use tower_flags::{Context, FlagLayer, FlagService, Flags, Instant, Memory, flag, try_flag};
+use tower_flags::engine::Query;
+use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer, ResponseBody, ResponseFuture};
+use tower_flags::{Context, FlagLayer, FlagService, Flags, Instant, Memory, Source, flag, try_flag};
 
 use support::{memory, mine};
 
@@ -29,21 +29,18 @@ fn cx() -> TaskContext<'static> {
 /// Answers in the second poll, out of memory.
 struct Slow(Memory);
 
-impl Source for Slow {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        let (source, context) = (self.0.clone(), context.clone());
-        Evaluation::Pending(Box::pin(async move {
+impl Resolve for Slow {
+    fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+        Box::pin(async move {
             tokio::task::yield_now().await;
-            match source.evaluate(&context, now) {
-                Evaluation::Ready(flags) => flags,
-                other => unreachable!("memory is ready: {other:?}"),
-            }
-        }))
+            self.0.answer(&Query::new(context, now))
+        })
     }
+}
 
-    fn status(&self) -> Status {
-        Status::fresh()
-    }
+/// A layer that waits for its answers, and the flag layer inside.
+fn resolving(memory: Memory) -> (ResolveLayer, FlagLayer) {
+    (ResolveLayer::new(Slow(memory)), FlagLayer::new(Memory::new()))
 }
 
 #[tokio::test]
@@ -82,20 +79,20 @@ struct Opaque(u8);
 
 #[tokio::test]
 async fn request_and_response_may_hold_any_type() {
-    async fn assert_passes(layer: FlagLayer) {
-        let service = service_fn(|request: Request<Opaque>| async move {
+    let service = || {
+        service_fn(|request: Request<Opaque>| async move {
             assert!(flag("mine"));
             Ok::<_, Infallible>(Response::builder().status(200 + u16::from(request.body().0)).body(Opaque(1)).unwrap())
-        });
-        let response: Response<ResponseBody<Opaque>> =
-            layer.layer(service).oneshot(Request::new(Opaque(2))).await.unwrap();
+        })
+    };
+    let check = |response: Response<ResponseBody<Opaque>>| {
         assert_eq!(response.status(), 202);
         assert_eq!(response.headers()["x-active-flags"], "mine");
-    }
-
+    };
     let memory = memory(r#"{"mine": true}"#);
-    assert_passes(FlagLayer::new(memory.clone())).await;
-    assert_passes(FlagLayer::new(Slow(memory))).await;
+    let ready = FlagLayer::new(memory.clone()).layer(service());
+    check(ready.oneshot(Request::new(Opaque(2))).await.unwrap());
+    check(resolving(memory).layer(service()).oneshot(Request::new(Opaque(2))).await.unwrap());
 }
 
 /// Layer, service and future can be named, sent and stored where the inner ones can.
@@ -114,7 +111,8 @@ fn the_types_can_be_named_sent_and_cloned() {
     let layer = FlagLayer::new(memory(r#"{"mine": true}"#));
     let mut held = sendable(Held { service: layer.layer(Strict::default()), layer }).clone();
     assert!(held.service.poll_ready(&mut cx()).is_ready());
-    let future: ResponseFuture<Strict, ()> = sendable(held.service.call(Request::new(())));
+    let future: ResponseFuture<Ready<Result<Response<String>, Infallible>>> =
+        sendable(held.service.call(Request::new(())));
     let response = future.now_or_never().unwrap().unwrap();
     assert_eq!(sendable(response.into_body().collect()).now_or_never().unwrap().unwrap().to_bytes(), "true");
     assert!(format!("{:?} {:?}", held.layer, held.service).contains("FlagLayer"));
@@ -136,10 +134,11 @@ async fn errors_pass_as_they_are() {
     #[derive(Debug, PartialEq)]
     struct Refused(u8);
 
-    for layer in [FlagLayer::new(mine("alice")), FlagLayer::new(Slow(mine("alice")))] {
-        let service = service_fn(|_: Request<()>| async { Err::<Response<()>, _>(Refused(7)) });
-        assert_eq!(layer.layer(service).oneshot(Request::new(())).await.unwrap_err(), Refused(7));
-    }
+    let service = || service_fn(|_: Request<()>| async { Err::<Response<()>, _>(Refused(7)) });
+    let ready = FlagLayer::new(mine("alice")).layer(service());
+    assert_eq!(ready.oneshot(Request::new(())).await.unwrap_err(), Refused(7));
+    let resolving = resolving(mine("alice")).layer(service());
+    assert_eq!(resolving.oneshot(Request::new(())).await.unwrap_err(), Refused(7));
 }
 
 #[tokio::test]
@@ -193,30 +192,42 @@ impl Service<Request<()>> for Strict {
 #[tokio::test]
 async fn a_service_that_panics_when_called_unready_is_called_ready() {
     let memory = memory(r#"{"mine": true}"#);
-    for layer in [FlagLayer::new(memory.clone()), FlagLayer::new(Slow(memory))] {
-        let mut service = layer.layer(Strict::default());
-        for _ in 0..3 {
-            let response = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
-            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "true");
-        }
-        // Without asking first it panics, so the above shows something.
-        let unready = AssertUnwindSafe(async { service.call(Request::new(())).await.map(drop) }).catch_unwind().await;
-        assert!(unready.is_err());
+    let mut service = FlagLayer::new(memory.clone()).layer(Strict::default());
+    for _ in 0..3 {
+        let response = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "true");
+    }
+    // Without asking first it panics, so the above shows something.
+    let unready = AssertUnwindSafe(async { service.call(Request::new(())).await.map(drop) }).catch_unwind().await;
+    assert!(unready.is_err());
+
+    // One that resolves is ready at once, and makes its own clone ready.
+    let mut service = resolving(memory).layer(Strict::default());
+    for _ in 0..3 {
+        let response = service.call(Request::new(())).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "true");
     }
 }
 
 #[tokio::test]
-async fn a_ready_source_clones_nothing_and_a_pending_one_clones_once() {
-    let memory = memory(r#"{"mine": true}"#);
-    for (layer, clones_per_call) in [(FlagLayer::new(memory.clone()), 0), (FlagLayer::new(Slow(memory)), 1)] {
-        let inner = Strict::default();
-        let clones = Arc::clone(&inner.clones);
-        let mut service = layer.layer(inner);
-        for call in 1..4 {
+async fn a_flag_layer_clones_nothing_and_one_that_resolves_clones_once_per_call() {
+    async fn clones_per_call<S>(clones: &AtomicUsize, mut service: S) -> usize
+    where
+        S: Service<Request<()>, Error = Infallible>,
+    {
+        for _ in 0..4 {
             service.ready().await.unwrap().call(Request::new(())).await.unwrap();
-            assert_eq!(clones.load(Ordering::SeqCst), call * clones_per_call);
         }
+        clones.load(Ordering::SeqCst) / 4
     }
+
+    let memory = memory(r#"{"mine": true}"#);
+    let inner = Strict::default();
+    let clones = Arc::clone(&inner.clones);
+    assert_eq!(clones_per_call(&clones, FlagLayer::new(memory.clone()).layer(inner)).await, 0);
+    let inner = Strict::default();
+    let clones = Arc::clone(&inner.clones);
+    assert_eq!(clones_per_call(&clones, resolving(memory).layer(inner)).await, 1);
 }
 
 #[test]

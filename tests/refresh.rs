@@ -7,7 +7,6 @@ mod support;
 use std::convert::Infallible;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,9 +16,9 @@ use futures_util::{FutureExt, stream};
 use http::{Request, Response};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::sleep;
 use tower::{Layer, Service, service_fn};
-use tower_flags::source::{Evaluation, Source, Status};
+use tower_flags::engine::{Answers, Query};
+use tower_flags::source::{Source, Status};
 use tower_flags::{Context, FlagLayer, Flags, Instant, Memory, flag};
 
 use support::{Client, memory, mine, serve};
@@ -119,8 +118,8 @@ async fn answers_keep_no_source_alive_and_stay_when_it_is_gone() {
     }
 
     impl Source for Told {
-        fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-            self.0.evaluate(context, now)
+        fn answer(&self, query: &Query<'_>) -> Answers {
+            self.0.answer(query)
         }
 
         fn status(&self) -> Status {
@@ -139,39 +138,23 @@ async fn answers_keep_no_source_alive_and_stay_when_it_is_gone() {
     assert!(again.ptr_eq(&flags) && again.is_enabled("mine"));
 }
 
-/// Answers at once for requests, and late for everybody who asks again.
-struct LateTheSecondTime(Memory, std::sync::atomic::AtomicBool, Duration);
-
-impl Source for LateTheSecondTime {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        let answers = self.0.evaluate(context, now);
-        if !self.1.swap(true, std::sync::atomic::Ordering::Relaxed) {
-            return answers;
+#[tokio::test]
+async fn a_stream_refreshes_its_flags_though_its_router_is_gone() {
+    let rules = memory(r#"{"mine": true}"#);
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(Some(wait)));
+    let handler = move |flags: Flags| {
+        let wait = wait.lock().unwrap().take().unwrap();
+        async move {
+            Body::from_stream(stream::once(async move {
+                wait.await.unwrap();
+                Ok::<_, Infallible>(flags.refresh().await.is_enabled("mine").to_string())
+            }))
         }
-        let takes = self.2;
-        Evaluation::Pending(Box::pin(async move {
-            sleep(takes).await;
-            match answers {
-                Evaluation::Ready(flags) => flags,
-                _ => panic!("memory is ready"),
-            }
-        }))
-    }
-
-    fn status(&self) -> Status {
-        self.0.status()
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_source_that_is_late_changes_nothing_and_is_counted() {
-    for (takes, is_late) in [(Duration::from_millis(49), false), (Duration::from_millis(51), true)] {
-        let rules = memory(r#"{"mine": true}"#);
-        let layer = FlagLayer::new(LateTheSecondTime(rules.clone(), false.into(), takes));
-        let flags = kept(&[&layer], Context::user("alice")).await;
-        rules.set("mine", false).unwrap();
-        let again = flags.refresh().await;
-        assert_eq!((again.is_enabled("mine"), again.ptr_eq(&flags)), (is_late, is_late));
-        assert_eq!(layer.counts().late_evaluations, u64::from(is_late));
-    }
+    };
+    let app = Router::new().route("/", get(handler)).layer(FlagLayer::new(rules.clone()));
+    let response = tower::ServiceExt::oneshot(app, Request::new(Body::empty())).await.unwrap();
+    rules.set("mine", false).unwrap();
+    go.send(()).unwrap();
+    assert_eq!(axum::body::to_bytes(response.into_body(), 100).await.unwrap(), "false");
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tower_flags::engine::{Edit, Scheme};
+use tower_flags::engine::{Edit, Query, Scheme};
 use tower_flags::operate::rollout::{self, Action, Plan, Rollout};
-use tower_flags::source::{Changes, Evaluation, Live, Source};
+use tower_flags::source::{Changes, Live, Source};
 use tower_flags::store::{Author, Change, ChangeError, Changed, HistoryPage, MemoryStore, Store, StoreExt};
 use tower_flags::{Context, Document, Flag, FlagSet, Instant, Percentage};
 
@@ -76,10 +76,7 @@ impl Process {
     }
 
     fn answers(&self, now: Instant) -> Vec<bool> {
-        let is_on = |user: String| match self.source.evaluate(&Context::user(user), now) {
-            Evaluation::Ready(flags) => flags.is_enabled("x"),
-            other => panic!("{other:?}"),
-        };
+        let is_on = |user: String| self.source.answer(&Query::new(&Context::user(user), now)).is_enabled("x");
         users().map(is_on).collect()
     }
 }
@@ -285,7 +282,7 @@ fn share(flag: &Flag, now: Instant) -> u32 {
 fn answers(stored: &str, compiled: Instant, now: Instant) -> Vec<bool> {
     let document = Document::from_texts([("x", stored.as_bytes())]).unwrap();
     let set = FlagSet::compile(&document, compiled);
-    users().map(|user| set.evaluate(&Context::user(user), now).is_enabled("x")).collect()
+    users().map(|user| set.answer(&Query::new(&Context::user(user), now)).is_enabled("x")).collect()
 }
 
 const FOREIGN: [&str; 3] =

@@ -55,7 +55,7 @@ run() {
 # Builds the examples too, some of which the tests run. Ignored are tests that need what was installed
 # above.
 run cargo test --locked --workspace --all-features --no-fail-fast -- --include-ignored
-run cargo test --locked --no-fail-fast --no-default-features --lib --test bucketing --test plain_tower --test pending --test limits
+run cargo test --locked --no-fail-fast --no-default-features --lib --test bucketing --test plain_tower --test resolve --test limits
 
 no_server_is_left || failed=1
 

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tower_flags::engine::{Forced, ForcedBy, Reason, Severity};
+use tower_flags::engine::{Forced, ForcedBy, Query, Reason, Severity};
 use tower_flags::{Context, Document, FlagSet, Instant};
 
 fn cases() -> Vec<(String, Value)> {
@@ -50,17 +50,17 @@ fn context(json: &Value) -> Context {
 
 /// What is decided from outside for one ask.
 fn forced(ask: &Value) -> Vec<Forced> {
-    let entry = |entry: &Value| Forced {
-        only_for: None,
-        until: None,
-        flag: entry["flag"].as_str().unwrap().to_owned(),
-        enabled: entry["enabled"].as_bool().unwrap(),
-        variant: entry["variant"].as_str().map(str::to_owned),
-        by: match entry["by"].as_str().unwrap() {
+    let entry = |entry: &Value| {
+        let by = match entry["by"].as_str().unwrap() {
             "override" => ForcedBy::Override,
             "upstream" => ForcedBy::Upstream,
-            other => panic!("nobody is {other}"),
-        },
+            other => panic!("{other} forces nothing"),
+        };
+        let forced = Forced::new(entry["flag"].as_str().unwrap(), entry["enabled"].as_bool().unwrap(), by);
+        match entry["variant"].as_str() {
+            Some(variant) => forced.with_variant(variant),
+            None => forced,
+        }
     };
     ask["forced"].as_array().into_iter().flatten().map(entry).collect()
 }
@@ -100,7 +100,7 @@ fn differences(case: &Value) -> String {
         }
     }
     for (number, ask) in case["asks"].as_array().into_iter().flatten().enumerate() {
-        let flags = set.evaluate_forced(&context(&ask["context"]), now, &forced(ask));
+        let flags = set.answer(&Query::new(&context(&ask["context"]), now).forced(&forced(ask)));
         for (name, expected) in ask["expect"].as_object().unwrap() {
             let answer = flags.evaluation(name);
             let mut found = json!({

@@ -18,6 +18,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use tower::ServiceExt;
+use tower_flags::engine::Query;
 use tower_flags::request::Visitors;
 use tower_flags::{Context, FlagLayer, FlagSet, Flags, HeaderPolicy, Instant, Memory, flag};
 
@@ -183,7 +184,7 @@ async fn a_layer_inside_keeps_the_id_of_the_layer_around() {
         for number in 0..40 {
             let id = format!("{number:032x}");
             let answer = again(nested, &id).await.text().to_owned();
-            let expected = rules.evaluate(&Context::anonymous().with_visitor(&*id), Instant::MIN);
+            let expected = rules.answer(&Query::new(&Context::anonymous().with_visitor(&*id), Instant::MIN));
             assert_eq!(answer, expected.is_enabled("inner").to_string(), "{id}");
             seen.insert(answer);
         }

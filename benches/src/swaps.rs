@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tower_flags::source::{Evaluation, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::Source;
 use tower_flags::{Context, Memory};
 
 use crate::table::median;
@@ -75,7 +76,7 @@ fn evaluate(memory: &Memory, contexts: &[Context], slice: Duration) -> f64 {
     let mut times = Vec::with_capacity(1 << 20);
     for context in contexts.iter().cycle() {
         let start = Instant::now();
-        let Evaluation::Ready(flags) = memory.evaluate(context, now) else { unreachable!("memory is always ready") };
+        let flags = memory.answer(&Query::new(context, now));
         drop(std::hint::black_box(flags));
         let stop = Instant::now();
         times.push((stop - start).as_nanos() as f64);

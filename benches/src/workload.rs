@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use tower_flags::engine::Query;
 use tower_flags::{Context, Document, FlagSet, Instant};
 
 /// How many users take turns. The context of a real request has just been made, so they are not so
@@ -173,7 +174,7 @@ pub const HEADER_BYTES: usize = 944;
 pub fn fifty_active() -> impl Iterator<Item = User> {
     let set = compile(&half_active());
     (0..1_000_000).map(|number| user(number, Ids::Short)).filter(move |user| {
-        let flags = set.evaluate(&context(user), noon());
+        let flags = set.answer(&Query::new(&context(user), noon()));
         let (count, bytes) = flags.active().fold((0, 0), |(count, bytes), name| (count + 1, bytes + name.len()));
         count == 50 && bytes + count - 1 == HEADER_BYTES
     })

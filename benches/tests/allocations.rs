@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tower_flags::engine::Query;
 use tower_flags::{Context, Document, FlagSet};
 use tower_flags_benches::allocations::{Counting, count};
 use tower_flags_benches::server::{Around, answer, app, request};
@@ -16,8 +17,8 @@ static ALLOCATOR: Counting = Counting;
 /// Allocations of one evaluation, after a first one.
 fn of_evaluation(set: &Arc<FlagSet>, context: &Context) -> u64 {
     let now = noon();
-    drop(set.evaluate(context, now));
-    count(|| set.evaluate(context, now)).1.times
+    drop(set.answer(&Query::new(context, now)));
+    count(|| set.answer(&Query::new(context, now))).1.times
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn variants_and_rules_in_use_allocate_nothing_more() {
 #[test]
 fn reading_a_flag_allocates_nothing() {
     let workload = flags(1_000, Mix::Rich, 10, Ids::Short);
-    let answers = compile(&workload).evaluate(&context(&user(1, Ids::Short)), noon());
+    let answers = compile(&workload).answer(&Query::new(&context(&user(1, Ids::Short)), noon()));
     let read = || {
         let on = workload.iter().filter(|flag| answers.is_enabled(&flag.name)).count();
         let variants = workload.iter().filter(|flag| answers.variant(&flag.name).is_some()).count();

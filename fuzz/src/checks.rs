@@ -1,6 +1,6 @@
 //! What has to hold of a reply, whatever was asked.
 
-use tower_flags::engine::{Answer, Reason};
+use tower_flags::engine::{Evaluation, Reason};
 
 use crate::model::{Overridden, Wanted};
 use crate::service::{FLAGS, Known, Reply};
@@ -22,7 +22,7 @@ pub fn answers<'a>(reply: &Reply, plain: &Reply, by: Reason, forced: impl Fn(&Kn
     }
 }
 
-fn is_forced(known: &Known, answer: &Answer, by: Reason, wanted: &Wanted) {
+fn is_forced(known: &Known, answer: &Evaluation, by: Reason, wanted: &Wanted) {
     assert_eq!(answer.reason, by, "{} is to be {wanted:?}", known.name);
     assert_eq!(answer.enabled, *wanted != Wanted::Off, "{} is to be {wanted:?}", known.name);
     match wanted {
@@ -38,7 +38,7 @@ fn is_forced(known: &Known, answer: &Answer, by: Reason, wanted: &Wanted) {
     }
 }
 
-fn switched_off(answer: &Answer) -> Answer {
+fn switched_off(answer: &Evaluation) -> Evaluation {
     let mut off = answer.clone();
     (off.enabled, off.variant, off.value, off.reason) = (false, None, None, Reason::Disabled);
     off

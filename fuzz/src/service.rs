@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use http::request::Builder;
 use http::{HeaderMap, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_flags::engine::Answer;
+use tower_flags::engine::Evaluation;
 use tower_flags::request::{AcceptDecisions, Overrides, SigningKey, Visitors};
 use tower_flags::{Document, FlagLayer, Flags, Instant, Memory, flag};
 
@@ -111,7 +111,7 @@ static LAYER: LazyLock<FlagLayer> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct Reply {
     /// The answers about [`FLAGS`], in their order.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<Evaluation>,
     /// The caller's user id.
     pub user: Option<String>,
     /// The caller's visitor id.
@@ -153,7 +153,7 @@ pub fn ask(request: Request<()>) -> Reply {
 
 #[derive(Clone)]
 struct Seen {
-    answers: Vec<Answer>,
+    answers: Vec<Evaluation>,
     user: Option<String>,
     visitor: Option<String>,
 }

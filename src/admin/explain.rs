@@ -12,7 +12,8 @@ use super::problem::{Failure, Kind};
 use super::reply;
 use super::state::{State, now};
 use crate::engine::{
-    Context, Flag, FlagSet, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted,
+    Context, Flag, FlagSet, Instant, Percentage, Problem, Query, Unkept, WHOLE_NUMBER, json as json_node, members,
+    quoted,
 };
 
 /// Most bytes of a question.
@@ -81,7 +82,7 @@ fn answer_at(state: &State, context: &Context, at: Instant, hides: bool) -> Valu
     // Not through the source: it would resolve schedules for that instant, for everybody.
     let set = state.in_force();
     let hidden = if hides { telling(&set) } else { BTreeSet::new() };
-    let flags = set.evaluate(context, at);
+    let flags = set.answer(&Query::new(context, at));
     let explain = |name: &str| {
         let answer = flags.evaluation(name);
         json!({

@@ -5,7 +5,6 @@
 use std::fmt;
 
 use super::flag::Kind;
-use super::flags::Flags;
 use super::instant::Day;
 use super::name::FlagName;
 use super::set::FlagSet;
@@ -195,11 +194,21 @@ pub trait Variants: Copy + 'static {
     const ALL: &'static [(&'static str, Self)];
 }
 
+/// Reads answers by names; every read is marked where reads are.
+#[doc(hidden)]
+pub trait Reader {
+    /// Whether the flag is on, or the default where no usable definition answers.
+    fn is_enabled_or(&self, name: &str, default: bool) -> bool;
+
+    /// The name of the variant that is served.
+    fn variant(&self, name: &str) -> Option<&str>;
+}
+
 /// What a declared flag reads as: `bool`, or an enum of its variants.
 pub trait Readable: Copy + 'static {
     /// The caller's answer.
     #[doc(hidden)]
-    fn read(flags: &Flags, declaration: &'static Declaration) -> Self;
+    fn read(flags: &dyn Reader, declaration: &'static Declaration) -> Self;
 
     /// The answer where nothing else says one.
     #[doc(hidden)]
@@ -207,7 +216,7 @@ pub trait Readable: Copy + 'static {
 }
 
 impl Readable for bool {
-    fn read(flags: &Flags, declaration: &'static Declaration) -> Self {
+    fn read(flags: &dyn Reader, declaration: &'static Declaration) -> Self {
         flags.is_enabled_or(declaration.name, declaration.default)
     }
 
@@ -217,7 +226,7 @@ impl Readable for bool {
 }
 
 impl<T: Variants> Readable for T {
-    fn read(flags: &Flags, declaration: &'static Declaration) -> Self {
+    fn read(flags: &dyn Reader, declaration: &'static Declaration) -> Self {
         let served = flags.variant(declaration.name);
         let known = served.and_then(|served| T::ALL.iter().find(|(name, _)| *name == served));
         known.map_or_else(|| Self::default_of(declaration), |(_, variant)| *variant)
@@ -289,30 +298,6 @@ impl<T> FlagName for Declared<T> {
 
     fn variants(&self) -> &'static [&'static str] {
         self.declaration.variants
-    }
-}
-
-impl Flags {
-    /// The answer of a declared flag in its own type: `bool`, or the enum of its variants.
-    ///
-    /// A `bool` is the declared default where no usable definition says otherwise. An enum is its first
-    /// variant there, where the flag is off, and where a variant is served that the enum does not have.
-    ///
-    /// ```
-    /// use tower_flags::{Context, Flags, declare_flags};
-    ///
-    /// declare_flags! {
-    ///     static ALL;
-    ///     /// What the pricing page shows.
-    ///     PRICING: enum Pricing { Control = "control", Higher = "higher" } = "pricing_page";
-    /// }
-    ///
-    /// let flags = Flags::builder().variant("pricing_page", "higher", 1.2).build(Context::anonymous());
-    /// assert_eq!(flags.get(PRICING), Pricing::Higher);
-    /// ```
-    #[must_use]
-    pub fn get<T: Readable>(&self, flag: Declared<T>) -> T {
-        T::read(self, flag.declaration)
     }
 }
 

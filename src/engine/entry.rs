@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One flag's answer, from [`Flags::iter`](super::Flags::iter).
+/// One flag's answer, from [`Flags::iter`](crate::Flags::iter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry<'a> {

@@ -1,10 +1,10 @@
 //! Deciding flags: pure, total and without waiting.
 //!
-//! A [`Document`] is read from text, compiled into a [`FlagSet`], and evaluated for a [`Context`] at
-//! an [`Instant`] into [`Flags`]. Same set, context and instant: same answers, on every machine.
+//! A [`Document`] is read from text, compiled into a [`FlagSet`], and decided for a [`Context`] at
+//! an [`Instant`] into [`Answers`]. Same set, context and instant: same answers, on every machine.
 //!
 //! ```
-//! use tower_flags::engine::Reason;
+//! use tower_flags::engine::{Query, Reason};
 //! use tower_flags::{Context, Document, FlagSet, Instant};
 //!
 //! let document = Document::from_json(
@@ -15,9 +15,10 @@
 //! )?;
 //! let now: Instant = "2026-12-01T09:00:00Z".parse().unwrap();
 //! let set = FlagSet::compile(&document, now);
-//! let flags = set.evaluate(&Context::user("alice").in_groups(["employees"]), now);
-//! assert_eq!(flags.active().collect::<Vec<_>>(), ["checkout", "new_search"]);
-//! assert_eq!(flags.evaluation("new_search").reason, Reason::Group);
+//! let alice = Context::user("alice").in_groups(["employees"]);
+//! let answers = set.answer(&Query::new(&alice, now));
+//! assert_eq!(answers.active().collect::<Vec<_>>(), ["checkout", "new_search"]);
+//! assert_eq!(answers.evaluation("new_search").reason, Reason::Group);
 //! # Ok::<(), tower_flags::Problem>(())
 //! ```
 //!
@@ -102,8 +103,8 @@
 //! It reads no clock, file or network, takes no lock and makes nothing random: whatever changes comes
 //! in as data. It keeps no state about users.
 
+mod answers;
 mod bucketing;
-mod builder;
 mod clause;
 mod context;
 mod declared;
@@ -111,7 +112,6 @@ mod document;
 mod edit;
 mod entry;
 mod flag;
-mod flags;
 mod instant;
 mod lanes;
 mod lists;
@@ -120,30 +120,30 @@ mod number;
 mod pattern;
 mod percentage;
 mod problem;
+mod query;
 mod read;
-mod reads;
 mod reason;
-mod serialize;
 mod set;
 mod text;
 mod write;
 
+pub use answers::Answers;
+pub(crate) use answers::value_of;
 pub use bucketing::{Bucket, Scheme};
-pub use builder::FlagsBuilder;
 pub use context::Context;
-pub use declared::{Declaration, Declared, Differences, OtherVariants, Readable, Variants, distinct};
+pub use declared::{Declaration, Declared, Differences, OtherVariants, Readable, Reader, Variants, distinct};
 pub use document::Document;
 pub(crate) use document::Shortfall;
 pub use edit::Edit;
 pub use entry::{Entry, WrongType};
 pub use flag::{Bookkeeping, Flag, Kind, Variant};
-pub use flags::Flags;
 pub use instant::{Day, Instant, NotADay, NotAnInstant};
 pub use name::FlagName;
 pub use percentage::{NotAPercentage, Percentage};
 pub use problem::{Problem, Severity};
-pub use reason::{Answer, Reason};
-pub use set::{FlagSet, Forced, ForcedBy, SourceId};
+pub use query::{Forced, ForcedBy, Query};
+pub use reason::{Evaluation, Reason};
+pub use set::{FlagSet, FlagSetBuilder, SourceId};
 
 pub(crate) use document::kept;
 pub(crate) use edit::killed;
@@ -167,9 +167,7 @@ pub(crate) use read::{Definition, MAX_FLAGS, accepted_flag, flag_from_json, is_n
 pub(crate) use read::{MAX_LOOKED_AT, Raw};
 #[cfg(feature = "admin")]
 pub(crate) use read::{canonical_key, is_foreign_key};
-#[cfg(feature = "testing")]
-pub(crate) use reads::Recorder;
-pub(crate) use set::Identity;
+pub(crate) use set::{Identity, ones};
 #[cfg(any(feature = "admin", feature = "file"))]
 pub(crate) use text::Plain;
 #[cfg(feature = "admin")]

@@ -40,6 +40,8 @@ pub enum Reason {
     Anonymous,
     /// 10: the caller's bucket decided.
     Rollout,
+    /// Decided by the source's own engine, for a reason that none of the others is.
+    Engine,
 }
 
 impl Reason {
@@ -63,12 +65,12 @@ impl Serialize for Reason {
     }
 }
 
-/// One flag's answer with everything that led to it; from [`Flags::evaluation`](super::Flags::evaluation).
+/// One flag's answer with everything that led to it; from [`Flags::evaluation`](crate::Flags::evaluation).
 ///
 /// `Display` says it in words.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct Evaluation {
     /// Whether the flag is on for the caller.
     pub enabled: bool,
     /// The variant served, if the flag is on and has variants.
@@ -83,13 +85,13 @@ pub struct Answer {
     pub percentage: Option<Percentage>,
 }
 
-impl Answer {
+impl Evaluation {
     pub(crate) fn off(reason: Reason) -> Self {
         Self { enabled: false, variant: None, value: None, reason, bucket: None, percentage: None }
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.enabled { "on" } else { "off" })?;
         if let Some(variant) = &self.variant {
@@ -111,6 +113,7 @@ impl fmt::Display for Answer {
             Reason::Static => f.write_str(": its percentage is 0, and nothing in it names the caller"),
             Reason::Anonymous => f.write_str(": a partial rollout, and nothing to bucket the caller by"),
             Reason::Rollout => f.write_str(": a partial rollout"),
+            Reason::Engine => f.write_str(": decided by the source's own engine"),
         }?;
         match (self.bucket, self.percentage) {
             (Some(bucket), Some(percentage)) => {
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_answer_says_itself_in_words() {
-        let answer = Answer {
+        let answer = Evaluation {
             enabled: true,
             variant: Some("higher".into()),
             value: None,
@@ -137,7 +140,7 @@ mod tests {
             percentage: "12.5".parse().ok(),
         };
         assert_eq!(answer.to_string(), "on with variant higher: a partial rollout, bucket 12.034 is below 12.5 %");
-        assert_eq!(Answer::off(Reason::Disabled).to_string(), "off: the flag is switched off");
+        assert_eq!(Evaluation::off(Reason::Disabled).to_string(), "off: the flag is switched off");
         assert_eq!(Reason::Rule(2).to_string(), "Rule(2)");
     }
 }

@@ -8,8 +8,8 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
+use super::flags::Flags;
 use super::scope;
-use crate::engine::Flags;
 
 pin_project! {
     /// A future or stream that runs, and is dropped, with a request's answers in scope. From

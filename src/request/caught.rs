@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use super::counts::{Counters, count_reason};
-use crate::engine::Flags;
 
 /// Code of the application that a layer runs.
 #[derive(Clone, Copy, Debug)]
@@ -19,16 +18,18 @@ pub(super) enum Code {
     HeaderPolicy,
     Skip,
     Clock,
+    Observer,
 }
 
 impl Code {
     /// The code that panicked, and the consequence.
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Source => ("the source", "its fallback answers, or every flag is off"),
+            Self::Source => ("the source", "every flag is off, or the fallback of its layer answers"),
             Self::Identify => ("the closure of `identify`", "the caller counts as anonymous"),
             Self::HeaderPolicy => ("the closure of the header policy", "the response has no X-Active-Flags"),
             Self::Skip => ("the closure of `skip`", "the request is not skipped"),
+            Self::Observer => ("an observer", "it has not seen the outcome"),
             Self::Clock => ("the closure of `clock`", "the system's clock is used"),
         }
     }
@@ -62,30 +63,30 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// The future answers of a source; `None` if it panics. A panic while it is dropped is caught too.
-pub(super) struct Pending {
-    answers: Option<Pin<Box<dyn Future<Output = Flags> + Send>>>,
+/// A value to come from code of the application; `None` if it panics. A panic while it is dropped is caught too.
+pub(super) struct Pending<T> {
+    future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     counters: Arc<Counters>,
 }
 
-impl Pending {
-    pub(super) fn new(answers: Pin<Box<dyn Future<Output = Flags> + Send>>, counters: &Arc<Counters>) -> Self {
-        Self { answers: Some(answers), counters: Arc::clone(counters) }
+impl<T> Pending<T> {
+    pub(super) fn new(future: Pin<Box<dyn Future<Output = T> + Send>>, counters: &Arc<Counters>) -> Self {
+        Self { future: Some(future), counters: Arc::clone(counters) }
     }
 
     fn end(&mut self) {
-        let answers = self.answers.take();
-        self.counters.caught(Code::Source, || drop(answers));
+        let future = self.future.take();
+        self.counters.caught(Code::Source, || drop(future));
     }
 }
 
-impl Future for Pending {
-    type Output = Option<Flags>;
+impl<T> Future for Pending<T> {
+    type Output = Option<T>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Flags>> {
-        let Self { answers, counters } = &mut *self;
-        let polled = match answers {
-            Some(answers) => counters.caught(Code::Source, || answers.as_mut().poll(cx)),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<T>> {
+        let Self { future, counters } = &mut *self;
+        let polled = match future {
+            Some(future) => counters.caught(Code::Source, || future.as_mut().poll(cx)),
             None => Some(Poll::Pending),
         };
         match polled {
@@ -98,7 +99,7 @@ impl Future for Pending {
     }
 }
 
-impl Drop for Pending {
+impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
         self.end();
     }

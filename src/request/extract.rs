@@ -8,8 +8,8 @@ use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
+use super::flags::Flags;
 use super::scope;
-use crate::engine::Flags;
 
 /// The same value that `flag()` reads.
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::caches::Directives;
 use super::caught::Code;
 use super::counts::Counters;
+use super::flags::Flags;
 use crate::engine::Entry;
-use crate::engine::Flags;
 
 static X_ACTIVE_FLAGS: HeaderName = HeaderName::from_static("x-active-flags");
 static X_FLAG_OVERRIDES: HeaderName = HeaderName::from_static("x-flag-overrides");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::caught::Code;
 use super::counts::{Counters, count};
 use super::scope::Around;
 use crate::engine::Context;
@@ -60,6 +61,19 @@ impl Default for Identity {
 }
 
 impl Identity {
+    /// Names the caller by a closure of the application.
+    pub(super) fn identify_by(
+        &mut self,
+        closure: impl Fn(&Parts) -> Option<Context> + Send + Sync + 'static,
+        counters: &Arc<Counters>,
+    ) {
+        let counters = Arc::clone(counters);
+        self.closure = Some(Arc::new(move |request: &Parts| {
+            // The headers and the layer around do not name the caller then: the closure may have known better.
+            counters.caught(Code::Identify, || closure(request)).unwrap_or_else(|| Some(Context::anonymous()))
+        }));
+    }
+
     /// The header that holds the user id, and the one that holds the groups.
     pub(super) fn set_headers(&mut self, user: HeaderName, groups: HeaderName) {
         // Names of headers are values of headers.

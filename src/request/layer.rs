@@ -2,24 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-#[cfg(any(feature = "overrides", feature = "visitors"))]
-use http::HeaderMap;
 use http::HeaderName;
 use http::request::Parts;
 use tower_layer::Layer;
 
 use super::caught::Code;
-use super::counts::{Counters, RequestCounts, count};
+use super::config::{Config, system_clock};
+use super::counts::RequestCounts;
 use super::header::HeaderPolicy;
-use super::identity::{Headers, Identity};
+use super::identity::Headers;
 use super::service::FlagService;
 #[cfg(feature = "overrides")]
 use super::signed::{AcceptDecisions, Overrides};
 #[cfg(feature = "visitors")]
 use super::visitors::Visitors;
-use crate::engine::{Context, Flags, Instant};
+use crate::engine::{Context, Instant};
+use crate::observe::Observer;
 use crate::source::Source;
 
 /// Decides every flag once per request; see the [module documentation](crate::request).
@@ -31,51 +30,10 @@ pub struct FlagLayer {
     config: Arc<Config>,
 }
 
-type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
-
-/// What all services of a layer share.
-#[derive(Clone)]
-pub(super) struct Config {
-    pub(super) source: Arc<dyn Source>,
-    pub(super) identity: Identity,
-    pub(super) header_policy: HeaderPolicy,
-    pub(super) header_limit: usize,
-    pub(super) is_in_response: bool,
-    pub(super) is_told_to_caches: bool,
-    pub(super) skip: Option<Arc<Predicate>>,
-    #[cfg(feature = "overrides")]
-    pub(super) overrides: Option<Overrides>,
-    #[cfg(feature = "overrides")]
-    pub(super) accepted: Option<AcceptDecisions>,
-    #[cfg(feature = "visitors")]
-    pub(super) visitors: Option<Visitors>,
-    pub(super) deadline: Duration,
-    pub(super) clock: Arc<dyn Fn() -> Instant + Send + Sync>,
-    pub(super) counters: Arc<Counters>,
-}
-
 impl FlagLayer {
     /// A layer over a source, with everything else at its default. Does not block and cannot fail.
     pub fn new(source: impl Source) -> Self {
-        let config = Config {
-            source: Arc::new(source),
-            identity: Identity::default(),
-            header_policy: HeaderPolicy::default(),
-            header_limit: 1024,
-            is_in_response: false,
-            is_told_to_caches: true,
-            skip: None,
-            #[cfg(feature = "overrides")]
-            overrides: None,
-            #[cfg(feature = "overrides")]
-            accepted: None,
-            #[cfg(feature = "visitors")]
-            visitors: None,
-            deadline: Duration::from_millis(50),
-            clock: Arc::new(system_clock),
-            counters: Arc::default(),
-        };
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(Config::new(Arc::new(source))) }
     }
 
     fn configured(mut self, configure: impl FnOnce(&mut Config)) -> Self {
@@ -103,14 +61,7 @@ impl FlagLayer {
     /// # let _ = layer;
     /// ```
     pub fn identify(self, closure: impl Fn(&Parts) -> Option<Context> + Send + Sync + 'static) -> Self {
-        self.configured(|config| {
-            let counters = Arc::clone(&config.counters);
-            config.identity.closure = Some(Arc::new(move |request: &Parts| {
-                // The headers and the layer around do not name the caller then: the closure may have known better.
-                let named = counters.caught(Code::Identify, || closure(request));
-                named.unwrap_or_else(|| Some(Context::anonymous()))
-            }));
-        })
+        self.configured(|config| config.identity.identify_by(closure, &config.counters))
     }
 
     /// Says that a proxy in front sets the headers that name the caller and takes away those that
@@ -209,13 +160,9 @@ impl FlagLayer {
         self.configured(|config| config.visitors = Some(visitors))
     }
 
-    /// How long a source that is not ready may take; 50 ms unless set.
-    ///
-    /// # Panics
-    ///
-    /// Requests to a source that is not ready panic in a tokio runtime without timers.
-    pub fn deadline(self, deadline: Duration) -> Self {
-        self.configured(|config| config.deadline = deadline)
+    /// Notifies an observer of the [outcome](crate::observe::Outcome) of each request; several are notified in this order.
+    pub fn observe(self, observer: impl Observer) -> Self {
+        self.configured(|config| config.observers.push(Arc::new(observer)))
     }
 
     /// Where the instant of a request comes from; the system's clock unless set.
@@ -241,10 +188,6 @@ impl FlagLayer {
     }
 }
 
-pub(super) fn system_clock() -> Instant {
-    Instant::from(SystemTime::now())
-}
-
 impl<S> Layer<S> for FlagLayer {
     type Service = FlagService<S>;
 
@@ -256,64 +199,5 @@ impl<S> Layer<S> for FlagLayer {
 impl fmt::Debug for FlagLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.config.fmt(f)
-    }
-}
-
-impl Config {
-    /// Whether answers may depend on what a calling service has decided.
-    pub(super) fn accepts_decisions(&self) -> bool {
-        #[cfg(feature = "overrides")]
-        return self.accepted.is_some();
-        #[cfg(not(feature = "overrides"))]
-        false
-    }
-
-    /// Whether a flag was read that calling services may decide.
-    pub(super) fn has_read_decided(&self, flags: &Flags) -> bool {
-        #[cfg(feature = "overrides")]
-        return self.accepted.as_ref().is_some_and(|accepted| flags.has_read_any(accepted.flags()));
-        #[cfg(not(feature = "overrides"))]
-        {
-            let _ = flags;
-            false
-        }
-    }
-
-    /// Marks the headers of a request that are for this layer alone as sensitive, for inner loggers and for clients that
-    /// send headers on.
-    #[cfg(any(feature = "overrides", feature = "visitors"))]
-    pub(super) fn conceal(&self, headers: &mut HeaderMap) {
-        #[cfg(feature = "overrides")]
-        if self.overrides.is_some() {
-            Overrides::conceal(headers);
-        }
-        #[cfg(feature = "overrides")]
-        if self.accepted.is_some() {
-            AcceptDecisions::conceal(headers);
-        }
-        #[cfg(feature = "visitors")]
-        if let Some(visitors) = &self.visitors {
-            visitors.conceal(headers);
-        }
-    }
-
-    pub(super) fn count_late(&self, consequence: &str) {
-        if count(&self.counters.late_evaluations) {
-            tracing::warn!(
-                deadline = ?self.deadline,
-                "flags were not decided in time; {consequence}. Further times are only counted",
-            );
-        }
-    }
-}
-
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FlagLayer")
-            .field("header_policy", &self.header_policy)
-            .field("header_limit", &self.header_limit)
-            .field("deadline", &self.deadline)
-            .field("counts", &self.counters.read())
-            .finish_non_exhaustive()
     }
 }

@@ -105,47 +105,61 @@
 //! of closures are counted in [`FlagLayer::counts`], and the first of each is logged. With `panic = "abort"` they end the
 //! process.
 
+mod ask;
 mod body;
+mod builder;
 mod caches;
 mod carry;
 mod caught;
+mod config;
 #[cfg(any(feature = "overrides", feature = "visitors"))]
 mod cookie;
 mod counts;
 #[cfg(feature = "axum")]
 mod extract;
+mod flags;
 mod future;
 mod gate;
 mod header;
 mod identity;
 mod incoming;
 mod layer;
+mod marks;
 mod oneshot;
+mod reads;
 mod refresh;
+mod resolve;
+mod resolved;
+mod respond;
 mod scope;
 #[cfg(any(feature = "overrides", feature = "visitors"))]
 mod sensitive;
+mod serialize;
 mod service;
 #[cfg(feature = "overrides")]
 mod signed;
 #[cfg(feature = "visitors")]
 mod visitors;
+mod watch;
 
 #[cfg(feature = "overrides")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
 pub use crate::weak_key::WeakKey;
 pub use body::ResponseBody;
+pub use builder::FlagsBuilder;
 pub use carry::{FlagsExt, InFlags, spawn, spawn_blocking};
 #[cfg(feature = "testing")]
 pub(crate) use caught::caught;
 pub use counts::RequestCounts;
 #[cfg(feature = "axum")]
 pub use extract::FlagsRejection;
+pub use flags::Flags;
 pub use future::ResponseFuture;
 pub use gate::{Closed, Fallback, NotFound, RequireFlag, RequireFlagFuture, RequireFlagService};
 pub use header::HeaderPolicy;
 pub use layer::FlagLayer;
 pub use oneshot::Oneshot;
+pub use resolve::{BoxAnswers, Resolve, ResolveFuture, ResolveLayer, ResolveService};
 pub use scope::{OutOfScope, flag, panic_out_of_scope, reads_out_of_scope, try_flag, variant};
 pub use service::FlagService;
 #[cfg(feature = "overrides")]

@@ -11,8 +11,10 @@ use std::task::{Context as TaskContext, Poll};
 use http::Extensions;
 use http::request::Parts;
 
+use super::flags::Flags;
 use super::incoming::Incoming;
-use crate::engine::{Context, Declared, FlagName, Flags, Readable};
+use super::resolved::Resolved;
+use crate::engine::{Context, Declared, FlagName, Readable};
 
 tokio::task_local! {
     pub(super) static CURRENT: Scope;
@@ -37,20 +39,33 @@ impl From<Flags> for Scope {
 #[derive(Clone, Debug)]
 pub(super) struct Around {
     pub(super) flags: Flags,
+    /// Whether there is a flag layer around, which adds the headers.
+    pub(super) is_layer: bool,
     /// The caller whom the extensions named, if the request has lost its extensions.
     pub(super) lost: Option<Context>,
 }
 
-/// Finds the layer around through the request's extensions, else through the scope if the request was rebuilt
-/// without them.
-pub(super) fn around(parts: &Parts) -> Option<Around> {
+/// Finds the layers around through the request's extensions, else through the scope if the request was rebuilt without
+/// them. The answers of a resolving layer are taken out: those of this layer will have them.
+pub(super) fn around(parts: &mut Parts) -> Option<Around> {
+    let layer = layer_around(parts);
+    let Some(Resolved { answers, home }) = parts.extensions.remove() else { return layer };
+    let (flags, is_layer, lost) = match layer {
+        Some(Around { flags, is_layer, lost }) => (Some(flags), is_layer, lost),
+        None => (None, false, None),
+    };
+    Some(Around { flags: Flags::resolved(answers, flags, Vec::new(), home), is_layer, lost })
+}
+
+/// The flag layer around.
+pub(super) fn layer_around(parts: &Parts) -> Option<Around> {
     if let Some(flags) = parts.extensions.get::<Flags>() {
-        return Some(Around { flags: flags.clone(), lost: None });
+        return Some(Around { flags: flags.clone(), is_layer: true, lost: None });
     }
     let scope = CURRENT.try_with(|scope| {
         let incoming = scope.incoming.as_ref().filter(|incoming| incoming.is_rebuilt_as(parts))?;
         let lost = incoming.is_named_by_extension.then(|| scope.flags.context().clone());
-        Some(Around { flags: scope.flags.clone(), lost })
+        Some(Around { flags: scope.flags.clone(), is_layer: true, lost })
     });
     scope.ok().flatten()
 }

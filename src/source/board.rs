@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use super::traits::{Evaluation, Freshness, Status};
-use crate::engine::{Context, Document, FlagSet, Identity, Instant, Problem, Reason, Severity, SourceId};
+use super::traits::{Freshness, Status};
+use crate::engine::{Answers, Document, FlagSet, Identity, Instant, Problem, Query, Reason, Severity, SourceId};
 
 /// Hears that a source has new definitions.
 pub trait Listener: Send + Sync {
@@ -68,15 +68,21 @@ impl Board {
         }
     }
 
-    pub(crate) fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
+    pub(crate) fn answer(&self, query: &Query<'_>) -> Answers {
+        Answers::decide(self.pinned_at(query.now), query)
+    }
+
+    /// The set in effect, with its schedules resolved.
+    fn pinned_at(&self, now: Instant) -> Arc<FlagSet> {
         let set = self.set.load_full();
-        let pinned = set.pinned_at(now);
-        if !Arc::ptr_eq(&pinned, &set) {
-            // A schedule has taken a step: the first request after it resolves it for all. If rules
-            // were swapped meanwhile, theirs stay.
-            self.set.compare_and_swap(&set, Arc::clone(&pinned));
+        if set.holds_at(now) {
+            return set;
         }
-        Evaluation::Ready(pinned.evaluate(context, now))
+        // A schedule has taken a step: the first request after it resolves it for all. If a new set was published
+        // meanwhile, that stays.
+        let pinned = set.pinned_at(now);
+        self.set.compare_and_swap(&set, Arc::clone(&pinned));
+        pinned
     }
 
     pub(crate) fn document(&self) -> Arc<Document> {

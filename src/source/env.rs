@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 
 use super::board::{Board, Listener, log_problems};
 use super::layered::{Definitions, sealed};
-use super::traits::{Evaluation, Source, Status};
+use super::traits::{Source, Status};
 use crate::engine::{
-    Context, Definition, Document, Flag, Instant, Percentage, Problem, Severity, SourceId, is_name, nearest, quoted,
+    Answers, Definition, Document, Flag, Percentage, Problem, Query, Severity, SourceId, is_name, nearest, quoted,
 };
 
 /// Flags from environment variables, to put above a file: `FF_NEW_CHECKOUT=off`.
@@ -246,8 +246,8 @@ impl<'a> Variables<'a> {
 }
 
 impl Source for Env {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        self.board.evaluate(context, now)
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.board.answer(query)
     }
 
     fn status(&self) -> Status {
@@ -277,6 +277,7 @@ impl sealed::Part for Env {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Context, Instant};
     use crate::source::{Layered, Memory};
 
     fn problems(env: &Env) -> Vec<String> {
@@ -343,7 +344,7 @@ mod tests {
             ]
         );
         let source = Layered::over(memory).with(env);
-        let Evaluation::Ready(flags) = source.evaluate(&Context::anonymous(), Instant::MIN) else { panic!("ready") };
+        let flags = source.answer(&Query::new(&Context::anonymous(), Instant::MIN));
         assert_eq!(flags.active().collect::<Vec<_>>(), ["a", "c"]);
     }
 
@@ -359,9 +360,7 @@ mod tests {
                 "{problem}"
             );
             let source = Layered::over(memory).with(env);
-            let Evaluation::Ready(flags) = source.evaluate(&Context::anonymous(), Instant::MIN) else {
-                panic!("ready")
-            };
+            let flags = source.answer(&Query::new(&Context::anonymous(), Instant::MIN));
             assert!(!flags.is_enabled("a"));
         }
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use super::board::Listener;
 use super::layered::{Definitions, sealed};
 use super::live::{LONGEST_REFRESH, Live, LiveBuilder};
-use super::traits::{Evaluation, Source, Status};
-use crate::engine::{Context, Document, Instant, SourceId};
+use super::traits::{Source, Status};
+use crate::engine::{Answers, Document, Query, SourceId};
 use crate::store::{Error, FileFeed};
 
 /// Rules from a JSON or TOML file that can be edited while the service runs: a [`Live`] over a
@@ -77,8 +77,8 @@ impl File {
 }
 
 impl Source for File {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        self.live.evaluate(context, now)
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.live.answer(query)
     }
 
     fn status(&self) -> Status {

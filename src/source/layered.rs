@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use super::board::{Board, Listener, log_problems};
-use super::traits::{Evaluation, Freshness, Source, Status};
-use crate::engine::{Context, Definition, Document, FlagName, Instant, MAX_FLAGS, Problem, SourceId, kept};
+use super::traits::{Freshness, Source, Status};
+use crate::engine::{Answers, Definition, Document, FlagName, MAX_FLAGS, Problem, Query, SourceId, kept};
 
 /// A source that can be a part of [`Layered`]: one that has definitions rather than answers.
 ///
@@ -195,8 +195,8 @@ impl Listener for Merged {
 }
 
 impl Source for Layered {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        self.merged.board.evaluate(context, now)
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.merged.board.answer(query)
     }
 
     /// As fresh as the least fresh part.

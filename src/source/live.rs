@@ -21,10 +21,10 @@ use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
 use super::missing::{MissingFlag, MissingFlags, Recalled};
 use super::seen::Seen;
-use super::traits::{Evaluation, Freshness, Source, Status};
+use super::traits::{Freshness, Source, Status};
 #[cfg(feature = "admin")]
 use crate::engine::FlagSet;
-use crate::engine::{Context, Definition, Document, FlagName, Instant, Problem, SourceId};
+use crate::engine::{Answers, Definition, Document, FlagName, Instant, Problem, Query, SourceId};
 use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.
@@ -840,8 +840,8 @@ impl Shared {
 }
 
 impl Source for Live {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        self.shared.board.evaluate(context, now)
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.shared.board.answer(query)
     }
 
     fn status(&self) -> Status {

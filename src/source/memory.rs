@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 
 use super::board::{Board, Listener};
 use super::layered::{Definitions, sealed};
-use super::traits::{Evaluation, Source, Status};
-use crate::engine::{Context, Document, Flag, FlagName, Instant, Problem, SourceId};
+use super::traits::{Source, Status};
+use crate::engine::{Answers, Document, Flag, FlagName, Problem, Query, SourceId};
 
 /// Rules in memory, set as a whole or flag by flag: for tests, and for applications that have their
 /// own configuration.
@@ -89,8 +89,8 @@ impl From<Document> for Memory {
 }
 
 impl Source for Memory {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        self.board.evaluate(context, now)
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.board.answer(query)
     }
 
     fn status(&self) -> Status {

@@ -1,16 +1,15 @@
 //! What answers requests: the trait [`Source`] and the sources of this crate.
 //!
 //! ```
-//! use tower_flags::source::{Env, Evaluation, Layered, Memory, Source};
+//! use tower_flags::engine::Query;
+//! use tower_flags::source::{Env, Layered, Memory, Source};
 //! use tower_flags::{Context, Instant};
 //!
 //! let memory = Memory::new();
 //! memory.set("search", true)?;
 //! let source = Layered::over(memory).with(Env::from_pairs([("FF_SEARCH", "off")]));
 //!
-//! let Evaluation::Ready(flags) = source.evaluate(&Context::user("alice"), Instant::MIN) else {
-//!     unreachable!("these sources are always ready");
-//! };
+//! let flags = source.answer(&Query::new(&Context::user("alice"), Instant::MIN));
 //! assert!(!flags.is_enabled("search"));
 //! assert_eq!(source.status().flags, 1);
 //! # Ok::<(), tower_flags::Problem>(())
@@ -37,6 +36,7 @@ mod backup;
 mod backup_writer;
 mod board;
 mod changes;
+mod clock;
 mod condition;
 mod env;
 #[cfg(feature = "file")]
@@ -62,4 +62,7 @@ pub use layered::{Definitions, Layered};
 pub use live::{Live, LiveBuilder};
 pub use memory::Memory;
 pub use missing::MissingFlag;
-pub use traits::{Evaluation, Freshness, Source, Status};
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use traits::ReadObserver;
+pub use traits::{Freshness, Source, Status};

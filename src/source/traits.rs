@@ -1,34 +1,37 @@
 //! What answers a request.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::engine::{Context, Flags, Instant, Problem, SourceId};
+use crate::engine::{Answers, Context, Instant, Problem, Query, SourceId};
 
 /// Answers requests: every flag for one caller at one instant.
 ///
-/// A source never fails: what it does not know is off, and [`status`](Self::status) tells operators
-/// the rest. The crate's own sources are always ready; a source that has to ask somebody else
-/// returns a future, which the layer runs under a deadline. A panic of a source is caught by the layer:
-/// the [`fallback`](Self::fallback) answers, else every flag is off.
+/// Reading never waits and never fails: a flag that a source does not know is off, and [`status`](Self::status) has the
+/// rest for operators. If a source panics, every flag is off for that request. Engines that have to be awaited answer through
+/// a [`ResolveLayer`](crate::request::ResolveLayer) instead.
 ///
 /// ```
-/// use tower_flags::source::{Evaluation, Source, Status};
-/// use tower_flags::{Context, Flags, Instant};
+/// use std::sync::Arc;
+///
+/// use tower_flags::engine::{Answers, FlagSet, Query};
+/// use tower_flags::source::{Source, Status};
 ///
 /// /// Switches everything on for people who work here.
-/// struct Dogfood;
+/// struct Dogfood {
+///     set: Arc<FlagSet>,
+/// }
 ///
 /// impl Source for Dogfood {
-///     fn evaluate(&self, context: &Context, _: Instant) -> Evaluation {
-///         let works_here = context.user_id().is_some_and(|user| user.ends_with("@example.com"));
-///         let flags = Flags::builder();
-///         let flags = if works_here { flags.on("new_search") } else { flags.off("new_search") };
-///         Evaluation::Ready(flags.build(context.clone()))
+///     fn answer(&self, query: &Query<'_>) -> Answers {
+///         let works_here = query.context.user_id().is_some_and(|user| user.ends_with("@example.com"));
+///         let mut answers = Answers::of(&self.set, query);
+///         for number in 0..self.set.len() as u32 {
+///             answers.set(number, works_here);
+///         }
+///         answers
 ///     }
 ///
 ///     fn status(&self) -> Status {
@@ -36,53 +39,62 @@ use crate::engine::{Context, Flags, Instant, Problem, SourceId};
 ///     }
 /// }
 ///
-/// let layer = tower_flags::FlagLayer::new(Dogfood);
+/// let layer = tower_flags::FlagLayer::new(Dogfood { set: FlagSet::builder().flag("new_search").build() });
 /// # let _ = layer;
 /// ```
 pub trait Source: Send + Sync + 'static {
-    /// Decides every flag for the caller.
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation;
+    /// Decides every flag for the query: synchronous and total, from one set.
+    fn answer(&self, query: &Query<'_>) -> Answers;
+
+    /// The answers for a caller by the system's clock, for code outside of requests. [`Flags`](crate::Flags) are made from
+    /// them where that code reads them by [`flag`](crate::flag).
+    ///
+    /// ```
+    /// use tower_flags::{Context, Memory, Source};
+    ///
+    /// let memory = Memory::new();
+    /// memory.set("nightly_report", true)?;
+    /// assert!(memory.flags(&Context::user("billing")).is_enabled("nightly_report"));
+    /// # Ok::<(), tower_flags::Problem>(())
+    /// ```
+    fn flags(&self, context: &Context) -> Answers {
+        self.answer(&Query::new(context, Instant::now()))
+    }
 
     /// How fresh the rules are and what is wrong with them.
     fn status(&self) -> Status;
 
-    /// The id that this source gives its answers by [`FlagsBuilder::identity`], made once by
-    /// [`SourceId::unique`]: a layer inside a layer over the same source then uses the answers that the
-    /// request has pinned. `None` by default: every layer asks again.
+    /// The id that the sets of this source have, made once by [`SourceId::unique`] and given by
+    /// [`FlagSetBuilder::identity`]: a layer inside a layer over the same source then uses the set that the request has
+    /// pinned. `None` by default: every layer asks again.
     ///
-    /// [`FlagsBuilder::identity`]: crate::engine::FlagsBuilder::identity
+    /// [`FlagSetBuilder::identity`]: crate::engine::FlagSetBuilder::identity
     fn id(&self) -> Option<SourceId> {
         None
     }
 
-    /// The source that answers when an evaluation is late or panics. It has to be ready. `None` by default: every
-    /// flag is off then, with reason [`Unavailable`](crate::engine::Reason::Unavailable).
-    fn fallback(&self) -> Option<&dyn Source> {
+    /// Is notified of each name that is read of this source's answers; asked once, when a layer is made.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    fn read_observer(&self) -> Option<Arc<dyn ReadObserver>> {
         None
     }
 }
 
-/// What a [`Source`] answers.
-#[non_exhaustive]
-pub enum Evaluation {
-    /// The answers.
-    Ready(Flags),
-    /// The answers to come.
-    Pending(Pin<Box<dyn Future<Output = Flags> + Send>>),
-}
-
-impl fmt::Debug for Evaluation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready(flags) => f.debug_tuple("Ready").field(flags).finish(),
-            Self::Pending(_) => f.debug_tuple("Pending").finish_non_exhaustive(),
-        }
-    }
+/// Is notified of every flag that is read by name, known or not, each time.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub trait ReadObserver: Send + Sync {
+    fn read(&self, name: &str);
 }
 
 impl<S: Source + ?Sized> Source for Arc<S> {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        S::evaluate(self, context, now)
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        S::answer(self, query)
+    }
+
+    fn flags(&self, context: &Context) -> Answers {
+        S::flags(self, context)
     }
 
     fn status(&self) -> Status {
@@ -93,8 +105,9 @@ impl<S: Source + ?Sized> Source for Arc<S> {
         S::id(self)
     }
 
-    fn fallback(&self) -> Option<&dyn Source> {
-        S::fallback(self)
+    #[cfg(feature = "testing")]
+    fn read_observer(&self) -> Option<Arc<dyn ReadObserver>> {
+        S::read_observer(self)
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::engine::{Context, FlagName, Flags, FlagsBuilder, Instant, Recorder, assert_is_variant};
-use crate::request::InFlags;
-use crate::source::{Evaluation, Source, Status};
+use crate::engine::{Answers, Context, FlagName, Query, assert_is_variant};
+use crate::request::{Flags, FlagsBuilder, InFlags};
+use crate::source::{ReadObserver, Source, Status};
 
 /// Fixed answers for every caller; a name that is not among them is off, and unknown.
 ///
@@ -34,8 +34,8 @@ pub struct TestFlags {
 #[derive(Default)]
 struct Asked(Mutex<Vec<String>>);
 
-impl Recorder for Asked {
-    fn asked(&self, name: &str) {
+impl ReadObserver for Asked {
+    fn read(&self, name: &str) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !names.iter().any(|asked| asked == name) {
             names.push(name.to_owned());
@@ -109,7 +109,7 @@ impl TestFlags {
     /// The answers for this caller: the same, with another [`context`](Flags::context).
     #[must_use]
     pub fn flags_for(&self, context: Context) -> Flags {
-        self.answers.clone().build(context).recorded_by(Arc::clone(&self.asked) as Arc<dyn Recorder>)
+        self.answers.clone().build(context).observed_by(Arc::clone(&self.asked) as Arc<dyn ReadObserver>)
     }
 
     /// The names that were asked for so far, unknown ones included, each once, in the order of asking.
@@ -121,12 +121,16 @@ impl TestFlags {
 }
 
 impl Source for TestFlags {
-    fn evaluate(&self, context: &Context, _: Instant) -> Evaluation {
-        Evaluation::Ready(self.flags_for(context.clone()))
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.answers.clone().answer(query)
     }
 
     fn status(&self) -> Status {
         Status::fresh()
+    }
+
+    fn read_observer(&self) -> Option<Arc<dyn ReadObserver>> {
+        Some(Arc::clone(&self.asked) as Arc<dyn ReadObserver>)
     }
 }
 

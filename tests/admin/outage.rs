@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tower_flags::admin::Admin;
+use tower_flags::engine::Query;
 use tower_flags::source::{Layered, Live, Source};
 use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage, Loaded,
@@ -158,9 +159,7 @@ impl Store for Shaky {
 }
 
 pub(crate) fn is_on(source: &Live, name: &str) -> bool {
-    let tower_flags::source::Evaluation::Ready(flags) = source.evaluate(&Context::user("u"), Instant::MIN) else {
-        unreachable!()
-    };
+    let flags = source.answer(&Query::new(&Context::user("u"), Instant::MIN));
     flags.is_enabled(name)
 }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_flags::engine::Scheme;
-use tower_flags::source::{Evaluation, Live, Source};
+use tower_flags::engine::{Query, Scheme};
+use tower_flags::source::{Live, Source};
 use tower_flags::store::{Author, Change, HistoryPage, SqliteStore, Store, StoreExt};
 use tower_flags::{Context, Flag, Instant};
 
@@ -302,10 +302,7 @@ async fn any_flag_can_be_rolled_back_also_while_the_store_is_away() {
 }
 
 fn answers(source: &Live, at: Instant) -> Vec<bool> {
-    let is_on = |user: String| match source.evaluate(&Context::user(user), at) {
-        Evaluation::Ready(flags) => flags.is_enabled("x"),
-        other => panic!("{other:?}"),
-    };
+    let is_on = |user: String| source.answer(&Query::new(&Context::user(user), at)).is_enabled("x");
     users().map(is_on).into()
 }
 

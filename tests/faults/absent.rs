@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Instant, sleep};
-use tower_flags::source::{Evaluation, Freshness, Live, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{Author, Change, Feed, FileStore, HttpFeed, SqliteStore, StoreExt};
 use tower_flags::{Context, Flags, Instant as Now};
 
@@ -123,10 +124,7 @@ impl Place {
 }
 
 fn flags(source: &Live) -> Flags {
-    match source.evaluate(&Context::user("somebody"), Now::from_unix_millis(0)) {
-        Evaluation::Ready(flags) => flags,
-        _ => panic!("this source is ready"),
-    }
+    source.answer(&Query::new(&Context::user("somebody"), Now::from_unix_millis(0))).into()
 }
 
 fn has_the_rules(source: &Live) -> bool {

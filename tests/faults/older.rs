@@ -5,7 +5,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
-use tower_flags::source::{Evaluation, Freshness, Live, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{Author, Change, RedisStore, StoreExt};
 use tower_flags::{Context, Instant as Now};
 
@@ -13,10 +14,7 @@ use crate::dose::dose;
 use crate::servers::Redis;
 
 fn is_on(source: &Live, name: &str) -> bool {
-    match source.evaluate(&Context::user("somebody"), Now::from_unix_millis(0)) {
-        Evaluation::Ready(flags) => flags.is_enabled(name),
-        _ => panic!("this source is ready"),
-    }
+    source.answer(&Query::new(&Context::user("somebody"), Now::from_unix_millis(0))).is_enabled(name)
 }
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {

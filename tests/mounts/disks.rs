@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tower_flags::Context;
-use tower_flags::source::{Evaluation, Freshness, Live, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{
     BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, Store, StoreExt,
 };
@@ -231,9 +232,7 @@ async fn until(what: &str, source: &Live, is_so: impl Fn() -> bool) {
 }
 
 fn is_on(source: &Live, flag: &str) -> bool {
-    let Evaluation::Ready(flags) = source.evaluate(&Context::user("u"), tower_flags::Instant::MIN) else {
-        unreachable!()
-    };
+    let flags = source.answer(&Query::new(&Context::user("u"), tower_flags::Instant::MIN));
     flags.is_enabled(flag)
 }
 

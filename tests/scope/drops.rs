@@ -48,7 +48,7 @@ async fn a_handler_whose_client_went_away_is_dropped_in_scope() {
 fn guarded(
     report: UnboundedSender<Option<bool>>,
     ends: bool,
-) -> impl Service<Request, Response = Response, Error = Infallible, Future = impl Future + Send> + Clone + Send {
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
     service_fn(move |_: Request| {
         let guard = Guard(report.clone());
         poll_fn(move |_| {

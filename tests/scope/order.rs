@@ -24,8 +24,7 @@ use tower::limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer};
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_flags::request::OutOfScope;
-use tower_flags::source::{Evaluation, Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, Instant, Memory, flag, try_flag};
+use tower_flags::{FlagLayer, Flags, flag, try_flag};
 
 use super::support::{get_as, memory, mine, serve};
 
@@ -61,28 +60,6 @@ async fn a_concurrency_limit_inside_the_layer_holds_under_load() {
     assert_eq!(most.load(Ordering::SeqCst), LIMIT);
 }
 
-/// Answers after it was polled a few times.
-struct Slow(Memory);
-
-impl Source for Slow {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
-        let (source, context) = (self.0.clone(), context.clone());
-        Evaluation::Pending(Box::pin(async move {
-            for _ in 0..5 {
-                tokio::task::yield_now().await;
-            }
-            match source.evaluate(&context, now) {
-                Evaluation::Ready(flags) => flags,
-                other => unreachable!("memory is ready: {other:?}"),
-            }
-        }))
-    }
-
-    fn status(&self) -> Status {
-        Status::fresh()
-    }
-}
-
 /// One service, readied and called again and again as a connection does it, with the calls under way
 /// side by side.
 async fn assert_limited_calls_see_flags(layer: FlagLayer) {
@@ -115,12 +92,6 @@ async fn assert_limited_calls_see_flags(layer: FlagLayer) {
 #[tokio::test]
 async fn a_service_that_has_to_be_ready_is_called_ready_by_a_ready_source() {
     assert_limited_calls_see_flags(FlagLayer::new(memory(r#"{"mine": true}"#))).await;
-}
-
-#[tokio::test]
-async fn a_service_that_has_to_be_ready_is_called_ready_by_a_pending_source() {
-    let source = Slow(memory(r#"{"mine": true}"#));
-    assert_limited_calls_see_flags(FlagLayer::new(source).deadline(Duration::from_secs(600))).await;
 }
 
 /// What its `call` and its `poll` see.

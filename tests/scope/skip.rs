@@ -8,8 +8,9 @@ use axum::body::Body;
 use axum::routing::get;
 use futures_util::stream;
 use http::StatusCode;
-use tower_flags::source::{Evaluation, Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, Instant, Memory, try_flag};
+use tower_flags::engine::{Answers, Query};
+use tower_flags::source::{Source, Status};
+use tower_flags::{FlagLayer, Flags, Memory, try_flag};
 
 use super::support::{get_as, mine, serve};
 
@@ -18,9 +19,9 @@ use super::support::{get_as, mine, serve};
 struct Counting(Memory, Arc<AtomicU64>);
 
 impl Source for Counting {
-    fn evaluate(&self, context: &Context, now: Instant) -> Evaluation {
+    fn answer(&self, query: &Query<'_>) -> Answers {
         self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.evaluate(context, now)
+        self.0.answer(query)
     }
 
     fn status(&self) -> Status {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
-use tower_flags::source::{Evaluation, Live, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::{Live, Source};
 use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, Loaded, Notices};
 use tower_flags::{Context, Document, Instant};
 
@@ -73,7 +74,7 @@ pub(crate) fn content(revision: u64, flags: &[(&str, &str, u64)]) -> Loaded {
 }
 
 pub(crate) fn is_on(source: &Live, name: &str) -> bool {
-    let Evaluation::Ready(flags) = source.evaluate(&Context::user("alice"), Instant::MIN) else { unreachable!() };
+    let flags = source.answer(&Query::new(&Context::user("alice"), Instant::MIN));
     flags.is_enabled(name)
 }
 

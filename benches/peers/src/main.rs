@@ -27,6 +27,7 @@ use fearless_simd::Level;
 use md5::{Digest, Md5};
 use naive::Naive;
 use rounds::{Median, Row, measure, medians, print, print_medians, row};
+use tower_flags::engine::Query;
 use tower_flags::Context;
 use tower_flags_benches::allocations::Counting;
 use tower_flags_benches::swaps;
@@ -131,7 +132,7 @@ fn compare(number: usize, mix: Mix, effort: &Effort) -> (Vec<Median>, Vec<Goal>)
     let (set, now) = (compile(&flags), noon());
     let naive = Naive::new(&flags);
     for user in users.iter().step_by(3) {
-        assert!(naive.agrees(user, &set.evaluate(&context(user), now)), "other answers for {}", user.id);
+        assert!(naive.agrees(user, &set.answer(&Query::new(&context(user), now))), "other answers for {}", user.id);
     }
 
     let unleash = Unleash::new(&flags, mix);
@@ -147,9 +148,9 @@ fn compare(number: usize, mix: Mix, effort: &Effort) -> (Vec<Median>, Vec<Goal>)
     let level = Level::new();
 
     let mut rows = vec![
-        Row::new(OURS, |call| set.evaluate(&context(user(call)), now).version()),
-        Row::new(OURS_READY, |call| set.evaluate(&contexts[call % contexts.len()], now).version()),
-        Row::new(OURS_UUID, |call| uuids.set.evaluate(&uuids.contexts[call % uuids.contexts.len()], now).version()),
+        Row::new(OURS, |call| set.answer(&Query::new(&context(user(call)), now)).version()),
+        Row::new(OURS_READY, |call| set.answer(&Query::new(&contexts[call % contexts.len()], now)).version()),
+        Row::new(OURS_UUID, |call| uuids.set.answer(&Query::new(&uuids.contexts[call % uuids.contexts.len()], now)).version()),
         Row::new(NAIVE, |call| naive.evaluate(user(call)).on[0]),
         Row::new(LANES, |_| {
             lanes::sixteen(level, &blocks, &mut remainders);
@@ -169,7 +170,7 @@ fn compare(number: usize, mix: Mix, effort: &Effort) -> (Vec<Median>, Vec<Goal>)
     let mean = |on: &dyn Fn(&User) -> u64| users.iter().take(500).map(on).sum::<u64>() as f64 / 500.0;
     println!(
         "flags on, mean of 500 users: ours {:.1}, unleash {:.1} and {:.1}, launchdarkly {:.1}, flagsmith {:.1}, growthbook {:.1}",
-        mean(&|user| set.evaluate(&context(user), now).active().count() as u64),
+        mean(&|user| set.answer(&Query::new(&context(user), now)).active().count() as u64),
         mean(&|user| unleash.one_by_one(&unleash.context(user))),
         mean(&|user| unleash.all_at_once(&unleash.context(user))),
         mean(&|user| launchdarkly.one_by_one(user)),
@@ -237,7 +238,7 @@ impl Uuids {
         let flags = flags(number, mix, 100, Ids::Uuid);
         let naive = Naive::new(&flags);
         for (user, context) in users(Ids::Uuid).iter().zip(&contexts).step_by(3) {
-            assert!(naive.agrees(user, &set.evaluate(context, noon())), "other answers for {}", user.id);
+            assert!(naive.agrees(user, &set.answer(&Query::new(context, noon()))), "other answers for {}", user.id);
         }
         Self { set, contexts }
     }

@@ -1,9 +1,8 @@
 //! Deciding, in the order of DESIGN section 4: all flags of a set at once, or one flag with its
 //! reason. The two share every step that looks at a caller.
 
-use std::sync::atomic::AtomicU64;
-
-use super::compile::FlagSet;
+use super::decided::Decided;
+use super::flag_set::FlagSet;
 use super::hashed::bucketed;
 use crate::engine::bucketing::{Bucket, variant_bucket};
 use crate::engine::context::Context;
@@ -12,43 +11,7 @@ use crate::engine::instant::Instant;
 use crate::engine::percentage::Percentage;
 use crate::engine::reason::Reason;
 
-/// An answer that comes from outside the set: step 3 of the order of deciding.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forced {
-    /// The flag's name.
-    pub flag: String,
-    /// Whether it is on. A flag that is switched off in its definition stays off.
-    pub enabled: bool,
-    /// The variant, where it is on; without one, or with an unknown one, the weights choose.
-    pub variant: Option<String>,
-    /// Who says so.
-    pub by: ForcedBy,
-    /// The one user whom it is for; `None` for whoever brings it.
-    pub only_for: Option<String>,
-    /// The instant from which on it is void; `None` for as long as the request lives.
-    pub until: Option<Instant>,
-}
-
-/// Who forces an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ForcedBy {
-    /// A tester's signed override.
-    Override,
-    /// The calling service's decision.
-    Upstream,
-}
-
-impl ForcedBy {
-    pub(super) fn reason(self) -> Reason {
-        match self {
-            Self::Override => Reason::Override,
-            Self::Upstream => Reason::Upstream,
-        }
-    }
-}
-
-/// A [`Forced`] with names resolved.
+/// A forced answer by number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForcedAt {
     pub(crate) flag: u32,
@@ -57,153 +20,124 @@ pub(crate) struct ForcedAt {
     pub(crate) reason: Reason,
 }
 
-/// What stands in an answer's variant byte when there is none; variant n stands as n + 1.
-pub(crate) const NO_VARIANT: u8 = 0;
-
-/// The words that answers are written to: a bit a flag, and a byte a flag with variants.
-struct Board<'a> {
-    on: &'a mut [AtomicU64],
-    variants: &'a mut [AtomicU64],
-}
-
-impl Board<'_> {
-    fn is_on(&mut self, flag: u32) -> bool {
-        *self.on[flag as usize / 64].get_mut() >> (flag % 64) & 1 == 1
+impl ForcedAt {
+    /// The forced answer of a flag, among those of a query in ascending order of flags.
+    pub(crate) fn of(forced: &[Self], flag: u32) -> Option<&Self> {
+        forced.binary_search_by_key(&flag, |entry| entry.flag).ok().map(|at| &forced[at])
     }
 
-    fn set(&mut self, flag: u32, is_on: bool) {
-        let word = self.on[flag as usize / 64].get_mut();
-        let bit = 1 << (flag % 64);
-        if is_on {
-            *word |= bit;
-        } else {
-            *word &= !bit;
+    /// A flag that a layer around disables, or another engine.
+    pub(crate) fn kill(flag: u32) -> Self {
+        Self { flag, enabled: false, variant: None, reason: Reason::Disabled }
+    }
+}
+
+/// Decides every flag, from all off. Steps are those of the order of deciding in DESIGN section 4.
+pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], decided: &mut Decided) {
+    if !set.is_of_engine() {
+        decide_by_rules(set, context, decided);
+    }
+    // Steps 2 and 3: a flag that is disabled stays off, whatever is forced.
+    for entry in forced.iter().filter(|entry| !set.is_killed(entry.flag)) {
+        decided.set(entry.flag, entry.enabled);
+        if let Some(slot) = set.variant_slot(entry.flag) {
+            decided.set_variant(slot, entry.variant.filter(|_| entry.enabled));
         }
     }
-
-    /// Turns a flag on without a branch, which for rollouts nobody could predict.
-    #[inline(always)]
-    fn set_if(&mut self, flag: u32, is_on: bool) {
-        *self.on[flag as usize / 64].get_mut() |= u64::from(is_on) << (flag % 64);
-    }
-
-    fn variant(&mut self, slot: usize) -> Option<u8> {
-        ((*self.variants[slot / 8].get_mut() >> (slot % 8 * 8)) as u8).checked_sub(NO_VARIANT + 1)
-    }
-
-    fn set_variant(&mut self, slot: usize, variant: Option<u8>) {
-        let word = self.variants[slot / 8].get_mut();
-        let shift = slot % 8 * 8;
-        let byte = variant.map_or(NO_VARIANT, |variant| variant + 1);
-        *word = *word & !(0xFF << shift) | u64::from(byte) << shift;
-    }
+    choose_variants(set, context, decided);
+    // Step 4, for all flags: each after those it requires.
+    settle(set, forced, decided);
 }
 
-/// Decides every flag. `on` and `variants` are all zero.
-pub(crate) fn decide_all(
-    set: &FlagSet,
-    context: &Context,
-    forced: &[ForcedAt],
-    on: &mut [AtomicU64],
-    variants: &mut [AtomicU64],
-) {
+/// Steps 5 to 10. Disabled flags are in no table.
+fn decide_by_rules(set: &FlagSet, context: &Context, decided: &mut Decided) {
     let (core, plan) = (set.core(), set.plan());
-    for (word, ready) in on.iter_mut().zip(plan.on.words()) {
-        *word.get_mut() = *ready;
-    }
-    let board = &mut Board { on, variants };
+    let (on, _) = decided.split_mut();
+    // Step 8: 100 %.
+    on.copy_from_slice(plan.on.words());
+    // Step 5.
     if !context.is_anonymous() {
         let user = context.user_bytes();
         for &place in core.users.candidates(user) {
             if core.allows(|flag| flag.allowed_users.as_ref(), place, user) {
-                board.set(place.flag, true);
+                turn_on(on, place.flag, true);
             }
         }
     }
+    // Step 6.
     if !core.groups.is_empty() {
         for group in context.groups() {
             for &place in core.groups.candidates(group.as_bytes()) {
                 if core.allows(|flag| flag.allowed_groups.as_ref(), place, group.as_bytes()) {
-                    board.set(place.flag, true);
+                    turn_on(on, place.flag, true);
                 }
             }
         }
     }
-    plan.partial.for_each(context, |flag, is_on| board.set_if(flag, is_on));
+    // Steps 9 and 10, for flags without rules.
+    plan.partial.for_each(context, |flag, is_on| turn_on(on, flag, is_on));
+    // Steps 7 to 10.
     for share in &plan.ruled {
-        if !board.is_on(share.flag)
+        if !decided.is_on(share.flag)
             && let Some(flag) = set.definition(share.flag)
         {
             let decision = by_rules(set, share.flag, flag, share.percentage, context);
-            board.set(share.flag, decision.enabled);
+            decided.set(share.flag, decision.enabled);
             if let Some(slot) = set.variant_slot(share.flag) {
-                board.set_variant(slot, decision.variant);
+                decided.set_variant(slot, decision.variant);
             }
         }
     }
-    for entry in forced.iter().filter(|entry| !set.is_killed(entry.flag)) {
-        board.set(entry.flag, entry.enabled);
-        if let Some(slot) = set.variant_slot(entry.flag) {
-            board.set_variant(slot, entry.variant.filter(|_| entry.enabled));
-        }
-    }
-    choose_variants(set, context, board);
-    settle(set, forced, board);
 }
 
-/// Gives every flag that is on the variant its weights choose, unless a rule or somebody outside has.
-fn choose_variants(set: &FlagSet, context: &Context, board: &mut Board<'_>) {
+/// Turns a flag on without a branch: for rollouts no processor could predict it.
+#[inline(always)]
+fn turn_on(on: &mut [u64], flag: u32, is_on: bool) {
+    on[flag as usize / 64] |= u64::from(is_on) << (flag % 64);
+}
+
+/// Gives every flag that is on the variant its weights choose, unless a rule or a forced answer has.
+fn choose_variants(set: &FlagSet, context: &Context, decided: &mut Decided) {
     let core = set.core();
-    if set.is_given() {
-        for (slot, &number) in core.split.iter().enumerate() {
-            let variant = board.is_on(number).then_some(0);
-            board.set_variant(slot, variant);
-        }
+    if set.is_of_engine() {
         return;
     }
     core.variants.for_each_bucket(context, |slot, bucket| {
         let number = core.split[slot as usize];
-        if board.is_on(number)
-            && board.variant(slot as usize).is_none()
+        if decided.is_on(number)
+            && decided.variant(slot as usize).is_none()
             && let Some(flag) = set.definition(number)
         {
-            board.set_variant(slot as usize, flag.variant_of_bucket(bucket));
+            decided.set_variant(slot as usize, flag.variant_of_bucket(bucket));
         }
     });
 }
 
 /// Turns flags off after all were decided, and with them what requires them.
-pub(crate) fn turn_off(
-    set: &FlagSet,
-    forced: &[ForcedAt],
-    flags: &[u32],
-    on: &mut [AtomicU64],
-    variants: &mut [AtomicU64],
-) {
-    let board = &mut Board { on, variants };
+pub(crate) fn turn_off(set: &FlagSet, forced: &[ForcedAt], flags: &[u32], decided: &mut Decided) {
     for &flag in flags {
-        board.set(flag, false);
+        decided.set(flag, false);
         if let Some(slot) = set.variant_slot(flag) {
-            board.set_variant(slot, None);
+            decided.set_variant(slot, None);
         }
     }
-    settle(set, forced, board);
+    settle(set, forced, decided);
 }
 
-fn settle(set: &FlagSet, forced: &[ForcedAt], board: &mut Board<'_>) {
+fn settle(set: &FlagSet, forced: &[ForcedAt], decided: &mut Decided) {
     for (flag, needs) in &set.core().requirements {
-        if !board.is_on(*flag) || forced.iter().any(|entry| entry.flag == *flag) {
+        if !decided.is_on(*flag) || ForcedAt::of(forced, *flag).is_some() {
             continue;
         }
         let is_met = needs.iter().all(|need| {
-            board.is_on(need.flag)
+            decided.is_on(need.flag)
                 && (need.variant.is_none()
-                    || set.variant_slot(need.flag).and_then(|slot| board.variant(slot)) == need.variant)
+                    || set.variant_slot(need.flag).and_then(|slot| decided.variant(slot)) == need.variant)
         });
         if !is_met {
-            board.set(*flag, false);
+            decided.set(*flag, false);
             if let Some(slot) = set.variant_slot(*flag) {
-                board.set_variant(slot, None);
+                decided.set_variant(slot, None);
             }
         }
     }
@@ -220,7 +154,7 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    fn new(enabled: bool, reason: Reason) -> Self {
+    pub(crate) fn new(enabled: bool, reason: Reason) -> Self {
         Self { enabled, variant: None, reason, bucket: None, percentage: None }
     }
 }
@@ -231,17 +165,11 @@ pub(crate) fn decide_one(
     number: u32,
     context: &Context,
     now: Instant,
-    forced: &[ForcedAt],
+    forced: Option<&ForcedAt>,
     is_met: impl FnOnce(u32, Option<&str>) -> bool + Copy,
 ) -> Decision {
     if set.is_killed(number) {
         return Decision::new(false, Reason::Disabled);
-    }
-    let forced = forced.iter().find(|entry| entry.flag == number);
-    if let (Some(reason), None) = (set.given_reason(number), forced) {
-        let enabled = set.definition(number).is_some_and(|flag| flag.percentage_at(now) == Percentage::HUNDRED);
-        let variant = set.variant_slot(number).filter(|_| enabled).map(|_| 0);
-        return Decision { variant, ..Decision::new(enabled, reason) };
     }
     let Some(flag) = set.definition(number) else { return Decision::new(false, Reason::Problem) };
     let name = set.name(number);

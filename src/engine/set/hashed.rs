@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::compile::Core;
-use super::plan::Share;
+use super::share::Share;
 use crate::engine::bucketing::{Limit, Scheme, digest_of_value, thousandths, variant_text};
 use crate::engine::context::Context;
 use crate::engine::flag::Flag;
@@ -62,11 +61,12 @@ fn attribute(flag: &Flag) -> Option<&str> {
 }
 
 impl Rollouts {
-    pub(super) fn new(core: &Core, flags: &[(Share, &Flag)]) -> Self {
+    /// Takes the flags that are on for a share of the callers, each with its name.
+    pub(super) fn new<'a>(flags: impl Iterator<Item = (Share, &'a str, &'a Flag)>) -> Self {
         let mut texts = Texts::new();
         let mut user_only: BTreeMap<Option<&str>, Vec<Goal>> = BTreeMap::new();
-        for &(share, flag) in flags {
-            let salt = flag.salt(core.name(share.flag));
+        for (share, name, flag) in flags {
+            let salt = flag.salt(name);
             let goal = Goal { flag: share.flag, limit: Limit::of(flag.bucketing, share.percentage) };
             let text = match flag.bucketing {
                 Scheme::FlagUser | Scheme::FlagUser32 => format!("{salt}:"),

@@ -1,22 +1,31 @@
-//! The compiled form of a document: what does not depend on the caller is decided once.
+//! The compiled form of a document: everything that does not depend on the caller is decided once.
 //!
-//! * `settle` says which definition of each flag is in force; `requires` orders flags after those they
-//!   require and refuses cycles.
-//! * `compile` lays out the tables.
+//! * `bits`, `share`, `identity`, `requires`: leaves. `requires` orders flags after those they require and finds cycles.
+//! * `patterns` compiles regular expressions within budgets.
 //! * `hashed` groups what is hashed for a caller, so that it is hashed together.
-//! * `plan` resolves percentages for an instant.
-//! * `decide` answers for one caller, all flags at once or one flag with its reason.
+//! * `core` has the tables, `plan` the percentages for an instant; both are the `flag_set`.
+//! * `settle` selects the definition of each flag that is in effect; `builder` takes the flags of another engine.
+//! * `decide` answers for one caller, all flags at once or one flag with its reason, into `decided`.
 
-mod compile;
+mod bits;
+mod builder;
+mod core;
 mod decide;
+mod decided;
+mod flag_set;
 mod hashed;
+mod identity;
 mod patterns;
 mod plan;
 mod requires;
 mod settle;
+mod share;
 
-pub(crate) use compile::Identity;
-pub use compile::{FlagSet, SourceId};
-pub use decide::{Forced, ForcedBy};
-pub(crate) use decide::{ForcedAt, NO_VARIANT, decide_all, decide_one, turn_off};
+pub(crate) use bits::ones;
+pub use builder::FlagSetBuilder;
+pub(crate) use decide::{Decision, ForcedAt, decide_all, decide_one, turn_off};
+pub(crate) use decided::Decided;
+pub use flag_set::FlagSet;
+pub(crate) use identity::Identity;
+pub use identity::SourceId;
 pub(crate) use patterns::check_patterns;

@@ -8,7 +8,6 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::compile::FlagSet;
 use crate::engine::clause::{Patterns as OfClause, Test};
 use crate::engine::flag::Flag;
 use crate::engine::pattern::{MAX_COMPILED, Pattern, Regex};
@@ -36,6 +35,11 @@ struct OfFlag {
 }
 
 impl Patterns {
+    /// Each flag that has any, with those, in the order of its rules.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[Arc<Regex>])> {
+        self.0.iter().map(|OfFlag { flag, compiled }| (*flag, &**compiled))
+    }
+
     /// Those of one flag, in the order of its rules.
     pub(super) fn of(&self, flag: u32) -> &[Arc<Regex>] {
         match self.0.binary_search_by_key(&flag, |of_flag| of_flag.flag) {
@@ -91,12 +95,11 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    /// One that compiles nothing again that `previous` has.
-    pub(super) fn after(previous: Option<&'a FlagSet>) -> Self {
+    /// One that compiles nothing again of what the previous set has compiled for its flags.
+    pub(super) fn after(previous: impl Iterator<Item = (&'a Flag, &'a [Arc<Regex>])>) -> Self {
         let mut known = HashMap::new();
-        for OfFlag { flag, compiled } in previous.iter().flat_map(|set| set.core().patterns.0.iter()) {
-            let texts = previous.and_then(|set| set.definition(*flag)).into_iter().flat_map(patterns);
-            known.extend(texts.map(|(_, pattern)| pattern.as_str()).zip(compiled.iter()));
+        for (flag, compiled) in previous {
+            known.extend(patterns(flag).map(|(_, pattern)| pattern.as_str()).zip(compiled));
         }
         Self { known, ..Self::default() }
     }
@@ -254,7 +257,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::engine::{Context, Document, Identity, Instant};
+    use crate::engine::{Context, Document, FlagSet, Identity, Instant, Query};
 
     /// A flag with these patterns, on for whom one matches.
     fn flag(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> String {
@@ -283,7 +286,7 @@ mod tests {
     }
 
     fn is_on(set: &Arc<FlagSet>, flag: &str, user: &str) -> bool {
-        set.evaluate(&Context::user(user), Instant::MIN).is_enabled(flag)
+        set.answer(&Query::new(&Context::user(user), Instant::MIN)).is_enabled(flag)
     }
 
     fn refused(set: &FlagSet) -> Vec<&str> {

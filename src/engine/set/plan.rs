@@ -1,7 +1,10 @@
 //! Percentages resolved for an instant, and how long that stays right.
 
-use super::compile::{Bits, Core};
+use super::bits::Bits;
+use super::core::Core;
 use super::hashed::Rollouts;
+use super::share::Share;
+use crate::engine::flag::Flag;
 use crate::engine::instant::Instant;
 use crate::engine::percentage::Percentage;
 
@@ -22,13 +25,6 @@ pub(super) struct Plan {
     pub(super) varying: Bits,
 }
 
-/// A flag and its percentage in force.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) flag: u32,
-    pub(super) percentage: Percentage,
-}
-
 impl Plan {
     pub(super) fn at(core: &Core, now: Instant) -> Self {
         let (mut since, mut until): (Option<Instant>, Option<Instant>) = (None, None);
@@ -47,14 +43,14 @@ impl Plan {
                     percentage
                 }
             };
-            // What a foreign engine says may depend on anything.
+            // The answer of another engine may depend on anything.
             let is_for_all = flag.rules().is_empty()
                 && match percentage {
                     Percentage::HUNDRED => flag.variants().is_empty(),
                     Percentage::ZERO => flag.allowed_users.is_none() && flag.allowed_groups.is_none(),
                     _ => false,
                 };
-            if core.is_given() || !is_for_all {
+            if core.is_of_engine || !is_for_all {
                 varying.set(number);
             }
             let share = Share { flag: number, percentage };
@@ -72,7 +68,8 @@ impl Plan {
                 varying.set(*flag);
             }
         }
-        Self { since, until, on, partial: Rollouts::new(core, &partial), ruled: ruled.into_boxed_slice(), varying }
+        let partial = partial.into_iter().map(|(share, flag): (Share, &Flag)| (share, core.name(share.flag), flag));
+        Self { since, until, on, partial: Rollouts::new(partial), ruled: ruled.into_boxed_slice(), varying }
     }
 
     pub(super) fn holds_at(&self, now: Instant) -> bool {

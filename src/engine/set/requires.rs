@@ -1,6 +1,16 @@
 //! Which flags wait for which: order, cycles, depth. All of it at compile time, so that deciding
 //! needs no cycle logic.
 
+/// A required flag, and the number of the variant it must have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need {
+    pub(super) flag: u32,
+    pub(super) variant: Option<u8>,
+}
+
+/// Flags that require others, each after those it requires.
+pub(super) type Requirements = Box<[(u32, Box<[Need]>)]>;
+
 /// Longest chain of `requires`.
 pub(super) const MAX_DEPTH: u32 = 32;
 

@@ -3,32 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::compile::{Bits, FlagSet};
-use super::patterns::{Compiler, Patterns};
-use super::requires::{Fault, Graph, MAX_DEPTH};
+use super::bits::Bits;
+use super::core::{Core, Tables};
+use super::patterns::Compiler;
+use super::requires::{Fault, Graph, MAX_DEPTH, Need, Requirements};
 use crate::engine::document::{Document, kept};
 use crate::engine::flag::Requirement;
 use crate::engine::problem::{Problem, quoted};
 use crate::engine::read::{Definition, nearest};
 
-/// A required flag, and the number of the variant it must have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Need {
-    pub(super) flag: u32,
-    pub(super) variant: Option<u8>,
-}
-
-/// Flags that require others, each after those it requires.
-pub(super) type Requirements = Box<[(u32, Box<[Need]>)]>;
-
 /// Definitions after everything that one flag says of others is checked.
-#[derive(Default)]
 pub(super) struct Settled {
-    pub(super) names: Vec<Arc<str>>,
-    pub(super) definitions: Vec<Definition>,
-    pub(super) requirements: Requirements,
-    pub(super) patterns: Patterns,
-    pub(super) problems: Box<[Problem]>,
+    pub(super) tables: Tables,
     /// The definitions in effect of flags whose patterns are over a budget, and the problems.
     pub(super) unfit: Vec<(Arc<str>, Definition, Problem)>,
 }
@@ -36,11 +22,11 @@ pub(super) struct Settled {
 impl Settled {
     /// Refuses flags whose patterns are over a budget, and those whose `requires` cannot be met by any set, until none is
     /// left: refusing one brings back an earlier definition, which may require something else.
-    pub(super) fn from(document: &Document, previous: Option<&FlagSet>) -> Self {
+    pub(super) fn from(document: &Document, previous: Option<&Core>) -> Self {
         let (names, read): (Vec<Arc<str>>, Vec<Definition>) =
             document.flags.iter().map(|(name, definition)| (Arc::clone(name), definition.clone())).unzip();
         let earlier = |number: u32| previous.and_then(|previous| previous.shared_flag(&names[number as usize]));
-        let mut compiler = Compiler::after(previous);
+        let mut compiler = Compiler::after(previous.into_iter().flat_map(Core::compiled_patterns));
         let over_budget = compiler.admit(&read, |number| earlier(number).map(AsRef::as_ref));
         let mut definitions = read.clone();
         let mut problems = document.problems.clone();
@@ -77,7 +63,7 @@ impl Settled {
             }
         };
         let patterns = compiler.finish(&definitions);
-        Self { names, definitions, requirements, patterns, problems: problems.into_boxed_slice(), unfit }
+        Self { tables: Tables { names, definitions, requirements, patterns, problems }, unfit }
     }
 }
 

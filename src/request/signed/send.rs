@@ -14,9 +14,10 @@ use super::claims::{Claims, MAX_LEN, Wanted, spelled};
 use super::decisions::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
 use super::hosts::Host;
 use super::key::SigningKey;
-use crate::engine::{FlagName, Flags, Instant};
+use crate::engine::{FlagName, Instant};
 use crate::request::caught::caught;
-use crate::request::layer::system_clock;
+use crate::request::config::system_clock;
+use crate::request::flags::Flags;
 use crate::request::scope;
 
 /// A layer around a client that sends the decisions of the current request along, so that the service

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tower_flags::engine::{Reason, Severity};
+use tower_flags::engine::{Answers, Reason, Severity};
 use tower_flags::{FlagSet, Flags};
 
 /// The names of the flags that a set has refused.
@@ -13,8 +13,8 @@ pub fn refused_names(set: &FlagSet) -> BTreeSet<String> {
 }
 
 /// Whether everything a flag requires is as required, by the answers themselves.
-pub fn is_met(flags: &Flags, name: &str) -> bool {
-    let Some(flag) = flags.set().flag(name) else { return true };
+pub fn is_met(flags: &Answers, name: &str) -> bool {
+    let Some(flag) = flags.flag_set().flag(name) else { return true };
     flag.requires().all(|(required, variant)| {
         let answer = flags.evaluation(required);
         answer.enabled && (variant.is_none() || answer.variant.as_deref() == variant)
@@ -26,9 +26,11 @@ pub fn is_met(flags: &Flags, name: &str) -> bool {
 /// # Panics
 ///
 /// Where they do not; `shown` says what was asked of whom.
-pub fn assert_coherent(flags: &Flags, shown: &dyn Fn() -> String) {
-    let set = flags.set();
+pub fn assert_coherent(flags: &Answers, shown: &dyn Fn() -> String) {
+    let set = flags.flag_set();
     let entries: Vec<_> = flags.iter().collect();
+    let of_request = Flags::from(flags.clone());
+    assert_eq!(of_request.iter().collect::<Vec<_>>(), entries, "a request has the same: {}", shown());
     assert_eq!(entries.len(), set.len(), "{}", shown());
     assert!(entries.is_sorted_by(|a, b| a.name < b.name), "{}", shown());
     let active: Vec<&str> = flags.active().collect();

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
+use tower_flags::engine::Query;
 use tower_flags::{Context, Document, FlagSet, Instant};
 
 /// Numbers that look random and are the same in every run.
@@ -112,7 +113,7 @@ fn compile(flags: &[Wanted]) -> std::sync::Arc<FlagSet> {
 
 /// Asserts each answer of the set for a caller; `value` is what is hashed for them.
 fn assert_decided(set: &std::sync::Arc<FlagSet>, flags: &[Wanted], context: &Context, value: &str) {
-    let answers = set.evaluate(context, Instant::MIN);
+    let answers = set.answer(&Query::new(context, Instant::MIN));
     for flag in flags {
         let about =
             || format!("{} salt {:?} ({}), value {value:?} ({})", flag.name, flag.salt, flag.salt.len(), value.len());

@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tower_flags::engine::Severity;
+use tower_flags::engine::{Query, Severity};
 use tower_flags::{Document, FlagSet, Instant};
 use tower_flags_properties::{Generator, Tree, ask, assert_coherent, context_of, refused_names};
 
@@ -101,7 +101,7 @@ fn differences(case: &Case, opinion: &Value, seen: &mut BTreeMap<String, usize>)
         differences.push(format!("warned of: {warned:?}, but should be {expected:?}"));
     }
     for (described, expected) in case.contexts.iter().zip(opinion["answers"].as_array().unwrap()) {
-        let flags = set.evaluate(&context_of(described), now);
+        let flags = set.answer(&Query::new(&context_of(described), now));
         assert_coherent(&flags, &|| format!("{described} at {} in {}", case.now, case.text));
         let mut found = BTreeMap::new();
         for entry in flags.iter() {

@@ -3,8 +3,8 @@
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use tower_flags::engine::{Bucket, Scheme};
-use tower_flags::{Context, Document, FlagSet, Flags, Instant, Percentage};
+use tower_flags::engine::{Answers, Bucket, Query, Scheme};
+use tower_flags::{Context, Document, FlagSet, Instant, Percentage};
 
 const SCHEMES: [(&str, Scheme); 4] = [
     ("flag:user", Scheme::FlagUser),
@@ -17,10 +17,10 @@ fn share(thousandths: u32) -> Percentage {
     Percentage::from_thousandths(thousandths).unwrap()
 }
 
-fn decide(flags: &Value, context: &Context) -> Flags {
+fn decide(flags: &Value, context: &Context) -> Answers {
     let document = Document::from_json(&json!({ "flags": flags }).to_string()).unwrap();
     assert_eq!(document.problems(), [], "{flags}");
-    FlagSet::compile(&document, Instant::MIN).evaluate(context, Instant::MIN)
+    FlagSet::compile(&document, Instant::MIN).answer(&Query::new(context, Instant::MIN))
 }
 
 /// A caller whose user id, if any, is whatever text.
@@ -125,7 +125,7 @@ proptest! {
         let text = json!({ "flags": { "x": { "schedule": schedule } } }).to_string();
         let set = FlagSet::compile(&Document::from_json(&text).unwrap(), Instant::MIN);
         let answers: Vec<bool> = (0..15)
-            .map(|minute| set.evaluate(&Context::user(user.as_str()), at(minute).parse().unwrap()).is_enabled("x"))
+            .map(|minute| set.answer(&Query::new(&Context::user(user.as_str()), at(minute).parse().unwrap())).is_enabled("x"))
             .collect();
         prop_assert!(answers.is_sorted(), "{answers:?}");
     }
@@ -216,7 +216,7 @@ fn a_tenth_of_the_users_is_in_and_split_in_halves() {
     let set = FlagSet::compile(&Document::from_json(&text.to_string()).unwrap(), Instant::MIN);
     let (mut a, mut b) = (0_u32, 0_u32);
     for user in 0..USERS {
-        let flags = set.evaluate(&Context::user(format!("user-{user}")), Instant::MIN);
+        let flags = set.answer(&Query::new(&Context::user(format!("user-{user}")), Instant::MIN));
         match (flags.is_enabled("pricing"), flags.variant("pricing")) {
             (true, Some("a")) => a += 1,
             (true, Some("b")) => b += 1,
@@ -257,7 +257,8 @@ fn another_salt_is_another_choice_of_users() {
         let half = |salt: &str| -> Vec<bool> {
             let text = json!({ "flags": { "x": { "percentage": 50, "bucketing": spelling, "salt": salt } } });
             let set = FlagSet::compile(&Document::from_json(&text.to_string()).unwrap(), Instant::MIN);
-            let user = |user| set.evaluate(&Context::user(format!("user-{user}")), Instant::MIN).is_enabled("x");
+            let user =
+                |user| set.answer(&Query::new(&Context::user(format!("user-{user}")), Instant::MIN)).is_enabled("x");
             (0..USERS).map(user).collect()
         };
         let (first, second) = (half("first"), half("second"));

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tower_flags::engine::Query;
 use tower_flags::{Document, Flag, FlagSet, Instant};
 use tower_flags_properties::{Generator, Tree};
 
@@ -25,7 +26,7 @@ fn assert_survives(document: &Document) {
     let set = FlagSet::compile(document, Instant::MIN);
     for (name, flag) in again.flags().filter(|(name, _)| document.flag(name).is_none()) {
         assert_eq!(flag, &Flag::off(), "{name} in {text}");
-        let answers = set.evaluate(&Default::default(), Instant::MIN);
+        let answers = set.answer(&Query::new(&Default::default(), Instant::MIN));
         assert_eq!(answers.evaluation(name).reason.to_string(), "Disabled", "{name} in {text}");
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tower_flags::engine::{Answer, Forced, ForcedBy, Reason};
-use tower_flags::{Context, Document, Flag, FlagSet, Flags, Instant};
+use tower_flags::engine::{Answers, Evaluation, Forced, ForcedBy, Query, Reason};
+use tower_flags::{Context, Document, Flag, FlagSet, Instant};
 use tower_flags_properties::{CHAIN, Generator, Tree, assert_coherent, context_of, is_met};
 
-fn answers(flags: &Flags) -> BTreeMap<String, Answer> {
+fn answers(flags: &Answers) -> BTreeMap<String, Evaluation> {
     flags.iter().map(|entry| (entry.name.to_owned(), flags.evaluation(entry.name))).collect()
 }
 
@@ -17,7 +17,7 @@ fn assert_decided(document: &Document, contexts: &[Context], shown: &dyn Fn() ->
     let set = FlagSet::compile(document, Instant::from_unix_millis(1_796_000_000_000));
     for context in contexts {
         for now in [Instant::MIN, Instant::from_unix_millis(1_796_115_600_000), Instant::MAX] {
-            assert_coherent(&set.evaluate(context, now), &|| format!("{context:?} at {now} in {}", shown()));
+            assert_coherent(&set.answer(&Query::new(context, now)), &|| format!("{context:?} at {now} in {}", shown()));
         }
     }
 }
@@ -119,7 +119,7 @@ fn any_value_at_any_place_costs_at_most_its_flag() {
             assert!(document.flag("good").is_some(), "{}", shown());
             let set = FlagSet::compile(&document, Instant::MIN);
             for context in &contexts {
-                let flags = set.evaluate(context, Instant::MIN);
+                let flags = set.answer(&Query::new(context, Instant::MIN));
                 assert!(flags.is_enabled("good"), "{}", shown());
                 assert_coherent(&flags, &shown);
             }
@@ -322,7 +322,7 @@ fn a_kill_turns_off_its_flag_and_what_requires_it_and_nothing_else() {
         let (_, now) = generator.instant();
         let set = FlagSet::compile(&document, now);
         let context = context_of(&generator.context());
-        let before = answers(&set.evaluate(&context, now));
+        let before = answers(&set.answer(&Query::new(&context, now)));
         let names: BTreeSet<String> = before.keys().cloned().collect();
         for (name, flag) in document.flags().take(12) {
             let mut killed = serde_json::to_value(flag).unwrap();
@@ -330,7 +330,7 @@ fn a_kill_turns_off_its_flag_and_what_requires_it_and_nothing_else() {
             let mut after = document.clone();
             after.insert(name, Flag::try_from(killed).unwrap()).unwrap();
             let after = FlagSet::compile(&after, now);
-            let flags = after.evaluate(&context, now);
+            let flags = after.answer(&Query::new(&context, now));
             assert_coherent(&flags, &|| format!("{name} killed in {text}"));
             let after = answers(&flags);
             let dependants = dependants(&set, &names, name);
@@ -363,7 +363,9 @@ fn every_kind_of_flag_can_be_killed() {
                 flag[enabled] = json!(!is_killed);
                 let document = Document::from_json(&beside_good(Tree::from(&flag)).to_json()).unwrap();
                 assert_eq!(document.problems(), [], "{flag}");
-                let answer = FlagSet::compile(&document, Instant::MAX).evaluate(&context, Instant::MAX).evaluation("x");
+                let answer = FlagSet::compile(&document, Instant::MAX)
+                    .answer(&Query::new(&context, Instant::MAX))
+                    .evaluation("x");
                 let expected = (!is_killed, if is_killed { Reason::Disabled } else { Reason::User });
                 assert_eq!((answer.enabled, answer.reason), expected, "{flag}");
             }
@@ -379,7 +381,7 @@ fn forced_answers_come_before_everything_but_a_kill() {
         let (_, now) = generator.instant();
         let set = FlagSet::compile(&document, now);
         let context = context_of(&generator.context());
-        let plain = set.evaluate(&context, now);
+        let plain = set.answer(&Query::new(&context, now));
         let names: Vec<String> = plain.iter().map(|entry| entry.name.to_owned()).chain(["gone".into()]).collect();
         let forced: Vec<Forced> = (0..generator.random.below(5))
             .map(|_| {
@@ -387,11 +389,15 @@ fn forced_answers_come_before_everything_but_a_kill() {
                 let variant =
                     generator.random.chance(60).then(|| generator.random.pick(&["b", "control", "no_such"]).to_owned());
                 let by = if generator.random.chance(50) { ForcedBy::Override } else { ForcedBy::Upstream };
-                Forced { flag, enabled: generator.random.chance(70), variant, by, only_for: None, until: None }
+                let forced = Forced::new(flag, generator.random.chance(70), by);
+                match variant {
+                    Some(variant) => forced.with_variant(variant),
+                    None => forced,
+                }
             })
             .collect();
         let shown = || format!("{context:?} at {now}, forced {forced:?} in {text}");
-        let flags = set.evaluate_forced(&context, now, &forced);
+        let flags = set.answer(&Query::new(&context, now).forced(&forced));
         // A tester's word counts where the definition lets it.
         let counts =
             |entry: &Forced| entry.by != ForcedBy::Override || set.flag(&entry.flag).is_none_or(Flag::is_overridable);
@@ -417,7 +423,7 @@ fn forced_answers_come_before_everything_but_a_kill() {
 }
 
 /// Forced answers are as forced, where the flag can be used at all; of several the first counts.
-fn assert_forced(set: &FlagSet, flags: &Flags, forced: &[Forced], shown: &dyn Fn() -> String) {
+fn assert_forced(set: &FlagSet, flags: &Answers, forced: &[Forced], shown: &dyn Fn() -> String) {
     let mut seen = BTreeSet::new();
     for entry in forced.iter().filter(|entry| seen.insert(&entry.flag)) {
         let answer = flags.evaluation(&entry.flag);
@@ -447,15 +453,8 @@ fn assert_forced(set: &FlagSet, flags: &Flags, forced: &[Forced], shown: &dyn Fn
 fn forcing_a_refused_flag_turns_on_neither_it_nor_what_requires_it() {
     let text = r#"{"flags": {"broken": {"percntage": 1}, "child": {"enabled": true, "requires": ["broken"]}}}"#;
     let set = FlagSet::compile(&Document::from_json(text).unwrap(), Instant::MIN);
-    let forced = Forced {
-        flag: "broken".into(),
-        enabled: true,
-        variant: None,
-        by: ForcedBy::Override,
-        only_for: None,
-        until: None,
-    };
-    let flags = set.evaluate_forced(&Context::anonymous(), Instant::MIN, &[forced]);
+    let forced = Forced::new("broken", true, ForcedBy::Override);
+    let flags = set.answer(&Query::new(&Context::anonymous(), Instant::MIN).forced(&[forced]));
     assert_eq!(flags.active().count(), 0, "{:?}", flags.active().collect::<Vec<_>>());
     assert_eq!(flags.evaluation("broken").reason, Reason::Problem);
     assert_eq!(flags.evaluation("child").reason, Reason::Prerequisite);
@@ -474,7 +473,7 @@ fn the_largest_document_is_decided() {
         .collect();
     let document = Document::from_json(&Tree::map([("flags", Tree::Map(flags))]).to_json()).unwrap();
     assert_eq!(document.problems(), []);
-    let flags = FlagSet::compile(&document, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
+    let flags = FlagSet::compile(&document, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
     assert_eq!(flags.active().count(), 10_000);
     assert!(flags.iter().all(|entry| entry.variant == Some("a")));
 }
@@ -488,7 +487,7 @@ fn more_flags_than_a_document_may_hold_are_refused_or_decided() {
     for number in 0..12_000 {
         taken += usize::from(document.insert(format!("f{number}"), flag.clone()).is_ok());
     }
-    let flags = FlagSet::compile(&document, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
+    let flags = FlagSet::compile(&document, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
     assert_eq!(flags.active().count(), taken);
 }
 
@@ -501,7 +500,7 @@ fn a_chain_of_required_flags_is_decided_from_its_end() {
         });
         let text = Tree::map([("flags", Tree::Map(flags.collect()))]).to_json();
         let set = FlagSet::compile(&Document::from_json(&text).unwrap(), Instant::MIN);
-        let flags = set.evaluate(&Context::anonymous(), Instant::MIN);
+        let flags = set.answer(&Query::new(&Context::anonymous(), Instant::MIN));
         // Whatever is too deep takes all above it along, and nothing below.
         let on: Vec<bool> = (0..=length).map(|at| flags.is_enabled(format!("{CHAIN}{at}"))).collect();
         let expected: Vec<bool> = (0..=length).map(|at| length - at <= 32).collect();

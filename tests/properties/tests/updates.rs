@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tower_flags::engine::Reason;
-use tower_flags::source::{Evaluation, Source};
+use tower_flags::engine::{Query, Reason};
+use tower_flags::source::Source;
 use tower_flags::{Context, Document, Flag, FlagSet, Instant, Memory};
 use tower_flags_properties::{Generator, assert_coherent};
 
@@ -111,7 +111,7 @@ proptest! {
 
             let set = FlagSet::compile(&in_force, Instant::MIN);
             prop_assert_eq!(set.len(), expected.len());
-            let flags = set.evaluate(&Context::user("alice"), Instant::MIN);
+            let flags = set.answer(&Query::new(&Context::user("alice"), Instant::MIN));
             assert_coherent(&flags, &|| format!("{updates:?}"));
             for name in NAMES {
                 let answer = flags.evaluation(name);
@@ -141,7 +141,7 @@ proptest! {
     ) {
         let before = document(&before.0);
         let in_force = document(&after).after(&before, allow_shrink);
-        let flags = FlagSet::compile(&in_force, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
+        let flags = FlagSet::compile(&in_force, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
         for (name, says) in &after {
             let says: Option<Value> = serde_json::from_str(says.text()).ok();
             let enabled = says.map(|says| says.get("enabled").cloned().unwrap_or(says));
@@ -242,7 +242,8 @@ fn renaming_all_flags_again_and_again_does_not_outgrow_a_set() {
             .collect();
         let update = Document::from_json(&format!("{{\"flags\": {{{}}}}}", flags.join(", "))).unwrap();
         in_force = update.after(&in_force, false);
-        let flags = FlagSet::compile(&in_force, Instant::MIN).evaluate(&Context::user("alice"), Instant::MIN);
+        let flags =
+            FlagSet::compile(&in_force, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
         assert!(flags.is_enabled("r0-0"));
         assert!(flags.iter().count() <= 10_000, "{} flags in round {round}", flags.iter().count());
     }
@@ -252,9 +253,9 @@ fn renaming_all_flags_again_and_again_does_not_outgrow_a_set() {
 #[test]
 fn a_change_of_one_flag_leaves_the_other_definitions_where_they_are() {
     fn set(memory: &Memory) -> Arc<FlagSet> {
-        match memory.evaluate(&Context::anonymous(), Instant::MIN) {
-            Evaluation::Ready(flags) => Arc::clone(flags.set()),
-            _ => panic!("memory is ready"),
+        {
+            let flags = memory.answer(&Query::new(&Context::anonymous(), Instant::MIN));
+            Arc::clone(flags.flag_set())
         }
     }
     let memory = Memory::from(document(&NAMES.map(|name| (name, Says::Good(r#"{"percentage": 7}"#.into()))).into()));

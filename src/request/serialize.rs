@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::flags::Flags;
+use crate::engine::Entry;
 
 /// An object from names to values, in ascending byte order. The value of a flag is that of the variant served,
 /// else the variant's name, else `true` or `false`. Hidden flags are left out. All flags count as read.
@@ -33,7 +34,7 @@ impl Serialize for Flags {
 
 struct Value<'a> {
     flags: &'a Flags,
-    entry: super::entry::Entry<'a>,
+    entry: Entry<'a>,
 }
 
 impl Serialize for Value<'_> {

@@ -1,0 +1,425 @@
+//! One flag set decided for one query.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::context::Context;
+use super::declared::{Declared, Readable, Reader};
+use super::entry::{Entry, WrongType};
+use super::flag::Variant;
+use super::instant::Instant;
+use super::name::FlagName;
+use super::query::{Forced, ForcedBy, Query};
+use super::reason::{Evaluation, Reason};
+use super::set::{Decided, Decision, FlagSet, ForcedAt, SourceId, decide_all, decide_one, ones, turn_off};
+
+/// Every flag of one set, decided for one [`Query`]. Pure data: equal sets and queries have equal answers.
+///
+/// Within a request, read them through [`Flags`](crate::Flags), which also has the answers of the layers around. On their
+/// own they are for code that decides outside of requests:
+///
+/// ```
+/// use tower_flags::{Context, Memory, Source};
+///
+/// let memory = Memory::new();
+/// memory.set("nightly_report", true)?;
+/// let answers = memory.flags(&Context::user("billing"));
+/// assert!(answers.is_enabled("nightly_report"));
+/// # Ok::<(), tower_flags::Problem>(())
+/// ```
+///
+/// # Answers of another engine
+///
+/// Compile a [`FlagSet`] from the names, variants and values of the engine once per update, by
+/// [`FlagSet::builder`]. For each request, write the results by number:
+///
+/// ```
+/// use tower_flags::engine::{Answers, FlagSet, Query, Reason};
+/// use tower_flags::{Context, Instant};
+///
+/// let set = FlagSet::builder().flag("search").variant("pricing", "higher", 1.2).build();
+/// let (search, pricing) = (set.number("search").unwrap(), set.number("pricing").unwrap());
+///
+/// let alice = Context::user("alice");
+/// let mut answers = Answers::of(&set, &Query::new(&alice, Instant::now()));
+/// answers.set(search, true);
+/// answers.set_variant(pricing, "higher");
+/// assert!(answers.is_enabled("search"));
+/// assert_eq!(answers.value::<f64>("pricing").unwrap(), Some(1.2));
+/// assert_eq!(answers.evaluation("search").reason, Reason::Engine);
+/// ```
+#[derive(Clone)]
+pub struct Answers {
+    set: Arc<FlagSet>,
+    context: Context,
+    now: Instant,
+    /// In ascending order of flags.
+    forced: Box<[ForcedAt]>,
+    decided: Decided,
+    /// The reasons that another engine gave, by number; empty where it gave none.
+    reasons: Box<[Reason]>,
+}
+
+impl FlagSet {
+    /// Decides every flag of the set. In a set of another engine every flag is off: its answers come from
+    /// [`Answers::of`].
+    #[must_use]
+    pub fn answer(self: &Arc<Self>, query: &Query<'_>) -> Answers {
+        Answers::decide(self.pinned_at(query.now), query)
+    }
+}
+
+impl Answers {
+    /// Decides every flag of a set, which is pinned for the instant of the query.
+    pub(crate) fn decide(set: Arc<FlagSet>, query: &Query<'_>) -> Self {
+        let mut answers = Self::undecided(set, query);
+        decide_all(&answers.set, &answers.context, &answers.forced, &mut answers.decided);
+        answers
+    }
+
+    fn undecided(set: Arc<FlagSet>, query: &Query<'_>) -> Self {
+        Self {
+            forced: forced_in(&set, query),
+            decided: Decided::none(&set),
+            reasons: Box::default(),
+            context: query.context.clone(),
+            now: query.now,
+            set,
+        }
+    }
+
+    /// The answers of another engine: every flag is off until [`set`](Self::set) says otherwise, but for flags that the
+    /// query forces.
+    #[must_use]
+    pub fn of(set: &Arc<FlagSet>, query: &Query<'_>) -> Self {
+        Self::decide(Arc::clone(set), query)
+    }
+
+    /// Answers without any flag: every name is off for this reason.
+    pub(crate) fn none(query: &Query<'_>, reason: Reason, source: SourceId) -> Self {
+        Self::decide(FlagSet::empty(reason, source), query)
+    }
+
+    /// Sets the result of a flag by its [number](FlagSet::number). A flag that the query forces keeps its answer.
+    ///
+    /// # Panics
+    ///
+    /// If the set has no flag of this number.
+    pub fn set(&mut self, number: u32, enabled: bool) -> &mut Self {
+        self.check(number);
+        if self.forced_at(number).is_none() {
+            self.decided.set(number, enabled);
+            if let Some(slot) = self.set.variant_slot(number) {
+                self.decided.set_variant(slot, None);
+            }
+        }
+        self
+    }
+
+    /// Sets a flag on, with a variant of the set. A variant that the set does not have counts as none.
+    ///
+    /// # Panics
+    ///
+    /// If the set has no flag of this number.
+    pub fn set_variant(&mut self, number: u32, variant: &str) -> &mut Self {
+        self.set(number, true);
+        let position = self.set.definition(number).and_then(|flag| flag.variant_number(variant));
+        if let (Some(position), Some(slot), None) = (position, self.set.variant_slot(number), self.forced_at(number)) {
+            self.decided.set_variant(slot, Some(position));
+        }
+        self
+    }
+
+    /// Sets why a flag is as it is; [`Reason::Engine`] unless set. With [`Reason::Disabled`] the flag is off, and nothing
+    /// can force it on. With a [default](Reason::is_default) reason its readers get their own default.
+    ///
+    /// # Panics
+    ///
+    /// If the set has no flag of this number.
+    pub fn set_reason(&mut self, number: u32, reason: Reason) -> &mut Self {
+        self.check(number);
+        if self.reasons.is_empty() {
+            self.reasons = vec![Reason::Engine; self.set.len()].into_boxed_slice();
+        }
+        self.reasons[number as usize] = reason;
+        if reason == Reason::Disabled {
+            self.turn_off(&[number]);
+        }
+        self
+    }
+
+    #[track_caller]
+    fn check(&self, number: u32) {
+        let len = self.set.len();
+        assert!((number as usize) < len, "expected the number of a flag, below {len}, found {number}");
+    }
+
+    /// Whether the flag is on; `false` for names that the set does not have.
+    #[must_use]
+    pub fn is_enabled(&self, name: impl FlagName) -> bool {
+        self.is_enabled_or(&name, name.default_answer())
+    }
+
+    /// Whether the flag is on, or `default` where no usable definition answers: [`Reason::is_default`].
+    #[must_use]
+    pub fn is_enabled_or(&self, name: impl FlagName, default: bool) -> bool {
+        self.set.number(name.name()).map_or(default, |number| self.answer(number, default))
+    }
+
+    /// The name of the variant that is served, if the flag is on and has variants.
+    #[must_use]
+    pub fn variant(&self, name: impl FlagName) -> Option<&str> {
+        self.variant_at(self.set.number(name.name())?).map(Variant::name)
+    }
+
+    /// The value of the variant that is served; `Ok(None)` where there is no variant or it has no value.
+    ///
+    /// # Errors
+    ///
+    /// The value is not a `T`. Nothing is coerced.
+    pub fn value<T: DeserializeOwned>(&self, name: impl FlagName) -> Result<Option<T>, WrongType> {
+        let name = name.name();
+        let variant = self.set.number(name).and_then(|number| self.variant_at(number));
+        variant.map_or(Ok(None), |variant| value_of(name, variant))
+    }
+
+    /// The answer of a declared flag in its own type: `bool`, or the enum of its variants.
+    #[must_use]
+    pub fn get<T: Readable>(&self, flag: Declared<T>) -> T {
+        T::read(self, flag.declaration())
+    }
+
+    /// One answer with its reason and bucket, decided again from the same set and query.
+    #[must_use]
+    pub fn evaluation(&self, name: impl FlagName) -> Evaluation {
+        match self.set.number(name.name()) {
+            Some(number) => self.evaluation_at(number),
+            None => Evaluation::off(self.set.absent()),
+        }
+    }
+
+    /// The names of the flags that are on, in ascending byte order.
+    pub fn active(&self) -> impl Iterator<Item = &str> {
+        self.iter().filter(|entry| entry.enabled).map(|entry| entry.name)
+    }
+
+    /// Every flag with its answer, in ascending byte order of names.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        (0..self.len()).map(|number| self.entry(number))
+    }
+
+    /// The caller whom they are for.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The instant that they were decided for.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
+        self.now
+    }
+
+    /// The set that was decided.
+    #[must_use]
+    pub fn flag_set(&self) -> &Arc<FlagSet> {
+        &self.set
+    }
+
+    /// The number of the set in this process: raised by one at each swap; 0 before the first load.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.set.version()
+    }
+
+    /// The store's own version or digest of the set, which processes can compare.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.set.origin()
+    }
+
+    /// How many flags there are.
+    pub(crate) fn len(&self) -> u32 {
+        // A document has at most 10,000 flags.
+        self.set.len() as u32
+    }
+
+    #[inline]
+    pub(crate) fn is_on(&self, number: u32) -> bool {
+        self.decided.is_on(number)
+    }
+
+    /// The result words: one bit a flag.
+    pub(crate) fn on_words(&self) -> &[u64] {
+        self.decided.on()
+    }
+
+    /// The answer, or the reader's default where no usable definition answers.
+    #[inline]
+    pub(crate) fn answer(&self, number: u32, default: bool) -> bool {
+        if self.is_usable(number) { self.is_on(number) } else { default }
+    }
+
+    /// Whether a usable definition answers.
+    fn is_usable(&self, number: u32) -> bool {
+        match self.reasons.get(number as usize) {
+            Some(reason) => !reason.is_default(),
+            None => self.set.definition(number).is_some() || self.set.is_killed(number),
+        }
+    }
+
+    pub(crate) fn variant_at(&self, number: u32) -> Option<&Variant> {
+        if self.set.variant_slots() == 0 {
+            return None;
+        }
+        let position = self.decided.variant(self.set.variant_slot(number)?)?;
+        self.set.definition(number)?.variants().get(usize::from(position))
+    }
+
+    pub(crate) fn entry(&self, number: u32) -> Entry<'_> {
+        Entry {
+            name: self.set.name(number),
+            enabled: self.is_on(number),
+            variant: self.variant_at(number).map(Variant::name),
+            is_hidden: self.set.is_hidden(number),
+        }
+    }
+
+    pub(crate) fn evaluation_at(&self, number: u32) -> Evaluation {
+        let set = &*self.set;
+        let decision = match self.given_at(number) {
+            Some(given) => given,
+            None => decide_one(set, number, &self.context, self.now, self.forced_at(number), |number, variant| {
+                self.is_on(number) && (variant.is_none() || self.variant_at(number).map(Variant::name) == variant)
+            }),
+        };
+        let variant = decision.variant.and_then(|variant| set.definition(number)?.variants().get(usize::from(variant)));
+        Evaluation {
+            enabled: decision.enabled,
+            variant: variant.map(|variant| variant.name().to_owned()),
+            value: variant.and_then(|variant| variant.value().cloned()),
+            reason: decision.reason,
+            bucket: decision.bucket.map(super::bucketing::Bucket::thousandths),
+            percentage: decision.percentage,
+        }
+    }
+
+    /// The decision of another engine, unless it was forced.
+    fn given_at(&self, number: u32) -> Option<Decision> {
+        if !self.set.is_of_engine() || self.forced_at(number).is_some() {
+            return None;
+        }
+        let reason = self.reasons.get(number as usize).copied().unwrap_or(Reason::Engine);
+        let variant = self.set.variant_slot(number).and_then(|slot| self.decided.variant(slot));
+        Some(Decision { variant, ..Decision::new(self.is_on(number), reason) })
+    }
+
+    /// The forced answer of a flag.
+    pub(crate) fn forced_at(&self, number: u32) -> Option<&ForcedAt> {
+        ForcedAt::of(&self.forced, number)
+    }
+
+    pub(crate) fn forced(&self) -> &[ForcedAt] {
+        &self.forced
+    }
+
+    /// Whether a flag is off whatever is asked: disabled here, or around.
+    pub(crate) fn is_killed(&self, number: u32) -> bool {
+        self.set.is_killed(number)
+            || self.reasons.get(number as usize) == Some(&Reason::Disabled)
+            || self.forced_at(number).is_some_and(|entry| entry.reason == Reason::Disabled)
+    }
+
+    /// The flags that this set disables, by name.
+    fn killed(&self) -> impl Iterator<Item = &str> {
+        let own = ones(self.set.killed().words());
+        let given = self.reasons.iter().zip(0..).filter(|(reason, _)| **reason == Reason::Disabled);
+        own.chain(given.map(|(_, number)| number)).map(|number| self.set.name(number))
+    }
+
+    /// These answers inside of others that disable some of their flags; `None` where that changes nothing.
+    pub(crate) fn without_killed(&self, killer: &Self) -> Option<Self> {
+        let numbers: Vec<u32> = killer.killed().filter_map(|name| self.set.number(name)).collect();
+        if !numbers.iter().any(|&number| self.is_on(number)) {
+            return None;
+        }
+        let mut answers = self.clone();
+        answers.turn_off(&numbers);
+        Some(answers)
+    }
+
+    /// The same answers with these forced, too.
+    pub(crate) fn with_forced(mut self, forced: &[Forced]) -> Self {
+        let query = Query::new(&self.context, self.now).forced(forced);
+        let new = forced_in(&self.set, &query);
+        let is_free = |entry: &&ForcedAt| !self.is_killed(entry.flag) && self.forced_at(entry.flag).is_none();
+        let new: Vec<ForcedAt> = new.iter().filter(is_free).copied().collect();
+        for entry in &new {
+            self.decided.set(entry.flag, entry.enabled);
+            if let Some(slot) = self.set.variant_slot(entry.flag) {
+                self.decided.set_variant(slot, entry.variant.filter(|_| entry.enabled));
+            }
+        }
+        self.forced = by_flag(self.forced.iter().copied().chain(new));
+        self
+    }
+
+    fn turn_off(&mut self, numbers: &[u32]) {
+        self.forced = by_flag(numbers.iter().map(|&number| ForcedAt::kill(number)).chain(self.forced.iter().copied()));
+        turn_off(&self.set, &self.forced, numbers, &mut self.decided);
+    }
+}
+
+/// The value of a variant in the type of the reader.
+pub(crate) fn value_of<T: DeserializeOwned>(name: &str, variant: &Variant) -> Result<Option<T>, WrongType> {
+    let Some(value) = variant.value() else { return Ok(None) };
+    T::deserialize(value).map(Some).map_err(|error| WrongType::new(name, &error))
+}
+
+/// The forced answers of a query by number: kills of layers around, then what the query names, of each flag the first.
+fn forced_in(set: &FlagSet, query: &Query<'_>) -> Box<[ForcedAt]> {
+    if query.forced.is_empty() && query.around.is_empty() {
+        return Box::default();
+    }
+    let killed = query.around.iter().flat_map(|answers| answers.killed()).filter_map(|name| set.number(name));
+    let forced = query.forced.iter().filter_map(|entry| {
+        let is_for_caller = entry.only_for.as_ref().is_none_or(|user| query.context.user_id() == Some(user))
+            && entry.until.is_none_or(|until| query.now < until);
+        let number = set.number(&entry.flag).filter(|_| is_for_caller)?;
+        // A flag without a usable definition has nothing that could be forced.
+        let flag = set.definition(number)?;
+        if entry.by == ForcedBy::Override && !flag.is_overridable() {
+            return None;
+        }
+        let variant = entry.variant.as_deref().and_then(|name| flag.variant_number(name));
+        Some(ForcedAt { flag: number, enabled: entry.enabled, variant, reason: entry.by.reason() })
+    });
+    by_flag(killed.map(ForcedAt::kill).chain(forced))
+}
+
+/// Forced answers in ascending order of flags; of several for one flag the first.
+fn by_flag(forced: impl Iterator<Item = ForcedAt>) -> Box<[ForcedAt]> {
+    let mut forced: Vec<ForcedAt> = forced.collect();
+    forced.sort_by_key(|entry| entry.flag);
+    forced.dedup_by_key(|entry| entry.flag);
+    forced.into_boxed_slice()
+}
+
+impl Reader for Answers {
+    fn is_enabled_or(&self, name: &str, default: bool) -> bool {
+        Answers::is_enabled_or(self, name, default)
+    }
+
+    fn variant(&self, name: &str) -> Option<&str> {
+        Answers::variant(self, name)
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let active: Vec<&str> = self.active().collect();
+        f.debug_struct("Answers").field("version", &self.version()).field("active", &active).finish_non_exhaustive()
+    }
+}

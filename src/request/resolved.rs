@@ -1,0 +1,11 @@
+//! What a resolving layer leaves in a request.
+
+use super::flags::Home;
+use crate::engine::Answers;
+
+/// The answers that a [`ResolveLayer`](super::ResolveLayer) leaves for the flag layer inside.
+#[derive(Clone)]
+pub(super) struct Resolved {
+    pub(super) answers: Answers,
+    pub(super) home: Home,
+}
