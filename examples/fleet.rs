@@ -20,7 +20,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::store::{Author, Change, StoreExt};
 use tower_flags::{FlagLayer, Live, flag};
 

@@ -138,8 +138,8 @@ macro_rules! declare_flags {
 
         $(#[doc = $list_doc])*
         #[allow(dead_code, reason = "only some applications hand it in")]
-        $list_vis static $list: &[&$crate::engine::Declaration] =
-            &const { $crate::engine::distinct([$($flag.declaration()),*]) };
+        $list_vis static $list: &[&$crate::document::Declaration] =
+            &const { $crate::document::distinct([$($flag.declaration()),*]) };
     };
 }
 
@@ -150,11 +150,11 @@ macro_rules! __declare_flag {
     (($($doc:expr)*) ($vis:vis) $flag:ident bool $name:literal { $($key:ident: $value:tt),* $(,)? }) => {
         $(#[doc = $doc])*
         #[allow(dead_code, reason = "a flag may be there for tools alone")]
-        $vis const $flag: $crate::engine::Declared = {
-            const DECLARATION: $crate::engine::Declaration =
-                $crate::engine::Declaration::new($name, concat!("", $($doc),*), file!(), line!())
+        $vis const $flag: $crate::document::Declared = {
+            const DECLARATION: $crate::document::Declaration =
+                $crate::document::Declaration::new($name, concat!("", $($doc),*), file!(), line!())
                 $(.$key($crate::__declared!($key $value)))*;
-            $crate::engine::Declared::new(&DECLARATION)
+            $crate::document::Declared::new(&DECLARATION)
         };
     };
     (($($doc:expr)*) ($vis:vis) $flag:ident enum ($type:ident {
@@ -167,7 +167,7 @@ macro_rules! __declare_flag {
             $($(#[doc = $variant_doc])* #[doc = concat!("`", $variant_name, "`")] $variant),+
         }
 
-        impl $crate::engine::Variants for $type {
+        impl $crate::document::Variants for $type {
             const ALL: &'static [(&'static str, Self)] = &[$(($variant_name, Self::$variant)),+];
         }
 
@@ -181,12 +181,12 @@ macro_rules! __declare_flag {
 
         $(#[doc = $doc])*
         #[allow(dead_code, reason = "a flag may be there for tools alone")]
-        $vis const $flag: $crate::engine::Declared<$type> = {
-            const DECLARATION: $crate::engine::Declaration =
-                $crate::engine::Declaration::new($name, concat!("", $($doc),*), file!(), line!())
+        $vis const $flag: $crate::document::Declared<$type> = {
+            const DECLARATION: $crate::document::Declaration =
+                $crate::document::Declaration::new($name, concat!("", $($doc),*), file!(), line!())
                 .variants(&[$($variant_name),+])
                 $(.$key($crate::__declared!($key $value)))*;
-            $crate::engine::Declared::new(&DECLARATION)
+            $crate::document::Declared::new(&DECLARATION)
         };
     };
     ($docs:tt $vis:tt $flag:ident enum ($type:ident {}) $($rest:tt)*) => {
@@ -217,7 +217,7 @@ macro_rules! __declare_flag {
 #[macro_export]
 macro_rules! __declared {
     (kind $kind:ident) => {
-        $crate::engine::Kind::$kind
+        $crate::document::Kind::$kind
     };
     (owner $owner:literal) => {
         $owner

@@ -28,7 +28,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`engine`] | deciding: the document format, the order of deciding, buckets; pure and total |
+//! | [`document`] | what people write down: the format of flags, reading and writing it, edits, problems |
+//! | [`engine`] | deciding: compiled sets, the order of deciding, buckets; pure and total |
 //! | [`store`] | where rules are kept and edited: files, Redis, PostgreSQL, SQLite, URLs |
 //! | [`source`] | what answers requests: memory, environment, files, any store kept current, several of them as one |
 //! | [`request`] | one request: layer, identity, scope, response header |
@@ -62,8 +63,10 @@
 #[cfg(feature = "admin")]
 #[cfg_attr(docsrs, doc(cfg(feature = "admin")))]
 pub mod admin;
+mod context;
 mod declare;
 pub mod docs;
+pub mod document;
 pub mod engine;
 pub mod observe;
 pub mod operate;
@@ -81,7 +84,7 @@ pub use request::{FlagLayer, FlagService, flag, try_flag, variant};
 pub use request::{FlagsExt, spawn, spawn_blocking};
 
 #[doc(inline)]
-pub use engine::Context;
+pub use context::Context;
 #[doc(inline)]
 pub use request::Flags;
 
@@ -93,9 +96,11 @@ pub use source::File;
 pub use source::{Env, Layered, Live, Memory, Source};
 
 #[doc(inline)]
-pub use engine::FlagName;
+pub use document::FlagName;
 #[doc(inline)]
-pub use engine::{Document, Flag, FlagSet, Instant, Percentage, Problem};
+pub use document::{Document, Flag, Instant, Percentage, Problem};
+#[doc(inline)]
+pub use engine::FlagSet;
 #[doc(inline)]
 pub use request::{HeaderPolicy, RequireFlag};
 #[doc(inline)]

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use serde_json::Value;
-use tower_flags::engine::{Bucket, Query, Scheme};
+use tower_flags::document::Scheme;
+use tower_flags::engine::{Bucket, Query};
 use tower_flags::{Context, Document, FlagSet, Instant, Percentage};
 
 fn rows(list: &str) -> Vec<Value> {

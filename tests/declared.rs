@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use tower_flags::engine::{Declaration, Kind, Query};
+use tower_flags::document::{Declaration, Kind};
+use tower_flags::engine::Query;
 use tower_flags::source::Source;
 use tower_flags::{Context, FlagLayer, FlagSet, Flags, Instant, Memory, declare_flags, flag, try_flag, variant};
 

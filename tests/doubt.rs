@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::operate::rollout::{self, Rollout};
 use tower_flags::store::{
     Author, BoxFuture, BrokenBy, Capabilities, Change, ChangeError, Commit, Error, ErrorKind, Feed, Head, HistoryEntry,

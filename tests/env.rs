@@ -6,7 +6,7 @@ mod support;
 
 use axum::routing::get;
 use axum::{Json, Router};
-use tower_flags::engine::Severity;
+use tower_flags::document::Severity;
 use tower_flags::source::{Env, Layered, Source};
 use tower_flags::{Document, Flag, FlagLayer, Flags, Memory};
 

@@ -18,7 +18,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tower_flags::Context;
-use tower_flags::engine::{Edit, Query};
+use tower_flags::document::Edit;
+use tower_flags::engine::Query;
 use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{
     Author, Change, ChangeError, ErrorKind, Feed, FileStore, HistoryEntry, HistoryPage, Store, StoreExt,

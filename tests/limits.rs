@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tower_flags::engine::{Edit, Query, Reason};
+use tower_flags::document::Edit;
+use tower_flags::engine::{Query, Reason};
 use tower_flags::source::{Freshness, Live};
 use tower_flags::store::{Author, BoxFuture, Change, Feed, Loaded, MemoryStore, Notices, Store as _, StoreExt};
 use tower_flags::{Context, Document, Error, Flag, FlagSet, Flags, Instant, Layered, Memory, Source};

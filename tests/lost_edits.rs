@@ -246,7 +246,7 @@ async fn the_next_edit_goes_onto_those_that_were_lost() {
     kill(&store, "x").await;
     server.loses_what_came_after(&files);
     // At once, before the process has looked by itself.
-    let edit = tower_flags::engine::Edit::new().set("percentage", 7);
+    let edit = tower_flags::document::Edit::new().set("percentage", 7);
     let changed = store.change("x", Change::edit(edit), &Author::new("bob")).await.unwrap();
     assert_eq!(changed.definition.as_deref(), Some(r#"{"percentage": 7,"enabled": false}"#));
     assert_eq!(changed.version, 3);

@@ -437,7 +437,7 @@ async fn an_edit_that_is_given_up_leaves_no_lock_and_its_connection_is_not_used_
     for store in [PostgresStore::new(&url).unwrap(), PostgresStore::from_pool(pool)] {
         put(&store, "x", "true").await;
         for step in 0..40 {
-            let change = Change::edit(tower_flags::engine::Edit::new().set("percentage", step));
+            let change = Change::edit(tower_flags::document::Edit::new().set("percentage", step));
             // Given up at another moment each time.
             let _ = timeout(Duration::from_micros(step * 100), store.change("x", change, &alice())).await;
             put(&store, "x", &format!(r#"{{"percentage": {step}, "enabled": true}}"#)).await;
@@ -888,7 +888,7 @@ async fn an_encoding_that_cannot_hold_the_reason_is_named() {
     let store = PostgresStore::new(&url).unwrap();
     put(&store, "x", "true").await;
     store
-        .change("x", Change::edit(tower_flags::engine::Edit::new().set("percentage", 5)), &alice().because("größer"))
+        .change("x", Change::edit(tower_flags::document::Edit::new().set("percentage", 5)), &alice().because("größer"))
         .await
         .unwrap();
     for by in [Author::new("alice").because("🔥 at checkout"), Author::new("Алиса")] {

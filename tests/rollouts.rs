@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::operate::rollout::{Action, Plan, Rollout};
 use tower_flags::{Flag, Instant, Percentage};
 

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tower_flags::engine::{Edit, Query, Scheme};
+use tower_flags::document::{Edit, Scheme};
+use tower_flags::engine::Query;
 use tower_flags::operate::rollout::{self, Action, Plan, Rollout};
 use tower_flags::source::{Changes, Live, Source};
 use tower_flags::store::{Author, Change, ChangeError, Changed, HistoryPage, MemoryStore, Store, StoreExt};

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::operate::rollout;
 use tower_flags::store::{Author, Change, Changed, MemoryStore, StoreExt};
 use tower_flags::{Flag, Instant};

@@ -225,7 +225,7 @@ async fn another_file_in_its_place_is_read_and_a_removed_one_is_reported() {
     assert!(problems.iter().any(|problem| problem.to_string().contains("revision 2")), "{problems:?}");
     // The copy lacks the kill, which stays until somebody edits the flag.
     assert!(next(&mut changes).await.after.is_some_and(|flag| !flag.is_enabled()));
-    store.change("x", Change::edit(tower_flags::engine::Edit::new().set("percentage", 50)), &alice()).await.unwrap();
+    store.change("x", Change::edit(tower_flags::document::Edit::new().set("percentage", 50)), &alice()).await.unwrap();
     assert!(next(&mut changes).await.after.is_some_and(|flag| flag.is_enabled()));
 }
 
@@ -359,7 +359,7 @@ async fn an_edit_that_is_given_up_leaves_no_lock() {
     let store = SqliteStore::at(files.path());
     put(&store, "x", "true").await;
     for step in 0..40 {
-        let change = Change::edit(tower_flags::engine::Edit::new().set("percentage", step));
+        let change = Change::edit(tower_flags::document::Edit::new().set("percentage", step));
         // Given up at another moment each time.
         let _ = timeout(Duration::from_micros(step * 50), store.change("x", change, &alice())).await;
         put(&store, "x", &format!(r#"{{"percentage": {step}, "enabled": true}}"#)).await;

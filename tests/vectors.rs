@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tower_flags::engine::{Forced, ForcedBy, Query, Reason, Severity};
+use tower_flags::document::Severity;
+use tower_flags::engine::{Forced, ForcedBy, Query, Reason};
 use tower_flags::{Context, Document, FlagSet, Instant};
 
 fn cases() -> Vec<(String, Value)> {

@@ -7,7 +7,7 @@ use http::request::Parts;
 use super::access::{Access, Role};
 use super::host::AllowedHosts;
 use super::tokens::{Known, Tokens};
-use crate::engine::Instant;
+use crate::document::Instant;
 
 /// Says who asks, from the head of a request: [`Tokens`], or an [`Authorizer`] for applications with a login of their own.
 #[diagnostic::on_unimplemented(

@@ -15,7 +15,7 @@ use super::access::{Access, Role};
 use super::problem::{Failure, Kind};
 use super::state::State;
 use super::tokens::Known;
-use crate::engine::{Problem, json as node_of};
+use crate::document::{Problem, json as node_of};
 use crate::store::Author;
 
 /// What a handler comes to.
@@ -183,7 +183,10 @@ impl Query {
             let (key, value) = (decoded(key)?, decoded(value)?);
             if !known.contains(&key.as_str()) {
                 let known = if known.is_empty() { "no parameters".into() } else { known.join(", ") };
-                return Err(malformed(format!("expected {known} in the query, found {}", crate::engine::quoted(&key))));
+                return Err(malformed(format!(
+                    "expected {known} in the query, found {}",
+                    crate::document::quoted(&key)
+                )));
             }
             if found.iter().any(|(other, _)| *other == key) {
                 return Err(malformed(format!("{key} stands twice in the query")));

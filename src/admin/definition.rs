@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::problem::Failure;
 use super::shown;
 use super::state::{State, now};
-use crate::engine::{
-    Definition, Document, Edit, Flag, FlagSet, Identity, Instant, Problem, Severity, flag_from_json, is_name,
-    not_a_name,
+use crate::document::{
+    Definition, Document, Edit, Flag, Instant, Problem, Severity, flag_from_json, is_name, not_a_name,
 };
+use crate::engine::{FlagSet, Identity};
 use crate::store::{HistoryPage, Loaded, Stored};
 
 /// What a flag is, or was last where it is not there any more, when another definition takes its place.

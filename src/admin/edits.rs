@@ -13,7 +13,7 @@ use super::problem::{Failure, Kind};
 use super::security;
 use super::shown;
 use super::state::IN_FORCE_WITHIN;
-use crate::engine::{is_name, not_a_name};
+use crate::document::{is_name, not_a_name};
 use crate::store::{Change, ChangeError, Changed, Feed, StoreExt, Stored, digest_of, random_share};
 
 /// How long an edit goes on trying while others are faster.

@@ -30,7 +30,7 @@ use super::shown;
 use super::state::{IN_FORCE_WITHIN, State, now};
 use super::users;
 use super::verification;
-use crate::engine::{
+use crate::document::{
     Definition, Document, Edit, Flag, MAX_FLAG, Plain, Problem, Severity, flag_from_json, is_foreign_key,
     json as json_node, members,
 };

@@ -11,10 +11,9 @@ use super::call::{Answer, Call};
 use super::problem::{Failure, Kind};
 use super::reply;
 use super::state::{State, now};
-use crate::engine::{
-    Context, Flag, FlagSet, Instant, Percentage, Problem, Query, Unkept, WHOLE_NUMBER, json as json_node, members,
-    quoted,
-};
+use crate::context::Context;
+use crate::document::{Flag, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
+use crate::engine::{FlagSet, Query};
 
 /// Most bytes of a question.
 pub(super) const MAX_BODY: usize = 128 * 1024;

@@ -16,7 +16,7 @@ use super::problem::{Failure, Kind};
 use super::security;
 use super::shown::{self, View};
 use super::state::{State, now};
-use crate::engine::{Definition, Edit, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
+use crate::document::{Definition, Edit, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
 use crate::store::{Change, Feed, Loaded, Stored, note_of_pause};
 
 pub(super) async fn list(call: Call) -> Answer {

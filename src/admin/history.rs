@@ -12,7 +12,7 @@ use super::reply;
 use super::shown;
 use super::state::{State, now};
 use super::verification;
-use crate::engine::{is_name, not_a_name};
+use crate::document::{is_name, not_a_name};
 use crate::store::{BrokenBy, BrokenLink, Change, HistoryEntry, HistoryPage};
 
 /// Entries of a page that does not say how many.

@@ -12,7 +12,7 @@ use http::header::HOST;
 use http::request::Parts;
 
 use super::problem::{Failure, Kind};
-use crate::engine::quoted;
+use crate::document::quoted;
 
 /// The names under which the router may be reached, as browsers send them in `Host`. A request for another name is
 /// rejected with 421, whatever its credentials.

@@ -27,7 +27,7 @@ use super::reply;
 use super::security;
 use super::shown;
 use super::state::{STORE_WITHIN, State};
-use crate::engine::flag_from_json;
+use crate::document::flag_from_json;
 use crate::source::{LocalKill, Waits};
 use crate::store::{Author, Backoff, Change, ChangeError, Error, ErrorKind, Feed, StoreExt, Stored};
 

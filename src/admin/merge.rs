@@ -1,7 +1,7 @@
 //! JSON merge patch (RFC 7396) over the canonical object of a flag.
 
 use super::problem::Failure;
-use crate::engine::{Edit, Instant, Plain, Problem, canonical_key, flag_from_json, members};
+use crate::document::{Edit, Instant, Plain, Problem, canonical_key, flag_from_json, members};
 
 /// The edit that a patch means for a stored text. Keys may be in any accepted spelling. Numbers keep their digits, also
 /// those beside the changed ones.

@@ -19,7 +19,7 @@ use super::problem::{Failure, Kind};
 use super::reply;
 use super::shown::{self, View};
 use super::state::{IN_FORCE_WITHIN, State, now};
-use crate::engine::{Edit, Flag, flag_from_json};
+use crate::document::{Edit, Flag, flag_from_json};
 use crate::source::MissingFlag;
 use crate::store::{Change, Changed, HistoryPage, Loaded};
 

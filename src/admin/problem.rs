@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::tokens::Known;
 use super::users;
-use crate::engine::Problem;
+use crate::document::Problem;
 use crate::store::{ChangeError, Error, ErrorKind, Stored};
 
 const NOTHING_CHANGED: &str = "nothing was changed, because ";

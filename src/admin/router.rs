@@ -31,7 +31,7 @@ use super::{
     events, exchange, explain, flags, history, local_kill, login, missing, page, rollout, shutdown, status,
     verification,
 };
-use crate::engine::MAX_DOCUMENT;
+use crate::document::MAX_DOCUMENT;
 use crate::source::{Layered, Live};
 use crate::store::Store;
 

@@ -14,7 +14,7 @@ use tracing::field::{debug, display};
 use super::peer::{Peer, peer};
 use super::problem::{Failure, Kind};
 use super::tokens::Known;
-use crate::engine::quoted;
+use crate::document::quoted;
 use crate::store::BrokenLink;
 
 /// The target of all of these events.

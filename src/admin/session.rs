@@ -13,7 +13,7 @@ use http::header::COOKIE;
 use http::request::Parts;
 use sha2::Sha256;
 
-use crate::engine::Instant;
+use crate::document::Instant;
 
 /// How long somebody stays logged in: a working day.
 const SECONDS: i64 = 10 * 60 * 60;

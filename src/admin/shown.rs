@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use super::reply;
 use super::state::{State, now};
 use super::users;
-use crate::engine::{Document, Flag, FlagSet, Instant, Problem, flag_from_json, json};
+use crate::document::{Document, Flag, Instant, Problem, flag_from_json, json};
+use crate::engine::FlagSet;
 use crate::operate::rollout::Rollout;
 use crate::source::{LocalKill, Source};
 use crate::store::{Loaded, Stored, digest_of};
@@ -195,7 +196,7 @@ pub(super) fn object(name: &str, text: &str) -> Option<Map<String, Value>> {
     let flag = flag_from_json(Some(name), text).ok()?;
     let Ok(Value::Object(mut object)) = serde_json::to_value(&flag) else { return None };
     if let Some(Value::Object(written)) = json(text).ok()?.to_value() {
-        let foreign = written.into_iter().filter(|(key, _)| crate::engine::is_foreign_key(key));
+        let foreign = written.into_iter().filter(|(key, _)| crate::document::is_foreign_key(key));
         object.extend(foreign);
     }
     Some(object)

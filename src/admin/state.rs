@@ -17,7 +17,8 @@ use super::problem::{Failure, Kind};
 use super::security::Security;
 use super::shutdown::Shutdown;
 use super::verification::Verifier;
-use crate::engine::{FlagSet, Instant};
+use crate::document::Instant;
+use crate::engine::FlagSet;
 use crate::source::{Definitions, Layered, Live, Source};
 use crate::store::{Error, Feed, HistoryEntry, HistoryPage, Loaded, Store, Stored};
 

@@ -10,7 +10,7 @@ use http::request::Parts;
 use super::access::Role;
 use super::call::MAX_NAME;
 use super::session::{Session, Sessions, is_same};
-use crate::engine::{Day, Instant};
+use crate::document::{Day, Instant};
 use crate::store::digest_of;
 
 /// Tokens with names and roles, as `Authorization: Bearer` or, from the page's form, behind a cookie.

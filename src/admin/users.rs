@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::engine::{canonical_key, flag_from_json, members};
+use crate::document::{canonical_key, flag_from_json, members};
 use crate::store::{HistoryEntry, digest_of};
 
 const USERS: &str = "allowed_users";

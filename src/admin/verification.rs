@@ -23,7 +23,7 @@ use super::call::{Answer, Call};
 use super::reply;
 use super::security;
 use super::state::{STORE_WITHIN, State, now};
-use crate::engine::{Instant, Problem};
+use crate::document::{Instant, Problem};
 use crate::store::{BrokenBy, BrokenLink, Error, Feed, Head, Known, Store, Verification, random_share, verification};
 
 /// When the first check begins after the start: after this time and, at random, up to four times more.

@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::context::Context;
-use super::declared::{Declared, Readable, Reader};
+use super::bucketing::Bucket;
 use super::entry::{Entry, WrongType};
-use super::flag::Variant;
-use super::instant::Instant;
-use super::name::FlagName;
-use super::query::{Forced, ForcedBy, Query};
+use super::readable::{Readable, Reader};
 use super::reason::{Evaluation, Reason};
-use super::set::{Decided, Decision, FlagSet, ForcedAt, SourceId, decide_all, decide_one, ones, turn_off};
+use super::set::{Decided, Decision, FlagSet, ForcedAt, decide_all, decide_one, ones, turn_off};
+use crate::context::Context;
+use crate::document::{Declared, FlagName, Instant, Variant};
 
-/// Every flag of one set, decided for one [`Query`]. Pure data: equal sets and queries have equal answers.
+/// Every flag of one set, decided for one [`Query`](crate::engine::Query). Pure data: equal sets and queries have equal answers.
 ///
 /// Within a request, read them through [`Flags`](crate::Flags), which also has the answers of the layers around. On their
 /// own they are for code that decides outside of requests:
@@ -62,44 +60,13 @@ pub struct Answers {
     reasons: Box<[Reason]>,
 }
 
-impl FlagSet {
-    /// Decides every flag of the set. In a set of another engine every flag is off: its answers come from
-    /// [`Answers::of`].
-    #[must_use]
-    pub fn answer(self: &Arc<Self>, query: &Query<'_>) -> Answers {
-        Answers::decide(self.pinned_at(query.now), query)
-    }
-}
-
 impl Answers {
-    /// Decides every flag of a set, which is pinned for the instant of the query.
-    pub(crate) fn decide(set: Arc<FlagSet>, query: &Query<'_>) -> Self {
-        let mut answers = Self::undecided(set, query);
+    /// Decides every flag of a set for a caller, with these answers forced, which are in ascending order of flags.
+    pub(super) fn decide_with(set: Arc<FlagSet>, context: Context, now: Instant, forced: Box<[ForcedAt]>) -> Self {
+        let decided = Decided::none(&set);
+        let mut answers = Self { set, context, now, forced, decided, reasons: Box::default() };
         decide_all(&answers.set, &answers.context, &answers.forced, &mut answers.decided);
         answers
-    }
-
-    fn undecided(set: Arc<FlagSet>, query: &Query<'_>) -> Self {
-        Self {
-            forced: forced_in(&set, query),
-            decided: Decided::none(&set),
-            reasons: Box::default(),
-            context: query.context.clone(),
-            now: query.now,
-            set,
-        }
-    }
-
-    /// The answers of another engine: every flag is off until [`set`](Self::set) says otherwise, but for flags that the
-    /// query forces.
-    #[must_use]
-    pub fn of(set: &Arc<FlagSet>, query: &Query<'_>) -> Self {
-        Self::decide(Arc::clone(set), query)
-    }
-
-    /// Answers without any flag: every name is off for this reason.
-    pub(crate) fn none(query: &Query<'_>, reason: Reason, source: SourceId) -> Self {
-        Self::decide(FlagSet::empty(reason, source), query)
     }
 
     /// Sets the result of a flag by its [number](FlagSet::number). A flag that the query forces keeps its answer.
@@ -301,7 +268,7 @@ impl Answers {
             variant: variant.map(|variant| variant.name().to_owned()),
             value: variant.and_then(|variant| variant.value().cloned()),
             reason: decision.reason,
-            bucket: decision.bucket.map(super::bucketing::Bucket::thousandths),
+            bucket: decision.bucket.map(Bucket::thousandths),
             percentage: decision.percentage,
         }
     }
@@ -333,7 +300,7 @@ impl Answers {
     }
 
     /// The flags that this set disables, by name.
-    fn killed(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn killed(&self) -> impl Iterator<Item = &str> {
         let own = ones(self.set.killed().words());
         let given = self.reasons.iter().zip(0..).filter(|(reason, _)| **reason == Reason::Disabled);
         own.chain(given.map(|(_, number)| number)).map(|number| self.set.name(number))
@@ -350,12 +317,10 @@ impl Answers {
         Some(answers)
     }
 
-    /// The same answers with these forced, too.
-    pub(crate) fn with_forced(mut self, forced: &[Forced]) -> Self {
-        let query = Query::new(&self.context, self.now).forced(forced);
-        let new = forced_in(&self.set, &query);
+    /// The same answers with these forced, too, except flags that are disabled or forced already.
+    pub(super) fn with_more_forced(mut self, forced: &[ForcedAt]) -> Self {
         let is_free = |entry: &&ForcedAt| !self.is_killed(entry.flag) && self.forced_at(entry.flag).is_none();
-        let new: Vec<ForcedAt> = new.iter().filter(is_free).copied().collect();
+        let new: Vec<ForcedAt> = forced.iter().filter(is_free).copied().collect();
         for entry in &new {
             self.decided.set(entry.flag, entry.enabled);
             if let Some(slot) = self.set.variant_slot(entry.flag) {
@@ -378,29 +343,8 @@ pub(crate) fn value_of<T: DeserializeOwned>(name: &str, variant: &Variant) -> Re
     T::deserialize(value).map(Some).map_err(|error| WrongType::new(name, &error))
 }
 
-/// The forced answers of a query by number: kills of layers around, then what the query names, of each flag the first.
-fn forced_in(set: &FlagSet, query: &Query<'_>) -> Box<[ForcedAt]> {
-    if query.forced.is_empty() && query.around.is_empty() {
-        return Box::default();
-    }
-    let killed = query.around.iter().flat_map(|answers| answers.killed()).filter_map(|name| set.number(name));
-    let forced = query.forced.iter().filter_map(|entry| {
-        let is_for_caller = entry.only_for.as_ref().is_none_or(|user| query.context.user_id() == Some(user))
-            && entry.until.is_none_or(|until| query.now < until);
-        let number = set.number(&entry.flag).filter(|_| is_for_caller)?;
-        // A flag without a usable definition has nothing that could be forced.
-        let flag = set.definition(number)?;
-        if entry.by == ForcedBy::Override && !flag.is_overridable() {
-            return None;
-        }
-        let variant = entry.variant.as_deref().and_then(|name| flag.variant_number(name));
-        Some(ForcedAt { flag: number, enabled: entry.enabled, variant, reason: entry.by.reason() })
-    });
-    by_flag(killed.map(ForcedAt::kill).chain(forced))
-}
-
 /// Forced answers in ascending order of flags; of several for one flag the first.
-fn by_flag(forced: impl Iterator<Item = ForcedAt>) -> Box<[ForcedAt]> {
+pub(super) fn by_flag(forced: impl Iterator<Item = ForcedAt>) -> Box<[ForcedAt]> {
     let mut forced: Vec<ForcedAt> = forced.collect();
     forced.sort_by_key(|entry| entry.flag);
     forced.dedup_by_key(|entry| entry.flag);

@@ -15,41 +15,15 @@
 //! `int(md5(f"{flag}:{user}").hexdigest(), 16) % 100 < percentage`.
 
 use md5::{Digest, Md5};
-use serde::Serialize;
 
-use super::percentage::Percentage;
-
-/// How a user's bucket is computed; frozen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Scheme {
-    /// MD5 of `{salt}:{user}`, all 128 bits.
-    #[default]
-    #[serde(rename = "flag:user")]
-    FlagUser,
-    /// MD5 of `{user}-{salt}`, all 128 bits.
-    #[serde(rename = "user-flag")]
-    UserFlag,
-    /// MD5 of `{salt}:{user}`, the first 32 bits.
-    #[serde(rename = "flag:user/32")]
-    FlagUser32,
-    /// MD5 of `{user}` alone, the first 32 bits: every flag picks the same users first.
-    #[serde(rename = "user/32")]
-    User32,
-}
+use crate::document::{Percentage, Scheme};
 
 impl Scheme {
-    pub(crate) const NAMES: [(&'static str, Self); 4] = [
-        ("flag:user", Self::FlagUser),
-        ("user-flag", Self::UserFlag),
-        ("flag:user/32", Self::FlagUser32),
-        ("user/32", Self::User32),
-    ];
-
     /// The bucket of a user under this scheme. The salt is the flag's name unless it has its own.
     ///
     /// ```
     /// use tower_flags::Percentage;
-    /// use tower_flags::engine::Scheme;
+    /// use tower_flags::document::Scheme;
     ///
     /// let bucket = Scheme::FlagUser.bucket("new_search", "alice");
     /// assert!(bucket.is_within(Percentage::HUNDRED));

@@ -1,9 +1,9 @@
 //! Everything that an answer depends on, but the flag set.
 
 use super::answers::Answers;
-use super::context::Context;
-use super::instant::Instant;
 use super::reason::Reason;
+use crate::context::Context;
+use crate::document::Instant;
 
 /// The question that a source answers: who asks, when, and which answers are forced from outside.
 ///

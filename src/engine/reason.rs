@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::percentage::Percentage;
+use crate::document::Percentage;
 
 /// Why an answer is what it is. The numbers are the steps of the order of deciding in the
 /// [module documentation](crate::engine).

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::engine::{Context, Entry, Evaluation, FlagName, Instant};
+use crate::context::Context;
+use crate::document::{FlagName, Instant};
+use crate::engine::{Entry, Evaluation};
 
 /// The answers of a request, and which of them were read.
 pub(crate) trait Reads {

@@ -12,7 +12,9 @@ use super::identity::Found;
 use super::incoming::Incoming;
 use super::respond::ResponsePlan;
 use super::scope::{self, Around};
-use crate::engine::{Answers, Context, FlagSet, Forced, ForcedBy, Instant, Query, Reason, SourceId};
+use crate::context::Context;
+use crate::document::Instant;
+use crate::engine::{Answers, FlagSet, Forced, ForcedBy, Query, Reason, SourceId};
 
 /// A request as its layer sees it.
 #[derive(Debug)]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::flags::Flags;
-use crate::engine::{Answers, Context, FlagName, FlagSetBuilder, Instant, Problem, Query, Reason, SourceId};
+use crate::context::Context;
+use crate::document::{FlagName, Instant, Problem};
+use crate::engine::{Answers, FlagSetBuilder, Query, Reason, SourceId};
 
 /// Builds [`Flags`] from answers that are given.
 ///

@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::signed::{AcceptDecisions, Overrides};
 #[cfg(feature = "visitors")]
 use super::visitors::Visitors;
-use crate::engine::Instant;
+use crate::document::Instant;
 use crate::observe::Observer;
 #[cfg(feature = "testing")]
 use crate::source::ReadObserver;

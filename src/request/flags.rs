@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 
 use super::builder::FlagsBuilder;
 use super::marks::Marks;
+use crate::context::Context;
+use crate::document::{Declared, FlagName, Instant, Variant};
 use crate::engine::{
-    Answers, Context, Declared, Entry, Evaluation, FlagName, FlagSet, Forced, Instant, Readable, Reader, Reason,
-    SourceId, Variant, WrongType, value_of,
+    Answers, Entry, Evaluation, FlagSet, Forced, Readable, Reader, Reason, SourceId, WrongType, value_of,
 };
 #[cfg(feature = "testing")]
 use crate::source::ReadObserver;

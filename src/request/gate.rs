@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::flags::Flags;
 use super::oneshot::Oneshot;
 use super::scope;
-use crate::engine::{FlagName, assert_is_variant};
+use crate::document::{FlagName, assert_is_variant};
 
 /// Hides a route from callers whose flags are not as required: they get what a path gets that does
 /// not exist.

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::caught::Code;
 use super::counts::{Counters, count};
 use super::scope::Around;
-use crate::engine::Context;
+use crate::context::Context;
 
 pub(super) static X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 pub(super) static X_USER_GROUPS: HeaderName = HeaderName::from_static("x-user-groups");

@@ -17,7 +17,8 @@ use super::service::FlagService;
 use super::signed::{AcceptDecisions, Overrides};
 #[cfg(feature = "visitors")]
 use super::visitors::Visitors;
-use crate::engine::{Context, Instant};
+use crate::context::Context;
+use crate::document::Instant;
 use crate::observe::Observer;
 use crate::source::Source;
 

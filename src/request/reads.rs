@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::flags::{Flags, Level};
-use crate::engine::{Reason, Variant, ones};
+use crate::document::Variant;
+use crate::engine::{Reason, ones};
 
 impl Flags {
     /// Like [`is_enabled_or`](Self::is_enabled_or) and [`variant`](Self::variant), without marking the flag as read.

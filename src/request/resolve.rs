@@ -21,7 +21,9 @@ use super::identity::{Headers, Identity};
 use super::oneshot::Oneshot;
 use super::resolved::Resolved;
 use super::scope;
-use crate::engine::{Answers, Context, Instant, Query, Reason, SourceId};
+use crate::context::Context;
+use crate::document::Instant;
+use crate::engine::{Answers, Query, Reason, SourceId};
 use crate::source::Source;
 
 /// Answers that have to be awaited.

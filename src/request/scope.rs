@@ -14,7 +14,9 @@ use http::request::Parts;
 use super::flags::Flags;
 use super::incoming::Incoming;
 use super::resolved::Resolved;
-use crate::engine::{Context, Declared, FlagName, Readable};
+use crate::context::Context;
+use crate::document::{Declared, FlagName};
+use crate::engine::Readable;
 
 tokio::task_local! {
     pub(super) static CURRENT: Scope;

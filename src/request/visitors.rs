@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use super::cookie;
-use crate::engine::Context;
+use crate::context::Context;
 
 /// Gives anonymous callers a random id in a cookie, so that partial rollouts and variants stay with
 /// their browser: [`FlagLayer::visitors`](crate::FlagLayer::visitors).

@@ -11,7 +11,9 @@ use http::{Method, StatusCode};
 use super::caught::Code;
 use super::config::Config;
 use super::flags::Flags;
-use crate::engine::{Context, Entry, Evaluation, Instant};
+use crate::context::Context;
+use crate::document::Instant;
+use crate::engine::{Entry, Evaluation};
 use crate::observe::{Failure, Outcome, Reads};
 
 /// How a request began.

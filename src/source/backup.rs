@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use super::kills::{Kills, LocalKill};
 use super::missing::Recalled;
 use super::seen::Seen;
-use crate::engine::{Definition, Document, Flag, Problem};
+use crate::document::{Definition, Document, Flag, Problem};
 use crate::store::{Error, ErrorKind, check_owner, is_mounted, open_regular, overwrite};
 
 /// A file that holds what was in force last. Written whole beside the old one and renamed over it, readable for

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::backup::{Backup, Saved, Stamp};
 use super::kills::LocalKill;
-use crate::engine::Problem;
+use crate::document::Problem;
 use crate::store::Error;
 
 /// How long a start waits for what the file holds.
@@ -190,7 +190,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::engine::Document;
+    use crate::document::Document;
     use crate::source::kills::Kills;
     use crate::source::seen::Seen;
 

@@ -10,7 +10,8 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use super::traits::{Freshness, Status};
-use crate::engine::{Answers, Document, FlagSet, Identity, Instant, Problem, Query, Reason, Severity, SourceId};
+use crate::document::{Document, Instant, Problem, Severity};
+use crate::engine::{Answers, FlagSet, Identity, Query, Reason, SourceId};
 
 /// Hears that a source has new definitions.
 pub trait Listener: Send + Sync {

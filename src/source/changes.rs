@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::engine::{Definition, Document, Flag};
+use crate::document::{Definition, Document, Flag};
 
 /// How many changes wait for somebody who is slow to ask for them.
 const WAITING: usize = 1024;

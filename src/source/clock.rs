@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::engine::Instant;
+use crate::document::Instant;
 
 impl Instant {
     /// The present instant by the system's clock.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::{Instant, Problem};
+use crate::document::{Instant, Problem};
 use crate::store;
 
 /// How far apart the clocks of a store and of this process may be.

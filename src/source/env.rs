@@ -6,9 +6,8 @@ use std::sync::{Arc, Weak};
 use super::board::{Board, Listener, log_problems};
 use super::layered::{Definitions, sealed};
 use super::traits::{Source, Status};
-use crate::engine::{
-    Answers, Definition, Document, Flag, Percentage, Problem, Query, Severity, SourceId, is_name, nearest, quoted,
-};
+use crate::document::{Definition, Document, Flag, Percentage, Problem, Severity, is_name, nearest, quoted};
+use crate::engine::{Answers, Query, SourceId};
 
 /// Flags from environment variables, to put above a file: `FF_NEW_CHECKOUT=off`.
 ///
@@ -277,7 +276,8 @@ impl sealed::Part for Env {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Context, Instant};
+    use crate::context::Context;
+    use crate::document::Instant;
     use crate::source::{Layered, Memory};
 
     fn problems(env: &Env) -> Vec<String> {

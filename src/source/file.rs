@@ -7,7 +7,8 @@ use super::board::Listener;
 use super::layered::{Definitions, sealed};
 use super::live::{LONGEST_REFRESH, Live, LiveBuilder};
 use super::traits::{Source, Status};
-use crate::engine::{Answers, Document, Query, SourceId};
+use crate::document::Document;
+use crate::engine::{Answers, Query, SourceId};
 use crate::store::{Error, FileFeed};
 
 /// Rules from a JSON or TOML file that can be edited while the service runs: a [`Live`] over a

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::board::now;
-use crate::engine::{Instant, Problem};
+use crate::document::{Instant, Problem};
 use crate::store::Error;
 
 /// How loading from one source goes. What changes is logged.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Definition, Document, Instant, Problem, kept};
+use crate::document::{Definition, Document, Instant, Problem, kept};
 
 /// A flag that somebody has switched off in this process, and not in the store:
 /// [`Live::kill_here`](crate::source::Live::kill_here).

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use super::board::{Board, Listener, log_problems};
 use super::traits::{Freshness, Source, Status};
-use crate::engine::{Answers, Definition, Document, FlagName, MAX_FLAGS, Problem, Query, SourceId, kept};
+use crate::document::{Definition, Document, FlagName, MAX_FLAGS, Problem, kept};
+use crate::engine::{Answers, Query, SourceId};
 
 /// A source that can be a part of [`Layered`]: one that has definitions rather than answers.
 ///

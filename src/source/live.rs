@@ -22,9 +22,10 @@ use super::layered::{Definitions, sealed};
 use super::missing::{MissingFlag, MissingFlags, Recalled};
 use super::seen::Seen;
 use super::traits::{Freshness, Source, Status};
+use crate::document::{Definition, Document, FlagName, Instant, Problem};
 #[cfg(feature = "admin")]
 use crate::engine::FlagSet;
-use crate::engine::{Answers, Definition, Document, FlagName, Instant, Problem, Query, SourceId};
+use crate::engine::{Answers, Query, SourceId};
 use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use super::board::{Board, Listener};
 use super::layered::{Definitions, sealed};
 use super::traits::{Source, Status};
-use crate::engine::{Answers, Document, Flag, FlagName, Problem, Query, SourceId};
+use crate::document::{Document, Flag, FlagName, Problem};
+use crate::engine::{Answers, Query, SourceId};
 
 /// Rules in memory, set as a whole or flag by flag: for tests, and for applications that have their
 /// own configuration.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::board::now;
-use crate::engine::{Definition, Document, Flag, Instant, Problem, Shortfall};
+use crate::document::{Definition, Document, Flag, Instant, Problem, Shortfall};
 use crate::store::Loaded;
 
 /// How many lost flags are reported one by one.

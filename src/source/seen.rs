@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Definition, Document, Problem, kept};
+use crate::document::{Definition, Document, Problem, kept};
 use crate::store::Loaded;
 
 /// Versions and kills of everything that was loaded so far.

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::engine::{Answers, Context, Instant, Problem, Query, SourceId};
+use crate::context::Context;
+use crate::document::{Instant, Problem};
+use crate::engine::{Answers, Query, SourceId};
 
 /// Answers requests: every flag for one caller at one instant.
 ///

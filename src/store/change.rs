@@ -12,7 +12,7 @@ use super::history_keys::{HistoryKeys, digest_with};
 use super::random::random_share;
 use super::traits::{Commit, HistoryPage, Progress, Store, Stored};
 use super::verify::{BrokenLink, Known, Verification, verification};
-use crate::engine::{
+use crate::document::{
     Edit, Flag, FlagName, Instant, Problem, accepted_flag, flag_from_json, is_name, killed, not_a_name,
 };
 

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::engine::Problem;
+use crate::document::Problem;
 
 /// What went wrong with a store or a source. Deciding itself cannot fail.
 ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::Error;
-use crate::engine::{Document, Instant, Problem};
+use crate::document::{Document, Instant, Problem};
 
 /// A future in a box, so that traits with asynchronous methods can be used behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::Instant;
+use crate::document::Instant;
 
 /// One edit of one flag, as the store remembers it for ever.
 ///

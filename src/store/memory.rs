@@ -10,7 +10,7 @@ use super::feed::{BoxFuture, Feed, Loaded, Notices};
 use super::history::{Head, HistoryEntry};
 use super::history_keys::HistoryKeys;
 use super::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
-use crate::engine::{Document, Problem};
+use crate::document::{Document, Problem};
 
 /// A [`Store`] in memory: for tests, and where edits may be lost with the process. Clones are one store.
 ///

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use tower_flags::Flag;
-//! use tower_flags::engine::Edit;
+//! use tower_flags::document::Edit;
 //! use tower_flags::source::Live;
 //! use tower_flags::store::{Author, Change, HistoryPage, MemoryStore, Store, StoreExt};
 //!
@@ -45,7 +45,7 @@
 //!    the store cannot compute it again after a change.
 //! 3. What somebody changed past us, with the store's own tools, becomes an entry of an unknown actor when
 //!    the flag is edited next.
-//! 4. Keys that an edit does not name stay as they are, foreign ones too: [`Edit`](crate::engine::Edit).
+//! 4. Keys that an edit does not name stay as they are, foreign ones too: [`Edit`](crate::document::Edit).
 //! 5. The name of a removed flag is remembered, with its version.
 
 mod backoff;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::engine::{Problem, Severity};
+use crate::document::{Problem, Severity};
 
 /// Whether a host of a URL is this machine by its name or address, so that nothing leaves it. Other names may lead
 /// anywhere, today or later.

@@ -13,7 +13,7 @@ use super::change::{Author, commit_over, killed_text};
 use super::error::{Error, ErrorKind};
 use super::history::{Head, HistoryEntry};
 use super::traits::{Commit, HistoryPage, Store, Stored};
-use crate::engine::{Document, Instant, Problem};
+use crate::document::{Document, Instant, Problem};
 
 /// An edit is written again if it was acknowledged at most this long before the server was lost.
 const KEPT: Duration = Duration::from_secs(10);

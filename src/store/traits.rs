@@ -230,7 +230,7 @@ impl HistoryPage {
 
     /// Of this flag alone.
     #[must_use]
-    pub fn of(mut self, flag: impl crate::engine::FlagName) -> Self {
+    pub fn of(mut self, flag: impl crate::document::FlagName) -> Self {
         self.flag = Some(flag.name().to_owned());
         self
     }

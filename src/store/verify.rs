@@ -349,7 +349,7 @@ async fn in_time<T>(store: &(impl Store + ?Sized), asked: impl Future<Output = R
 mod tests {
     use super::super::history_keys::digest_with;
     use super::*;
-    use crate::engine::Instant;
+    use crate::document::Instant;
 
     fn chain(length: u64) -> Vec<HistoryEntry> {
         let mut entries: Vec<HistoryEntry> = Vec::new();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::caught::{caught, caught_sync};
 use super::flags::TestFlags;
-use crate::engine::FlagName;
+use crate::document::FlagName;
 
 /// Every combination of some flags, to run a test with each.
 ///

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::caught::caught;
 use super::keyed::Keyed;
-use crate::engine::{Definition, Edit, Flag};
+use crate::document::{Definition, Edit, Flag};
 use crate::store::{
     Author, BrokenBy, Capabilities, Change, ChangeError, Commit, Feed, HistoryEntry, HistoryKeys, HistoryPage, Loaded,
     Store, StoreExt, Stored,

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::engine::{Answers, Context, FlagName, Query, assert_is_variant};
+use crate::context::Context;
+use crate::document::{FlagName, assert_is_variant};
+use crate::engine::{Answers, Query};
 use crate::request::{Flags, FlagsBuilder, InFlags};
 use crate::source::{ReadObserver, Source, Status};
 

@@ -1,7 +1,7 @@
 //! Edits: what they make, what they are refused for, and that none is lost.
 
 use serde_json::json;
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
 
 use super::api::{Api, Place, in_every_place, json, problem};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tower::ServiceExt;
 use tower_flags::admin::Admin;
-use tower_flags::engine::Instant;
+use tower_flags::document::Instant;
 use tower_flags::source::Live;
 use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, Commit, Error, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage, Loaded,

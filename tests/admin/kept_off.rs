@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_flags::Source;
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, Commit, Error, Feed, FileStore, HistoryEntry, HistoryPage, Loaded,
     MemoryStore, Notices, Store, StoreExt, Stored,

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_flags::engine::{Query, Scheme};
+use tower_flags::document::Scheme;
+use tower_flags::engine::Query;
 use tower_flags::source::{Live, Source};
 use tower_flags::store::{Author, Change, HistoryPage, SqliteStore, Store, StoreExt};
 use tower_flags::{Context, Flag, Instant};

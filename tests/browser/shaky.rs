@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, FileStore, HistoryEntry, HistoryPage,
     Loaded, Notices, Store, StoreExt, Stored,

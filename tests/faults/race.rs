@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::store::{Author, Change, HistoryPage, Store, StoreExt};
 
 use crate::broken::GetAndSet;

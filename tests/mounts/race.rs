@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::store::{Author, Change, ErrorKind, Feed, FileFeed, FileStore, Store, StoreExt};
 
 use super::harness::{Outcome, part};

@@ -8,11 +8,9 @@ use serde_json::Value;
 use super::core::Tables;
 use super::flag_set::FlagSet;
 use super::identity::{Identity, SourceId};
-use crate::engine::flag::{Flag, Variant};
-use crate::engine::name::FlagName;
-use crate::engine::percentage::Percentage;
-use crate::engine::problem::{Problem, quoted};
-use crate::engine::read::{Definition, MAX_FLAGS, NAME_PATTERN, is_name, not_a_name};
+use crate::document::{
+    Definition, Flag, FlagName, MAX_FLAGS, NAME_PATTERN, Percentage, Problem, Variant, is_name, not_a_name, quoted,
+};
 
 /// Builds a [`FlagSet`] from the names, variants and values that another engine knows; its results are written to
 /// [`Answers::of`](crate::engine::Answers::of).

@@ -5,13 +5,10 @@ use std::sync::Arc;
 use super::bits::Bits;
 use super::hashed::Variants;
 use super::identity::Identity;
+use super::index::{Index, Place};
 use super::patterns::Patterns;
 use super::requires::Requirements;
-use crate::engine::flag::Flag;
-use crate::engine::lists::{Index, Place, Texts};
-use crate::engine::pattern::Regex;
-use crate::engine::problem::Problem;
-use crate::engine::read::Definition;
+use crate::document::{Definition, Flag, Problem, Regex, Texts};
 use crate::engine::reason::Reason;
 
 /// What a set holds whatever the time.

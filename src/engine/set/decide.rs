@@ -4,11 +4,9 @@
 use super::decided::Decided;
 use super::flag_set::FlagSet;
 use super::hashed::bucketed;
+use crate::context::Context;
+use crate::document::{Flag, Instant, Percentage, Serve};
 use crate::engine::bucketing::{Bucket, variant_bucket};
-use crate::engine::context::Context;
-use crate::engine::flag::{Flag, Serve};
-use crate::engine::instant::Instant;
-use crate::engine::percentage::Percentage;
 use crate::engine::reason::Reason;
 
 /// A forced answer by number.

@@ -7,12 +7,7 @@ use super::core::{Core, Tables};
 use super::identity::{Identity, SourceId};
 use super::plan::Plan;
 use super::settle::Settled;
-use crate::engine::document::Document;
-use crate::engine::flag::Flag;
-use crate::engine::instant::Instant;
-use crate::engine::name::FlagName;
-use crate::engine::problem::Problem;
-use crate::engine::read::Definition;
+use crate::document::{Definition, Document, Flag, FlagName, Instant, Problem};
 use crate::engine::reason::Reason;
 
 /// A compiled, immutable set of flags: the answers to every question about them except who asks.

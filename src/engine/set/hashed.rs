@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::share::Share;
-use crate::engine::bucketing::{Limit, Scheme, digest_of_value, thousandths, variant_text};
-use crate::engine::context::Context;
-use crate::engine::flag::Flag;
+use crate::context::Context;
+use crate::document::{Flag, Scheme};
+use crate::engine::bucketing::{Limit, digest_of_value, thousandths, variant_text};
 use crate::engine::lanes::{Batches, Layout};
 
 /// The partial rollouts of a plan.

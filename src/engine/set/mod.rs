@@ -1,6 +1,6 @@
 //! The compiled form of a document: everything that does not depend on the caller is decided once.
 //!
-//! * `bits`, `share`, `identity`, `requires`: leaves. `requires` orders flags after those they require and finds cycles.
+//! * `bits`, `share`, `identity`, `index`, `requires`: leaves. `requires` orders flags after those they require and finds cycles.
 //! * `patterns` compiles regular expressions within budgets.
 //! * `hashed` groups what is hashed for a caller, so that it is hashed together.
 //! * `core` has the tables, `plan` the percentages for an instant; both are the `flag_set`.
@@ -15,6 +15,7 @@ mod decided;
 mod flag_set;
 mod hashed;
 mod identity;
+mod index;
 mod patterns;
 mod plan;
 mod requires;
@@ -28,4 +29,3 @@ pub(crate) use decided::Decided;
 pub use flag_set::FlagSet;
 pub(crate) use identity::Identity;
 pub use identity::SourceId;
-pub(crate) use patterns::check_patterns;

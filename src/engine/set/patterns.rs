@@ -8,14 +8,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::engine::clause::{Patterns as OfClause, Test};
-use crate::engine::flag::Flag;
-use crate::engine::pattern::{MAX_COMPILED, Pattern, Regex};
-use crate::engine::problem::Problem;
-use crate::engine::read::Definition;
+use crate::document::{Definition, Flag, MAX_COMPILED, Pattern, Problem, Regex, patterns, size_of_patterns};
 
-/// Most bytes of all compiled patterns of a flag.
-const MAX_FLAG: usize = 2 * 1024 * 1024;
 /// Most bytes of all compiled patterns of a set.
 const MAX_SET: usize = 16 * 1024 * 1024;
 /// Most bytes that are compiled for a set, those included that are refused then. It takes less than a second.
@@ -49,42 +43,6 @@ impl Patterns {
     }
 }
 
-/// The patterns of a flag in the order of its rules, with where they stand.
-pub(super) fn patterns(flag: &Flag) -> impl Iterator<Item = (Place, &Pattern)> {
-    flag.rules().iter().enumerate().flat_map(|(rule, rules)| {
-        rules.when.iter().enumerate().flat_map(move |(clause, clauses)| {
-            let patterns = match &clauses.test {
-                Test::Matches(OfClause { patterns, .. }) => patterns.as_slice(),
-                _ => &[],
-            };
-            patterns.iter().enumerate().map(move |(value, pattern)| (Place { rule, clause, value }, pattern))
-        })
-    })
-}
-
-/// Where a pattern stands in its flag.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    rule: usize,
-    clause: usize,
-    value: usize,
-}
-
-impl Place {
-    fn path(self) -> String {
-        format!("rules.{}.when.{}.values.{}", self.rule, self.clause, self.value)
-    }
-}
-
-/// Whether the patterns of a flag keep to its own budget.
-///
-/// # Errors
-///
-/// One cannot be compiled, or all together are too large.
-pub(crate) fn check_patterns(flag: &Flag) -> Result<(), Problem> {
-    Compiler::default().compile(flag).map(|_| ())
-}
-
 /// All patterns by their texts, each compiled once.
 #[derive(Default)]
 pub(super) struct Compiler<'a> {
@@ -99,7 +57,7 @@ impl<'a> Compiler<'a> {
     pub(super) fn after(previous: impl Iterator<Item = (&'a Flag, &'a [Arc<Regex>])>) -> Self {
         let mut known = HashMap::new();
         for (flag, compiled) in previous {
-            known.extend(patterns(flag).map(|(_, pattern)| pattern.as_str()).zip(compiled));
+            known.extend(patterns(flag).map(Pattern::as_str).zip(compiled));
         }
         Self { known, ..Self::default() }
     }
@@ -111,23 +69,20 @@ impl<'a> Compiler<'a> {
         previous: impl Fn(u32) -> Option<&'a Flag>,
     ) -> Vec<(u32, Problem)> {
         let mut candidates: Vec<(u64, u32, &Flag)> = with_patterns(definitions)
-            .map(|(number, flag)| {
-                (patterns(flag).map(|(_, pattern)| pattern.cost()).fold(0, u64::saturating_add), number, flag)
-            })
+            .map(|(number, flag)| (patterns(flag).map(Pattern::cost).fold(0, u64::saturating_add), number, flag))
             .collect();
         candidates.sort_unstable_by_key(|(cost, number, _)| (*cost, *number));
         let mut faults = Vec::new();
         let mut fitting: Vec<(usize, u32, &Flag)> = Vec::new();
         for (_, number, flag) in candidates {
-            match self.compile(flag) {
+            match size_of_patterns(flag, |pattern| self.pattern(pattern)) {
                 Ok(size) => fitting.push((size, number, flag)),
                 Err(problem) => faults.push((number, problem)),
             }
         }
         // An earlier definition stays in effect where the new one does not fit, so its place is kept until then.
         let mut held = Held::default();
-        let earlier =
-            |number: u32| previous(number).into_iter().flat_map(patterns).map(|(_, pattern)| pattern.as_str());
+        let earlier = |number: u32| previous(number).into_iter().flat_map(patterns).map(Pattern::as_str);
         for number in (0_u32..).take(definitions.len()) {
             earlier(number).for_each(|text| held.add(text, self.size(text)));
         }
@@ -140,7 +95,7 @@ impl<'a> Compiler<'a> {
             fitting.into_iter().map(|(size, number, flag)| (size > size_before(number), size, number, flag)).collect();
         fitting.sort_unstable_by_key(|(grows, size, number, _)| (*grows, *size, *number));
         for (grows, size, number, flag) in fitting {
-            let texts = || patterns(flag).map(|(_, pattern)| pattern.as_str());
+            let texts = || patterns(flag).map(Pattern::as_str);
             earlier(number).for_each(|text| held.remove(text));
             texts().for_each(|text| held.add(text, self.size(text)));
             if grows && held.bytes > MAX_SET {
@@ -154,25 +109,6 @@ impl<'a> Compiler<'a> {
         }
         faults.sort_unstable_by_key(|(number, _)| *number);
         faults
-    }
-
-    /// Compiles the patterns of a flag, and gives their size.
-    fn compile(&mut self, flag: &'a Flag) -> Result<usize, Problem> {
-        let mut texts: Vec<&str> = Vec::new();
-        let mut size = 0;
-        for (place, pattern) in patterns(flag) {
-            let bytes = self.pattern(pattern).map_err(|problem| problem.at_path(place.path()))?;
-            if texts.contains(&pattern.as_str()) {
-                continue;
-            }
-            texts.push(pattern.as_str());
-            size += bytes;
-            if size > MAX_FLAG {
-                let expected = format!("regular expressions of one flag that compile to at most {MAX_FLAG} bytes");
-                return Err(Problem::new(expected, "more").at_path("rules"));
-            }
-        }
-        Ok(size)
     }
 
     /// Compiles one pattern, unless its text is known, and gives its size.
@@ -211,9 +147,8 @@ impl<'a> Compiler<'a> {
 
     /// The patterns of the definitions that are in effect in the end.
     pub(super) fn finish(&self, definitions: &[Definition]) -> Patterns {
-        let compiled = |flag: &Flag| {
-            patterns(flag).filter_map(|(_, pattern)| self.find(pattern.as_str())).map(Arc::clone).collect()
-        };
+        let compiled =
+            |flag: &Flag| patterns(flag).filter_map(|pattern| self.find(pattern.as_str())).map(Arc::clone).collect();
         let of_flag = |(number, flag)| OfFlag { flag: number, compiled: compiled(flag) };
         Patterns(with_patterns(definitions).map(of_flag).collect())
     }
@@ -257,7 +192,9 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
-    use crate::engine::{Context, Document, FlagSet, Identity, Instant, Query};
+    use crate::context::Context;
+    use crate::document::{Document, Instant};
+    use crate::engine::{FlagSet, Identity, Query};
 
     /// A flag with these patterns, on for whom one matches.
     fn flag(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> String {

@@ -4,9 +4,7 @@ use super::bits::Bits;
 use super::core::Core;
 use super::hashed::Rollouts;
 use super::share::Share;
-use crate::engine::flag::Flag;
-use crate::engine::instant::Instant;
-use crate::engine::percentage::Percentage;
+use crate::document::{Flag, Instant, Percentage};
 
 /// What is decided before any caller is known.
 #[derive(Debug)]

@@ -7,10 +7,7 @@ use super::bits::Bits;
 use super::core::{Core, Tables};
 use super::patterns::Compiler;
 use super::requires::{Fault, Graph, MAX_DEPTH, Need, Requirements};
-use crate::engine::document::{Document, kept};
-use crate::engine::flag::Requirement;
-use crate::engine::problem::{Problem, quoted};
-use crate::engine::read::{Definition, nearest};
+use crate::document::{Definition, Document, Problem, Requirement, kept, nearest, quoted};
 
 /// Definitions after everything that one flag says of others is checked.
 pub(super) struct Settled {

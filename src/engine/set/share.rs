@@ -1,6 +1,6 @@
 //! A flag and the share of callers that it is on for.
 
-use crate::engine::percentage::Percentage;
+use crate::document::Percentage;
 
 /// A flag and its percentage in effect.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::plan::{Plan, too_late};
-use crate::engine::parts::MAX_STEPS;
-use crate::engine::{Edit, Flag, Instant, Percentage, Problem, Schedule, Step};
+use crate::document::parts::MAX_STEPS;
+use crate::document::{Edit, Flag, Instant, Percentage, Problem, Schedule, Step};
 use crate::store::Change;
 
 /// What is to be done to a rollout; the functions of this [module](super) make changes of it.
@@ -265,7 +265,7 @@ fn written(steps: &[Step]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::flag_from_json;
+    use crate::document::flag_from_json;
 
     #[test]
     fn a_flag_that_cannot_be_read_is_rolled_back_where_that_mends_it() {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::parts::MAX_STEPS;
-use crate::engine::{Instant, Percentage, Problem, Step};
+use crate::document::parts::MAX_STEPS;
+use crate::document::{Instant, Percentage, Problem, Step};
 
 /// Longest stage in hours, and latest day.
 pub(super) const MOST: u32 = 1_000_000;

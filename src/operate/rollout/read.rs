@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::plan::{MOST, Plan};
-use crate::engine::parts::{
+use crate::document::parts::{
     Located, Reading, instant, list, located, members, missing, no_more_keys, percentage, thousandths, under,
 };
-use crate::engine::{Node, Percentage, Problem, json};
+use crate::document::{Node, Percentage, Problem, json};
 
 /// A thousandth of an hour.
 const THOUSANDTH: Duration = Duration::from_millis(3_600);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::engine::{Flag, Instant, Percentage};
+use crate::document::{Flag, Instant, Percentage};
 
 /// What a rollout is at one instant, as data for dashboards.
 ///

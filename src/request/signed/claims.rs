@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::key::{Sealed, SigningKey};
-use crate::engine::{Forced, ForcedBy, Instant};
+use crate::document::Instant;
+use crate::engine::{Forced, ForcedBy};
 
 /// The signed content. It is the same for both purposes, which the signature distinguishes.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName};
 
 use super::claims::{Claims, Refusal, key_id};
 use super::key::SigningKey;
-use crate::engine::{FlagName, Forced, ForcedBy, Instant};
+use crate::document::{FlagName, Instant};
+use crate::engine::{Forced, ForcedBy};
 use crate::request::counts::{Counters, count_reason};
 use crate::request::sensitive::conceal;
 

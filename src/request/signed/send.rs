@@ -14,7 +14,7 @@ use super::claims::{Claims, MAX_LEN, Wanted, spelled};
 use super::decisions::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
 use super::hosts::Host;
 use super::key::SigningKey;
-use crate::engine::{FlagName, Instant};
+use crate::document::{FlagName, Instant};
 use crate::request::caught::caught;
 use crate::request::config::system_clock;
 use crate::request::flags::Flags;

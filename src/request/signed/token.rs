@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::claims::{Claims, Wanted, spelled};
 use super::key::SigningKey;
-use crate::engine::{FlagName, Instant};
+use crate::document::{FlagName, Instant};
 
 pub(super) const OVERRIDE: &str = "tower-flags override 2";
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::guarded;
 use super::in_place::UNFINISHED;
 use super::watch::Watch;
-use crate::engine::{Document, Format, Instant, MAX_DOCUMENT, Problem, quoted, utf_8};
+use crate::document::{Document, Format, Instant, MAX_DOCUMENT, Problem, quoted, utf_8};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::digest_of;

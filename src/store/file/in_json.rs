@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::engine::{Problem, json, members, position};
+use crate::document::{Problem, json, members, position};
 
 /// The object of all flags, and where its members stand in the document.
 struct Flags<'a> {

@@ -3,7 +3,7 @@
 use toml_edit::{Array, ArrayOfTables, Decor, DocumentMut, Formatted, InlineTable, Item, Table, TableLike, Value};
 
 use super::wide::Wide;
-use crate::engine::{Plain, Problem};
+use crate::document::{Plain, Problem};
 
 /// A flag as a tree; dates become texts, and so do the numbers that JSON cannot say.
 pub(super) fn flag(text: &str, name: &str) -> Result<Option<Plain>, Problem> {

@@ -12,7 +12,7 @@ use super::in_place::{self, Copies, Written};
 use super::journal::{Edited, Journal, Line, News, append, take_back};
 use super::replace::{Prepared, beside, lock, lock_itself, sync_folder};
 use super::text;
-use crate::engine::{Problem, Severity, utf_8};
+use crate::document::{Problem, Severity, utf_8};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::{HistoryEntry, digest_of};
@@ -326,8 +326,8 @@ impl Shared {
         use std::io::Write;
 
         let text = match self.file.format {
-            crate::engine::Format::Json => "{\n  \"flags\": {\n  }\n}\n",
-            crate::engine::Format::Toml => "[flags]\n\n# end\n",
+            crate::document::Format::Json => "{\n  \"flags\": {\n  }\n}\n",
+            crate::document::Format::Toml => "[flags]\n\n# end\n",
         };
         let path = &self.file.path;
         let made = std::fs::OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {

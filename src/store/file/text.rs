@@ -1,7 +1,7 @@
 //! One flag in the text of a file, whichever format it has.
 
 use super::{in_json, in_toml};
-use crate::engine::{Document, Format, Plain, Problem};
+use crate::document::{Document, Format, Plain, Problem};
 
 /// The definition of a flag as JSON: from a JSON file byte for byte, from a TOML file as that says it.
 pub(super) fn flag(file: &str, format: Format, name: &str) -> Result<Option<String>, Problem> {

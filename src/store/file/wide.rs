@@ -1,7 +1,7 @@
 //! Numbers of a TOML document that `toml_edit` does not read: whole ones beyond 63 bits, and floats beyond all bounds.
 //! While a flag is edited, texts stand for them, so that a number costs no more than its own flag.
 
-use crate::engine::{Plain, unreadable_numbers};
+use crate::document::{Plain, unreadable_numbers};
 
 /// Begins every text that stands for a number: a private-use character. A document that has it is left as it is.
 const MARK: char = '\u{e000}';

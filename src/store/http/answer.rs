@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use crate::engine::{Document, Instant, MAX_DOCUMENT, Problem, quoted, utf_8};
+use crate::document::{Document, Instant, MAX_DOCUMENT, Problem, quoted, utf_8};
 use crate::store::error::ErrorKind;
 
 /// Longest time that a server may ask to be left alone for.

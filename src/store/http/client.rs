@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::redirects::{NoLocal, has_local_host};
-use crate::engine::{MAX_DOCUMENT, Problem};
+use crate::document::{MAX_DOCUMENT, Problem};
 use crate::store::error::{Error, ErrorKind};
 
 /// A server on the next continent connects in less.

@@ -10,7 +10,7 @@ use tokio::time::{Instant as Time, timeout};
 
 use super::answer;
 use super::client::{Answer, Asker};
-use crate::engine::{Document, Instant, Problem};
+use crate::document::{Document, Instant, Problem};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
 use crate::store::history::digest_of;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use redis::{Pipeline, ServerErrorKind, Value};
 
 use super::connection::{ANSWER, Connection, DISK, bytes_of, field, text_of};
-use crate::engine::{Instant, Problem, Severity};
+use crate::document::{Instant, Problem, Severity};
 use crate::store::error::Error;
 use crate::store::feed::Condition;
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use redis::Value;
 
 use super::connection::{bytes_of, text_of};
-use crate::engine::{Edit, Flag, Instant, MAX_FLAG, Percentage, flag_from_json};
+use crate::document::{Edit, Flag, Instant, MAX_FLAG, Percentage, flag_from_json};
 
 /// What one key holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use redis::{Pipeline, Value};
 use super::connection::{ANSWER, Connection, LARGE_ANSWER, bytes_of, on, text_of};
 use super::held::{Held, Pair, Switch, a};
 use super::keys::{Keys, head_of, pattern, version_of};
-use crate::engine::{
+use crate::document::{
     Definition, Document, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Severity, beyond, is_name, kept,
 };
 use crate::store::error::Error;
@@ -315,7 +315,7 @@ fn settle(document: &mut Document, name: &str, pair: &Pair, keys: &Keys) {
         Switch::Odd => {
             let found = match &pair.switch {
                 Held::Other(kind) => a(kind).into_owned(),
-                Held::Text { bytes, .. } => crate::engine::quoted(&String::from_utf8_lossy(bytes)),
+                Held::Text { bytes, .. } => crate::document::quoted(&String::from_utf8_lossy(bytes)),
                 Held::Nothing => return,
             };
             if pair.flag.is_something() {

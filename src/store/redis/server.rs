@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::engine::Problem;
+use crate::document::Problem;
 use crate::store::error::{Error, ErrorKind};
 use crate::store::plaintext;
 

@@ -15,7 +15,7 @@ use super::keys::{Keys, Prefixes, entry_of, head_of, head_text, version_of, vers
 use super::load::Content;
 use super::notices::Tracking;
 use super::server::Server;
-use crate::engine::{MAX_FLAG, Problem, is_name};
+use crate::document::{MAX_FLAG, Problem, is_name};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::HistoryEntry;

@@ -181,7 +181,7 @@
 //! # A table of yours
 //!
 //! `PostgresTable` and `SqliteTable` read what a query gives as `name` and `definition`, and write nothing. Most tables need
-//! an object with [the keys they have](crate::engine); `rollout_percentage`, `enabled_for_users` and `metadata` are read as
+//! an object with [the keys they have](crate::document); `rollout_percentage`, `enabled_for_users` and `metadata` are read as
 //! they are, and `null` is the same as no key. Mind that an empty list of users restricts a flag to nobody where
 //! there is no percentage: `nullif(allowed_users, '{}')`.
 //!

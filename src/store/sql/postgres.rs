@@ -14,7 +14,7 @@ use super::postgres_url::Parsed;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
 use super::transaction::{For, Transaction};
 use super::trouble::{Trouble, mending};
-use crate::engine::{Instant, MAX_FLAGS, Problem};
+use crate::document::{Instant, MAX_FLAGS, Problem};
 use crate::store::parsing::Parsing;
 use crate::store::traits::identity_of;
 use crate::store::{

@@ -12,7 +12,7 @@ use super::postgres::Server;
 use super::postgres_tables::Schema;
 use super::transaction::{For, Transaction};
 use super::trouble::Trouble;
-use crate::engine::{Instant, Problem};
+use crate::document::{Instant, Problem};
 use crate::store::{Condition, Error};
 
 /// How far a standby may be behind its primary.

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::engine::Problem;
+use crate::document::Problem;
 use crate::store::plaintext;
 use crate::store::{Error, ErrorKind};
 

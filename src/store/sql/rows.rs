@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 #[cfg(feature = "postgres")]
-use crate::engine::MAX_FLAG;
-use crate::engine::{Document, Instant, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw};
+use crate::document::MAX_FLAG;
+use crate::document::{Document, Instant, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw};
 use crate::store::history::Digesting;
 use crate::store::parsing::Parsing;
 use crate::store::{Error, Head, HistoryEntry, Loaded};

@@ -19,7 +19,7 @@ use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_
 use super::sqlite_codes::is_busy;
 use super::trouble::{Trouble, mending};
 use super::watch::{FileId, Watch};
-use crate::engine::{MAX_FLAG, MAX_FLAGS, Problem};
+use crate::document::{MAX_FLAG, MAX_FLAGS, Problem};
 use crate::store::for_owner::ForOwner as _;
 use crate::store::parsing::Parsing;
 use crate::store::traits::identity_of;

@@ -27,10 +27,10 @@ use super::sqlite::{self, File};
 use super::transaction::{For, Transaction};
 use super::trouble::Trouble;
 #[cfg(feature = "sqlite")]
-use crate::engine::MAX_FLAG;
-use crate::engine::MAX_FLAGS;
+use crate::document::MAX_FLAG;
+use crate::document::MAX_FLAGS;
 #[cfg(feature = "postgres")]
-use crate::engine::Problem;
+use crate::document::Problem;
 #[cfg(feature = "postgres")]
 use crate::store::Condition;
 use crate::store::{BoxFuture, Error, Feed, Loaded, Notices};

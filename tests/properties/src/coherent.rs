@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tower_flags::engine::{Answers, Reason, Severity};
+use tower_flags::document::Severity;
+use tower_flags::engine::{Answers, Reason};
 use tower_flags::{FlagSet, Flags};
 
 /// The names of the flags that a set has refused.

@@ -1,7 +1,7 @@
 //! Documents and callers, generated: mostly sound, a part of them slightly broken.
 
 use serde_json::{Map, Value, json};
-use tower_flags::engine::Scheme;
+use tower_flags::document::Scheme;
 use tower_flags::{Context, Instant};
 
 use crate::{Random, Tree};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tower_flags::engine::Severity;
+use tower_flags::document::Severity;
 use tower_flags::{Document, Flag};
 use tower_flags_properties::{Tree, ask};
 

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tower_flags::engine::Edit;
+use tower_flags::document::Edit;
 use tower_flags::{Document, Flag, Instant};
 use tower_flags_properties::{Generator, Random, Tree};
 

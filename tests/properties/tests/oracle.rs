@@ -17,7 +17,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tower_flags::engine::{Query, Severity};
+use tower_flags::document::Severity;
+use tower_flags::engine::Query;
 use tower_flags::{Document, FlagSet, Instant};
 use tower_flags_properties::{Generator, Tree, ask, assert_coherent, context_of, refused_names};
 

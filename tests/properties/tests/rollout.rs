@@ -3,7 +3,8 @@
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use tower_flags::engine::{Answers, Bucket, Query, Scheme};
+use tower_flags::document::Scheme;
+use tower_flags::engine::{Answers, Bucket, Query};
 use tower_flags::{Context, Document, FlagSet, Instant, Percentage};
 
 const SCHEMES: [(&str, Scheme); 4] = [

@@ -26,7 +26,7 @@ use super::text::{Plain, members, position};
 /// 4. What comes out is a flag that is accepted; otherwise the edit is refused and nothing changes.
 ///
 /// ```
-/// use tower_flags::engine::Edit;
+/// use tower_flags::document::Edit;
 ///
 /// let now = "2026-12-01T09:00:00Z".parse().unwrap();
 /// let stored = r#"{ "on": true, "rollout_percentage": 25.0, "rollout_stages": [ 1, 2 ] }"#;

@@ -11,7 +11,7 @@ use super::read::{self, Definition, DocumentReading, Format, MAX_FLAGS, Raw, is_
 /// The definitions of a set of flags by name, as far as they could be read.
 ///
 /// A flag that is wrong costs only itself: it is a [`Problem`], and the others are there. The
-/// [module documentation](crate::engine) has the format.
+/// [module documentation](crate::document) has the format.
 ///
 /// ```
 /// use tower_flags::Document;

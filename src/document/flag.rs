@@ -1,20 +1,16 @@
 //! The definition of one flag, as people write it.
 
-use std::str::FromStr;
-
 use serde_json::Value;
 
-use super::bucketing::Scheme;
 use super::clause::{Clause, Test};
 use super::instant::{Day, Instant};
-use super::lists::Texts;
 use super::percentage::Percentage;
-use super::problem::Problem;
-use super::read;
+use super::scheme::Scheme;
+use super::texts::Texts;
 
 /// The definition of one flag, checked.
 ///
-/// The [module documentation](crate::engine) lists its keys. A `Flag` serialises to its canonical
+/// The [module documentation](crate::document) lists its keys. A `Flag` serialises to its canonical
 /// JSON: canonical spellings, percentages as numbers, nothing that is at its default except
 /// `enabled`.
 ///
@@ -345,28 +341,5 @@ impl Flag {
 impl From<bool> for Flag {
     fn from(enabled: bool) -> Self {
         if enabled { Self::on() } else { Self::off() }
-    }
-}
-
-impl FromStr for Flag {
-    type Err = Problem;
-
-    /// Reads a flag from JSON: an object, or `true` or `false`. A `name` key is accepted as it is.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that is wrong. Bad bookkeeping values are left out without an error; read a
-    /// [`Document`](crate::Document) to see them.
-    fn from_str(json: &str) -> Result<Self, Problem> {
-        read::accepted_flag(None, json)
-    }
-}
-
-/// Reads a flag from a JSON value, like [`Flag::from_str`].
-impl TryFrom<Value> for Flag {
-    type Error = Problem;
-
-    fn try_from(value: Value) -> Result<Self, Problem> {
-        value.to_string().parse()
     }
 }

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::node::{Node, View};
-use crate::engine::problem::Problem;
+use crate::document::problem::Problem;
 
 /// A JSON value: a slice of the document and the place where it starts.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::node::{Node, View};
-use crate::engine::problem::Problem;
+use crate::document::problem::Problem;
 
 /// A parsed TOML document, from which nodes borrow.
 #[derive(Debug)]

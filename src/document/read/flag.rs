@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::str::FromStr;
+
+use serde_json::Value;
 
 use super::keys::{self, Key, Known, spelling_of};
 use super::parts::{self, Located, Reading, located};
-use crate::engine::bucketing::Scheme;
-use crate::engine::flag::{Bookkeeping, Flag, Kind, Schedule};
-use crate::engine::problem::{Problem, Severity, quoted, shortened};
-use crate::engine::set::check_patterns;
-use crate::engine::text::{self, Node, View};
+use crate::document::flag::{Bookkeeping, Flag, Kind, Schedule};
+use crate::document::patterns::check_patterns;
+use crate::document::problem::{Problem, Severity, quoted, shortened};
+use crate::document::scheme::Scheme;
+use crate::document::text::{self, Node, View};
 
 /// Most bytes one flag takes in a document.
 pub(crate) const MAX_FLAG: usize = 1024 * 1024;
@@ -38,6 +41,29 @@ pub(crate) fn accepted_flag(name: Option<&str>, json: &str) -> Result<Flag, Prob
         None => problem,
     })?;
     Ok(flag)
+}
+
+impl FromStr for Flag {
+    type Err = Problem;
+
+    /// Reads a flag from JSON: an object, or `true` or `false`. A `name` key is accepted as it is.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong. Bad bookkeeping values are left out without an error; read a
+    /// [`Document`](crate::Document) to see them.
+    fn from_str(json: &str) -> Result<Self, Problem> {
+        accepted_flag(None, json)
+    }
+}
+
+/// Reads a flag from a JSON value, like [`Flag::from_str`].
+impl TryFrom<Value> for Flag {
+    type Error = Problem;
+
+    fn try_from(value: Value) -> Result<Self, Problem> {
+        value.to_string().parse()
+    }
 }
 
 /// Reads a flag from JSON text; bookkeeping that is wrong is left out. Regular expressions are not compiled.
@@ -225,7 +251,7 @@ impl<'a> Keys<'a> {
             metadata: self.part(Key::Metadata, warnings, |node| {
                 const EXPECTED: &str = "an object of at most 128 levels with each key once";
                 match parts::exact(node, EXPECTED)? {
-                    serde_json::Value::Object(metadata) => Ok(metadata),
+                    Value::Object(metadata) => Ok(metadata),
                     _ => parts::wrong(node, EXPECTED),
                 }
             }),

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 /// assert_eq!(share.thousandths(), 12_500);
 /// assert_eq!(share.to_string(), "12.5");
 /// assert!("0.0001".parse::<Percentage>().is_err());
-/// # Ok::<(), tower_flags::engine::NotAPercentage>(())
+/// # Ok::<(), tower_flags::document::NotAPercentage>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percentage(u32);

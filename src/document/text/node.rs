@@ -7,8 +7,8 @@ use serde_json::{Map, Number, Value};
 use super::json::JsonNode;
 #[cfg(feature = "file")]
 use super::toml::TomlNode;
-use crate::engine::number::keeps_digits;
-use crate::engine::problem::quoted;
+use crate::document::number::keeps_digits;
+use crate::document::problem::quoted;
 
 /// Deepest nesting of values that are kept whole.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -134,7 +134,7 @@ impl<'a> Node<'a> {
         match self.view() {
             View::Null => "null".into(),
             View::Bool(value) => value.to_string(),
-            View::Number(digits) => crate::engine::problem::shortened(&digits),
+            View::Number(digits) => crate::document::problem::shortened(&digits),
             View::Text(text) => format!("the text {}", quoted(&text)),
             View::List(items) => format!("a list of {}", items.len()),
             View::Map(members) => format!("an object of {}", members.len()),

@@ -1,56 +1,9 @@
-//! Lists of names and the index that finds, for one name, the lists it is in.
+//! The index that finds, for one name, the lists it is in.
 //!
-//! A list is one text with the ends of its entries, about four bytes an entry more than the ids
-//! themselves. The index adds ten to twelve bytes an entry, whether ids recur or not, and one look
-//! answers for all lists of the set.
+//! It adds ten to twelve bytes an entry to the lists, whether ids recur or not, and one look answers for all lists of the
+//! set.
 
 use std::hash::BuildHasher;
-
-/// Texts in one piece of memory, in the order in which they were given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Texts {
-    bytes: Box<str>,
-    ends: Box<[u32]>,
-}
-
-impl Texts {
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub(crate) fn get(&self, number: usize) -> &str {
-        let start = match number.checked_sub(1) {
-            Some(before) => self.ends[before],
-            None => 0,
-        };
-        &self.bytes[start as usize..self.ends[number] as usize]
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
-        (0..self.len()).map(|number| self.get(number))
-    }
-
-    pub(crate) fn contains(&self, text: &str) -> bool {
-        self.iter().any(|entry| entry == text)
-    }
-}
-
-impl<T: AsRef<str>> FromIterator<T> for Texts {
-    /// # Panics
-    ///
-    /// Above 4 GiB of text; a document has at most 4 MiB.
-    fn from_iter<I: IntoIterator<Item = T>>(texts: I) -> Self {
-        let mut bytes = String::new();
-        let ends = texts
-            .into_iter()
-            .map(|text| {
-                bytes.push_str(text.as_ref());
-                u32::try_from(bytes.len()).expect("a list is far below 4 GiB")
-            })
-            .collect();
-        Self { bytes: bytes.into_boxed_str(), ends }
-    }
-}
 
 /// Where one text stands: entry `entry` of the list of flag `flag`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,13 +72,7 @@ fn bucket(text: &[u8], buckets: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_come_back_in_order() {
-        let texts: Texts = ["alice", "", "ünal"].into_iter().collect();
-        assert_eq!(texts.iter().collect::<Vec<_>>(), ["alice", "", "ünal"]);
-        assert!(texts.contains("ünal") && !texts.contains("alic"));
-    }
+    use crate::document::Texts;
 
     #[test]
     fn one_look_finds_every_list_a_text_is_in() {

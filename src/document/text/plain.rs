@@ -7,7 +7,7 @@ use serde_json::Value;
 #[cfg(any(feature = "admin", feature = "file"))]
 use super::node::{MAX_DEPTH, View};
 #[cfg(any(feature = "admin", feature = "file"))]
-use crate::engine::problem::Problem;
+use crate::document::problem::Problem;
 
 /// A JSON value that keeps the digits of its numbers as written.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The keys of a flag, their other spellings, and the keys that are only carried along.
 
-use crate::engine::problem::{Problem, quoted};
+use crate::document::problem::{Problem, quoted};
 
 /// A key of a flag, whichever way it is spelt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

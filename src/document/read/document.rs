@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::flag::{self, FlagReading, MAX_FLAG};
 use super::keys::{is_name, nearest, not_a_name};
 use super::parts::{Located, Reading, located};
-use crate::engine::flag::Flag;
-use crate::engine::problem::{Place, Problem, Severity, quoted};
-use crate::engine::text::{self, Node, View};
+use crate::document::flag::Flag;
+use crate::document::problem::{Place, Problem, Severity, quoted};
+use crate::document::text::{self, Node, View};
 
 /// Most bytes of a document.
 pub(crate) const MAX_DOCUMENT: usize = 4 * 1024 * 1024;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::keys::{NAME_PATTERN, is_name, nearest};
-use crate::engine::clause::{Clause, Operator, Patterns, Test};
-use crate::engine::flag::{Requirement, Rule, Serve, Step, Variant};
-use crate::engine::instant::{Day, Instant};
-use crate::engine::lists::Texts;
-use crate::engine::number::WHOLE;
-use crate::engine::percentage::{self, Percentage};
-use crate::engine::problem::{Problem, quoted, shortened};
-use crate::engine::text::{Node, Unkept, View};
+use crate::document::clause::{Clause, Operator, Patterns, Test};
+use crate::document::flag::{Requirement, Rule, Serve, Step, Variant};
+use crate::document::instant::{Day, Instant};
+use crate::document::number::WHOLE;
+use crate::document::percentage::{self, Percentage};
+use crate::document::problem::{Problem, quoted, shortened};
+use crate::document::text::{Node, Unkept, View};
+use crate::document::texts::Texts;
 
 /// Most variants of a flag; their numbers fit one byte beside "none".
 const MAX_VARIANTS: usize = 255;

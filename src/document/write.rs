@@ -5,9 +5,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::clause::{Clause, Patterns, Scalar, Test, TextOperator};
 use super::document::Document;
 use super::flag::{Flag, Requirement, Rule, Serve, Variant};
-use super::lists::Texts;
 use super::pattern::Pattern;
 use super::read::{Definition, Key, spelling_of};
+use super::texts::Texts;
 
 /// The canonical object: canonical spellings, `enabled` always, other keys where they are set.
 impl Serialize for Flag {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// assert_eq!(start.to_string(), "2026-12-01T09:00:00Z");
 /// assert!(start < "2026-12-01T09:00:00.5Z".parse()?);
 /// assert!("2026-12-01".parse::<Instant>().is_err());
-/// # Ok::<(), tower_flags::engine::NotAnInstant>(())
+/// # Ok::<(), tower_flags::document::NotAnInstant>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant {
@@ -60,7 +60,7 @@ impl Instant {
     /// let later = start.checked_add(Duration::from_secs(36 * 60 * 60)).unwrap();
     /// assert_eq!(later.to_string(), "2028-02-29T21:00:00Z");
     /// assert_eq!(later.saturating_duration_since(start).as_secs(), 36 * 60 * 60);
-    /// # Ok::<(), tower_flags::engine::NotAnInstant>(())
+    /// # Ok::<(), tower_flags::document::NotAnInstant>(())
     /// ```
     #[must_use]
     pub fn checked_add(self, duration: Duration) -> Option<Self> {
@@ -198,12 +198,12 @@ impl Day {
     /// Whether the whole day lies before `now`.
     ///
     /// ```
-    /// use tower_flags::engine::Day;
+    /// use tower_flags::document::Day;
     ///
     /// let expires: Day = "2027-03-01".parse()?;
     /// assert!(!expires.is_over_at("2027-03-01T23:59:59Z".parse().unwrap()));
     /// assert!(expires.is_over_at("2027-03-02T00:00:00Z".parse().unwrap()));
-    /// # Ok::<(), tower_flags::engine::NotADay>(())
+    /// # Ok::<(), tower_flags::document::NotADay>(())
     /// ```
     #[must_use]
     pub fn is_over_at(self, now: Instant) -> bool {
