@@ -36,6 +36,13 @@ struct Given {
     reason: Reason,
 }
 
+impl Flags {
+    /// A builder for answers that are given: for tests.
+    pub fn builder() -> FlagsBuilder {
+        FlagsBuilder::default()
+    }
+}
+
 impl FlagsBuilder {
     /// A flag that is on. Names that no flag can have are left out; see [`problems`](Self::problems).
     pub fn on(self, name: impl FlagName) -> Self {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 
 use serde::de::DeserializeOwned;
 
-use super::builder::FlagsBuilder;
 use super::marks::Marks;
 use crate::context::Context;
 use crate::document::{Declared, FlagName, Instant, Variant};
@@ -124,11 +123,6 @@ impl Flags {
         }
         let Level { answers, around, home, request, .. } = &*self.0;
         Self::new(answers.clone().with_forced(forced), around.clone(), forced.to_vec(), home.clone(), *request)
-    }
-
-    /// A builder for answers that are given: for tests.
-    pub fn builder() -> FlagsBuilder {
-        FlagsBuilder::default()
     }
 
     /// Whether the flag is on for the caller; `false` for names that no flag has.

@@ -70,7 +70,7 @@ pub(crate) fn read(text: &str, format: Format) -> Result<DocumentReading, Proble
     match format {
         Format::Json => read_root(&text::json(text)?),
         #[cfg(feature = "file")]
-        Format::Toml => read_root(&text::TomlDocument::parse(text)?.root()),
+        Format::Toml => read_root(&text::TomlDocument::parse(text)?.root().into()),
     }
     .map(|unplaced| unplaced.placed_in(text))
     .map_err(|Located { problem, offset }| problem.at_offset(text, offset))

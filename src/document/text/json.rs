@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::node::{Node, View};
+use super::view::ViewOf;
 use crate::document::problem::Problem;
 
 /// A JSON value: a slice of the document and the place where it starts.
@@ -40,26 +40,26 @@ impl<'a> JsonNode<'a> {
         Self { text: raw.get(), offset: self.offset + position(self.text, raw.get()) }
     }
 
-    pub(crate) fn view(&self) -> View<'a> {
+    pub(crate) fn view<N: From<Self>>(&self) -> ViewOf<'a, N> {
         match self.text.as_bytes().first() {
-            Some(b'n') => View::Null,
-            Some(b't') => View::Bool(true),
-            Some(b'f') => View::Bool(false),
+            Some(b'n') => ViewOf::Null,
+            Some(b't') => ViewOf::Bool(true),
+            Some(b'f') => ViewOf::Bool(false),
             Some(b'"') => match string(self.text) {
-                Some(text) => View::Text(text),
-                None => View::Broken,
+                Some(text) => ViewOf::Text(text),
+                None => ViewOf::Broken,
             },
             Some(b'[') => match serde_json::from_str::<Items<'a>>(self.text) {
-                Ok(Items(items)) => View::List(items.into_iter().map(|item| Node::Json(self.child(item))).collect()),
-                Err(_) => View::Broken,
+                Ok(Items(items)) => ViewOf::List(items.into_iter().map(|item| self.child(item).into()).collect()),
+                Err(_) => ViewOf::Broken,
             },
             Some(b'{') => match members(self.text) {
                 Some(members) => {
-                    View::Map(members.into_iter().map(|(key, value)| (key, Node::Json(self.child(value)))).collect())
+                    ViewOf::Map(members.into_iter().map(|(key, value)| (key, self.child(value).into())).collect())
                 }
-                None => View::Broken,
+                None => ViewOf::Broken,
             },
-            _ => View::Number(Cow::Borrowed(self.text)),
+            _ => ViewOf::Number(Cow::Borrowed(self.text)),
         }
     }
 }

@@ -8,16 +8,10 @@ mod node;
 mod plain;
 #[cfg(feature = "file")]
 mod toml;
+mod view;
 
-pub(crate) use json::{JsonNode, members, position};
-pub(crate) use node::{Node, Unkept, View};
+pub(crate) use json::{members, position};
+pub(crate) use node::{Node, Unkept, View, json};
 pub(crate) use plain::Plain;
 #[cfg(feature = "file")]
 pub(crate) use toml::{TomlDocument, unreadable_numbers};
-
-use super::problem::Problem;
-
-/// The root of a JSON text.
-pub(crate) fn json(text: &str) -> Result<Node<'_>, Problem> {
-    JsonNode::root(text).map(Node::Json)
-}

@@ -1,14 +1,13 @@
 //! A value in a document, whichever format it is written in.
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Number, Value};
 
 use super::json::JsonNode;
 #[cfg(feature = "file")]
 use super::toml::TomlNode;
+use super::view::ViewOf;
 use crate::document::number::keeps_digits;
-use crate::document::problem::quoted;
+use crate::document::problem::{Problem, quoted, shortened};
 
 /// Deepest nesting of values that are kept whole.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -21,20 +20,26 @@ pub(crate) enum Node<'a> {
     Toml(TomlNode<'a>),
 }
 
-/// One level of a value.
-#[derive(Debug)]
-pub(crate) enum View<'a> {
-    Null,
-    Bool(bool),
-    /// The digits as they were written; in TOML integers of other bases are written in ten.
-    Number(Cow<'a, str>),
-    Text(Cow<'a, str>),
-    List(Vec<Node<'a>>),
-    /// Every member in the order written, duplicates included.
-    Map(Vec<(Cow<'a, str>, Node<'a>)>),
-    /// A text with an escape that stands for no character.
-    Broken,
+impl<'a> From<JsonNode<'a>> for Node<'a> {
+    fn from(node: JsonNode<'a>) -> Self {
+        Self::Json(node)
+    }
 }
+
+#[cfg(feature = "file")]
+impl<'a> From<TomlNode<'a>> for Node<'a> {
+    fn from(node: TomlNode<'a>) -> Self {
+        Self::Toml(node)
+    }
+}
+
+/// The root of a JSON text.
+pub(crate) fn json(text: &str) -> Result<Node<'_>, Problem> {
+    JsonNode::root(text).map(Node::Json)
+}
+
+/// One level of a value.
+pub(crate) type View<'a> = ViewOf<'a, Node<'a>>;
 
 /// Why a value cannot be kept as written.
 #[derive(Debug)]
@@ -134,7 +139,7 @@ impl<'a> Node<'a> {
         match self.view() {
             View::Null => "null".into(),
             View::Bool(value) => value.to_string(),
-            View::Number(digits) => crate::document::problem::shortened(&digits),
+            View::Number(digits) => shortened(&digits),
             View::Text(text) => format!("the text {}", quoted(&text)),
             View::List(items) => format!("a list of {}", items.len()),
             View::Map(members) => format!("an object of {}", members.len()),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 #[cfg(any(feature = "admin", feature = "file"))]
-use super::node::{MAX_DEPTH, View};
+use super::node::{MAX_DEPTH, Node, View, json};
 #[cfg(any(feature = "admin", feature = "file"))]
 use crate::document::problem::Problem;
 
@@ -35,7 +35,7 @@ impl Plain {
     /// Reads a JSON text.
     #[cfg(any(feature = "admin", feature = "file"))]
     pub(crate) fn of_json(text: &str) -> Result<Self, Problem> {
-        Self::of(&super::json(text)?.view(), MAX_DEPTH)
+        Self::of(&json(text)?.view(), MAX_DEPTH)
     }
 
     #[cfg(any(feature = "admin", feature = "file"))]
@@ -52,7 +52,7 @@ impl Plain {
                 Self::List(items.iter().map(|item| Self::of(&item.view(), below)).collect::<Result<_, _>>()?)
             }
             View::Map(members) => {
-                let member = |(key, value): &(std::borrow::Cow<'_, str>, super::Node<'_>)| {
+                let member = |(key, value): &(std::borrow::Cow<'_, str>, Node<'_>)| {
                     Ok((key.to_string(), Self::of(&value.view(), below)?))
                 };
                 Self::Map(members.iter().map(member).collect::<Result<_, Problem>>()?)

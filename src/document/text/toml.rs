@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::node::{Node, View};
+use super::view::ViewOf;
 use crate::document::problem::Problem;
 
 /// A parsed TOML document, from which nodes borrow.
@@ -24,8 +24,8 @@ impl<'a> TomlDocument<'a> {
         }
     }
 
-    pub(crate) fn root(&self) -> Node<'_> {
-        Node::Toml(TomlNode { value: TomlValue::Table(&self.0), offset: 0, len: 0 })
+    pub(crate) fn root(&self) -> TomlNode<'_> {
+        TomlNode { value: TomlValue::Table(&self.0), offset: 0, len: 0 }
     }
 }
 
@@ -87,30 +87,30 @@ impl<'a> TomlNode<'a> {
         self.len
     }
 
-    pub(crate) fn view(&self) -> View<'a> {
+    pub(crate) fn view<N: From<Self>>(&self) -> ViewOf<'a, N> {
         let value = match self.value {
             TomlValue::Table(table) => {
-                return View::Map(
+                return ViewOf::Map(
                     table
                         .iter()
-                        .map(|(key, value)| (Cow::Borrowed(key.get_ref().as_ref()), Node::Toml(Self::of(value))))
+                        .map(|(key, value)| (Cow::Borrowed(key.get_ref().as_ref()), Self::of(value).into()))
                         .collect(),
                 );
             }
             TomlValue::Other(value) => value,
         };
         match value {
-            DeValue::String(text) => View::Text(Cow::Borrowed(text)),
-            DeValue::Integer(number) if number.radix() == 10 => View::Number(Cow::Borrowed(number.as_str())),
-            DeValue::Integer(number) => View::Number(
+            DeValue::String(text) => ViewOf::Text(Cow::Borrowed(text)),
+            DeValue::Integer(number) if number.radix() == 10 => ViewOf::Number(Cow::Borrowed(number.as_str())),
+            DeValue::Integer(number) => ViewOf::Number(
                 i128::from_str_radix(number.as_str(), number.radix())
                     .map_or(Cow::Borrowed("out of range"), |number| Cow::Owned(number.to_string())),
             ),
-            DeValue::Float(number) => View::Number(Cow::Borrowed(number.as_str())),
-            DeValue::Boolean(value) => View::Bool(*value),
+            DeValue::Float(number) => ViewOf::Number(Cow::Borrowed(number.as_str())),
+            DeValue::Boolean(value) => ViewOf::Bool(*value),
             // Instants and days may be written without quotes.
-            DeValue::Datetime(instant) => View::Text(Cow::Owned(instant.to_string())),
-            DeValue::Array(items) => View::List(items.iter().map(|item| Node::Toml(Self::of(item))).collect()),
+            DeValue::Datetime(instant) => ViewOf::Text(Cow::Owned(instant.to_string())),
+            DeValue::Array(items) => ViewOf::List(items.iter().map(|item| Self::of(item).into()).collect()),
             DeValue::Table(table) => Self { value: TomlValue::Table(table), ..*self }.view(),
         }
     }

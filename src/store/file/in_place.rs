@@ -22,44 +22,6 @@ pub(super) const UNFINISHED: u8 = 0x01;
 const BEFORE: &str = "old";
 const AFTER: &str = "new";
 
-/// Whether something is mounted at this path, which has no links in it. Where the system does not say so, the first
-/// rename does.
-pub(crate) fn is_mounted(path: &Path) -> bool {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::unix::ffi::OsStrExt;
-
-        let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-        let place = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(unescaped);
-        mounts.split(|byte| *byte == b'\n').any(|line| place(line).as_deref() == Some(path.as_os_str().as_bytes()))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = path;
-        false
-    }
-}
-
-/// Spaces, tabs, line feeds and backslashes are written there as three octal digits.
-#[cfg(target_os = "linux")]
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some((&first, others)) = rest.split_first() {
-        let digits = others.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) if first == b'\\' => {
-                bytes.push(byte);
-                rest = &others[3..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = others;
-            }
-        }
-    }
-    bytes
-}
-
 /// The contents before and after an edit, beside the file that is written in place.
 #[derive(Debug)]
 pub(super) struct Copies {
@@ -195,14 +157,6 @@ fn is_in_between(found: &[u8], before: &[u8], after: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn places_of_mounts_are_unescaped() {
-        assert_eq!(unescaped(b"/a\\040b\\134\\011"), b"/a b\\\t");
-        assert_eq!(unescaped(b"/plain\\9\\"), b"/plain\\9\\");
-        assert!(is_mounted(Path::new("/proc")) && !is_mounted(Path::new("/proc/self")));
-    }
 
     #[cfg(unix)]
     #[test]

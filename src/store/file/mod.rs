@@ -6,6 +6,7 @@ mod in_json;
 mod in_place;
 mod in_toml;
 mod journal;
+mod mounted;
 mod replace;
 mod store;
 mod text;
@@ -16,4 +17,5 @@ pub use feed::FileFeed;
 pub use store::FileStore;
 
 pub(crate) use guarded::{check_owner, open as open_regular};
-pub(crate) use in_place::{is_mounted, overwrite};
+pub(crate) use in_place::overwrite;
+pub(crate) use mounted::is_mounted;

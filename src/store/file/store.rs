@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::feed::{Content, MAX_READS, REPLACED_OUTSIDE, RESYNC, RulesFile, SETTLING, is_replaced_outside};
 use super::in_place::{self, Copies, Written};
 use super::journal::{Edited, Journal, Line, News, append, take_back};
+use super::mounted::is_mounted;
 use super::replace::{Prepared, beside, lock, lock_itself, sync_folder};
 use super::text;
 use crate::document::{Problem, Severity, utf_8};
@@ -622,7 +623,7 @@ impl Shared {
         })?;
         let no_lock = |error| self.rejected("its lock cannot be opened", error);
         let Some(lock) = lock(&beside(&target, "lock"), &like, within).map_err(no_lock)? else { return Ok(None) };
-        let is_mounted = in_place::is_mounted(&target) || self.is_busy.load(Ordering::Relaxed);
+        let is_mounted = is_mounted(&target) || self.is_busy.load(Ordering::Relaxed);
         let mut locks = [Some(lock), None];
         if is_mounted {
             // A process that has it mounted elsewhere uses another lock beside it.
@@ -664,7 +665,7 @@ impl Shared {
 
     fn condition(&self) -> Result<Condition, Error> {
         let mut condition = self.file.condition()?;
-        if in_place::is_mounted(&self.target()?) || self.is_busy.load(Ordering::Relaxed) {
+        if is_mounted(&self.target()?) || self.is_busy.load(Ordering::Relaxed) {
             let problem = Problem::new("a folder that is mounted", "a file that is mounted alone").with_help(
                 "edits cannot replace it and are written in place, so that readers may see a partial file for an \
                  instant; mount the folder",

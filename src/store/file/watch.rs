@@ -6,7 +6,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-use super::in_place::is_mounted;
+use super::mounted::is_mounted;
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Notices};
 
