@@ -75,12 +75,14 @@ const NOT_IN_ENGINE: [&str; 18] = [
 ];
 
 /// Libraries that stay in the file, or folder, that wraps them.
-const AT_HOME: [(&str, &[&str]); 21] = [
+const AT_HOME: [(&str, &[&str]); 23] = [
     ("axum", &["admin/"]),
     ("notify", &["store/file/watch.rs"]),
     ("toml_edit", &["store/file/in_toml.rs"]),
     ("toml", &["document/text/toml.rs"]),
     ("jiff", &["document/instant.rs"]),
+    ("md5", &["engine/bucketing.rs"]),
+    ("md5_lanes", &["engine/set/hashed.rs"]),
     ("regex_automata", &["document/pattern.rs"]),
     ("regex_syntax", &["document/pattern.rs"]),
     ("axum_core", &["request/extract.rs"]),
@@ -211,6 +213,18 @@ fn the_engine_and_the_document_do_not_name_http() {
             .into_iter()
             .find(|name| shipped.contains(name));
         assert!(named.is_none(), "{file} has {named:?}");
+    }
+}
+
+#[test]
+fn md5_lanes_knows_nothing_of_flags() {
+    let own = root().join("crates/md5-lanes");
+    let files = std::fs::read_dir(own.join("src")).unwrap().map(|entry| entry.unwrap().path());
+    for file in files.chain([own.join("Cargo.toml")]) {
+        let text = std::fs::read_to_string(&file).unwrap().to_lowercase();
+        for foreign in ["flag", "rollout", "percent", "caller"] {
+            assert!(!text.contains(foreign), "{} has {foreign:?}", file.display());
+        }
     }
 }
 

@@ -37,7 +37,7 @@ else
 fi
 
 say "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --package tower-flags --package md5-lanes
 
 # --- tests ------------------------------------------------------------------------------------------
 

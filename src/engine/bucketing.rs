@@ -157,7 +157,7 @@ pub(crate) fn thousandths(digest: Words) -> u32 {
 /// A number below 2^64 with the digest's remainder of 100 000, and so of 100: 2^32, 2^64 and 2^96
 /// leave these remainders.
 #[inline(always)]
-pub(super) fn folded(digest: Words) -> u64 {
+fn folded(digest: Words) -> u64 {
     let [a, b, c, d] = digest.map(u64::from);
     a * 50_336 + b * 51_616 + c * 67_296 + d
 }

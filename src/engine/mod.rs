@@ -51,7 +51,6 @@ mod bucketing;
 mod clause;
 mod differences;
 mod entry;
-mod lanes;
 mod query;
 mod readable;
 mod reason;

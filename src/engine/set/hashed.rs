@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use md5_lanes::{Batches, Layout};
+
 use super::share::Share;
 use crate::context::Context;
 use crate::document::{Flag, Scheme};
 use crate::engine::bucketing::{Limit, digest_of_value, thousandths, variant_text};
-use crate::engine::lanes::{Batches, Layout};
 
 /// The partial rollouts of a plan.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl Rollouts {
                 });
             } else {
                 group.batches.digest_all(value.as_bytes(), |goal, digest| {
-                    each(goal.flag, goal.limit.takes_in(digest.whole, || digest.words()));
+                    each(goal.flag, goal.limit.takes_in(digest.remainder_of_100(), || digest.words()));
                 });
             }
         }

@@ -1,33 +1,47 @@
-//! Messages side by side, hashed together for one caller.
+//! Messages side by side, hashed together with one value.
 
 use fearless_simd::{Level, Simd, SimdBase, dispatch, u32x8, u32x16};
 use md5::{Digest as _, Md5};
 
 use super::md5::{INITIAL, Number, Pair, Word, compress};
 use super::message::{BLOCK, Layout, MAX_IN_LANES, Value, words};
-use crate::engine::bucketing::folded;
 
-/// What one lane comes to.
+/// The MD5 digest of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Digest {
+pub struct Digest {
     /// The state as the last step leaves it: each word has its bytes in the order of the digest.
     state: [u32; 4],
-    /// The digest's remainder of 100, which the lanes compute side by side.
-    pub(crate) whole: u32,
+    remainder_of_100: u32,
 }
 
 impl Digest {
-    /// The four words, of which the first is the most significant.
+    /// The digest as a big-endian integer of four words, of which the first is the most significant.
     #[inline(always)]
-    pub(crate) fn words(self) -> [u32; 4] {
+    #[must_use]
+    pub fn words(self) -> [u32; 4] {
         self.state.map(u32::swap_bytes)
+    }
+
+    /// The remainder of 100 that the digest leaves as a big-endian integer, 0 to 99. The lanes have computed it.
+    #[inline(always)]
+    #[must_use]
+    pub fn remainder_of_100(self) -> u32 {
+        self.remainder_of_100
+    }
+
+    /// The 16 bytes of the digest.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        let words = self.words().map(u128::from);
+        words.into_iter().fold(0, |digest, word| digest << 32 | word).to_be_bytes()
     }
 }
 
-/// Texts that are hashed together with a value that is not known yet, each with what its digest is
-/// for.
+/// Texts that are hashed together with a value that is not known yet, each with an item that says what its digest is for.
+///
+/// The [crate documentation](crate) has an example.
 #[derive(Debug)]
-pub(crate) struct Batches<T> {
+pub struct Batches<T> {
     layout: Layout,
     level: Level,
     wide: Box<[Batch<T, 16>]>,
@@ -38,8 +52,9 @@ pub(crate) struct Batches<T> {
 }
 
 impl<T: Copy + Default> Batches<T> {
-    /// Lays out texts.
-    pub(crate) fn new(layout: Layout, texts: impl IntoIterator<Item = (T, Vec<u8>)>) -> Self {
+    /// Lays out texts, of any number and length.
+    #[must_use]
+    pub fn new(layout: Layout, texts: impl IntoIterator<Item = (T, Vec<u8>)>) -> Self {
         let (mut texts, long): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(_, text)| text.len() < MAX_IN_LANES);
         // Texts of one length put the value at one place, which is done for all lanes at once: full
         // batches of one length come first, and what is left over of each length shares the others.
@@ -60,9 +75,9 @@ impl<T: Copy + Default> Batches<T> {
         }
     }
 
-    /// Hashes every text with the value and hands out the digests, in no order.
+    /// Hashes every text with the value, and calls `each` once for each text with its item and digest, in no order.
     #[inline]
-    pub(crate) fn digest_all(&self, value: &[u8], mut each: impl FnMut(T, Digest)) {
+    pub fn digest_all(&self, value: &[u8], mut each: impl FnMut(T, Digest)) {
         for (item, text) in &self.long {
             each(*item, one(self.layout, text, value));
         }
@@ -241,10 +256,13 @@ impl<T: Copy + Default, const L: usize> Batch<T, L> {
     /// Hands out what the lanes in use have come to.
     #[inline(always)]
     fn hand_out<V: Number + Into<[u32; L]>>(&self, state: [V; 4], each: &mut impl FnMut(T, Digest)) {
-        let whole: [u32; L] = remainder_of_100(state).into();
+        let remainders: [u32; L] = remainder_of_100(state).into();
         let [a, b, c, d]: [[u32; L]; 4] = state.map(Into::into);
         for lane in 0..self.used {
-            each(self.items[lane], Digest { state: [a[lane], b[lane], c[lane], d[lane]], whole: whole[lane] });
+            each(
+                self.items[lane],
+                Digest { state: [a[lane], b[lane], c[lane], d[lane]], remainder_of_100: remainders[lane] },
+            );
         }
     }
 
@@ -375,10 +393,13 @@ pub(super) fn one(layout: Layout, text: &[u8], value: &[u8]) -> Digest {
     };
     let digest: [u8; 16] = Md5::new().chain_update(before).chain_update(after).finalize().into();
     let state: [u32; 4] = std::array::from_fn(|at| u32::from_le_bytes(digest.as_chunks().0[at]));
-    Digest { state, whole: (folded(state.map(u32::swap_bytes)) % 100) as u32 }
+    // 2^32, 2^64 and 2^96 leave these remainders.
+    let [a, b, c, d] = state.map(|word| u64::from(word.swap_bytes()));
+    Digest { state, remainder_of_100: ((a * 36 + b * 16 + c * 96 + d) % 100) as u32 }
 }
 
 /// Whether an input of this length needs a second block for its end marker and length.
+#[inline]
 fn takes_two(len: usize) -> bool {
     len > BLOCK - 9
 }

@@ -1,13 +1,13 @@
-//! What is hashed: a text that is known beforehand, and the caller's value before or after it.
+//! What is hashed: a text that is known beforehand, and a value before or after it.
 
 /// Bytes of an MD5 block.
 pub(super) const BLOCK: usize = 64;
 /// Longest input that lanes hash: two blocks less the end marker and the length.
 pub(super) const MAX_IN_LANES: usize = 2 * BLOCK - 9;
 
-/// Where the caller's value stands in the input.
+/// Where the value stands in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Layout {
+pub enum Layout {
     /// `{text}{value}`
     ValueLast,
     /// `{value}{text}`
@@ -25,7 +25,7 @@ pub(super) fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
     words
 }
 
-/// The caller's value as words, ready to be put at any byte of a message.
+/// The value as words, ready to be put at any byte of a message.
 #[derive(Debug)]
 pub(super) struct Value {
     /// Moved by 0, 1, 2 and 3 bytes; one word more than the longest value in lanes takes.
@@ -35,6 +35,7 @@ pub(super) struct Value {
 
 impl Value {
     /// With the end marker behind it, where the value stands last. At most [`MAX_IN_LANES`] bytes.
+    #[inline]
     pub(super) fn new(value: &[u8], layout: Layout) -> Self {
         let mut bytes = [0; 2 * BLOCK];
         bytes[..value.len()].copy_from_slice(value);
@@ -68,6 +69,7 @@ impl Value {
     }
 
     /// The words of the value, end marker included, when it starts `start` bytes into the message.
+    #[inline]
     pub(super) fn words_at(&self, start: usize) -> &[u32] {
         let by = start % 4;
         &self.moved[by][..(self.len + by) / 4 + 1]
