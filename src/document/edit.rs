@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::document::Document;
+use super::definitions::Document;
 use super::flag::Flag;
 use super::instant::Instant;
 use super::name::FlagName;

@@ -79,7 +79,7 @@
 
 mod clause;
 mod declared;
-mod document;
+mod definitions;
 mod edit;
 mod flag;
 mod instant;
@@ -96,8 +96,8 @@ mod texts;
 mod write;
 
 pub use declared::{Declaration, Declared, Variants, distinct};
-pub use document::Document;
-pub(crate) use document::Shortfall;
+pub use definitions::Document;
+pub(crate) use definitions::Shortfall;
 pub use edit::Edit;
 pub use flag::{Bookkeeping, Flag, Kind, Variant};
 pub use instant::{Day, Instant, NotADay, NotAnInstant};
@@ -107,7 +107,7 @@ pub use problem::{Problem, Severity};
 pub use scheme::Scheme;
 
 pub(crate) use clause::{Clause, Comparison, Patterns, Scalar, Test, TextOperator};
-pub(crate) use document::kept;
+pub(crate) use definitions::kept;
 pub(crate) use edit::killed;
 pub(crate) use flag::{Requirement, Schedule, Serve, Step};
 pub(crate) use name::assert_is_variant;

@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::clause::{Clause, Patterns, Scalar, Test, TextOperator};
-use super::document::Document;
+use super::definitions::Document;
 use super::flag::{Flag, Requirement, Rule, Serve, Variant};
 use super::pattern::Pattern;
 use super::read::{Definition, Key, spelling_of};
