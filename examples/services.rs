@@ -21,7 +21,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
-use tower_flags::request::{AcceptDecisions, SendDecisions, SendDecisionsService, SigningKey};
+use tower_flags::request::{AcceptDecisions, SendDecisions, SendDecisionsLayer, SigningKey};
 use tower_flags::{Document, FlagLayer, Flags, Memory, declare_flags, flag};
 
 declare_flags! {
@@ -36,7 +36,7 @@ declare_flags! {
 const SHOP: &str = r#"{"flags": {"new_checkout": {"allowed_users": ["alice"]}}}"#;
 const PAYMENTS: &str = r#"{"flags": {"new_checkout": {"percentage": 0}}}"#;
 
-type Payments = SendDecisionsService<Client<HttpConnector, Body>>;
+type Payments = SendDecisions<Client<HttpConnector, Body>>;
 
 fn pages() -> &'static str {
     if flag(NEW_CHECKOUT) { "one page" } else { "three pages" }
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = match std::env::var("PAYMENTS") {
         Ok(url) => {
             let client = Client::builder(TokioExecutor::new()).build_http();
-            let payments = SendDecisions::new("shop", SHARED).to("payments", key, [&url]).layer(client);
+            let payments = SendDecisionsLayer::new("shop", SHARED).to("payments", key, [&url]).layer(client);
             Router::new()
                 .route("/checkout", get(checkout))
                 .with_state((payments, url.parse::<Uri>()?))

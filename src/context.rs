@@ -55,16 +55,37 @@ impl Context {
         Self::default()
     }
 
-    /// The caller with this user id.
+    /// The caller with this user id: a text, a number, a UUID.
+    ///
+    /// ```
+    /// use tower_flags::Context;
+    ///
+    /// assert_eq!(Context::user(42), Context::user("42"));
+    /// ```
     #[must_use]
-    pub fn user(user_id: impl Into<String>) -> Self {
-        Self { user: User::Text(user_id.into().into()), ..Self::default() }
+    pub fn user(user_id: impl ToString) -> Self {
+        Self { user: User::Text(user_id.to_string().into()), ..Self::default() }
     }
 
     /// Sets the groups the caller belongs to, in place of any set before.
     #[must_use]
     pub fn in_groups<G: Into<String>>(mut self, groups: impl IntoIterator<Item = G>) -> Self {
         self.groups = Groups::List(groups.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds a group that the caller belongs to. An empty one is left out.
+    ///
+    /// ```
+    /// use tower_flags::Context;
+    ///
+    /// let context = Context::user("alice").group("employees").group("beta");
+    /// assert_eq!(context, Context::user("alice").in_groups(["employees", "beta"]));
+    /// ```
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        let groups = self.groups().map(str::to_owned).chain([group.into()]).collect();
+        self.groups = Groups::List(groups);
         self
     }
 

@@ -79,32 +79,41 @@ pub mod testing;
 mod weak_key;
 
 #[doc(inline)]
-pub use request::{FlagLayer, FlagService, flag, try_flag, variant};
+pub use request::{FlagLayer, FlagService, Flags, flag, try_flag, variant};
 #[doc(inline)]
 pub use request::{FlagsExt, spawn, spawn_blocking};
 
 #[doc(inline)]
 pub use context::Context;
 #[doc(inline)]
-pub use request::Flags;
+pub use document::FlagName;
+#[doc(inline)]
+pub use engine::Reason;
 
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 #[doc(inline)]
 pub use source::File;
 #[doc(inline)]
-pub use source::{Env, Layered, Live, Memory, Source};
+pub use source::{Env, Layered, Live, Memory, Source, Status};
 
+#[cfg(feature = "visitors")]
+#[cfg_attr(docsrs, doc(cfg(feature = "visitors")))]
 #[doc(inline)]
-pub use document::FlagName;
+pub use request::Visitors;
+#[doc(inline)]
+pub use request::{HeaderPolicy, IdentifyLayer, RequireFlagLayer, ResolveLayer};
+#[cfg(feature = "overrides")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
+#[doc(inline)]
+pub use request::{Overrides, SigningKey};
+
 #[doc(inline)]
 pub use document::{Document, Flag, Instant, Percentage, Problem};
 #[doc(inline)]
-pub use engine::FlagSet;
+pub use engine::{FlagSet, Query};
 #[doc(inline)]
-pub use request::{HeaderPolicy, RequireFlag};
-#[doc(inline)]
-pub use store::Error;
+pub use store::{Author, Change, Error, StoreExt};
 
 #[cfg(all(doctest, feature = "axum", feature = "file", feature = "overrides"))]
 #[doc = include_str!("../README.md")]

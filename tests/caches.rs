@@ -18,7 +18,7 @@ use axum::routing::get;
 use futures_util::stream;
 use tower::ServiceExt;
 use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer};
-use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, Memory, RequireFlag, flag, variant};
+use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, Memory, RequireFlagLayer, flag, variant};
 
 use support::{Reply, ask, get_as, memory, serve};
 
@@ -39,7 +39,7 @@ const RULES: &str = r#"{
 const NAMES: &str = "x-user-id, x-user-groups";
 
 fn layer() -> FlagLayer {
-    FlagLayer::new(memory(RULES)).trust_headers().header_policy(HeaderPolicy::None)
+    FlagLayer::new(memory(RULES)).trust_headers().header_policy(HeaderPolicy::Never)
 }
 
 /// What a response says to caches: the lines of `Vary`, and of `Cache-Control`.
@@ -235,7 +235,7 @@ impl Resolve for Silent {
 #[tokio::test]
 async fn answers_of_an_engine_that_is_late_are_not_kept_for_others() {
     let late = async |read: fn()| {
-        let layer = FlagLayer::new(Memory::new()).trust_headers().header_policy(HeaderPolicy::None);
+        let layer = FlagLayer::new(Memory::new()).trust_headers().header_policy(HeaderPolicy::Never);
         let handler = move || async move { read() };
         let router = Router::new().route("/", get(handler)).layer(layer);
         let late = ResolveLayer::new(Silent).deadline(Duration::ZERO).trust_headers();
@@ -295,9 +295,9 @@ async fn login(mut request: Request, next: Next) -> Response {
 #[tokio::test]
 async fn what_was_read_between_two_layers_counts_too() {
     let rules = memory(RULES);
-    let layer = || FlagLayer::new(rules.clone()).trust_headers().header_policy(HeaderPolicy::None);
+    let layer = || FlagLayer::new(rules.clone()).trust_headers().header_policy(HeaderPolicy::Never);
     let router = Router::new().route("/", get(|| async { "secret page" })).layer(layer()).layer(from_fn(login));
-    let router = router.layer(RequireFlag::new("list")).layer(layer());
+    let router = router.layer(RequireFlagLayer::new("list")).layer(layer());
     let reply = get_as(serve(router).await, "/", "alice").await;
     assert_eq!((reply.text(), told(&reply)), ("secret page", (vec![NAMES], vec!["private"])));
 
@@ -308,7 +308,7 @@ async fn what_was_read_between_two_layers_counts_too() {
         response.headers_mut().insert("x-whose", HeaderValue::from_static(whose));
         response
     }
-    let inner = FlagLayer::new(memory(r#"{"everybody": false}"#)).header_policy(HeaderPolicy::None);
+    let inner = FlagLayer::new(memory(r#"{"everybody": false}"#)).header_policy(HeaderPolicy::Never);
     let router = Router::new().route("/", get(|| async { "page" })).layer(inner).layer(from_fn(reads_after));
     let reply = get_as(serve(router.clone().layer(layer())).await, "/", "alice").await;
     assert_eq!((reply.header("x-whose"), told(&reply)), (Some("alice's"), (vec![NAMES], vec!["private"])));
@@ -359,10 +359,10 @@ async fn where_a_calling_service_may_decide_the_response_varies_by_that() {
     };
     let reply = page(accepting(), &[], nothing).await;
     assert_eq!(told(&reply), (vec!["x-flag-decisions"], vec![]), "the header could name it");
-    let reply = page(accepting().header_policy(HeaderPolicy::None), &[], nothing).await;
+    let reply = page(accepting().header_policy(HeaderPolicy::Never), &[], nothing).await;
     assert_eq!(told(&reply), (vec![], vec![]));
-    let reply = page(accepting().header_policy(HeaderPolicy::None), &[], || assert!(!flag("nobody"))).await;
+    let reply = page(accepting().header_policy(HeaderPolicy::Never), &[], || assert!(!flag("nobody"))).await;
     assert_eq!(told(&reply), (vec!["x-flag-decisions"], vec!["private"]), "though it is the same for all by its rules");
-    let reply = page(accepting().header_policy(HeaderPolicy::None), &[], || assert!(flag("everybody"))).await;
+    let reply = page(accepting().header_policy(HeaderPolicy::Never), &[], || assert!(flag("everybody"))).await;
     assert_eq!(told(&reply), (vec![], vec![]), "nobody decides about that one");
 }

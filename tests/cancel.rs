@@ -20,7 +20,7 @@ use tokio::task::yield_now;
 use tower::Service;
 use tower_flags::engine::Query;
 use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer};
-use tower_flags::{Context, FlagLayer, FlagSet, Flags, FlagsExt, Instant, Memory, RequireFlag, Source, flag};
+use tower_flags::{Context, FlagLayer, FlagSet, Flags, FlagsExt, Instant, Memory, RequireFlagLayer, Source, flag};
 
 use support::{Client, mine, serve};
 
@@ -58,7 +58,7 @@ async fn handler(flags: Flags) -> Body {
 }
 
 fn router(layer: FlagLayer) -> Router {
-    let gate = RequireFlag::new("mine");
+    let gate = RequireFlagLayer::new("mine");
     Router::new().route("/", get(handler)).route_layer(gate).layer(layer)
 }
 
@@ -150,7 +150,7 @@ async fn with_a_gate_that_turns_away_too() {
         yield_now().await;
         Ok::<_, Infallible>(axum::response::Response::new(Body::from("not here")))
     });
-    let gate = RequireFlag::new("mine").fallback(waiting);
+    let gate = RequireFlagLayer::new("mine").fallback(waiting);
     let router = Router::new().route("/", get(handler)).route_layer(gate).layer(FlagLayer::new(rules.clone()));
     assert_nothing_is_left_of(&rules, router, request, 3);
 }

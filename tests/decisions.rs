@@ -17,7 +17,7 @@ use http::{Request, Response};
 use tokio::sync::mpsc::unbounded_channel;
 use tower::{Layer, Service, service_fn};
 use tower_flags::engine::{Answers, Query, Reason};
-use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisions, SigningKey};
+use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisionsLayer, SigningKey};
 use tower_flags::source::{Source, Status};
 use tower_flags::{Context, FlagLayer, Flags, Instant};
 
@@ -47,8 +47,8 @@ fn other_key() -> SigningKey {
 }
 
 /// The shop's client for the payments.
-fn sender<'a>(flags: impl IntoIterator<Item = &'a str>) -> SendDecisions {
-    SendDecisions::new("shop", flags).to("payments", key(), ["payments.internal"]).clock(now)
+fn sender<'a>(flags: impl IntoIterator<Item = &'a str>) -> SendDecisionsLayer {
+    SendDecisionsLayer::new("shop", flags).to("payments", key(), ["payments.internal"]).clock(now)
 }
 
 fn request_to(uri: &str) -> Request<()> {
@@ -61,7 +61,7 @@ fn onward() -> Request<()> {
 }
 
 /// The header that a client with this layer sends to the payments.
-async fn header_of(layer: &SendDecisions) -> String {
+async fn header_of(layer: &SendDecisionsLayer) -> String {
     let request = sent(layer, Some(&decided()), onward()).await;
     request.headers()["x-flag-decisions"].to_str().unwrap().to_owned()
 }
@@ -72,7 +72,7 @@ fn decided() -> Flags {
 }
 
 /// The request as it leaves a client with this layer, sent in the scope of these answers.
-async fn sent(layer: &SendDecisions, flags: Option<&Flags>, request: Request<()>) -> Request<()> {
+async fn sent(layer: &SendDecisionsLayer, flags: Option<&Flags>, request: Request<()>) -> Request<()> {
     let (send, mut receive) = unbounded_channel();
     let mut client = layer.layer(service_fn(move |request: Request<()>| {
         send.send(request).unwrap();
@@ -224,10 +224,10 @@ async fn unsigned_foreign_oversized_and_double_headers_are_refused() {
     refused.extend(["\u{e4}".into(), "A".repeat(2049)]);
     let named_alike = other_key().with_id(key().id()).unwrap();
     for foreign in [other_key(), named_alike] {
-        let foreign = SendDecisions::new("shop", ["new_checkout"]).any_host("payments", foreign).clock(now);
+        let foreign = SendDecisionsLayer::new("shop", ["new_checkout"]).any_host("payments", foreign).clock(now);
         refused.push(header_of(&foreign).await);
     }
-    let foreign_service = SendDecisions::new("blog", ["new_checkout"]).any_host("payments", key()).clock(now);
+    let foreign_service = SendDecisionsLayer::new("blog", ["new_checkout"]).any_host("payments", key()).clock(now);
     refused.push(header_of(&foreign_service).await);
     let override_token = OverrideToken::until("2026-12-02T00:00:00Z".parse().unwrap()).on("new_checkout");
     refused.push(override_token.sign_at(&key(), now()).unwrap());
@@ -302,7 +302,7 @@ async fn while_a_key_changes_both_are_accepted_and_an_unknown_one_is_named_in_th
     let log = Log::open();
     let (old, new) = (key(), other_key().with_id("2026-12").unwrap());
     let signed_by = |key: &SigningKey| {
-        SendDecisions::new("shop", ["new_checkout"]).to("payments", key.clone(), ["payments.internal"]).clock(now)
+        SendDecisionsLayer::new("shop", ["new_checkout"]).to("payments", key.clone(), ["payments.internal"]).clock(now)
     };
     let (by_old, by_new) = (header_of(&signed_by(&old)).await, header_of(&signed_by(&new)).await);
     assert!(by_old.starts_with(&format!("{}.", old.id())) && by_new.starts_with("2026-12."), "{by_old} {by_new}");
@@ -339,7 +339,7 @@ async fn decisions_for_one_service_are_rejected_by_every_other() {
     assert_eq!(layer.counts().refused_decisions, 1);
     assert_eq!(log.lines("it is for another service").len(), 1, "{log:?}");
 
-    let both = SendDecisions::new("shop", ["new_checkout"]).clock(now);
+    let both = SendDecisionsLayer::new("shop", ["new_checkout"]).clock(now);
     let both = both.to("payments", key(), ["payments.internal"]).to("stock", key(), ["stock.internal:81"]);
     let request = sent(&both, Some(&decided()), request_to("http://stock.internal:81/")).await;
     let for_stock = request.headers()["x-flag-decisions"].to_str().unwrap().to_owned();
@@ -354,7 +354,7 @@ async fn a_service_signs_in_its_own_name_alone() {
     let layer = accepting(payments(["new_checkout"]).from("shop", key()).from("blog", other_key()));
     let service = served(layer.clone()).await;
     let of = |name: &str, key: SigningKey| {
-        SendDecisions::new(name, ["new_checkout"]).to("payments", key, ["payments.internal"]).clock(now)
+        SendDecisionsLayer::new(name, ["new_checkout"]).to("payments", key, ["payments.internal"]).clock(now)
     };
     for (name, key) in [("shop", key()), ("blog", other_key())] {
         let own = header_of(&of(name, key)).await;
@@ -409,7 +409,7 @@ async fn a_header_that_lives_longer_than_the_receiver_allows_is_rejected() {
 
 #[tokio::test]
 async fn decisions_go_to_listed_hosts_alone() {
-    let sender = SendDecisions::new("shop", ["new_checkout"]).clock(now);
+    let sender = SendDecisionsLayer::new("shop", ["new_checkout"]).clock(now);
     let sender = sender.to("payments", key(), ["payments.internal", "https://[::1]:8443", "10.0.0.7:8080"]);
     for (uri, is_sent) in [
         ("http://payments.internal/pay", true),
@@ -437,7 +437,7 @@ async fn decisions_go_to_listed_hosts_alone() {
     }
     assert!(sent(&sender, None, request_to("http://evil.example/")).await.headers().is_empty());
 
-    let any = SendDecisions::new("shop", ["new_checkout"]).clock(now).any_host("payments", key());
+    let any = SendDecisionsLayer::new("shop", ["new_checkout"]).clock(now).any_host("payments", key());
     let any = any.to("stock", other_key(), ["stock.internal"]);
     for (uri, id) in [("http://10.1.1.1/", key()), ("/pay", key()), ("http://stock.internal/", other_key())] {
         let request = sent(&any, Some(&decided()), request_to(uri)).await;
@@ -449,7 +449,7 @@ async fn decisions_go_to_listed_hosts_alone() {
 #[tokio::test]
 async fn a_client_that_can_send_nothing_says_so_once() {
     let log = Log::open();
-    let nobody = SendDecisions::new("shop", ["new_checkout"]).clock(now);
+    let nobody = SendDecisionsLayer::new("shop", ["new_checkout"]).clock(now);
     for _ in 0..2 {
         assert!(sent(&nobody, Some(&decided()), onward()).await.headers().is_empty());
         assert!(sent(&sender(["new_checkout"]), Some(&decided()), request_to("/pay")).await.headers().is_empty());
@@ -513,12 +513,12 @@ fn panic_of<T>(configure: impl FnOnce() -> T + std::panic::UnwindSafe) -> String
 #[test]
 fn what_cannot_be_meant_is_rejected_while_configuring() {
     let minute = Duration::from_secs(60);
-    let sender = || SendDecisions::new("shop", ["new_checkout"]);
+    let sender = || SendDecisionsLayer::new("shop", ["new_checkout"]);
     drop(sender().valid_for(minute));
     assert_eq!(
         panic_of(|| sender().valid_for(minute + Duration::from_millis(1))),
         "expected at most 60s, found 60.001s: receivers reject more, unless their `AcceptDecisions::longest_life` allows \
-         it; then call `SendDecisions::longest_life` before `valid_for`"
+         it; then call `SendDecisionsLayer::longest_life` before `valid_for`"
     );
     drop(sender().longest_life(2 * minute).valid_for(2 * minute));
     assert!(panic_of(|| sender().longest_life(2 * minute).valid_for(3 * minute)).contains("at most 120s, found 180s"));
@@ -547,7 +547,7 @@ fn what_cannot_be_meant_is_rejected_while_configuring() {
     let nameless = "expected the name of a service, found an empty text";
     assert_eq!(panic_of(|| AcceptDecisions::new("", ["a"])), nameless);
     assert_eq!(panic_of(|| payments(["a"]).from("", key())), nameless);
-    assert_eq!(panic_of(|| SendDecisions::new("", ["a"])), nameless);
+    assert_eq!(panic_of(|| SendDecisionsLayer::new("", ["a"])), nameless);
     assert_eq!(panic_of(|| sender().to("", key(), ["a"])), nameless);
     assert_eq!(panic_of(|| sender().any_host("", key())), nameless);
 }
@@ -619,7 +619,7 @@ async fn the_longest_header_is_made_at_once_and_as_full_as_it_goes() {
 #[tokio::test]
 async fn a_service_name_that_leaves_no_room_is_said_once() {
     let log = Log::open();
-    let sender = SendDecisions::new("x".repeat(3000), ["new_checkout"]).any_host("payments", key()).clock(now);
+    let sender = SendDecisionsLayer::new("x".repeat(3000), ["new_checkout"]).any_host("payments", key()).clock(now);
     for _ in 0..2 {
         assert!(sent(&sender, Some(&decided()), onward()).await.headers().is_empty());
     }

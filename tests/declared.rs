@@ -162,7 +162,7 @@ fn constants_of_any_type_and_lists_of_them_name_flags_together() {
 
     let both = [NEW_CHECKOUT.declaration(), PRICING.declaration()];
     assert_eq!(both.map(|flag| flag.name().to_owned()), ["new_checkout", "pricing_page"]);
-    let gate = tower_flags::RequireFlag::all_of(CHECKOUT_FLAGS.iter().chain(GROWTH_FLAGS));
+    let gate = tower_flags::RequireFlagLayer::all_of(CHECKOUT_FLAGS.iter().chain(GROWTH_FLAGS));
     assert!(format!("{gate:?}").contains("pricing_page"));
     assert_eq!(Pricing::Lower.as_ref(), "lower-1");
 }

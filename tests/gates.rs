@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::routing::{MethodRouter, get, post};
 use tower::Layer;
 use tower_flags::request::reads_out_of_scope;
-use tower_flags::{FlagLayer, HeaderPolicy, RequireFlag, declare_flags};
+use tower_flags::{FlagLayer, HeaderPolicy, RequireFlagLayer, declare_flags};
 
 use support::{Client, Log, Reply, get_as, memory, serve};
 
@@ -78,13 +78,13 @@ async fn assert_is_hidden(router: Router, path: &str) {
 
 #[tokio::test]
 async fn a_closed_route_is_the_routers_own_404_byte_for_byte_for_every_method() {
-    let hidden = RequireFlag::new("beta").layer(methods());
+    let hidden = RequireFlagLayer::new("beta").layer(methods());
     assert_is_hidden(Router::new().route_service("/beta", hidden).layer(layer()), "/beta").await;
 }
 
 #[tokio::test]
 async fn with_a_fallback_it_is_the_applications_own_page_byte_for_byte_for_every_method() {
-    let gate = RequireFlag::new("beta").fallback(nothing_here.into_service());
+    let gate = RequireFlagLayer::new("beta").fallback(nothing_here.into_service());
     let router = Router::new().route_service("/beta", gate.layer(methods())).fallback(nothing_here);
     assert_is_hidden(router.layer(layer()), "/beta").await;
 }
@@ -92,7 +92,7 @@ async fn with_a_fallback_it_is_the_applications_own_page_byte_for_byte_for_every
 #[tokio::test]
 async fn a_router_is_hidden_with_all_its_routes() {
     let inside = Router::new().route("/home", methods());
-    let hidden = RequireFlag::new("beta").layer(inside);
+    let hidden = RequireFlagLayer::new("beta").layer(inside);
     let server = serve(Router::new().nest_service("/beta", hidden).layer(layer())).await;
     assert_eq!(get_as(server, "/beta/home", "alice").await.text(), "welcome");
     let mut client = Client::open(server).await;
@@ -104,7 +104,7 @@ async fn a_router_is_hidden_with_all_its_routes() {
 
 #[tokio::test]
 async fn as_a_route_layer_it_hides_the_methods_that_the_route_has() {
-    let router = Router::new().route("/beta", methods()).route_layer(RequireFlag::new("beta"));
+    let router = Router::new().route("/beta", methods()).route_layer(RequireFlagLayer::new("beta"));
     let server = serve(router.route("/open", get(beta)).layer(layer())).await;
     let mut client = Client::open(server).await;
     for method in ["GET", "POST"] {
@@ -122,7 +122,7 @@ async fn as_a_route_layer_it_hides_the_methods_that_the_route_has() {
 
 #[tokio::test]
 async fn a_flag_that_is_the_same_for_everybody_leaves_no_difference_at_all() {
-    let hidden = RequireFlag::new("nobody").layer(methods());
+    let hidden = RequireFlagLayer::new("nobody").layer(methods());
     let server = serve(Router::new().route_service("/beta", hidden).layer(layer())).await;
     let mut client = Client::open(server).await;
     for method in METHODS {
@@ -131,9 +131,9 @@ async fn a_flag_that_is_the_same_for_everybody_leaves_no_difference_at_all() {
     }
 }
 
-async fn statuses(gate: RequireFlag) -> [u16; 3] {
+async fn statuses(gate: RequireFlagLayer) -> [u16; 3] {
     let hidden = gate.layer(get(beta));
-    let layer = layer().header_policy(HeaderPolicy::None);
+    let layer = layer().header_policy(HeaderPolicy::Never);
     let server = serve(Router::new().route_service("/", hidden).layer(layer)).await;
     [
         get_as(server, "/", "alice").await.status,
@@ -145,19 +145,22 @@ async fn statuses(gate: RequireFlag) -> [u16; 3] {
 #[tokio::test]
 async fn all_of_any_of_none_of_and_a_variant() {
     const NAMES: [&str; 2] = ["beta", "extra"];
-    assert_eq!(statuses(RequireFlag::all_of(NAMES)).await, [200, 404, 404]);
-    assert_eq!(statuses(RequireFlag::any_of(NAMES)).await, [200, 200, 404]);
-    assert_eq!(statuses(RequireFlag::none_of(NAMES)).await, [404, 404, 200]);
-    assert_eq!(statuses(RequireFlag::any_of(NAMES).and(RequireFlag::none_of(["beta"]))).await, [404, 200, 404]);
-    assert_eq!(statuses(RequireFlag::all_of([""; 0])).await, [200, 200, 200]);
-    assert_eq!(statuses(RequireFlag::any_of([""; 0])).await, [404, 404, 404]);
-    assert_eq!(statuses(RequireFlag::new("no_such_flag")).await, [404, 404, 404]);
+    assert_eq!(statuses(RequireFlagLayer::all_of(NAMES)).await, [200, 404, 404]);
+    assert_eq!(statuses(RequireFlagLayer::any_of(NAMES)).await, [200, 200, 404]);
+    assert_eq!(statuses(RequireFlagLayer::none_of(NAMES)).await, [404, 404, 200]);
+    assert_eq!(
+        statuses(RequireFlagLayer::any_of(NAMES).and(RequireFlagLayer::none_of(["beta"]))).await,
+        [404, 200, 404]
+    );
+    assert_eq!(statuses(RequireFlagLayer::all_of([""; 0])).await, [200, 200, 200]);
+    assert_eq!(statuses(RequireFlagLayer::any_of([""; 0])).await, [404, 404, 404]);
+    assert_eq!(statuses(RequireFlagLayer::new("no_such_flag")).await, [404, 404, 404]);
 
-    let a = statuses(RequireFlag::variant("pricing", "a")).await;
-    let b = statuses(RequireFlag::variant("pricing", "b")).await;
+    let a = statuses(RequireFlagLayer::variant("pricing", "a")).await;
+    let b = statuses(RequireFlagLayer::variant("pricing", "b")).await;
     assert_eq!(a.map(|status| 604 - status), b, "each of them has one of the two");
     assert!(a.contains(&200) && b.contains(&200), "{a:?} {b:?}");
-    assert_eq!(statuses(RequireFlag::variant("pricing", "c")).await, [404, 404, 404]);
+    assert_eq!(statuses(RequireFlagLayer::variant("pricing", "c")).await, [404, 404, 404]);
 }
 
 declare_flags! {
@@ -171,14 +174,14 @@ declare_flags! {
 #[tokio::test]
 async fn declared_flags_open_gates_by_their_defaults_too() {
     assert_eq!(DECLARED.len(), 2);
-    assert_eq!(statuses(RequireFlag::new(KEPT)).await, [200, 200, 200]);
-    assert_eq!(statuses(RequireFlag::all_of([KEPT, BETA])).await, [200, 404, 404]);
+    assert_eq!(statuses(RequireFlagLayer::new(KEPT)).await, [200, 200, 200]);
+    assert_eq!(statuses(RequireFlagLayer::all_of([KEPT, BETA])).await, [200, 404, 404]);
 }
 
 #[tokio::test]
 async fn a_fallback_reads_flags_as_the_route_does() {
     let fallback = || async { if tower_flags::flag("extra") { "not yet" } else { "nothing" } };
-    let gate = RequireFlag::new("beta").fallback(fallback.into_service());
+    let gate = RequireFlagLayer::new("beta").fallback(fallback.into_service());
     let server = serve(Router::new().route("/", post(beta).get_service(gate.layer(get(beta)))).layer(layer())).await;
     assert_eq!(get_as(server, "/", "alice").await.text(), "welcome");
     assert_eq!(get_as(server, "/", "bob").await.text(), "not yet");
@@ -188,7 +191,7 @@ async fn a_fallback_reads_flags_as_the_route_does() {
 #[tokio::test]
 async fn without_a_layer_around_every_gate_is_closed_and_that_is_counted() {
     let server: SocketAddr =
-        serve(Router::new().route_service("/", RequireFlag::new("everybody").layer(get(beta)))).await;
+        serve(Router::new().route_service("/", RequireFlagLayer::new("everybody").layer(get(beta)))).await;
     let before = reads_out_of_scope();
     assert_eq!(get_as(server, "/", "alice").await.status, 404);
     assert!(reads_out_of_scope() > before);
@@ -197,8 +200,12 @@ async fn without_a_layer_around_every_gate_is_closed_and_that_is_counted() {
 #[tokio::test]
 async fn a_closed_gate_names_no_flag_under_any_policy() {
     let rules = || memory(r#"{"on": true, "off": {"percentage": 0}, "list": {"allowed_users": ["alice"]}}"#);
-    for policy in [HeaderPolicy::Read, HeaderPolicy::All, HeaderPolicy::None] {
-        for gate in [RequireFlag::all_of(["on", "off"]), RequireFlag::none_of(["on"]), RequireFlag::any_of(["off"])] {
+    for policy in [HeaderPolicy::Read, HeaderPolicy::All, HeaderPolicy::Never] {
+        for gate in [
+            RequireFlagLayer::all_of(["on", "off"]),
+            RequireFlagLayer::none_of(["on"]),
+            RequireFlagLayer::any_of(["off"]),
+        ] {
             let layer = FlagLayer::new(rules()).ignore_headers().header_policy(policy.clone());
             let server = serve(Router::new().route_service("/beta", gate.layer(methods())).layer(layer)).await;
             let mut client = Client::open(server).await;
@@ -209,7 +216,7 @@ async fn a_closed_gate_names_no_flag_under_any_policy() {
         }
     }
     let layer = FlagLayer::new(rules()).trust_headers().header_policy(HeaderPolicy::Read);
-    let gate = RequireFlag::all_of(["on", "list"]);
+    let gate = RequireFlagLayer::all_of(["on", "list"]);
     let server = serve(Router::new().route_service("/", gate.layer(methods())).layer(layer)).await;
     assert_eq!(get_as(server, "/", "alice").await.active(), Some("list,on"), "an open one tells which it has read");
     assert_eq!(get_as(server, "/", "bob").await.active(), None);
@@ -218,7 +225,7 @@ async fn a_closed_gate_names_no_flag_under_any_policy() {
 #[tokio::test]
 async fn each_gate_without_a_layer_says_so_once() {
     let log = Log::open();
-    let [one, two] = ["one_gate", "two_gate"].map(|name| RequireFlag::new(name).layer(get(beta)));
+    let [one, two] = ["one_gate", "two_gate"].map(|name| RequireFlagLayer::new(name).layer(get(beta)));
     let server = serve(Router::new().route_service("/one", one).route_service("/two", two)).await;
     for path in ["/one", "/two", "/one", "/two"] {
         assert_eq!(get_as(server, path, "alice").await.status, 404);
@@ -238,6 +245,6 @@ fn a_gate_for_a_variant_that_is_not_declared_is_refused() {
         /// What the pricing page shows.
         PRICING: enum Pricing { Control = "control", Higher = "higher" } = "pricing";
     }
-    let _ = RequireFlag::variant(PRICING, Pricing::Higher);
-    let _ = RequireFlag::variant(PRICING, "highr");
+    let _ = RequireFlagLayer::variant(PRICING, Pricing::Higher);
+    let _ = RequireFlagLayer::variant(PRICING, "highr");
 }

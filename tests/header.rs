@@ -164,7 +164,7 @@ async fn a_header_that_the_handler_brought_is_replaced_or_removed() {
         (on(), &brought[..], &(Some("mine".to_owned()), 0)),
         (on().header_limit(0), &brought, &(None, 1)),
         (on(), &public, &nothing),
-        (on().header_policy(HeaderPolicy::None), &brought, &nothing),
+        (on().header_policy(HeaderPolicy::Never), &brought, &nothing),
         (on().header_policy(HeaderPolicy::when(|_| false)), &brought, &nothing),
         (FlagLayer::new(Memory::new()), &brought, &nothing),
     ] {
@@ -237,7 +237,7 @@ async fn a_policy_says_on_which_responses_the_header_stands() {
     for (policy, plain, with_debug) in [
         (None, true, true),
         (Some(HeaderPolicy::All), true, true),
-        (Some(HeaderPolicy::None), false, false),
+        (Some(HeaderPolicy::Never), false, false),
         (Some(debug), false, true),
     ] {
         let title = format!("{policy:?}");

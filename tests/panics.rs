@@ -179,11 +179,11 @@ async fn a_closure_that_panics_inside_of_another_layer_names_nobody_of_the_layer
 #[tokio::test]
 async fn so_is_the_clock_of_a_client_that_sends_decisions() {
     use tower::{Layer, Service};
-    use tower_flags::request::{SendDecisions, SigningKey};
+    use tower_flags::request::{SendDecisionsLayer, SigningKey};
 
     let log = Log::open();
     let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
-    let layer = SendDecisions::new("shop", ["mine"]).any_host("payments", key).clock(|| panic!("broken"));
+    let layer = SendDecisionsLayer::new("shop", ["mine"]).any_host("payments", key).clock(|| panic!("broken"));
     let send = |request: http::Request<()>| {
         let is_sent = request.headers().contains_key("x-flag-decisions");
         std::future::ready(Ok::<_, ()>(http::Response::new(is_sent)))

@@ -26,7 +26,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_flags::{FlagLayer, Flags, RequireFlag, try_flag};
+use tower_flags::{FlagLayer, Flags, RequireFlagLayer, try_flag};
 
 use support::{Client, Reply, get_as, memory, mine, serve};
 
@@ -34,8 +34,8 @@ use support::{Client, Reply, get_as, memory, mine, serve};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Open for alice alone.
-fn gate() -> RequireFlag {
-    RequireFlag::new("mine")
+fn gate() -> RequireFlagLayer {
+    RequireFlagLayer::new("mine")
 }
 
 fn layer() -> FlagLayer {

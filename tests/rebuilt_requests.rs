@@ -15,7 +15,7 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
-use tower_flags::{Context, FlagLayer, Flags, Memory, RequireFlag, flag};
+use tower_flags::{Context, FlagLayer, Flags, Memory, RequireFlagLayer, flag};
 
 use support::{Reply, ask, document, get_as, memory, mine, serve};
 
@@ -169,7 +169,7 @@ async fn who_is_named_after_the_rebuild_is_the_caller() {
 #[tokio::test]
 async fn a_gate_behind_a_rebuild_goes_by_the_outer_kill() {
     for (title, rebuild) in REBUILDS {
-        let gate = RequireFlag::new("killed").layer(get(|| async { "hidden" }));
+        let gate = RequireFlagLayer::new("killed").layer(get(|| async { "hidden" }));
         let router = Router::new().fallback_service(gate).layer(inner());
         let reply = as_mallory(with_rebuild(router, rebuild).layer(outer()), "/page").await;
         assert_eq!(reply.status, 404, "{title}");

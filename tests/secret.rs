@@ -15,8 +15,8 @@ use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
 use http::Request;
 use tower::{Layer, Service, service_fn};
-use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisions, SigningKey, Visitors};
-use tower_flags::{Context, FlagLayer, Flags, RequireFlag, flag};
+use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisionsLayer, SigningKey, Visitors};
+use tower_flags::{Context, FlagLayer, Flags, RequireFlagLayer, flag};
 
 use support::{Client, Random, memory, serve};
 
@@ -33,7 +33,7 @@ fn app() -> Router {
     let streamed = || async {
         Body::from_stream(stream::iter(0..3).map(|_| Ok::<_, Infallible>(flag("secret_list").to_string())))
     };
-    let gated = RequireFlag::new("secret_list").layer(get(all_read));
+    let gated = RequireFlagLayer::new("secret_list").layer(get(all_read));
     Router::new()
         .route("/", get(all_read).post(all_read))
         .route("/flags", get(|flags: Flags| async { Json(flags) }))
@@ -50,7 +50,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// The header by which a calling service says what it has decided.
 async fn decisions(key: SigningKey, decided: &Flags) -> String {
-    let sender = SendDecisions::new("shop", ["secret", "secret_list", "open"]).any_host("payments", key);
+    let sender = SendDecisionsLayer::new("shop", ["secret", "secret_list", "open"]).any_host("payments", key);
     let echo = service_fn(|request: Request<()>| async move { Ok::<_, Infallible>(request.headers().clone()) });
     let mut client = sender.longest_life(HOUR).valid_for(HOUR).layer(echo);
     let headers = decided.sync_scope(|| client.call(Request::new(()))).await.unwrap();

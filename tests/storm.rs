@@ -203,7 +203,7 @@ struct Told {
 fn a_million_requests_in_a_reload_storm_see_one_version_each_and_never_an_older_one() {
     let rules = Arc::new(Real::new());
     // Without the header, which would take most of the time.
-    let layer = FlagLayer::new(rules.memory.clone()).header_policy(HeaderPolicy::None);
+    let layer = FlagLayer::new(rules.memory.clone()).header_policy(HeaderPolicy::Never);
     let dose = dose::dose(1_000_000, 10_000_000);
     let seen = storm(&rules, &layer, dose);
     assert_eq!((seen.requests, seen.torn, seen.backwards), (dose, 0, 0), "{seen:?}");

@@ -35,7 +35,7 @@ const RULES: &str = r#"{
 }"#;
 
 fn layer() -> FlagLayer {
-    FlagLayer::new(memory(RULES)).trust_headers().header_policy(HeaderPolicy::None).visitors(Visitors::new())
+    FlagLayer::new(memory(RULES)).trust_headers().header_policy(HeaderPolicy::Never).visitors(Visitors::new())
 }
 
 async fn served(layer: FlagLayer) -> SocketAddr {

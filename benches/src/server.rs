@@ -90,7 +90,7 @@ pub fn app(around: Around) -> Router {
         Around::Trivial => routes().layer(constant("on")),
         Around::Constant => routes().layer(constant(&"a".repeat(HEADER_BYTES))),
         Around::HeaderOn => flags(HeaderPolicy::All),
-        Around::HeaderOff => flags(HeaderPolicy::None),
+        Around::HeaderOff => flags(HeaderPolicy::Never),
     }
     .with_state(())
 }

@@ -1,5 +1,7 @@
 //! The definition of one flag, as people write it.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::clause::{Clause, Test};
@@ -216,6 +218,27 @@ impl Flag {
     #[must_use]
     pub fn rollout(percentage: Percentage) -> Self {
         Self { percentage: Some(percentage), ..Self::on() }
+    }
+
+    /// A flag for this share of the users, from a number in the code; [`rollout`](Self::rollout) takes one that was read.
+    ///
+    /// ```
+    /// use tower_flags::Flag;
+    ///
+    /// assert_eq!(Flag::percentage(25), Flag::rollout("25".parse().unwrap()));
+    /// assert_eq!(Flag::percentage(0.125), Flag::rollout("0.125".parse().unwrap()));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it is not a number from 0 to 100 with at most three decimals.
+    #[must_use]
+    #[track_caller]
+    pub fn percentage<P: TryInto<Percentage, Error: fmt::Display>>(percentage: P) -> Self {
+        match percentage.try_into() {
+            Ok(percentage) => Self::rollout(percentage),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The kill switch: off beats everything.

@@ -93,6 +93,23 @@ pub(super) fn thousandths(text: &str) -> Option<u32> {
     Some(value)
 }
 
+impl TryFrom<i32> for Percentage {
+    type Error = NotAPercentage;
+
+    fn try_from(whole: i32) -> Result<Self, NotAPercentage> {
+        whole.to_string().parse()
+    }
+}
+
+impl TryFrom<f64> for Percentage {
+    type Error = NotAPercentage;
+
+    /// The shortest decimal number that is this float: `0.1` is a tenth of a percent.
+    fn try_from(number: f64) -> Result<Self, NotAPercentage> {
+        number.to_string().parse()
+    }
+}
+
 impl fmt::Display for Percentage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, thousandths) = (self.0 / 1000, self.0 % 1000);

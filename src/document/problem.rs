@@ -156,6 +156,13 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("{:?}", shortened(text))
 }
 
+/// For conversions that cannot fail, such as that of `true` to a flag.
+impl From<std::convert::Infallible> for Problem {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.source, self.line.zip(self.column)) {

@@ -15,8 +15,8 @@ pub struct RequestCounts {
     /// Groups in headers that were refused: not UTF-8, over 8 KiB, over 100, one over 128 bytes, or on
     /// two lines. The caller counts as being in no group.
     pub refused_groups: u64,
-    /// Evaluations that missed the deadline; the source's fallback answered, or every flag was off, and on a
-    /// [refresh](crate::Flags::refresh) the answers of before stayed.
+    /// Answers of a [`ResolveLayer`](super::ResolveLayer) that missed the deadline; the fallback answered, or readers got their
+    /// defaults, and on a [refresh](crate::Flags::refresh) the previous answers stayed.
     pub late_evaluations: u64,
     /// Flags left out of `X-Active-Flags` because the header would have been too long.
     pub omitted_from_header: u64,
@@ -27,7 +27,7 @@ pub struct RequestCounts {
     /// long, on two lines, of a key that is not accepted, or that live longer than is allowed. The first for each reason is
     /// logged.
     pub refused_decisions: u64,
-    /// Panics of the source; its fallback answered, or every flag was off, and on a
+    /// Panics of the source or of the engine; every flag was off, or the fallback of the engine answered, and on a
     /// [refresh](crate::Flags::refresh) the previous answers stayed. The first is logged.
     pub source_panics: u64,
     /// Panics of closures that the layer was configured with; the layer continues as if the closure had given no

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use serde::de::DeserializeOwned;
@@ -153,6 +154,31 @@ impl Flags {
         self.served(name).map_or(Ok(None), |variant| value_of(name, variant))
     }
 
+    /// The value of the variant that the caller is served, or `default` where there is none. A value of another type is
+    /// the default, too, and logged once; [`value`](Self::value) returns an error for it.
+    ///
+    /// ```
+    /// use tower_flags::{Context, Flags};
+    ///
+    /// let flags = Flags::builder().variant("pricing", "higher", 1.2).build(Context::anonymous());
+    /// assert_eq!(flags.value_or("pricing", 1.0), 1.2);
+    /// assert_eq!(flags.value_or("no_such_flag", 1.0), 1.0);
+    /// ```
+    #[must_use]
+    pub fn value_or<T: DeserializeOwned>(&self, name: impl FlagName, default: T) -> T {
+        static HAS_WARNED: AtomicBool = AtomicBool::new(false);
+
+        match self.value(name) {
+            Ok(value) => value.unwrap_or(default),
+            Err(error) => {
+                if !HAS_WARNED.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("{error}; the code's default is used. Said once");
+                }
+                default
+            }
+        }
+    }
+
     fn served(&self, name: &str) -> Option<&Variant> {
         self.look_up(name).and_then(|(level, number)| level.answers.variant_at(number))
     }
@@ -228,7 +254,8 @@ impl Flags {
     /// The flags that a tester's override has decided, each with its answer, in ascending byte order of names.
     pub(super) fn overrides(&self) -> Vec<Entry<'_>> {
         let is_forced = |(level, number): (&Level, u32)| {
-            level.answers.forced_at(number).is_some_and(|entry| entry.reason == Reason::Override)
+            let is_override = level.answers.forced_at(number).is_some_and(|entry| entry.reason == Reason::Override);
+            is_override && !level.answers.is_killed(number)
         };
         if self.levels().all(|level| level.answers.forced().is_empty()) {
             return Vec::new();
@@ -349,6 +376,16 @@ impl Level {
 
     #[cfg(not(feature = "testing"))]
     pub(super) fn observe(&self, _: &str) {}
+}
+
+impl<'a> IntoIterator for &'a Flags {
+    type Item = Entry<'a>;
+    type IntoIter = std::vec::IntoIter<Entry<'a>>;
+
+    /// As [`Flags::iter`]: all flags count as read.
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter().collect::<Vec<_>>().into_iter()
+    }
 }
 
 impl Reader for Flags {

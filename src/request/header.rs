@@ -39,7 +39,7 @@ pub enum HeaderPolicy {
     #[default]
     All,
     /// On none.
-    None,
+    Never,
     /// On all responses, with those active flags alone that were read before the response began.
     Read,
     /// On responses to requests that the predicate accepts; from [`HeaderPolicy::when`].
@@ -67,7 +67,7 @@ impl HeaderPolicy {
 
     /// Whether the header can be on a response at all.
     pub(super) fn may_name(&self) -> bool {
-        !matches!(self, Self::None)
+        !matches!(self, Self::Never)
     }
 
     /// Whether the header can differ between callers though no flag was read: it may be on any response,
@@ -81,7 +81,7 @@ impl HeaderPolicy {
             Self::All => Wanted::All,
             Self::Read => Wanted::Read,
             Self::When(accepts) if accepts(request) => Wanted::All,
-            Self::None | Self::When(_) => Wanted::None,
+            Self::Never | Self::When(_) => Wanted::None,
         }
     }
 }
@@ -91,7 +91,7 @@ impl std::fmt::Debug for HeaderPolicy {
         f.write_str(match self {
             Self::All => "All",
             Self::Read => "Read",
-            Self::None => "None",
+            Self::Never => "Never",
             Self::When(_) => "When(..)",
         })
     }

@@ -33,6 +33,9 @@
 //!    caller named by a header is logged as a warning.
 //! 4. The caller of a layer around this one, else an anonymous one.
 //!
+//! Where finding out who asks takes a wait, as sessions and tokens do, an [`IdentifyLayer`] outside leaves the context, and
+//! what else it has found for handlers.
+//!
 //! A user id that is empty, not UTF-8, longer than 256 bytes or on two lines makes the caller anonymous
 //! without groups. Groups that are not UTF-8, longer than 8 KiB, more than 100, with one over 128 bytes,
 //! or on two lines are none. Nothing is cut to fit. Both are counted in [`FlagLayer::counts`].
@@ -58,7 +61,7 @@
 //! # What is forced
 //!
 //! Before a flag's own rules come a tester's `Overrides` and what the calling service has decided
-//! (`SendDecisions` there, `AcceptDecisions` here), both signed and off unless set. A flag that is switched
+//! (`SendDecisionsLayer` there, `AcceptDecisions` here), both signed and off unless set. A flag that is switched
 //! off stays off.
 //!
 //! Both expire, and what lives longer than this side allows is rejected. Decisions are from one service and for one
@@ -81,7 +84,7 @@
 //!
 //! # Gates and exceptions
 //!
-//! [`RequireFlag`] hides a route; [`FlagLayer::skip`] leaves requests without flags.
+//! [`RequireFlagLayer`] hides a route; [`FlagLayer::skip`] leaves requests without flags.
 //!
 //! # A layer inside a layer
 //!
@@ -98,10 +101,15 @@
 //! The report of an inner layer in a response counts only for the request that the response was made for. A cache
 //! in between therefore passes no flags of one caller to another.
 //!
+//! # Engines that have to be awaited
+//!
+//! A [`Source`](crate::source::Source) answers at once. An engine of another vendor that has to be awaited answers through a
+//! [`ResolveLayer`] outside, which awaits it within a deadline. The flag layer finds its answers like those of a layer around.
+//!
 //! # What it does not do
 //!
 //! It does not authenticate: flags from headers are no authorisation. It never answers in the place of
-//! the inner service, and a source that panics or is late turns flags off, not requests away. Panics of the source and
+//! the inner service, and a source that panics turns flags off, not requests away. Panics of the source and
 //! of closures are counted in [`FlagLayer::counts`], and the first of each is logged. With `panic = "abort"` they end the
 //! process.
 
@@ -119,15 +127,18 @@ mod counts;
 mod extract;
 mod flags;
 mod future;
-mod gate;
 mod header;
+mod identify;
 mod identity;
 mod incoming;
 mod layer;
 mod marks;
 mod oneshot;
+#[cfg(feature = "overrides")]
+mod propagate;
 mod reads;
 mod refresh;
+mod require;
 mod resolve;
 mod resolved;
 mod respond;
@@ -155,19 +166,20 @@ pub use counts::RequestCounts;
 pub use extract::FlagsRejection;
 pub use flags::Flags;
 pub use future::ResponseFuture;
-pub use gate::{Closed, Fallback, NotFound, RequireFlag, RequireFlagFuture, RequireFlagService};
 pub use header::HeaderPolicy;
+pub use identify::{Identify, IdentifyFuture, IdentifyLayer, Identity};
 pub use layer::FlagLayer;
 pub use oneshot::Oneshot;
+#[cfg(feature = "overrides")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
+pub use propagate::{SendDecisions, SendDecisionsLayer};
+pub use require::{Closed, ClosedStatus, Fallback, NotFound, RequireFlag, RequireFlagFuture, RequireFlagLayer};
 pub use resolve::{BoxAnswers, Resolve, ResolveFuture, ResolveLayer, ResolveService};
 pub use scope::{OutOfScope, flag, panic_out_of_scope, reads_out_of_scope, try_flag, variant};
 pub use service::FlagService;
 #[cfg(feature = "overrides")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
-pub use signed::{
-    AcceptDecisions, InvalidKeyId, OverrideToken, Overrides, SendDecisions, SendDecisionsService, SigningKey,
-    TokenError,
-};
+pub use signed::{AcceptDecisions, InvalidKeyId, OverrideToken, Overrides, SigningKey, TokenError};
 #[cfg(feature = "visitors")]
 #[cfg_attr(docsrs, doc(cfg(feature = "visitors")))]
 pub use visitors::Visitors;

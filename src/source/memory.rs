@@ -46,15 +46,31 @@ impl Memory {
         Self::from(Document::new())
     }
 
-    /// Adds a flag, in place of one of the same name.
+    /// Adds a flag, in place of one of the same name: a [`Flag`], `true` or `false`, JSON as a value or as text.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tower_flags::Memory;
+    ///
+    /// let memory = Memory::new();
+    /// memory.set("dark_mode", true)?;
+    /// memory.set("new_cart", json!({"percentage": 25}))?;
+    /// memory.set("new_search", r#"{"allowed_users": ["alice"]}"#)?;
+    /// assert!(memory.set("new_cart", json!({"percentage": 250})).is_err());
+    /// # Ok::<(), tower_flags::Problem>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, or more than 10 000 flags; then nothing is
+    /// A flag that is not valid, a name outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, or more than 10 000 flags; then nothing is
     /// changed. A flag that requires unknown flags is a problem of the set, in [`status`](Source::status).
-    pub fn set(&self, name: impl FlagName, flag: impl Into<Flag>) -> Result<(), Problem> {
+    pub fn set<F: TryInto<Flag>>(&self, name: impl FlagName, flag: F) -> Result<(), Problem>
+    where
+        Problem: From<F::Error>,
+    {
         // Before the lock: the application's types may use this memory while they are converted.
-        let (name, flag, mut outcome) = (name.name(), flag.into(), Ok(()));
+        let name = name.name();
+        let (flag, mut outcome) = (flag.try_into().map_err(|error| Problem::from(error).of_flag(name))?, Ok(()));
         self.board.publish(|in_force| {
             let mut document = in_force.clone();
             outcome = document.insert(name, flag);

@@ -132,6 +132,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// Whether the rules are as current as the source promises.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.freshness == Freshness::Fresh
+    }
+
     /// The status of a source that has nothing to load.
     #[must_use]
     pub fn fresh() -> Self {

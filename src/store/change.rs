@@ -13,7 +13,7 @@ use super::random::random_share;
 use super::traits::{Commit, HistoryPage, Progress, Store, Stored};
 use super::verify::{BrokenLink, Known, Verification, verification};
 use crate::document::{
-    Edit, Flag, FlagName, Instant, Problem, accepted_flag, flag_from_json, is_name, killed, not_a_name,
+    Edit, Flag, FlagName, Instant, Percentage, Problem, accepted_flag, flag_from_json, is_name, killed, not_a_name,
 };
 
 /// Who edits, and why.
@@ -54,6 +54,24 @@ impl Author {
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+}
+
+impl From<&str> for Author {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Author {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<&Self> for Author {
+    fn from(author: &Self) -> Self {
+        author.clone()
     }
 }
 
@@ -116,6 +134,40 @@ impl Change {
         edit: impl Fn(Result<Flag, Problem>, Instant) -> Result<Edit, Problem> + Send + Sync + 'static,
     ) -> Self {
         Self::to(To::Computed { edit: Computed(Arc::new(edit)), is_kill: true })
+    }
+
+    /// Sets `enabled`, and leaves everything else as it is. A flag that is not there is made on for everyone.
+    pub fn enable() -> Self {
+        Self::edit(Edit::new().set("enabled", true))
+    }
+
+    /// Sets the percentage, and leaves everything else as it is. A flag that is not there is made of it.
+    ///
+    /// ```
+    /// use tower_flags::store::{MemoryStore, Store};
+    /// use tower_flags::{Change, StoreExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = MemoryStore::new();
+    /// store.change("new_cart", Change::percentage(25), "alice").await?;
+    /// let changed = store.change("new_cart", Change::enable(), "bob").await?;
+    /// assert_eq!(changed.definition.as_deref(), Some(r#"{"percentage":25,"enabled":true}"#));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it is not a number from 0 to 100 with at most three decimals.
+    #[track_caller]
+    pub fn percentage<P: TryInto<Percentage, Error: fmt::Display>>(percentage: P) -> Self {
+        match percentage.try_into() {
+            Ok(percentage) => {
+                Self::edit(Edit::new().set("percentage", serde_json::to_value(percentage).unwrap_or_default()))
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Puts a whole definition in place of what is there.
@@ -377,10 +429,10 @@ pub trait StoreExt: Store {
         &self,
         flag: impl FlagName + Send,
         change: Change,
-        by: &Author,
+        by: impl Into<Author>,
     ) -> impl Future<Output = Result<Changed, ChangeError>> + Send {
-        let flag = flag.name().to_owned();
-        async move { Attempts::new(self, flag, change, by).run().await }
+        let (flag, by) = (flag.name().to_owned(), by.into());
+        async move { Attempts::new(self, flag, change, &by).run().await }
     }
 
     /// Reads the whole history, page by page, and checks its chain: [`verification`](Self::verification) in short, with

@@ -218,7 +218,7 @@ async fn a_third_layer_over_the_first_source_uses_the_rules_that_the_first_one_p
 #[tokio::test]
 async fn the_outermost_layer_alone_decides_about_the_header() {
     let source = mine("alice");
-    let silent = || FlagLayer::new(source.clone()).header_policy(HeaderPolicy::None);
+    let silent = || FlagLayer::new(source.clone()).header_policy(HeaderPolicy::Never);
     let routes = || Router::new().route("/", get(|| async {}));
     let outer_silent = serve(routes().layer(FlagLayer::new(source.clone())).layer(silent())).await;
     assert_eq!(get_as(outer_silent, "/", "alice").await.active(), None);

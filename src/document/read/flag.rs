@@ -57,6 +57,15 @@ impl FromStr for Flag {
     }
 }
 
+/// Reads a flag from JSON as text, like [`Flag::from_str`].
+impl TryFrom<&str> for Flag {
+    type Error = Problem;
+
+    fn try_from(text: &str) -> Result<Self, Problem> {
+        text.parse()
+    }
+}
+
 /// Reads a flag from a JSON value, like [`Flag::from_str`].
 impl TryFrom<Value> for Flag {
     type Error = Problem;

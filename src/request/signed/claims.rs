@@ -14,41 +14,41 @@ use crate::engine::{Forced, ForcedBy};
 /// The signed content. It is the same for both purposes, which the signature distinguishes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Claims {
+pub(in crate::request) struct Claims {
     /// Seconds since 1970, from which on it is void.
-    pub(super) exp: i64,
+    pub(in crate::request) exp: i64,
     /// The one user whom an override is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) user: Option<String>,
+    pub(in crate::request) user: Option<String>,
     /// The service that decisions are for.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-    pub(super) audience: Option<String>,
+    pub(in crate::request) audience: Option<String>,
     /// The service that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) from: Option<String>,
+    pub(in crate::request) from: Option<String>,
     /// By which rules: their [origin](crate::Flags::origin).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) origin: Option<String>,
-    pub(super) flags: BTreeMap<String, Wanted>,
+    pub(in crate::request) origin: Option<String>,
+    pub(in crate::request) flags: BTreeMap<String, Wanted>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Wanted {
+pub(in crate::request) enum Wanted {
     Switch(bool),
     Variant(String),
 }
 
 /// Longest text that is looked at, in bytes.
-pub(super) const MAX_LEN: usize = 2048;
+pub(in crate::request) const MAX_LEN: usize = 2048;
 
 /// The signing side's clock may be ahead by this: a text may expire later than the longest life allows by as much.
 /// There is no such allowance for expired texts; their life is to cover it.
-pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(5);
+pub(in crate::request) const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// Why a text is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(in crate::request) enum Refusal {
     TooLong {
         most: usize,
     },
@@ -71,7 +71,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// A number below 16.
-    pub(super) fn number(self) -> u32 {
+    pub(in crate::request) fn number(self) -> u32 {
         match self {
             Self::TooLong { .. } => 0,
             Self::Signature => 1,
@@ -105,12 +105,12 @@ impl fmt::Display for Refusal {
 }
 
 /// The id of the key that a text says it is signed with, for the log: no text of any other form is repeated there.
-pub(super) fn key_id(text: &[u8]) -> Option<&str> {
+pub(in crate::request) fn key_id(text: &[u8]) -> Option<&str> {
     Sealed::parse(std::str::from_utf8(text).ok()?).map(|sealed| sealed.id)
 }
 
 /// `30 days`, or else as `Duration` writes it: `60s`.
-pub(super) fn spelled(duration: Duration) -> String {
+pub(in crate::request) fn spelled(duration: Duration) -> String {
     const DAY: u64 = 24 * 60 * 60;
     match (duration.as_secs(), duration.subsec_nanos()) {
         (seconds, 0) if seconds > DAY && seconds % DAY == 0 => format!("{} days", seconds / DAY),
@@ -119,21 +119,21 @@ pub(super) fn spelled(duration: Duration) -> String {
 }
 
 impl Claims {
-    pub(super) fn until(exp: i64) -> Self {
+    pub(in crate::request) fn until(exp: i64) -> Self {
         Self { exp, user: None, audience: None, from: None, origin: None, flags: BTreeMap::new() }
     }
 
-    pub(super) fn seal(&self, purpose: &str, key: &SigningKey) -> String {
+    pub(in crate::request) fn seal(&self, purpose: &str, key: &SigningKey) -> String {
         key.seal(purpose, &self.payload())
     }
 
-    pub(super) fn payload(&self) -> Vec<u8> {
+    pub(in crate::request) fn payload(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts, numbers and switches are JSON")
     }
 
     /// The content of a text that one of the keys has signed for the purpose, and that key. It has not expired, and expires
     /// within the longest life.
-    pub(super) fn open<'k, K: Borrow<SigningKey>>(
+    pub(in crate::request) fn open<'k, K: Borrow<SigningKey>>(
         purpose: &str,
         keys: &'k [K],
         text: &str,
@@ -163,18 +163,18 @@ impl Claims {
         Ok((key, claims))
     }
 
-    pub(super) fn expiry(&self) -> Instant {
+    pub(in crate::request) fn expiry(&self) -> Instant {
         Instant::from_unix_millis(self.exp.saturating_mul(1000))
     }
 
     /// Whether it expires later than this duration from now on. No number overflows: an instant that is held to the
     /// year 9999 would make every later one equal.
-    pub(super) fn lives_longer(&self, now: Instant, life: Duration) -> bool {
+    pub(in crate::request) fn lives_longer(&self, now: Instant, life: Duration) -> bool {
         let left = i128::from(self.exp) * 1000 - i128::from(now.unix_millis());
         left > i128::try_from(life.as_millis()).unwrap_or(i128::MAX)
     }
 
-    pub(super) fn forced(self, by: ForcedBy) -> impl Iterator<Item = Forced> {
+    pub(in crate::request) fn forced(self, by: ForcedBy) -> impl Iterator<Item = Forced> {
         // A request keeps what its caller has decided; a tester's word ends with the token, also on long sockets.
         let is_token = by == ForcedBy::Override;
         let until = is_token.then(|| self.expiry());

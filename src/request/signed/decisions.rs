@@ -14,15 +14,15 @@ use crate::engine::{Forced, ForcedBy};
 use crate::request::counts::{Counters, count_reason};
 use crate::request::sensitive::conceal;
 
-pub(super) static X_FLAG_DECISIONS: HeaderName = HeaderName::from_static("x-flag-decisions");
-pub(super) const DECISIONS: &str = "tower-flags decisions 2";
+pub(in crate::request) static X_FLAG_DECISIONS: HeaderName = HeaderName::from_static("x-flag-decisions");
+pub(in crate::request) const DECISIONS: &str = "tower-flags decisions 2";
 
 /// Longest life of decisions, unless both sides are told otherwise.
-pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(60);
+pub(in crate::request) const LONGEST_LIFE: Duration = Duration::from_secs(60);
 
 /// Takes over what the calling service has decided: [`FlagLayer::accept_decisions`](crate::FlagLayer::accept_decisions).
 ///
-/// The caller sends its decisions with [`SendDecisions`](super::SendDecisions) as `X-Flag-Decisions`.
+/// The caller sends its decisions with [`SendDecisionsLayer`](super::SendDecisionsLayer) as `X-Flag-Decisions`.
 ///
 /// 1. Only the flags that are named here are taken over, and a flag that is switched off here stays off.
 /// 2. Each calling service has a key of its own, which proves who has decided. A key that two services share would let
@@ -157,7 +157,7 @@ impl AcceptDecisions {
 
 /// An empty name comes from an unset variable, and would be the name of every such service.
 #[track_caller]
-pub(super) fn service_name(name: String) -> String {
+pub(in crate::request) fn service_name(name: String) -> String {
     assert!(!name.is_empty(), "expected the name of a service, found an empty text");
     name
 }

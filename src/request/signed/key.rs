@@ -83,36 +83,36 @@ impl SigningKey {
 
     /// `{id}.{payload}.{mac}`, the last two in URL-safe base64 without padding. The purpose and the id are signed with
     /// the payload, so that a text for one purpose serves no other.
-    pub(super) fn seal(&self, purpose: &str, payload: &[u8]) -> String {
+    pub(in crate::request) fn seal(&self, purpose: &str, payload: &[u8]) -> String {
         let mac = mac(&self.secret, purpose, &self.id, payload).finalize().into_bytes();
         format!("{}.{}.{}", self.id, URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(mac))
     }
 
     /// The length of a sealed payload, from the length of the payload, both in bytes.
-    pub(super) fn sealed_len(&self, payload: usize) -> usize {
+    pub(in crate::request) fn sealed_len(&self, payload: usize) -> usize {
         // The id and a point, four characters for three bytes, a point, and a digest of 32 bytes.
         self.id.len() + 1 + (payload * 4).div_ceil(3) + 1 + 43
     }
 
     /// Whether this key has sealed the text for this purpose. Compared in constant time.
-    pub(super) fn has_sealed(&self, purpose: &str, sealed: &Sealed<'_>) -> bool {
+    pub(in crate::request) fn has_sealed(&self, purpose: &str, sealed: &Sealed<'_>) -> bool {
         mac(&self.secret, purpose, sealed.id, &sealed.payload).verify_slice(&sealed.mac).is_ok()
     }
 
-    pub(super) fn has_secret_of(&self, other: &Self) -> bool {
+    pub(in crate::request) fn has_secret_of(&self, other: &Self) -> bool {
         self.secret == other.secret
     }
 }
 
 /// A text in its parts, by whomever it was written.
-pub(super) struct Sealed<'a> {
-    pub(super) id: &'a str,
-    pub(super) payload: Vec<u8>,
+pub(in crate::request) struct Sealed<'a> {
+    pub(in crate::request) id: &'a str,
+    pub(in crate::request) payload: Vec<u8>,
     mac: Vec<u8>,
 }
 
 impl<'a> Sealed<'a> {
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub(in crate::request) fn parse(text: &'a str) -> Option<Self> {
         let (id, rest) = text.split_once('.').filter(|(id, _)| is_id(id))?;
         let (payload, mac) = rest.split_once('.')?;
         Some(Self { id, payload: URL_SAFE_NO_PAD.decode(payload).ok()?, mac: URL_SAFE_NO_PAD.decode(mac).ok()? })

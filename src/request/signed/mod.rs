@@ -1,15 +1,13 @@
-//! What is signed: testers' overrides, and one service's decisions for the next.
+//! The inbound side of what is signed: testers' overrides, and the decisions of the calling service.
 
-mod claims;
-mod decisions;
-mod hosts;
-mod key;
+pub(super) mod claims;
+pub(super) mod decisions;
+pub(super) mod hosts;
+pub(super) mod key;
 mod overrides;
-mod send;
 mod token;
 
 pub use decisions::AcceptDecisions;
 pub use key::{InvalidKeyId, SigningKey};
 pub use overrides::Overrides;
-pub use send::{SendDecisions, SendDecisionsService};
 pub use token::{OverrideToken, TokenError};

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceExt};
-use tower_flags::{Context, Flag, FlagLayer, Memory, RequireFlag, flag};
+use tower_flags::{Context, Flag, FlagLayer, Memory, RequireFlagLayer, flag};
 
 /// The layer, with a flag that is on for alice alone.
 pub fn flags() -> FlagLayer {
@@ -26,8 +26,8 @@ pub fn flags() -> FlagLayer {
 }
 
 /// A gate that is open for alice alone.
-pub fn gate() -> RequireFlag {
-    RequireFlag::new("mine")
+pub fn gate() -> RequireFlagLayer {
+    RequireFlagLayer::new("mine")
 }
 
 /// A router that says what its handler reads.

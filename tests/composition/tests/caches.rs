@@ -55,7 +55,7 @@ async fn a_cache_around_the_layer_keeps_a_page_that_read_no_flag() {
     let kept = obedient();
     let metrics = kept.metrics().clone();
     let kept = ServiceBuilder::new().layer(HandleErrorLayer::new(failed)).layer(kept);
-    let page = Router::new().route("/", get(handler)).layer(flags().header_policy(tower_flags::HeaderPolicy::None));
+    let page = Router::new().route("/", get(handler)).layer(flags().header_policy(tower_flags::HeaderPolicy::Never));
     assert_eq!(over_http(page.layer(kept)).await, ["0 -", "0 -"]);
     assert_eq!(metrics.hits.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

@@ -9,7 +9,7 @@ use http::header::LOCATION;
 use http::{Request, Response, StatusCode};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_flags::flag;
-use tower_flags::request::{SendDecisions, SigningKey};
+use tower_flags::request::{SendDecisionsLayer, SigningKey};
 use tower_flags_composition::flags;
 use tower_http::follow_redirect::FollowRedirectLayer;
 
@@ -18,9 +18,9 @@ const HEADER: &str = "x-flag-decisions";
 /// What a client received: the host, and whether the header was there.
 type Hops = Arc<Mutex<Vec<(String, bool)>>>;
 
-fn decisions() -> SendDecisions {
+fn decisions() -> SendDecisionsLayer {
     let key = SigningKey::new("a key for tests, of 32 bytes or more").unwrap();
-    SendDecisions::new("shop", ["mine"]).to("payments", key, ["payments.internal", "https://next.internal"])
+    SendDecisionsLayer::new("shop", ["mine"]).to("payments", key, ["payments.internal", "https://next.internal"])
 }
 
 /// The network: one host redirects to the next.

@@ -1,4 +1,4 @@
-//! Every layer of tower-http and of tower that fits, outside and inside of `FlagLayer` and of `RequireFlag`: by
+//! Every layer of tower-http and of tower that fits, outside and inside of `FlagLayer` and of `RequireFlagLayer`: by
 //! `Router::layer`, by `ServiceBuilder`, and around a service that knows nothing of axum.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

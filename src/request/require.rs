@@ -26,14 +26,14 @@ use crate::document::{FlagName, assert_is_variant};
 /// ```
 /// use axum::Router;
 /// use axum::routing::get;
-/// use tower_flags::{FlagLayer, Memory, RequireFlag};
+/// use tower_flags::{FlagLayer, Memory, RequireFlagLayer};
 /// use tower_layer::Layer;
 ///
 /// async fn beta() -> &'static str {
 ///     "welcome"
 /// }
 ///
-/// let hidden = RequireFlag::new("beta_page").layer(get(beta));
+/// let hidden = RequireFlagLayer::new("beta_page").layer(get(beta));
 /// let app: Router = Router::new().route_service("/beta", hidden).layer(FlagLayer::new(Memory::new()));
 /// ```
 ///
@@ -54,7 +54,7 @@ use crate::document::{FlagName, assert_is_variant};
 /// answering service, so the hidden service and the fallback have to be `Clone`.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
-pub struct RequireFlag<F = NotFound> {
+pub struct RequireFlagLayer<F = NotFound> {
     conditions: Arc<[Condition]>,
     fallback: F,
     /// Whether somebody was told that there is no layer around.
@@ -65,7 +65,19 @@ pub struct RequireFlag<F = NotFound> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NotFound;
 
-/// A service that answers in the place of a closed gate, from [`RequireFlag::fallback`].
+/// The answer of a closed gate with another status, without a body; from [`RequireFlagLayer::status`].
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedStatus(StatusCode);
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::NotFound {}
+    impl Sealed for super::ClosedStatus {}
+    impl<S> Sealed for super::Fallback<S> {}
+}
+
+/// A service that answers in the place of a closed gate, from [`RequireFlagLayer::fallback`].
 #[derive(Clone, Copy, Debug)]
 pub struct Fallback<S>(S);
 
@@ -117,7 +129,7 @@ impl Condition {
     }
 }
 
-impl RequireFlag {
+impl RequireFlagLayer {
     /// Open while the flag is on.
     pub fn new(flag: impl FlagName) -> Self {
         Self::of(Condition::All(vec![Name::of(flag)]))
@@ -150,6 +162,19 @@ impl RequireFlag {
         Self::of(Condition::Variant(Name::of(flag), variant.to_owned()))
     }
 
+    /// Answers with this status and no body while it is closed, instead of 404. It tells callers that the route is there.
+    ///
+    /// ```
+    /// use axum::http::StatusCode;
+    /// use tower_flags::RequireFlagLayer;
+    ///
+    /// let gate = RequireFlagLayer::new("beta_page").status(StatusCode::FORBIDDEN);
+    /// # let _ = gate;
+    /// ```
+    pub fn status(self, status: StatusCode) -> RequireFlagLayer<ClosedStatus> {
+        RequireFlagLayer { conditions: self.conditions, fallback: ClosedStatus(status), has_warned: self.has_warned }
+    }
+
     fn of(condition: Condition) -> Self {
         Self { conditions: Arc::new([condition]), fallback: NotFound, has_warned: Arc::default() }
     }
@@ -163,25 +188,25 @@ impl RequireFlag {
     /// use axum::http::StatusCode;
     /// use axum::routing::get;
     /// use axum::Router;
-    /// use tower_flags::{FlagLayer, Memory, RequireFlag};
+    /// use tower_flags::{FlagLayer, Memory, RequireFlagLayer};
     /// use tower_layer::Layer;
     ///
     /// async fn nothing_here() -> (StatusCode, &'static str) {
     ///     (StatusCode::NOT_FOUND, "nothing here")
     /// }
     ///
-    /// let gate = RequireFlag::new("beta_page").fallback(nothing_here.into_service());
+    /// let gate = RequireFlagLayer::new("beta_page").fallback(nothing_here.into_service());
     /// let app: Router = Router::new()
     ///     .route_service("/beta", gate.layer(get(|| async { "welcome" })))
     ///     .fallback(nothing_here)
     ///     .layer(FlagLayer::new(Memory::new()));
     /// ```
-    pub fn fallback<S>(self, service: S) -> RequireFlag<Fallback<S>> {
-        RequireFlag { conditions: self.conditions, fallback: Fallback(service), has_warned: self.has_warned }
+    pub fn fallback<S>(self, service: S) -> RequireFlagLayer<Fallback<S>> {
+        RequireFlagLayer { conditions: self.conditions, fallback: Fallback(service), has_warned: self.has_warned }
     }
 }
 
-impl<F> RequireFlag<F> {
+impl<F> RequireFlagLayer<F> {
     /// Flags that let somebody in count as read. Those that turn somebody away do not, so that no header
     /// tells that they were looked at; caches are told that the answer depends on who asks.
     fn is_open(&self, flags: Option<&Flags>) -> bool {
@@ -201,36 +226,56 @@ impl<F> RequireFlag<F> {
     }
 
     /// Open while both are. The fallback is this one's.
-    pub fn and<G>(mut self, other: RequireFlag<G>) -> Self {
-        let RequireFlag { conditions: others, .. } = other;
+    pub fn and<G>(mut self, other: RequireFlagLayer<G>) -> Self {
+        let RequireFlagLayer { conditions: others, .. } = other;
         self.conditions = self.conditions.iter().chain(&*others).cloned().collect();
         self
     }
 }
 
-impl<F> fmt::Debug for RequireFlag<F> {
+impl<F> fmt::Debug for RequireFlagLayer<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RequireFlag").field(&self.conditions).finish()
+        f.debug_tuple("RequireFlagLayer").field(&self.conditions).finish()
     }
 }
 
-impl<S, F: Clone> Layer<S> for RequireFlag<F> {
-    type Service = RequireFlagService<S, F>;
+impl<S, F: Clone> Layer<S> for RequireFlagLayer<F> {
+    type Service = RequireFlag<S, F>;
 
-    fn layer(&self, inner: S) -> RequireFlagService<S, F> {
-        RequireFlagService { inner, gate: self.clone() }
+    fn layer(&self, inner: S) -> RequireFlag<S, F> {
+        RequireFlag { inner, gate: self.clone() }
     }
 }
 
-/// The service that [`RequireFlag`] puts around another one.
+/// The service that [`RequireFlagLayer`] puts around another one.
 #[derive(Clone, Debug)]
-pub struct RequireFlagService<S, F = NotFound> {
+pub struct RequireFlag<S, F = NotFound> {
     inner: S,
-    gate: RequireFlag<F>,
+    gate: RequireFlagLayer<F>,
+}
+
+impl<S, F> RequireFlag<S, F> {
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside, without the layer.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 /// What answers while a gate is closed: [`NotFound`] or a [`Fallback`].
-pub trait Closed<B, R, E> {
+///
+/// It cannot be implemented elsewhere: another answer is a service, for [`RequireFlagLayer::fallback`], or a
+/// [status](RequireFlagLayer::status).
+pub trait Closed<B, R, E>: sealed::Sealed {
     /// The answer to come.
     type Future: Future<Output = Result<Response<R>, E>>;
 
@@ -242,9 +287,17 @@ pub trait Closed<B, R, E> {
 impl<B, R: Default, E> Closed<B, R, E> for NotFound {
     type Future = Ready<Result<Response<R>, E>>;
 
+    fn answer(&self, request: Request<B>) -> Self::Future {
+        ClosedStatus(StatusCode::NOT_FOUND).answer(request)
+    }
+}
+
+impl<B, R: Default, E> Closed<B, R, E> for ClosedStatus {
+    type Future = Ready<Result<Response<R>, E>>;
+
     fn answer(&self, _: Request<B>) -> Self::Future {
         let mut response = Response::new(R::default());
-        *response.status_mut() = StatusCode::NOT_FOUND;
+        *response.status_mut() = self.0;
         ready(Ok(response))
     }
 }
@@ -257,7 +310,7 @@ impl<B, R, S: Service<Request<B>, Response = Response<R>> + Clone> Closed<B, R, 
     }
 }
 
-impl<S, F, B, R> Service<Request<B>> for RequireFlagService<S, F>
+impl<S, F, B, R> Service<Request<B>> for RequireFlag<S, F>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     F: Closed<B, R, S::Error>,
@@ -283,7 +336,7 @@ where
 }
 
 pin_project! {
-    /// The response to come of a [`RequireFlagService`].
+    /// The response to come of a [`RequireFlag`].
     pub struct RequireFlagFuture<F, G> {
         #[pin]
         state: State<F, G>,

@@ -1,4 +1,4 @@
-//! Decisions for the next service.
+//! Propagates decisions to the next service: the client side.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use http::{HeaderValue, Request, Uri};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::claims::{Claims, MAX_LEN, Wanted, spelled};
-use super::decisions::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
-use super::hosts::Host;
-use super::key::SigningKey;
+use super::caught::caught;
+use super::config::system_clock;
+use super::flags::Flags;
+use super::scope;
+use super::signed::claims::{Claims, MAX_LEN, Wanted, spelled};
+use super::signed::decisions::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
+use super::signed::hosts::Host;
+use super::signed::key::SigningKey;
 use crate::document::{FlagName, Instant};
-use crate::request::caught::caught;
-use crate::request::config::system_clock;
-use crate::request::flags::Flags;
-use crate::request::scope;
 
 /// A layer around a client that sends the decisions of the current request along, so that the service
 /// behind decides no differently: with [`AcceptDecisions`](super::AcceptDecisions) there.
@@ -34,10 +34,10 @@ use crate::request::scope;
 ///
 /// ```
 /// use tower::ServiceBuilder;
-/// use tower_flags::request::{SendDecisions, SigningKey};
+/// use tower_flags::request::{SendDecisionsLayer, SigningKey};
 ///
 /// let key = SigningKey::new("fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a7c9e2")?;
-/// let decisions = SendDecisions::new("shop", ["new_checkout"]).to("payments", key, ["payments.internal"]);
+/// let decisions = SendDecisionsLayer::new("shop", ["new_checkout"]).to("payments", key, ["payments.internal"]);
 /// let client = ServiceBuilder::new().layer(decisions);
 /// # let _ = client;
 /// # Ok::<(), tower_flags::request::WeakKey>(())
@@ -65,7 +65,7 @@ use crate::request::scope;
 /// only flags that any user may see.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
-pub struct SendDecisions {
+pub struct SendDecisionsLayer {
     config: Arc<Config>,
 }
 
@@ -102,7 +102,7 @@ struct Warned {
     sends_nothing: Arc<AtomicBool>,
 }
 
-impl SendDecisions {
+impl SendDecisionsLayer {
     /// Sends the answers about these flags in the name of this service. Nothing is sent until [`to`](Self::to) or
     /// [`any_host`](Self::any_host) says to whom.
     ///
@@ -196,7 +196,7 @@ impl SendDecisions {
         assert!(
             duration <= config.longest_life,
             "expected at most {}, found {}: receivers reject more, unless their `AcceptDecisions::longest_life` allows it; \
-             then call `SendDecisions::longest_life` before `valid_for`",
+             then call `SendDecisionsLayer::longest_life` before `valid_for`",
             spelled(config.longest_life),
             spelled(duration)
         );
@@ -238,23 +238,23 @@ impl SendDecisions {
     }
 }
 
-impl<S> Layer<S> for SendDecisions {
-    type Service = SendDecisionsService<S>;
+impl<S> Layer<S> for SendDecisionsLayer {
+    type Service = SendDecisions<S>;
 
-    fn layer(&self, inner: S) -> SendDecisionsService<S> {
+    fn layer(&self, inner: S) -> SendDecisions<S> {
         let Config { audiences, any_host, warned, service, .. } = &*self.config;
         let sends_nothing = audiences.is_empty() && any_host.is_none();
         if sends_nothing && !warned.sends_nothing.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 service,
-                "decisions are sent to no service: `SendDecisions` has neither `to` nor `any_host`"
+                "decisions are sent to no service: `SendDecisionsLayer` has neither `to` nor `any_host`"
             );
         }
-        SendDecisionsService { inner, config: Arc::clone(&self.config) }
+        SendDecisions { inner, config: Arc::clone(&self.config) }
     }
 }
 
-impl fmt::Debug for SendDecisions {
+impl fmt::Debug for SendDecisionsLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.config.fmt(f)
     }
@@ -262,7 +262,7 @@ impl fmt::Debug for SendDecisions {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendDecisions")
+        f.debug_struct("SendDecisionsLayer")
             .field("service", &self.service)
             .field("flags", &self.flags)
             .field("audiences", &self.audiences)
@@ -272,14 +272,14 @@ impl fmt::Debug for Config {
     }
 }
 
-/// The client that [`SendDecisions`] makes of another one.
+/// The client that [`SendDecisionsLayer`] makes of another one.
 #[derive(Clone, Debug)]
-pub struct SendDecisionsService<S> {
+pub struct SendDecisions<S> {
     inner: S,
     config: Arc<Config>,
 }
 
-impl<S, B> Service<Request<B>> for SendDecisionsService<S>
+impl<S, B> Service<Request<B>> for SendDecisions<S>
 where
     S: Service<Request<B>>,
 {
@@ -322,7 +322,7 @@ impl Config {
                 Some(host) => tracing::debug!(host, "decisions are not sent: the host is not listed"),
                 None if self.warned.has_no_host.swap(true, Ordering::Relaxed) => {}
                 None => tracing::warn!(
-                    "decisions are not sent: the URI of the request names no host. Put `SendDecisions` inside of the layer \
+                    "decisions are not sent: the URI of the request names no host. Put `SendDecisionsLayer` inside of the layer \
                      that completes it, or take `any_host`. Said once",
                 ),
             }

@@ -1,0 +1,315 @@
+//! Who asks, where finding out takes a wait: sessions, tokens that are verified elsewhere.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as TaskContext, Poll};
+
+use http::request::Parts;
+use http::{Extensions, Request};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::caught::caught;
+use super::oneshot::Oneshot;
+use crate::context::Context;
+
+/// Finds out who asks, asynchronously, and leaves the [`Context`] for the [`FlagLayer`](super::FlagLayer) inside.
+///
+/// The closure sees the request and takes from it what it needs; the future that it returns owns that. What the future
+/// returns is an [`Identity`]: a `Context`, an `Option<Context>`, or either with a value beside it, which handlers find in the
+/// request's extensions, so that no session is loaded and no token verified twice.
+///
+/// ```
+/// use axum::extract::Extension;
+/// use axum::{Router, routing::get};
+/// use tower_flags::request::IdentifyLayer;
+/// use tower_flags::{Context, FlagLayer, Memory};
+///
+/// #[derive(Clone)]
+/// struct User {
+///     id: i64,
+///     name: String,
+/// }
+///
+/// /// Your own: a session store, or a key server.
+/// async fn user_of(token: Option<String>) -> Option<User> {
+///     token.map(|_| User { id: 42, name: "Alice".to_owned() })
+/// }
+///
+/// let identify = IdentifyLayer::new(|request| {
+///     let token = request.headers.get("authorization").and_then(|value| value.to_str().ok());
+///     let token = token.map(str::to_owned);
+///     async move {
+///         let user = user_of(token).await?;
+///         Some((Context::user(user.id), user))
+///     }
+/// });
+/// let app: Router = Router::new()
+///     .route("/", get(|user: Option<Extension<User>>| async move { user.map(|user| user.name.clone()) }))
+///     .layer(FlagLayer::new(Memory::new()))
+///     .layer(identify.skip(|request| request.uri.path() == "/health")); // added later, so it is outside
+/// ```
+///
+/// # Rules
+///
+/// 1. The context ends the search of the flag layer, an anonymous one too. `None` is anonymous.
+/// 2. Requests that [`skip`](Self::skip) accepts pass without a call of the closure. Give the flag layer the same predicate.
+/// 3. If the closure or its future panics, the caller is anonymous. The first panic is logged.
+/// 4. The service is always ready. It calls a clone of the inner service as soon as that is ready, after the caller is known.
+///
+/// It does not authenticate: a request without a user goes on. There is no deadline: the application's clients have theirs.
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct IdentifyLayer<I> {
+    shared: Arc<Shared<I>>,
+}
+
+type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
+
+struct Shared<I> {
+    identify: I,
+    skip: Option<Box<Predicate>>,
+    has_panicked: AtomicBool,
+}
+
+impl<I> Clone for IdentifyLayer<I> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<I, F> IdentifyLayer<I>
+where
+    I: Fn(&Parts) -> F + Send + Sync + 'static,
+    F: Future<Output: Identity> + Send + 'static,
+{
+    /// A layer that identifies callers by this closure.
+    pub fn new(identify: I) -> Self {
+        Self { shared: Arc::new(Shared { identify, skip: None, has_panicked: AtomicBool::new(false) }) }
+    }
+
+    /// Lets requests pass that the predicate accepts: health checks, assets.
+    ///
+    /// # Panics
+    ///
+    /// If the layer was cloned already.
+    pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        let Shared { identify, .. } =
+            Arc::into_inner(self.shared).expect("the layer is configured before it is cloned");
+        let shared = Shared { identify, skip: Some(Box::new(predicate)), has_panicked: AtomicBool::new(false) };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<I> Shared<I> {
+    fn log(&self, panic: &str) {
+        if !self.has_panicked.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "the closure of IdentifyLayer panicked: {panic:?}; the caller counts as anonymous. Said once"
+            );
+        }
+    }
+}
+
+impl<I> fmt::Debug for IdentifyLayer<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdentifyLayer").finish_non_exhaustive()
+    }
+}
+
+/// Who asks, with what handlers should find in the request's extensions.
+///
+/// Implemented for [`Context`], `(Context, T)`, and `Option` of both. It cannot be implemented elsewhere.
+pub trait Identity: sealed::Sealed {
+    /// Leaves it in a request.
+    #[doc(hidden)]
+    fn leave(self, extensions: &mut Extensions);
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::Context {}
+    impl<T> Sealed for (super::Context, T) {}
+    impl<T: Sealed> Sealed for Option<T> {}
+}
+
+impl Identity for Context {
+    fn leave(self, extensions: &mut Extensions) {
+        extensions.insert(self);
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Identity for (Context, T) {
+    fn leave(self, extensions: &mut Extensions) {
+        extensions.insert(self.0);
+        extensions.insert(self.1);
+    }
+}
+
+impl<T: Identity> Identity for Option<T> {
+    fn leave(self, extensions: &mut Extensions) {
+        match self {
+            Some(identity) => identity.leave(extensions),
+            None => Context::anonymous().leave(extensions),
+        }
+    }
+}
+
+impl<S, I> Layer<S> for IdentifyLayer<I> {
+    type Service = Identify<S, I>;
+
+    fn layer(&self, inner: S) -> Identify<S, I> {
+        Identify { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// The service that [`IdentifyLayer`] puts around another one.
+pub struct Identify<S, I> {
+    inner: S,
+    shared: Arc<Shared<I>>,
+}
+
+impl<S: Clone, I> Clone for Identify<S, I> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S, I> Identify<S, I> {
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside, without the layer.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: fmt::Debug, I> fmt::Debug for Identify<S, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identify").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, I, F> Service<Request<B>> for Identify<S, I>
+where
+    S: Service<Request<B>> + Clone,
+    I: Fn(&Parts) -> F,
+    F: Future<Output: Identity>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = IdentifyFuture<S, B, I, F>;
+
+    /// Always ready: the inner service is called only after the caller is known.
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = self.inner.clone();
+        let (parts, body) = request.into_parts();
+        let identity = if self.shared.skip.as_ref().is_some_and(|skip| skip(&parts)) {
+            Step::Pass
+        } else {
+            match caught(|| (self.shared.identify)(&parts)) {
+                Ok(future) => Step::Wait(future),
+                Err(panic) => {
+                    self.shared.log(&panic);
+                    Step::Anonymous
+                }
+            }
+        };
+        let mut request = Request::from_parts(parts, body);
+        let state = match identity {
+            Step::Wait(future) => {
+                State::Identifying { future, next: Some((inner, request)), shared: Arc::clone(&self.shared) }
+            }
+            Step::Pass => State::Called { future: Oneshot::new(inner, request) },
+            Step::Anonymous => {
+                Context::anonymous().leave(request.extensions_mut());
+                State::Called { future: Oneshot::new(inner, request) }
+            }
+        };
+        IdentifyFuture { state }
+    }
+}
+
+/// What the call of a closure comes to.
+enum Step<F> {
+    Pass,
+    Anonymous,
+    Wait(F),
+}
+
+pin_project! {
+    /// The response to come of an [`Identify`].
+    pub struct IdentifyFuture<S, B, I, F>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, B, I, F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, B, I, F>
+    where
+        S: Service<Request<B>>,
+    {
+        // Service and request are `None` only while they are handed on.
+        Identifying { #[pin] future: F, next: Option<(S, Request<B>)>, shared: Arc<Shared<I>> },
+        Called { #[pin] future: Oneshot<S, B> },
+    }
+}
+
+impl<S, B, I, F> Future for IdentifyFuture<S, B, I, F>
+where
+    S: Service<Request<B>>,
+    F: Future<Output: Identity>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProjection::Identifying { future, next, shared } => {
+                    let identity = match caught(|| future.poll(cx)) {
+                        Ok(Poll::Pending) => return Poll::Pending,
+                        Ok(Poll::Ready(identity)) => Some(identity),
+                        Err(panic) => {
+                            shared.log(&panic);
+                            None
+                        }
+                    };
+                    let Some((inner, mut request)) = next.take() else { return Poll::Pending };
+                    identity.leave(request.extensions_mut());
+                    state.set(State::Called { future: Oneshot::new(inner, request) });
+                }
+                StateProjection::Called { future } => return future.poll(cx),
+            }
+        }
+    }
+}
+
+impl<S, B, I, F> fmt::Debug for IdentifyFuture<S, B, I, F>
+where
+    S: Service<Request<B>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdentifyFuture").finish_non_exhaustive()
+    }
+}
