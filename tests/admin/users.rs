@@ -109,7 +109,16 @@ async fn edit_all(api: &Api) {
 async fn viewers_and_responders_see_numbers_in_place_of_users() {
     let (api, _folder) = place(false).await;
     edit_all(&api).await;
+    let history = api.get("history").await;
+    let digests: Vec<&str> =
+        history["entries"].as_array().unwrap().iter().map(|entry| entry["digest"].as_str().unwrap()).collect();
     for whom in [api.as_viewer(), api.as_responder()] {
+        let hides = |reply: &Reply, what: &str| {
+            hides(reply, what);
+            let text = String::from_utf8_lossy(&reply.body);
+            // The users could be guessed by them.
+            assert!(!digests.iter().any(|digest| text.contains(digest)), "{what}: {text}");
+        };
         read_all(&api, &whom, hides).await;
         let shown = whom.get("flags/old_key").await;
         assert_eq!((&shown["flag"]["allowed_users"], shown["etag"].is_string()), (&json!(2), true));
@@ -124,6 +133,9 @@ async fn viewers_and_responders_see_numbers_in_place_of_users() {
     }
     let mut seen = 0;
     read_all(&api, &api, |reply, _| assert!(reply.status < 500)).await;
+    for path in ["history", "history/export", "history/export?format=jsonl"] {
+        assert!(api.ask("GET", path, &[], "").await.text().contains(digests[0]), "{path}: an editor sees it");
+    }
     for path in ["flags", "export", "history", "flags/by_env", "flags/canonical"] {
         seen += usize::from(api.ask("GET", path, &[], "").await.text().contains(SECRET));
     }
