@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 use tower_flags::admin::Admin;
 use tower_flags::source::{Env, Layered, Live};
 use tower_flags::store::{Author, Change, StoreExt};
@@ -226,6 +228,29 @@ async fn somebody_with_many_windows_keeps_nobody_out_and_a_place_is_free_again()
         assert!(start.elapsed() < Duration::from_secs(30));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_no_events_loses_its_place() {
+    let store = store(&[("a", "true")]).await;
+    let source = Live::connect(store.clone()).await.unwrap();
+    let router = Admin::new(store, source, tokens()).router();
+    let listen = async || {
+        let request = http::Request::get("/events").header("authorization", format!("Bearer {EDITOR}"));
+        let reply = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        (reply.status().as_u16(), reply.into_body())
+    };
+    let mut unread = Vec::new();
+    for _ in 0..32 {
+        let (status, body) = listen().await;
+        assert_eq!(status, 200);
+        unread.push(body);
+    }
+    // 16 events wait for each: a status, and a sign of life every 15 s. The next one waits 30 s for room.
+    tokio::time::sleep(Duration::from_secs(4 * 60)).await;
+    assert_eq!(listen().await.0, 503, "as many as may");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(listen().await.0, 200);
 }
 
 #[tokio::test]
