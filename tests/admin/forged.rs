@@ -22,6 +22,7 @@ use tower_flags::store::{
 };
 
 use super::api::{Api, EDITOR, json, problem, tokens};
+use super::kept_off::Deaf;
 use super::outage::until;
 use super::support::Log;
 
@@ -224,13 +225,14 @@ async fn reported(api: &Api) -> Vec<String> {
 type Forge = fn(&mut Vec<HistoryEntry>);
 
 /// What is done to the entries, what the check says, and which entries the page of all marks.
-fn forgeries() -> [(&'static str, Forge, Value, &'static [u64]); 6] {
+fn forgeries() -> [(&'static str, Forge, Value, &'static [u64]); 7] {
     let changed = |first: u64, last: u64| json!([["changed", first, last]]);
     [
         ("another actor", |entries| entries[2].actor = Some("mallory".to_owned()), changed(3, 3), &[3]),
         ("another time", |entries| entries[2].at = Instant::from_unix_millis(0), changed(3, 3), &[3]),
         ("another definition", |entries| entries[4].after = Some("true".to_owned()), changed(5, 5), &[5]),
         ("the newest entry", |entries| entries[5].reason = None, changed(6, 6), &[6]),
+        ("no first entry", |entries| drop(entries.remove(0)), json!([["missing", 1, 1]]), &[2]),
         ("a missing entry", |entries| drop(entries.remove(2)), json!([["missing", 3, 3]]), &[4]),
         (
             "two in each other's place",
@@ -406,8 +408,26 @@ async fn a_history_that_is_whole_is_not_believed(target: Target) {
     let api = new().await;
     assert_eq!(verified(&api).await, json!([["unkeyed", 9, 9]]), "{what}");
     assert_eq!(marked(&api, "history?limit=1").await, [9], "{what}");
+    // A page on which no entry has a key is judged by the check of all, or by what is configured.
+    plain.change("b", Change::restore(), &Author::new("mallory")).await.unwrap();
+    assert_eq!(marked(&new().await, "history?limit=1").await, [0; 0], "{what}: it knows of no key");
+    assert_eq!(marked(&api, "history?limit=1").await, [10], "{what}");
+    let strict = Api::over(target.open(Some(keys().keyed_from(7)))).await;
+    assert_eq!(marked(&strict, "history?limit=1").await, [10], "{what}");
     let lacks = Api::over(target.open(None)).await;
-    assert_eq!(verified(&lacks).await, json!([["unkeyed", 9, 9], ["unknown-key", 7, 8]]), "{what}");
+    assert_eq!(verified(&lacks).await, json!([["unkeyed", 9, 10], ["unknown-key", 7, 8]]), "{what}");
+}
+
+#[tokio::test]
+async fn an_entry_after_the_head_is_found() {
+    let target = Target::sqlite();
+    let store = target.open(None);
+    filled(&store).await;
+    let api = Api::over(store).await;
+    let copy = "SELECT 7, flag, version + 1, at, actor, reason, before, after, previous FROM tower_flags_history";
+    target.sql(&format!("INSERT INTO tower_flags_history {copy} WHERE number = 6")).await;
+    assert_eq!(verified(&api).await, json!([["head", 6, 6]]));
+    assert_eq!(marked(&api, "history?limit=1").await, [7]);
 }
 
 #[tokio::test]
@@ -535,6 +555,47 @@ async fn one_check_is_made_at_a_time_and_others_share_its_result() {
     }
     assert_eq!(store.checks.load(Ordering::SeqCst), 1, "{ends:?}");
     assert!(ends.iter().all(|at| at.is_string() && *at == ends[0]), "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_is_requested_waits_nine_times_as_long_as_the_last_one_took() {
+    let (store, router) = watched().await;
+    let held = store.holds.clone().write_owned().await;
+    let first = tokio::spawn(ask(router.clone(), "history/verify?fresh=true"));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(held);
+    first.await.unwrap();
+    let start = tokio::time::Instant::now();
+    ask(router, "history/verify?fresh=true").await;
+    assert_eq!(store.checks.load(Ordering::SeqCst), 2);
+    let waited = start.elapsed();
+    assert!((17..20).contains(&waited.as_secs()), "{waited:?}");
+}
+
+/// Between two checks of all, the head alone is read.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_goes_back_is_found_within_minutes() {
+    let filled = async |edits: u64| {
+        let store = MemoryStore::new();
+        for number in 1..=edits {
+            let put = Change::put_text(format!(r#"{{"percentage": {number}}}"#));
+            store.change("a", put, &Author::new("alice")).await.unwrap();
+        }
+        store
+    };
+    // The second has other times.
+    for (edits, by, first) in [(4, "cut-off", 5), (6, "replaced", 6)] {
+        let store = Deaf::over(filled(6).await, Duration::from_secs(24 * 60 * 60));
+        let live = Live::connect(store.clone()).await.unwrap();
+        let router = Admin::new(store.clone(), live, tokens()).router();
+        let whole = ask(router.clone(), "history/verify?fresh=true").await;
+        assert_eq!(whole["verified"]["broken"], 0, "{whole}");
+        std::thread::sleep(Duration::from_millis(2));
+        store.becomes(filled(edits).await);
+        tokio::time::sleep(Duration::from_secs(6 * 60)).await;
+        let found = ask(router, "history/verify").await["verified"]["breaks"].clone();
+        assert_eq!((&found[0]["by"], &found[0]["number"]), (&json!(by), &json!(first)), "{found}");
+    }
 }
 
 #[tokio::test]

@@ -17,14 +17,18 @@ use super::outage::{DOWN, SILENT, Shaky, UP, is_on, until};
 
 /// A store that tells nothing of changes, and in whose place another can be put.
 #[derive(Clone)]
-struct Deaf {
+pub(crate) struct Deaf {
     store: Arc<Mutex<MemoryStore>>,
     every: Duration,
 }
 
 impl Deaf {
-    fn over(store: MemoryStore, every: Duration) -> Self {
+    pub(crate) fn over(store: MemoryStore, every: Duration) -> Self {
         Self { store: Arc::new(Mutex::new(store)), every }
+    }
+
+    pub(crate) fn becomes(&self, store: MemoryStore) {
+        *self.store.lock().unwrap() = store;
     }
 
     fn inner(&self) -> MemoryStore {
