@@ -272,6 +272,27 @@ async fn what_is_made_to_depend_on_another_role_later_is_rejected() {
             "ALTER TABLE tower_flags ADD CONSTRAINT spy CHECK (name === name)",
             "operator public.===(text,text), used by a constraint spy on the table public.tower_flags, of mallory",
         ),
+        (
+            "a function of a rule",
+            "CREATE RULE spy AS ON INSERT TO tower_flags DO ALSO SELECT ran()",
+            "function public.ran(), used by a rule spy on the table public.tower_flags, of mallory",
+        ),
+        (
+            "a function of a policy",
+            "ALTER TABLE tower_flags FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY; \
+             CREATE POLICY spy ON tower_flags USING (ran())",
+            "function public.ran(), used by a policy spy on the table public.tower_flags, of mallory",
+        ),
+        (
+            "a function of a default",
+            "ALTER TABLE tower_flags ADD COLUMN extra boolean DEFAULT ran()",
+            "function public.ran(), used by a default on the table public.tower_flags, of mallory",
+        ),
+        (
+            "a function of an index",
+            "CREATE INDEX spy ON tower_flags (same(name, name))",
+            "function public.same(text,text), used by a",
+        ),
     ];
     for (what, statement, named) in attacks {
         let place = Shared::new();
@@ -281,7 +302,7 @@ async fn what_is_made_to_depend_on_another_role_later_is_rejected() {
             "mallory",
             &format!(
                 "{RAN} CREATE DOMAIN hers AS text CHECK (ran()); CREATE FUNCTION same(text, text) RETURNS boolean \
-                 LANGUAGE plpgsql AS $$ BEGIN RETURN public.ran(); END $$; \
+                 IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN public.ran(); END $$; \
                  CREATE OPERATOR === (FUNCTION = same, LEFTARG = text, RIGHTARG = text)"
             ),
         );
