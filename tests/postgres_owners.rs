@@ -317,6 +317,37 @@ async fn what_is_made_to_depend_on_another_role_later_is_rejected() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL, which tests/run.sh installs"]
+async fn a_trigger_that_is_added_while_an_edit_waits_for_the_tables_is_rejected() {
+    let place = Shared::new();
+    let store = place.store();
+    assert!(use_all(&store).await.is_empty());
+    place.by("mallory", RAN);
+    let (mut theirs, mut watch) = (sqlx_connection(&place.url).await, sqlx_connection(&place.url).await);
+    let trigger = "BEGIN; CREATE TRIGGER spy BEFORE INSERT OR UPDATE ON tower_flags FOR EACH ROW \
+         EXECUTE FUNCTION ran_on_change()";
+    sqlx::raw_sql(trigger).execute(&mut theirs).await.unwrap();
+    // The edit has begun, and waits for the transaction of the trigger.
+    let waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'tower_flags'::regclass";
+    let end = async {
+        let start = Instant::now();
+        while sqlx::raw_sql(waiting).fetch_optional(&mut watch).await.unwrap().is_none() {
+            assert!(start.elapsed() < PATIENCE, "the edit does not wait");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut theirs).await.unwrap();
+    };
+    let author = alice();
+    let edit = store.change("x", Change::kill().within(PATIENCE), &author);
+    let (edited, ()) = tokio::join!(edit, end);
+    assert!(!place.ran(), "{edited:?}");
+    let Err(ChangeError::Store(error)) = edited else { panic!("{edited:?}") };
+    let named = "function public.ran_on_change(), used by a trigger spy on the table public.tower_flags, of mallory";
+    let said = chain(&*error);
+    assert!(said.contains(named), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL, which tests/run.sh installs"]
 async fn tables_that_inherit_or_refer_are_of_trusted_roles() {
     let place = Shared::new();
     let store = place.store();
