@@ -123,6 +123,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_session_is_over_from_its_end_on() {
+        let sessions = Sessions::default();
+        let is_open = |until: i64| {
+            let code = mac("a", until);
+            sessions.is_open(&Session { until, code: code.as_bytes() }, "a")
+        };
+        assert!(is_open(now() + 60_000));
+        assert!(!is_open(now()) && !is_open(now() - 1) && !is_open(0));
+    }
+
+    #[test]
     fn however_many_log_out_nobody_comes_back() {
         let sessions = Sessions::default();
         let first = now() + 1000;
