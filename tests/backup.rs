@@ -17,7 +17,7 @@ use tower_flags::store::{
     Author, BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, SqliteStore, Store,
     StoreExt,
 };
-use tower_flags::{Context, Instant};
+use tower_flags::{Context, Document, Instant};
 
 use rewound::{Rewound, becomes, content, is_on, until};
 
@@ -313,6 +313,29 @@ async fn a_backup_that_cannot_be_written_is_a_problem_until_it_can() {
     let source = Live::connect(store).await.unwrap();
     let kill = source.kill_here("a", &Author::new("alice")).await.unwrap();
     assert!(!source.survives_restart(&kill) && problems(&source).len() == 1);
+}
+
+#[tokio::test]
+async fn a_backup_that_would_be_too_large_to_read_is_not_written() {
+    const MOST: usize = 64 * 1024 * 1024;
+
+    // As much as a store may have together. The file has the names and versions beside the definitions.
+    let (start, end) = (r#"{"enabled":true,"percentage":100,"metadata":{"x":""#, r#""}}"#);
+    let text = format!("{start}{}{end}", "x".repeat(MOST / 67 - start.len() - end.len()));
+    let names: Vec<String> = (0..67).map(|number| format!("flag_{number}")).collect();
+    let flags: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), text.as_bytes())).collect();
+    let document = Document::from_texts(flags).unwrap();
+    assert_eq!(document.problems(), []);
+
+    let (folder, store) = (folder(), Rewound::new(content(1, &[("flag_0", "true", 1)])));
+    let path = folder.path().join("flags.backup");
+    let source = connect(&store, &path).await;
+    let before = std::fs::read(&path).unwrap();
+    becomes(&store, &source, Loaded::new(document, "large").at_revision(2)).await;
+    let expected = format!("backup file that can be written, found {}: larger than {MOST} bytes", path.display());
+    let is_rejected = || problems(&source).iter().any(|found| found.contains(&expected));
+    until(|| is_rejected() || path.metadata().unwrap().len() != before.len() as u64).await;
+    assert!(std::fs::read(&path).unwrap() == before, "the previous one is still there");
 }
 
 /// Edits a store: `a` is killed, and `b` is on. Five edits.
