@@ -209,6 +209,11 @@ fn tls(roots: &[Vec<u8>], is_needed: bool) -> Result<ClientConfig, rustls::Error
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -231,6 +236,52 @@ mod tests {
         }
         // What is asked on this machine itself may lead to something else here.
         assert!(next("http://127.0.0.1:8080/", "http://localhost:8081/").is_ok());
+    }
+
+    /// Answers each request with a redirect to this place, or with an empty document. Returns its address.
+    async fn server(location: Option<String>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = match location {
+            Some(location) => format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"),
+            None => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned(),
+        };
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let Ok(1..) = socket.read(&mut request).await else { continue };
+                let _ = socket.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_redirect_that_left_this_machine_does_not_lead_back_to_it() {
+        let local = server(None).await;
+        let far = server(Some(format!("http://{local}/"))).await;
+        let near = server(Some(format!("http://far.example:{}/", far.port()))).await;
+        let mut asker = Asker::new(&format!("http://{near}/"), HeaderMap::new(), &[], PROGRESS, true).unwrap();
+        // In place of a name server: another machine that this test can have.
+        let client = Client::builder().tls_backend_preconfigured(tls(&[], false).unwrap()).no_proxy();
+        let client = client.redirect(reqwest::redirect::Policy::none());
+        let client = client.resolve("far.example", far).build().unwrap();
+        (asker.client, asker.elsewhere) = (client.clone(), client);
+        let error = asker.ask(&HeaderMap::new(), &AtomicBool::new(false)).await.unwrap_err().to_string();
+        let expected = "redirects to an address of this machine or its link, which is not followed";
+        assert!(error.ends_with(expected), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_from_another_machine_does_not_lead_here_by_a_name() {
+        let local = server(None).await;
+        let asker = Asker::new("http://flags.example.com/", HeaderMap::new(), &[], PROGRESS, true).unwrap();
+        // Stands for a name that is not known to be local until it is resolved.
+        let url = Url::parse(&format!("http://localhost:{}/", local.port())).unwrap();
+        let error = asker.send(&url, &HeaderMap::new(), false).await.unwrap_err();
+        let said = error.chain();
+        assert!(said.contains("localhost has no address that a redirect from another host may lead to"), "{said}");
+        assert!(asker.send(&url, &HeaderMap::new(), true).await.is_ok(), "the control");
     }
 
     #[test]
