@@ -536,6 +536,20 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_the_last_check_and_the_furthest_one_are_both_compared() {
+        let entries = chain(4);
+        let known = Known { seen: head(&entries), verified: head(&entries[..2]), keyed_from: None };
+        assert_eq!(found(&entries, &head(&entries), None, &known), []);
+        let mut others = entries.clone();
+        others[3].actor = Some("mallory".to_owned());
+        assert_eq!(found(&others, &head(&others), None, &known), [(BrokenBy::Replaced, 4, 4)]);
+        let mut others = entries[..2].to_vec();
+        others[1].actor = Some("mallory".to_owned());
+        let expected = [(BrokenBy::CutOff, 3, 4), (BrokenBy::Replaced, 2, 2)];
+        assert_eq!(found(&others, &head(&others), None, &known), expected);
+    }
+
+    #[test]
     fn breaks_are_listed_up_to_a_limit_with_the_newest_and_the_oldest() {
         let mut entries = chain(500);
         for entry in entries.iter_mut().skip(1).step_by(2) {
