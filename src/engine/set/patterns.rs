@@ -319,6 +319,22 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_compiled_once_enough_was_though_all_of_it_is_refused() {
+        let names: Vec<String> = ('a'..='t').map(String::from).collect();
+        let each = names.iter().map(|name| (name.as_str(), flag(large(30, name.chars().next().unwrap()))));
+        let flags: Vec<(&str, String)> = each.chain([("x", flag(["^alice$"]))]).collect();
+        let set = compiled(&flags, None);
+        assert_eq!(refused(&set), names);
+        let problems: Vec<String> = set.problems().iter().map(ToString::to_string).collect();
+        let own = "expected regular expressions of one flag that compile to at most 2097152 bytes";
+        let all =
+            "expected at most 33554432 bytes of compiled regular expressions for all flags, refused ones included";
+        assert!(problems[0].contains(own) && !problems[0].contains(all), "{problems:#?}");
+        assert!(problems[19].contains(all), "{problems:#?}");
+        assert!(is_on(&set, "x", "alice"), "cheap ones come first");
+    }
+
+    #[test]
     fn what_shrinks_makes_room_for_what_grows_in_the_same_update() {
         let flags = |a: usize, b: usize| -> Vec<(&str, String)> {
             let rest = ["c", "d", "e", "f", "g", "h"].map(|name| (name, flag(large(22, name.chars().next().unwrap()))));
