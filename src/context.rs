@@ -63,6 +63,7 @@ impl Context {
     /// assert_eq!(Context::user(42), Context::user("42"));
     /// ```
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "a number is written as it is, without a reference")]
     pub fn user(user_id: impl ToString) -> Self {
         Self { user: User::Text(user_id.to_string().into()), ..Self::default() }
     }

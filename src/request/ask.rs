@@ -88,7 +88,7 @@ impl RequestState {
         let Self { context, now, around, number, forced, .. } = self;
         let forced = std::mem::take(forced);
         let source = config.counters.caught(Code::Source, || config.source.id()).flatten();
-        let pinned = around.as_ref().and_then(|around| around.from_source(source?));
+        let pinned = around.as_ref().and_then(|around| around.outward_from(source?));
         let Some(pinned) = pinned else {
             let answers = answer(config, source, None, around.as_ref(), context, *now, &forced);
             return flags_of(answers, around.take(), forced, config, *number);

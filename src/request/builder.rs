@@ -124,6 +124,7 @@ impl FlagsBuilder {
 
     /// The answers, for a caller.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "a caller is mostly made for it")]
     pub fn build(self, context: Context) -> Flags {
         self.answer(&Query::new(&context, Instant::MIN)).into()
     }

@@ -325,7 +325,7 @@ impl Flags {
     }
 
     /// These answers from the level of a source outward, if the source has taken part in them.
-    pub(super) fn from_source(&self, source: SourceId) -> Option<&Self> {
+    pub(super) fn outward_from(&self, source: SourceId) -> Option<&Self> {
         if source == SourceId::default() {
             return None;
         }

@@ -298,7 +298,7 @@ impl Resolution {
         let query = Query::new(&self.context, self.now);
         let answers = fallback.as_ref().and_then(|source| {
             let answer = || {
-                let pinned = self.around.as_ref().zip(source.id()).and_then(|(around, id)| around.from_source(id));
+                let pinned = self.around.as_ref().zip(source.id()).and_then(|(around, id)| around.outward_from(id));
                 match pinned.map(Flags::flag_set).filter(|set| !set.is_of_engine()) {
                     Some(set) => set.answer(&query),
                     None => source.answer(&query),

@@ -22,7 +22,7 @@ pub(in crate::request) const LONGEST_LIFE: Duration = Duration::from_secs(60);
 
 /// Takes over what the calling service has decided: [`FlagLayer::accept_decisions`](crate::FlagLayer::accept_decisions).
 ///
-/// The caller sends its decisions with [`SendDecisionsLayer`](super::SendDecisionsLayer) as `X-Flag-Decisions`.
+/// The caller sends its decisions with [`SendDecisionsLayer`](crate::request::SendDecisionsLayer) as `X-Flag-Decisions`.
 ///
 /// 1. Only the flags that are named here are taken over, and a flag that is switched off here stays off.
 /// 2. Each calling service has a key of its own, which proves who has decided. A key that two services share would let
