@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant as Time};
 
 use tower_flags::document::Edit;
 use tower_flags::engine::{Query, Reason};
@@ -276,6 +276,44 @@ fn layers_of_more_than_10_000_flags_keep_the_lower_ones_and_name_the_rest() {
     let flags = answers(&layered);
     assert!(flags.is_enabled("up05999") && !flags.is_enabled("low04000"));
     assert_eq!(flags.iter().count(), MAX_FLAGS);
+}
+
+/// By how much longer this takes for ten times as much, by the best of five runs each. What compares everything with
+/// everything else takes a hundred times as long.
+fn growth<T>(prepared: impl Fn(usize) -> T, work: impl Fn(&T), small: usize) -> f64 {
+    let best = |size: usize| {
+        let prepared = prepared(size);
+        let run = || {
+            let started = Time::now();
+            work(&prepared);
+            started.elapsed()
+        };
+        (0..5).map(|_| run()).min().unwrap()
+    };
+    best(small * 10).as_secs_f64() / best(small).as_secs_f64()
+}
+
+#[test]
+fn the_status_of_layers_does_not_compare_every_problem_with_every_other() {
+    let layers = |count: usize| {
+        let rejected = Memory::from(document(&many("f", count, r#"{"percentge": 1}"#)));
+        let layered = Layered::over(rejected).with(Memory::new());
+        assert_eq!(layered.status().problems.len(), count);
+        layered
+    };
+    let growth = growth(layers, |layered| drop(layered.status()), 150);
+    assert!(growth < 40.0, "{growth}");
+}
+
+#[test]
+fn an_edit_does_not_compare_every_key_with_every_other() {
+    let keys = |count: usize| {
+        let keys: Vec<String> = (0..count).map(|number| format!("\"key_{number}\": 1")).collect();
+        format!("{{{}}}", keys.join(", "))
+    };
+    let edit = |text: &String| drop(Edit::new().set("enabled", false).apply("x", Some(text), Instant::MIN));
+    let growth = growth(keys, edit, 2_000);
+    assert!(growth < 40.0, "{growth}");
 }
 
 /// A flag that is on for whom one of these patterns matches.

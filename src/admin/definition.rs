@@ -1,5 +1,6 @@
 //! Which definition may take the place of which.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::problem::Failure;
@@ -103,14 +104,9 @@ fn fits_after(in_force: &FlagSet, stored: &Document, changes: Vec<(String, Optio
     };
     let before = FlagSet::compile_after(stored, Some(in_force), Identity::default(), now());
     let mut document = stored.clone();
-    for (name, flag) in changes {
-        match flag {
-            Some(flag) => document.insert(name, flag)?,
-            None => drop(document.remove(name)),
-        }
-    }
+    document.change_all(changes)?;
     let after = FlagSet::compile_after(&document, Some(&before), Identity::default(), now());
-    let before = errors(&before);
+    let before: HashSet<Problem> = errors(&before).into_iter().collect();
     let new: Vec<Problem> = errors(&after).into_iter().filter(|problem| !before.contains(problem)).collect();
     if new.is_empty() { Ok(()) } else { Err(Failure::refused(&new)) }
 }

@@ -1,6 +1,7 @@
 //! Changes as they land, as server-sent events.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -57,19 +58,19 @@ pub(super) async fn events(call: Call) -> Answer {
 
 type Sender = mpsc::Sender<Result<Bytes, std::convert::Infallible>>;
 
-async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc::error::SendError<()>> {
+async fn tell(state: &Arc<State>, parts: &Parts, sender: &Sender) -> Result<(), mpsc::error::SendError<()>> {
     let mut changes = state.source.subscribe();
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut last_status, mut last_sent) = (Value::Null, Time::now());
-    let mut was_shared = false;
+    let (mut last_status, mut last_sent) = (Arc::new(Value::Null), Time::now());
+    let (mut was_shared, answering) = (false, Arc::clone(&state.answering));
     loop {
         let event = tokio::select! {
             () = sender.closed() => return Ok(()),
             change = changes.next() => match change {
                 None => return Ok(()),
-                Some(Ok(change)) => Some(("change", change_of(&change))),
-                Some(Err(Missed(count))) => Some(("missed", json!({ "count": count }))),
+                Some(Ok(change)) => Some(Event::Change(change)),
+                Some(Err(Missed(count))) => Some(Event::Missed(count)),
             },
             _ = look.tick() => {
                 // The application has dropped the source: it shuts down.
@@ -78,10 +79,13 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
                     return Ok(());
                 }
                 was_shared = is_shared;
-                let status = status_of(state);
-                (status != last_status).then(|| {
-                    last_status.clone_from(&status);
-                    ("status", status)
+                let (state, last) = (Arc::clone(state), Arc::clone(&last_status));
+                let find = move || Some(status_of(&state)).filter(|status| *status != *last).map(Arc::new);
+                // There may be 10,000 problems.
+                let status = State::off_workers(&answering, find).await;
+                status.map(|status| {
+                    last_status = Arc::clone(&status);
+                    Event::Status(status)
                 })
             }
         };
@@ -90,11 +94,9 @@ async fn tell(state: &State, parts: &Parts, sender: &Sender) -> Result<(), mpsc:
         let text = match event {
             None if last_sent.elapsed() < HEARTBEAT_EVERY => continue,
             None => ": still here\n\n".to_owned(),
-            Some((name, mut data)) => {
-                if state.hides_users(who.role) {
-                    users::hide(&mut data);
-                }
-                event_of(name, &data)
+            Some(event) => {
+                let hides = state.hides_users(who.role);
+                State::off_workers(&answering, move || event.to_text(hides)).await
             }
         };
         send(sender, text).await?;
@@ -109,9 +111,27 @@ async fn send(sender: &Sender, event: String) -> Result<(), mpsc::error::SendErr
     }
 }
 
-/// One event; JSON has no line breaks.
-fn event_of(name: &str, data: &Value) -> String {
-    format!("event: {name}\ndata: {data}\n\n")
+/// One event.
+enum Event {
+    Change(FlagChange),
+    Missed(u64),
+    Status(Arc<Value>),
+}
+
+impl Event {
+    /// The event as it is sent; JSON has no line breaks.
+    fn to_text(&self, hides: bool) -> String {
+        let (name, mut data) = match self {
+            Self::Change(change) => ("change", change_of(change)),
+            Self::Missed(count) => ("missed", json!({ "count": count })),
+            Self::Status(status) if !hides => return format!("event: status\ndata: {status}\n\n"),
+            Self::Status(status) => ("status", Value::clone(status)),
+        };
+        if hides {
+            users::hide(&mut data);
+        }
+        format!("event: {name}\ndata: {data}\n\n")
+    }
 }
 
 fn change_of(change: &FlagChange) -> Value {

@@ -1,7 +1,7 @@
 //! All flags at once, in and out; and the history, out.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -291,13 +291,15 @@ fn wanted(text: &str) -> Result<Vec<Wanted>, Failure> {
     let document = Document::from_json(text)?;
     let flags = members(text).into_iter().flatten().find(|(key, _)| key == "flags");
     let flags = flags.and_then(|(_, flags)| members(flags.get())).unwrap_or_default();
+    let mut errors: HashMap<&str, Vec<Problem>> = HashMap::new();
+    for problem in document.problems.iter().filter(|problem| problem.severity == Severity::Error) {
+        errors.entry(problem.flag.as_deref().unwrap_or_default()).or_default().push(problem.clone());
+    }
     let wanted = |(name, raw): (Cow<'_, str>, &RawValue)| {
         let in_quotes = serde_json::from_str::<String>(raw.get()).ok().filter(|text| !can_stand(text));
-        let is_its_error =
-            |problem: &&Problem| problem.severity == Severity::Error && problem.flag.as_deref() == Some(&*name);
         let problems = match &in_quotes {
             Some(_) => Vec::new(),
-            None => document.problems.iter().filter(is_its_error).cloned().collect(),
+            None => errors.get(&*name).cloned().unwrap_or_default(),
         };
         Wanted { text: in_quotes.unwrap_or_else(|| raw.get().to_owned()), problems, name: name.into_owned() }
     };

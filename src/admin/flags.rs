@@ -1,6 +1,6 @@
 //! Flags: listed, read, edited, switched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -43,10 +43,10 @@ fn listed_as(state: &State, loaded: Result<Arc<Loaded>, Failure>) -> Value {
                 listed("store", view.flag(name, version, flag, problems.remove(&**name).unwrap_or_default()))
             });
             let missing = missing::of(state, &loaded);
-            let is_missing = |name: &str| missing.iter().any(|missing| missing.flag == name);
+            let names: HashSet<&str> = missing.iter().map(|missing| &*missing.flag).collect();
             let lost = missing.iter().map(|missing| listed("this process", missing::listed(&view, state, missing)));
             let flags = flags.chain(lost).collect();
-            let is_known = |name: &str| loaded.document.flags.contains_key(name) || is_missing(name);
+            let is_known = |name: &str| loaded.document.flags.contains_key(name) || names.contains(name);
             let flags = with_other_parts(flags, &view, is_known);
             json!({
                 "from": "store",

@@ -50,7 +50,7 @@ pub(super) async fn kill(
     let (name, author) = (&call.name, call.author());
     let writes_back = call.query.is_set("write_back")?;
     let started = Time::now();
-    let had_one = source.local_kills().iter().any(|kill| kill.flag == *name);
+    let had_one = source.has_kill_of(name);
     let mut writing = pin!(edits::apply(call, STORE_WITHIN, precondition, make));
     let (outcome, held) = match timeout(AT_ONCE, &mut writing).await {
         Ok(outcome) => (outcome, None),
@@ -210,7 +210,8 @@ impl Writer {
         let state = state.upgrade()?;
         let kills = state.source.local_kills();
         self.questions.retain(|_, question| {
-            kills.contains(&question.kill) && (!question.is_missing || state.source.has_missing(&question.kill.flag))
+            let Question { kill, is_missing, .. } = question;
+            state.source.has_kill(kill) && (!*is_missing || state.source.has_missing(&kill.flag))
         });
         let (loads, loaded) = (state.source.loads_well(), self.loaded);
         self.loaded = loads;
@@ -232,7 +233,7 @@ impl Writer {
                 continue;
             }
             let _turn = state.turn().await;
-            if !state.source.local_kills().contains(&kill) {
+            if !state.source.has_kill(&kill) {
                 continue;
             }
             let mut author = Author::new(&kill.by);

@@ -1,5 +1,7 @@
 //! JSON merge patch (RFC 7396) over the canonical object of a flag.
 
+use std::collections::HashMap;
+
 use super::problem::Failure;
 use crate::document::{Edit, Instant, Plain, Problem, canonical_key, flag_from_json, members};
 
@@ -68,22 +70,25 @@ fn no_share_by_default(name: &str, stored: &str, edit: &Edit, now: Instant) -> R
 /// RFC 7396, section 2.
 fn merged(target: Option<Plain>, patch: &Plain) -> Plain {
     let Plain::Map(patch) = patch else { return patch.clone() };
-    let mut result = match target {
-        Some(Plain::Map(target)) => target,
+    let mut result: Vec<(String, Option<Plain>)> = match target {
+        Some(Plain::Map(target)) => target.into_iter().map(|(key, value)| (key, Some(value))).collect(),
         _ => Vec::new(),
     };
+    // Both may have 100 000 keys.
+    let mut places: HashMap<String, usize> =
+        result.iter().enumerate().map(|(place, (key, _))| (key.clone(), place)).collect();
     for (key, change) in patch {
-        let place = result.iter().position(|(known, _)| known == key);
-        match (place, change) {
-            (_, Plain::Null) => result.retain(|(known, _)| known != key),
-            (Some(place), change) => {
-                let old = std::mem::replace(&mut result[place].1, Plain::Null);
-                result[place].1 = merged(Some(old), change);
+        match (places.get(key), change) {
+            (Some(place), Plain::Null) => result[*place].1 = None,
+            (None, Plain::Null) => {}
+            (Some(place), change) => result[*place].1 = Some(merged(result[*place].1.take(), change)),
+            (None, change) => {
+                places.insert(key.clone(), result.len());
+                result.push((key.clone(), Some(merged(None, change))));
             }
-            (None, change) => result.push((key.clone(), merged(None, change))),
         }
     }
-    Plain::Map(result)
+    Plain::Map(result.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
 #[cfg(test)]

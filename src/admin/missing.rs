@@ -63,7 +63,7 @@ pub(super) fn listed(view: &View<'_>, state: &State, missing: &MissingFlag) -> M
 
 /// Everything about a missing flag.
 pub(super) fn shown(state: &State, missing: &MissingFlag) -> Value {
-    Value::Object(shown::of_this_process(listed(&View::of(state), state, missing)))
+    Value::Object(shown::of_this_process(listed(&View::of_flag(state, &missing.flag), state, missing)))
 }
 
 /// Why an edit of a missing flag is not made.

@@ -1,6 +1,6 @@
 //! How a flag looks in an answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use http::header::ETAG;
@@ -38,7 +38,7 @@ pub(super) fn stored(state: &State, name: &str, stored: &Stored) -> Value {
         Some(text) => read(name, text),
         None => (None, Vec::new()),
     };
-    let mut shown = View::of(state).flag(name, stored.version, flag.as_ref(), problems);
+    let mut shown = View::of_flag(state, name).flag(name, stored.version, flag.as_ref(), problems);
     let is_foreign = text.map(|text| digest_of(text.as_bytes())).unwrap_or_default() != stored.content;
     let more = [
         ("from", json!("store")),
@@ -55,7 +55,7 @@ pub(super) fn in_force_alone(state: &State, name: &str) -> Option<Value> {
     let set = state.source.set();
     let flag = set.flag(name)?;
     let version = state.source.version_of(name).unwrap_or_default();
-    Some(Value::Object(of_this_process(View::of(state).flag(name, version, Some(flag), Vec::new()))))
+    Some(Value::Object(of_this_process(View::of_flag(state, name).flag(name, version, Some(flag), Vec::new()))))
 }
 
 /// A flag that does not come from the store.
@@ -73,31 +73,63 @@ pub(super) fn of_this_process(mut shown: Map<String, Value>) -> Map<String, Valu
 /// A flag that another part of the layers defines and the store does not; `None` if there is none.
 pub(super) fn of_other_part(state: &State, name: &str) -> Option<Value> {
     state.effective.as_ref()?;
-    let mut shown = View::of(state).of_other_part(name)?;
+    let mut shown = View::of_flag(state, name).of_other_part(name)?;
     let more = [("text", Value::Null), ("etag", Value::Null), ("changed_outside", json!(false))];
     shown.extend(more.map(|(key, value)| (key.to_owned(), value)));
     Some(Value::Object(shown))
+}
+
+/// The problems of a set by the flags that they are of.
+struct Problems {
+    set: Arc<FlagSet>,
+    /// The places of a flag's problems among all.
+    places: HashMap<String, Vec<usize>>,
+}
+
+impl Problems {
+    /// Those of all flags, or of the `only` one.
+    fn of(set: Arc<FlagSet>, only: Option<&str>) -> Self {
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, problem) in set.problems().iter().enumerate() {
+            if let Some(flag) = problem.flag.as_deref().filter(|flag| only.is_none_or(|only| only == *flag)) {
+                places.entry(flag.to_owned()).or_default().push(place);
+            }
+        }
+        Self { set, places }
+    }
+
+    fn flag(&self, name: &str) -> impl Iterator<Item = &Problem> {
+        self.places.get(name).into_iter().flatten().map(|place| &self.set.problems()[*place])
+    }
 }
 
 /// What this process knows of all flags at one instant.
 pub(super) struct View<'a> {
     state: &'a State,
     now: Instant,
-    in_force: Arc<FlagSet>,
+    /// The rules that requests get, with their problems.
+    in_force: Problems,
     /// What only the whole set shows, such as a flag that is required and missing, and what holds flags off.
-    problems: BTreeMap<String, Vec<Problem>>,
-    kills: Vec<LocalKill>,
+    problems: Problems,
+    /// By their flags.
+    kills: BTreeMap<String, LocalKill>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn of(state: &'a State) -> Self {
-        let mut problems: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
-        for problem in state.source.set().problems() {
-            if let Some(flag) = &problem.flag {
-                problems.entry(flag.clone()).or_default().push(problem.clone());
-            }
-        }
-        Self { state, now: now(), in_force: state.in_force(), problems, kills: state.source.local_kills() }
+        Self::about(state, None)
+    }
+
+    /// What it knows of one flag, without going through the problems of all others again and again.
+    pub(super) fn of_flag(state: &'a State, name: &str) -> Self {
+        Self::about(state, Some(name))
+    }
+
+    fn about(state: &'a State, only: Option<&str>) -> Self {
+        let in_force = Problems::of(state.in_force(), only);
+        let problems = Problems::of(state.source.set(), only);
+        let kills = state.source.local_kills().into_iter().map(|kill| (kill.flag.clone(), kill)).collect();
+        Self { state, now: now(), in_force, problems, kills }
     }
 
     /// What a list has of a flag, with the problems of its stored text.
@@ -111,14 +143,15 @@ impl<'a> View<'a> {
         let Self { state, now, .. } = self;
         let known = state.source.version_of(name);
         let shadowed_by = state.shadowed_by(name);
-        let in_force = self.in_force.flag(name).map(
+        let in_force = self.in_force.set.flag(name).map(
             |flag| json!({ "version": known, "enabled": flag.is_enabled(), "percentage": flag.percentage_at(*now) }),
         );
-        let kill = self.kills.iter().find(|kill| kill.flag == name);
+        let kill = self.kills.get(name);
         // A kill that waits is told by itself.
         if kill.is_none() && known.unwrap_or_default() == version {
-            let more = self.problems.get(name).into_iter().flatten();
-            let more: Vec<Problem> = more.filter(|problem| !problems.contains(problem)).cloned().collect();
+            let own: HashSet<&Problem> = problems.iter().collect();
+            let more: Vec<Problem> =
+                self.problems.flag(name).filter(|problem| !own.contains(problem)).cloned().collect();
             problems.extend(more);
         }
         let is_expired = |flag: &Flag| flag.bookkeeping().expires_at.is_some_and(|day| day.is_over_at(*now));
@@ -146,14 +179,14 @@ impl<'a> View<'a> {
 impl View<'_> {
     /// The flags that other parts of the layers define, except those that the list has already.
     pub(super) fn of_other_parts(&self, is_listed: impl Fn(&str) -> bool) -> impl Iterator<Item = Map<String, Value>> {
-        let names = self.in_force.names().filter(|_| self.state.effective.is_some());
+        let names = self.in_force.set.names().filter(|_| self.state.effective.is_some());
         names.filter(move |name| !is_listed(name)).filter_map(|name| self.of_other_part(name))
     }
 
     fn of_other_part(&self, name: &str) -> Option<Map<String, Value>> {
         let part = self.state.shadowed_by(name)?;
-        let problems = self.in_force.problems().iter().filter(|problem| problem.flag.as_deref() == Some(name));
-        let mut shown = self.flag(name, 0, Some(self.in_force.flag(name)?), problems.cloned().collect());
+        let problems = self.in_force.flag(name).cloned().collect();
+        let mut shown = self.flag(name, 0, Some(self.in_force.set.flag(name)?), problems);
         // Nothing of the store's is hidden by it.
         let own = [("from", json!(part)), ("effective", json!(true)), ("shadowed_by", Value::Null)];
         shown.extend(own.map(|(key, value)| (key.to_owned(), value)));

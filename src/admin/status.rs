@@ -1,18 +1,19 @@
 //! How everything is doing.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, Who};
 use super::missing;
 use super::reply;
 use super::shown;
 use super::state::{State, now};
-use crate::store::Feed;
+use crate::store::{Feed, Head};
 
 pub(super) async fn status(call: Call) -> Answer {
-    let state = &call.state;
-    let capabilities = state.store.capabilities();
+    let Call { state, who, .. } = call;
     let (head, error) = match state.read("").await {
         Ok(stored) => (Some(stored.head), None),
         Err(failure) => (None, Some(failure.detail().to_owned())),
@@ -21,10 +22,18 @@ pub(super) async fn status(call: Call) -> Answer {
         // The next check reports it.
         let _ = state.verifier.has_gone_back(head);
     }
+    let shared = Arc::clone(&state);
+    // There may be 10,000 problems.
+    let body = State::off_workers(&state.answering, move || shown_to(&who, &shared, head.as_ref(), error)).await;
+    Ok(reply::json(StatusCode::OK, body))
+}
+
+fn shown_to(who: &Who, state: &State, head: Option<&Head>, error: Option<String>) -> Value {
+    let capabilities = state.store.capabilities();
     let kills: Vec<Value> = state.source.local_kills().iter().map(|kill| shown::local_kill(state, kill)).collect();
-    let body = json!({
+    json!({
         "now": now(),
-        "you": { "name": call.who.name, "role": call.who.role.name() },
+        "you": { "name": who.name, "role": who.role.name() },
         "library": env!("CARGO_PKG_VERSION"),
         // What requests get, of all layers; and what comes from the store alone.
         "rules": shown::source_status(state.answers()),
@@ -45,8 +54,7 @@ pub(super) async fn status(call: Call) -> Answer {
         "failed_logins": state.logins.failed(),
         "failed_bearers": state.security.failed_bearers(),
         "expiring_tokens": expiring_tokens(state),
-    });
-    Ok(reply::json(StatusCode::OK, body))
+    })
 }
 
 /// The tokens that expire soon, or have expired.

@@ -1,5 +1,7 @@
 //! Many definitions, and what was wrong with those that could not be read.
 
+#[cfg(feature = "admin")]
+use std::collections::HashSet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -98,14 +100,35 @@ impl Document {
         self.insert_shared(name.name(), Arc::new(flag.into()))
     }
 
+    /// Adds many flags, and removes those that are `None`. Each problem is looked at once and not for every flag.
+    #[cfg(feature = "admin")]
+    pub(crate) fn change_all(&mut self, changes: Vec<(String, Option<Flag>)>) -> Result<(), Problem> {
+        let names: HashSet<&str> = changes.iter().map(|(name, _)| &**name).collect();
+        self.problems.retain(|problem| !problem.flag.as_deref().is_some_and(|flag| names.contains(flag)));
+        for (name, flag) in changes {
+            match flag {
+                Some(flag) => self.put(&name, Arc::new(flag))?,
+                None => drop(self.flags.remove(&*name)),
+            }
+            self.places.remove(&*name);
+        }
+        Ok(())
+    }
+
     pub(crate) fn insert_shared(&mut self, name: &str, flag: Arc<Flag>) -> Result<(), Problem> {
+        self.put(name, flag)?;
+        self.forget(name);
+        Ok(())
+    }
+
+    /// Adds a flag beside what was wrong with an earlier definition.
+    fn put(&mut self, name: &str, flag: Arc<Flag>) -> Result<(), Problem> {
         if !is_name(name) {
             return Err(not_a_name(name));
         }
         if self.flags.len() >= MAX_FLAGS && !self.flags.contains_key(name) {
             return Err(Problem::new(format!("at most {MAX_FLAGS} flags"), "one more").of_flag(name));
         }
-        self.forget(name);
         self.flags.insert(Arc::from(name), Definition::Good(flag));
         Ok(())
     }

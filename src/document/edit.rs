@@ -1,5 +1,7 @@
 //! Changing a stored flag without touching what the change does not name.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -182,8 +184,9 @@ impl Text {
         };
         let mut at = 0;
         let mut pieces: Vec<Member> = Vec::with_capacity(list.len());
+        let mut keys = HashSet::with_capacity(list.len());
         for (key, value) in list {
-            if pieces.iter().any(|piece| piece.key == *key) {
+            if !keys.insert(key.clone()) {
                 return Err(Problem::new("each key once", format!("{} twice", quoted(&key))));
             }
             let start = position(stored, value.get());

@@ -1,5 +1,6 @@
 //! Writing the backup file, without holding up what it is written for.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub(super) struct BackupWriter {
 struct Held {
     /// The version in effect.
     version: u64,
-    kills: Vec<LocalKill>,
+    /// By their flags.
+    kills: BTreeMap<String, LocalKill>,
     /// The newest version that was written, or was to be.
     tried: u64,
     /// Why it is not what is in effect.
@@ -97,7 +99,7 @@ impl BackupWriter {
     }
 
     pub(super) fn holds(&self, kill: &LocalKill) -> bool {
-        self.held.borrow().kills.contains(kill)
+        self.held.borrow().kills.get(&kill.flag) == Some(kill)
     }
 
     /// Why the file does not hold what is in effect.
@@ -172,7 +174,8 @@ impl BackupWriter {
             None if before.is_some() => tracing::info!(source = self.source, "the backup file is written again"),
             _ => {}
         }
-        self.held.send_replace(Held { version, kills: saved.kills, tried: version, problem });
+        let kills = saved.kills.into_iter().map(|kill| (kill.flag.clone(), kill)).collect();
+        self.held.send_replace(Held { version, kills, tried: version, problem });
     }
 
     fn failed(&self, problem: Problem) {

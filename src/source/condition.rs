@@ -1,5 +1,6 @@
 //! The condition of a feed, as the status shows it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::document::{Instant, Problem};
@@ -39,7 +40,8 @@ impl Condition {
         for problem in &mut problems {
             problem.source.get_or_insert_with(|| source.to_owned());
         }
-        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+        let known: HashSet<&Problem> = self.problems.iter().collect();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             tracing::warn!(source, "{problem}");
         }
         self.problems = problems;

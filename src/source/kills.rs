@@ -1,5 +1,7 @@
 //! Flags that are switched off in this process alone, since the store cannot be written.
 
+#[cfg(feature = "admin")]
+use std::collections::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -83,6 +85,11 @@ impl Kills {
         self.0.contains_key(flag)
     }
 
+    #[cfg(feature = "admin")]
+    pub(super) fn holds(&self, kill: &LocalKill) -> bool {
+        self.0.get(&*kill.flag).is_some_and(|held| held.kill == *kill)
+    }
+
     /// Remembers why a kill is not in the store yet.
     #[cfg(feature = "admin")]
     pub(super) fn wait(&mut self, flag: &str, waits: Waits) {
@@ -98,10 +105,14 @@ impl Kills {
 
     /// Adds to the kills' problems why they are not in the store yet.
     #[cfg(feature = "admin")]
-    pub(super) fn explain(&self, problems: &mut [Problem]) {
-        for held in self.0.values() {
-            let (Some(waits), Some((_, problem))) = (&held.waits, &held.instead) else { continue };
-            for shown in problems.iter_mut().filter(|shown| *shown == problem) {
+    pub(super) fn explain<'a>(&'a self, problems: &mut [Problem]) {
+        let waiting = |held: &'a Held| Some((&held.instead.as_ref()?.1, held.waits.as_ref()?));
+        let waiting: HashMap<&Problem, &Waits> = self.0.values().filter_map(waiting).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        for shown in problems {
+            if let Some(waits) = waiting.get(&*shown) {
                 shown.help = Some(waits.help());
             }
         }

@@ -1,11 +1,11 @@
 //! Several sources of definitions as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use super::board::{Board, Listener, log_problems};
 use super::traits::{Freshness, Source, Status};
-use crate::document::{Definition, Document, FlagName, MAX_FLAGS, Problem, kept};
+use crate::document::{Definition, Document, FlagName, MAX_FLAGS, Problem, Severity, kept};
 use crate::engine::{Answers, Query, SourceId};
 
 /// A source that can be a part of [`Layered`]: one that has definitions rather than answers.
@@ -167,26 +167,47 @@ impl Merged {
 
     /// Logs what only the parts together have wrong, once: each part has logged its own.
     fn log_own_problems(&self) {
-        let of_parts: Vec<Problem> = self.parts.iter().flat_map(|part| problems_of(part.as_ref())).collect();
+        let reported = self.problems_of_parts();
+        let of_parts: HashSet<Identity<'_>> = reported.iter().map(Identity::of).collect();
         let set = self.board.set();
-        let own: Vec<Problem> = set.problems().iter().filter(|problem| !of_parts.contains(problem)).cloned().collect();
+        let is_own = |problem: &&Problem| !of_parts.contains(&Identity::of(problem));
+        let own: Vec<Problem> = set.problems().iter().filter(is_own).cloned().collect();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if *logged != own {
             log_problems("layered", &own);
             *logged = own;
         }
     }
+
+    /// What is wrong in the parts, with their names.
+    fn problems_of_parts(&self) -> Vec<Problem> {
+        let problems_of = |part: &Arc<dyn Definitions>| {
+            let part = Arc::clone(part);
+            part.status().problems.into_iter().map(move |problem| problem.in_source(part.name()))
+        };
+        self.parts.iter().flat_map(problems_of).collect()
+    }
 }
 
-/// What is wrong in a part, with its name.
-fn problems_of(part: &dyn Definitions) -> Vec<Problem> {
-    part.status().problems.into_iter().map(|problem| problem.in_source(part.name())).collect()
+/// Everything of a problem but what to do about it. A set may have 10 000 problems, so they are looked up by this and
+/// not compared one by one.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity<'a> {
+    severity: Severity,
+    flag: Option<&'a str>,
+    path: &'a str,
+    expected: &'a str,
+    found: &'a str,
+    source: Option<&'a str>,
+    place: (Option<usize>, Option<usize>),
 }
 
-/// Whether two problems differ at most in what to do about them.
-fn is_same(one: &Problem, other: &Problem) -> bool {
-    let bare = |problem: &Problem| Problem { help: None, ..problem.clone() };
-    bare(one) == bare(other)
+impl<'a> Identity<'a> {
+    fn of(problem: &'a Problem) -> Self {
+        let Problem { severity, flag, path, expected, found, help: _, source, line, column } = problem;
+        let (flag, source) = (flag.as_deref(), source.as_deref());
+        Self { severity: *severity, flag, path, expected, found, source, place: (*line, *column) }
+    }
 }
 
 impl Listener for Merged {
@@ -211,20 +232,30 @@ impl Source for Layered {
                 (Freshness::StaleSince(since), _) | (_, Freshness::StaleSince(since)) => Freshness::StaleSince(since),
                 _ => Freshness::Fresh,
             };
-            for problem in problems_of(part.as_ref()) {
-                match status.problems.iter_mut().find(|shown| is_same(shown, &problem)) {
-                    // The part knows more by now, such as why a kill is not in its store yet.
-                    Some(shown) => shown.help = problem.help,
-                    // What refused a part as a whole never came to the merged set.
-                    None if problem.flag.is_none() => status.problems.push(problem),
-                    None => {}
-                }
-            }
             if let Some(error) = part_status.last_error {
                 // Sources of this crate name themselves in their errors.
                 status.last_error.get_or_insert(error);
             }
         }
+        let reported = self.merged.problems_of_parts();
+        // The part knows more by now, such as why a kill is not in its store yet.
+        let helps: HashMap<Identity<'_>, &Option<String>> =
+            reported.iter().map(|problem| (Identity::of(problem), &problem.help)).collect();
+        for shown in &mut status.problems {
+            let help = helps.get(&Identity::of(shown)).copied();
+            if let Some(help) = help {
+                shown.help.clone_from(help);
+            }
+        }
+        // What rejected a part as a whole never came to the merged set.
+        let mut shown: HashSet<Identity<'_>> = status.problems.iter().map(Identity::of).collect();
+        let mut more = Vec::new();
+        for problem in reported.iter().filter(|problem| problem.flag.is_none()) {
+            if shown.insert(Identity::of(problem)) {
+                more.push(problem.clone());
+            }
+        }
+        status.problems.extend(more);
         status
     }
 

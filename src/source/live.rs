@@ -311,6 +311,18 @@ impl Live {
         self.shared.seen().holds_off(flag) || self.shared.kills().has(flag)
     }
 
+    /// Whether this process alone has switched the flag off.
+    #[cfg(feature = "admin")]
+    pub(crate) fn has_kill_of(&self, flag: &str) -> bool {
+        self.shared.kills().has(flag)
+    }
+
+    /// Whether this kill is still in effect.
+    #[cfg(feature = "admin")]
+    pub(crate) fn has_kill(&self, kill: &LocalKill) -> bool {
+        self.shared.kills().holds(kill)
+    }
+
     /// Remembers why a kill of this process is not in the store yet.
     #[cfg(feature = "admin")]
     pub(crate) fn kill_waits(&self, flag: &str, waits: Waits) {

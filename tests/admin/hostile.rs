@@ -1,12 +1,17 @@
 //! What costs much more to work out than to send: it is refused, costs no other flag, and changes nothing.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};
 use tower_flags::admin::Admin;
 use tower_flags::source::Live;
+#[cfg(feature = "file")]
+use tower_flags::store::FileStore;
+#[cfg(feature = "file")]
+use tower_flags::{Layered, Memory};
 
 use super::api::{Api, EDITOR, Operator, json, problem, request, request_over, store, tokens};
 use super::support::{Client, Log, Reply};
@@ -80,6 +85,61 @@ async fn attributes_of_a_question_are_bounded() {
         reply.text()
     );
     assert_eq!(ask(200_000).await.status, 413);
+}
+
+/// How long a request takes to be answered, and for how long meanwhile nothing else runs on the only worker.
+async fn longest_hold(request: impl Future<Output = Reply>) -> (Reply, Duration, Duration) {
+    let mut request = pin!(request);
+    let started = Instant::now();
+    let (mut last, mut longest) = (started, Duration::ZERO);
+    loop {
+        tokio::select! {
+            reply = &mut request => return (reply, started.elapsed(), longest.max(last.elapsed())),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
+            }
+        }
+    }
+}
+
+/// Asks for what takes a while to work out, and checks that others are served meanwhile.
+async fn holds_up_no_other(
+    whom: &Operator,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    status: u16,
+) {
+    let mut seen = Vec::new();
+    // Another program may take the processor from the worker, but not at each attempt.
+    for _ in 0..5 {
+        let (reply, took, held) = longest_hold(whom.ask(method, path, headers, body)).await;
+        assert_eq!(reply.status, status, "{path}: {}", reply.text());
+        if held * 3 < took {
+            return;
+        }
+        seen.push((took, held));
+    }
+    panic!("{method} {path}: {seen:?}");
+}
+
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn thousands_of_rejected_flags_hold_up_no_other_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flags.json");
+    let flags: Vec<String> = (0..9_990).map(|number| format!(r#""f{number}": {{"percentge": 1}}"#)).collect();
+    std::fs::write(&path, format!(r#"{{"flags": {{"on": true, {}}}}}"#, flags.join(","))).unwrap();
+    let store = FileStore::new(&path).unwrap();
+    let live = Live::builder(store.clone()).start_within(Duration::from_secs(30)).connect().await.unwrap();
+    let layered = Layered::over(live.clone()).with(Memory::new());
+    let api = Api::at("", Admin::new(store, live.clone(), tokens()).effective_in(layered).router(), live).await;
+    assert_eq!(api.get("status").await["rules"]["problems"].as_array().unwrap().len(), 9_990);
+    for path in ["status", "flags"] {
+        holds_up_no_other(&api.as_viewer(), "GET", path, &[], "", 200).await;
+    }
 }
 
 const PAGE: [(&str, &[u8]); 2] = [("sec-fetch-site", b"same-origin"), ("content-type", b"application/json")];
