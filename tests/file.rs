@@ -235,8 +235,8 @@ async fn a_toml_file_keeps_its_end_marker() {
     let cut = "[flags.search]\nenabled = false\n";
     rename_over(&path, cut);
     let message = format!(
-        "{}, line 3, column 1: expected the last line \"# end\", which the file had, found \"enabled = false\"; it looks \
-         cut off",
+        "{}, line 2, column 1: expected the last line \"# end\", which the file had, found another one; it looks cut \
+         off",
         path.display()
     );
     until_status(&source, &message, |status| status.last_error.as_deref() == Some(&message)).await;

@@ -185,6 +185,43 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "file")]
+    #[test]
+    fn no_message_about_a_damaged_document_quotes_a_user() {
+        use crate::engine::Document;
+
+        type Read = fn(&str) -> Result<Document, crate::engine::Problem>;
+        let documents: [(&str, Read); 3] = [
+            (
+                r#"{"flags": {"a": {"percentage": 5, "users": ["mallory", "mallory_2"], "on": true}}}"#,
+                Document::from_json,
+            ),
+            ("[flags.a]\nallowed_users = [\"mallory\", \"mallory_2\"]\npercentage = 5\n", Document::from_toml),
+            ("flags.a.users = [\n  'mallory',\n  \"mallory_2\",\n]\n", Document::from_toml),
+        ];
+        for (text, read) in documents {
+            let cut = (0..text.len()).flat_map(|end| [text[..end].to_owned(), text[end..].to_owned()]);
+            let marks = ["", "\"", "'", "[", "]", "{", "}", ",", ":", "=", ".", "#", "\n", "\\"];
+            let places = (0..text.len()).flat_map(|place| marks.map(|mark| (place, mark)));
+            let damaged = places.flat_map(|(place, mark)| {
+                let (before, after) = text.split_at(place);
+                [format!("{before}{mark}{}", &after[1..]), format!("{before}{mark}{after}")]
+            });
+            for damaged in cut.chain(damaged) {
+                match read(&damaged) {
+                    Err(problem) => assert!(!problem.to_string().contains("mallory"), "{problem}\n{damaged}"),
+                    Ok(document) => {
+                        for problem in document.problems() {
+                            let mut shown = json!(problem);
+                            hide_in_problem(&mut shown);
+                            assert!(!shown.to_string().contains("mallory"), "{shown}\n{damaged}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn answers_are_searched_but_for_what_is_of_any_shape() {
         let text = r#"{"allowed_users":["mallory"],"on":true}"#;

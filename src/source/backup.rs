@@ -14,7 +14,7 @@ use super::kills::{Kills, LocalKill};
 use super::missing::Recalled;
 use super::seen::Seen;
 use crate::document::{Definition, Document, Flag, Problem};
-use crate::store::{Error, ErrorKind, check_owner, is_mounted, open_regular, overwrite};
+use crate::store::{Error, ErrorKind, check_owner, is_mounted, open_regular, overwrite, without_values};
 
 /// A file that holds what was in force last. Written whole beside the old one and renamed over it, readable for
 /// its owner alone. A file that is mounted alone is written in place, and what a crash leaves of that is no JSON.
@@ -117,8 +117,8 @@ impl Backup {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.error("cannot be read").caused_by(error)),
         };
-        let saved: Saved =
-            serde_json::from_slice(&bytes).map_err(|error| self.error("is no backup").caused_by(error))?;
+        let saved: Saved = serde_json::from_slice(&bytes)
+            .map_err(|error| self.error("is no backup").caused_by(without_values(&error)))?;
         if saved.format == FORMAT {
             Ok(Some(saved))
         } else {

@@ -172,6 +172,18 @@ impl Error {
     }
 }
 
+/// Why a text is not what was expected, without its values, which the messages of `serde` quote: a record of a definition may
+/// name users, and the message reaches callers from whom they are hidden.
+#[cfg(any(feature = "file", feature = "redis"))]
+pub(crate) fn without_values(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Data => {
+            format!("JSON of another form at line {} column {}", error.line(), error.column())
+        }
+        _ => error.to_string(),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -187,6 +199,14 @@ impl StdError for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(any(feature = "file", feature = "redis"))]
+    #[test]
+    fn a_record_that_cannot_be_read_is_not_quoted() {
+        let because = |text: &str| without_values(&serde_json::from_str::<u8>(text).unwrap_err());
+        assert_eq!(because(r#""mallory""#), "JSON of another form at line 1 column 9");
+        assert_eq!(because("mallory"), "expected value at line 1 column 1");
+    }
 
     #[test]
     fn the_cause_is_kept_and_not_said_twice() {

@@ -78,6 +78,8 @@ mod verify;
 
 pub(crate) use backoff::Backoff;
 pub use change::{Author, Change, ChangeError, Changed, StoreExt};
+#[cfg(feature = "file")]
+pub(crate) use error::without_values;
 pub use error::{Error, ErrorKind};
 pub use feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 #[cfg(feature = "file")]

@@ -6,6 +6,7 @@ use tower_flags::source::{Env, Layered, Live};
 use tower_flags::store::FileStore;
 
 use super::api::{Api, Operator, RESPONDER, json, problem, store, tokens};
+use super::outage::until;
 use super::support::{Client, Reply};
 
 /// In every name that must not be seen.
@@ -171,6 +172,47 @@ async fn explaining_does_not_tell_who_is_named() {
     assert!(
         answer["flags"].as_array().unwrap().iter().any(|flag| flag["name"] == "old_key" && flag["enabled"] == true)
     );
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_off_does_not_tell_who_is_named() {
+    for (name, whole, cut) in [
+        (
+            "flags.toml",
+            "[flags.a]\npercentage = 5\nallowed_users = [\"mallory\"]\n# end\n",
+            "[flags.a]\npercentage = 5\nallowed_users = [\"mallory\"]\n",
+        ),
+        ("flags.json", r#"{"flags": {"a": {"users": ["mallory"]}}}"#, r#""mallory""#),
+        ("flags.json", r#"{"flags": {"a": {"users": ["mallory"]}}}"#, r#"{"flags": "mallory"}"#),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, whole).unwrap();
+        let store = FileStore::new(&path).unwrap();
+        let api = Api::over(store).await;
+        let viewer = api.as_viewer();
+        assert_eq!(viewer.get("flags/a").await["flag"]["allowed_users"], 1);
+        std::fs::write(&path, cut).unwrap();
+        until(async || viewer.get("status").await["source"]["last_error"].is_string()).await;
+        let mut stream = Client::open(api.address).await;
+        let bearer = format!("Bearer {RESPONDER}");
+        stream.ask("GET", "/events", &[("authorization", bearer.as_bytes())]).await;
+        assert_eq!(stream.head().await.status, 200);
+        let event = String::from_utf8(stream.frame().await.unwrap()).unwrap();
+        assert!(event.contains("last_error") && !event.contains(SECRET), "{event}");
+        for (method, path) in [
+            ("GET", "status"),
+            ("GET", "flags"),
+            ("GET", "flags/a"),
+            ("GET", "export"),
+            ("GET", "history"),
+            ("POST", "flags/a/kill"),
+            ("GET", "flags/a"),
+            ("GET", "status"),
+        ] {
+            hides(&api.as_responder().ask(method, path, &[], "").await, path);
+        }
+    }
 }
 
 #[tokio::test]

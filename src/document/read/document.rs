@@ -201,7 +201,7 @@ fn read_one(name: &str, bytes: &[u8]) -> Result<DocumentReading, Problem> {
 
 fn read_root(root: &Node<'_>) -> Reading<Unplaced> {
     let View::Map(members) = root.view() else {
-        return Err(located(root, Problem::new("an object with the key \"flags\"", root.describe())));
+        return Err(located(root, Problem::new("an object with the key \"flags\"", root.kind())));
     };
     let (mut flags, mut has_schema) = (None, false);
     for (key, node) in members {
@@ -223,10 +223,10 @@ fn read_root(root: &Node<'_>) -> Reading<Unplaced> {
         }
     }
     let Some(flags) = flags else {
-        return Err(located(root, Problem::new("an object with the key \"flags\"", root.describe())));
+        return Err(located(root, Problem::new("an object with the key \"flags\"", root.kind())));
     };
     let View::Map(members) = flags.view() else {
-        let problem = Problem::new("an object from names to flags", flags.describe()).at_path("flags");
+        let problem = Problem::new("an object from names to flags", flags.kind()).at_path("flags");
         return Err(located(&flags, problem));
     };
     if members.len() > MAX_FLAGS {

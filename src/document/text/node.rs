@@ -134,6 +134,16 @@ impl<'a> Node<'a> {
         matches!(self, Self::Json(node) if node.text() == "null")
     }
 
+    /// What a message about the whole document says was found here. It has no content, since the message reaches callers
+    /// from whom users are hidden.
+    pub(crate) fn kind(&self) -> String {
+        match self.view() {
+            View::Text(_) => "a text".into(),
+            View::Number(_) => "a number".into(),
+            _ => self.describe(),
+        }
+    }
+
     /// What a message says was found here.
     pub(crate) fn describe(&self) -> String {
         match self.view() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::guarded;
 use super::in_place::UNFINISHED;
 use super::watch::Watch;
-use crate::document::{Document, Format, Instant, MAX_DOCUMENT, Problem, quoted, utf_8};
+use crate::document::{Document, Format, Instant, MAX_DOCUMENT, Problem, utf_8};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::digest_of;
@@ -289,12 +289,13 @@ impl RulesFile {
             let help = "a FileStore that opens it with its history finishes the edit";
             return Err(problem.with_help(help).at_offset(text, 0));
         }
-        let last_line = last_line(text);
-        let ends_with_marker = last_line.trim_end() == END_MARKER;
+        let ends_with_marker = last_line(text).trim_end() == END_MARKER;
         if self.format == Format::Toml && *has_end_marker && !ends_with_marker {
             let expected = format!("the last line {END_MARKER:?}, which the file had");
-            let problem = Problem::new(expected, quoted(last_line));
-            return Err(problem.with_help("it looks cut off").at_offset(text, text.len()));
+            // Not which: it may name users, and the message reaches those who do not see them.
+            let problem = Problem::new(expected, "another one");
+            let start = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+            return Err(problem.with_help("it looks cut off").at_offset(text, start));
         }
         let mut document = Document::from_text(text, self.format)?;
         *has_end_marker = ends_with_marker;

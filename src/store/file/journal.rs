@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::guarded;
+use crate::store::error::without_values;
 use crate::store::history::{Head, HistoryEntry, digest_of};
 use crate::store::traits::HistoryPage;
 
@@ -206,7 +207,8 @@ impl Journal {
                 Err(_) if text.trim_ascii().is_empty() => {}
                 Err(error) => {
                     let history = self.path.display();
-                    tracing::warn!("{history}: a line at byte {offset} is left out, as one torn by a crash: {error}");
+                    let because = without_values(&error);
+                    tracing::warn!("{history}: a line at byte {offset} is left out, as one torn by a crash: {because}");
                 }
             }
         }
@@ -269,7 +271,9 @@ impl Journal {
         file.seek(SeekFrom::Start(place.offset))?;
         file.read_exact(&mut text)?;
         let is_its = |entry: &HistoryEntry| entry.number == place.first && *entry.flag == *place.flag;
-        match serde_json::from_slice(&text)? {
+        match serde_json::from_slice(&text)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, without_values(&error)))?
+        {
             Line::Edit(edited) if edited.entries.first().is_some_and(is_its) => Ok(edited.entries),
             _ => Err(io::Error::other("the history was written over")),
         }

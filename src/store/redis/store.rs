@@ -16,7 +16,7 @@ use super::load::Content;
 use super::notices::Tracking;
 use super::server::Server;
 use crate::document::{MAX_FLAG, Problem, is_name};
-use crate::store::error::{Error, ErrorKind};
+use crate::store::error::{Error, ErrorKind, without_values};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::HistoryEntry;
 use crate::store::history_keys::HistoryKeys;
@@ -457,8 +457,8 @@ impl Shared {
             _ => None,
         };
         let text = text.ok_or_else(|| unreadable(&self.keys.history))?;
-        let mut entry: HistoryEntry =
-            serde_json::from_slice(text).map_err(|cause| unreadable(&self.keys.history).caused_by(cause))?;
+        let mut entry: HistoryEntry = serde_json::from_slice(text)
+            .map_err(|cause| unreadable(&self.keys.history).caused_by(without_values(&cause)))?;
         // Its place decides, so that pages follow each other whatever a changed text says. Its digest shows the change.
         if let Some(number) = id.and_then(|id| id.split_once('-')?.0.parse().ok()) {
             entry.number = number;
