@@ -34,7 +34,7 @@ const WAITING: usize = 16;
 
 pub(super) async fn events(call: Call) -> Answer {
     let Call { state, parts, who, .. } = call;
-    let Some(seat) = state.listeners.admit(who.name) else {
+    let Ok(seat) = state.listeners.admit(&who.name) else {
         return Err(Failure::new(Kind::TooManyStreams, "look at the flags from time to time instead"));
     };
     let (sender, receiver) = mpsc::channel(WAITING);

@@ -26,6 +26,7 @@ use super::merge::as_written;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
 use super::reply;
+use super::seats::Full;
 use super::shown;
 use super::state::{IN_FORCE_WITHIN, State, now};
 use super::users;
@@ -395,9 +396,14 @@ pub(super) async fn history(call: Call) -> Answer {
         Some("jsonl") => false,
         Some(_) => return Err(Failure::new(Kind::Malformed, "format: expected csv or jsonl")),
     };
-    let Ok(permit) = Arc::clone(&call.state.exports).try_acquire_owned() else {
-        return Err(Failure::new(Kind::TooManyStreams, "others fetch the whole history just now"));
-    };
+    let seat = call.state.exports.admit(&call.who.name).map_err(|full| {
+        let name = &call.who.name;
+        let detail = match full {
+            Full::OfOne => format!("{name} fetches the whole history already: read that export to its end first"),
+            Full::All => "others fetch the whole history just now".to_owned(),
+        };
+        Failure::new(Kind::TooManyStreams, detail)
+    })?;
     // The first page tells whether there is anything to answer.
     let page = HistoryPage::newest();
     let (first, _) = call.state.history_within(&page, PAGE).await?;
@@ -409,7 +415,7 @@ pub(super) async fn history(call: Call) -> Answer {
     let (state, hides) = (call.state.clone(), call.hides_users());
     if !is_head {
         tokio::spawn(async move {
-            let _permit = permit;
+            let _seat = seat;
             let (mut entries, mut page) = (first, page);
             let mut text = if is_csv { CSV_HEAD.to_owned() } else { String::new() };
             loop {

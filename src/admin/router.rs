@@ -18,11 +18,11 @@ use super::access::{Access, Role};
 use super::auth::Authorize;
 use super::call::{Answer, BODY_WITHIN, Call, MAX_BODY, Query, Who, decoded, read_body};
 use super::host::AllowedHosts;
-use super::listeners::Listeners;
 use super::login::Logins;
 use super::problem::{Failure, Kind};
 use super::reply;
 use super::route::{Route, route};
+use super::seats::Seats;
 use super::security::Security;
 use super::shutdown::Shutdown;
 use super::state::{State, WORK_AT_ONCE, now};
@@ -35,8 +35,12 @@ use crate::document::MAX_DOCUMENT;
 use crate::source::{Layered, Live};
 use crate::store::Store;
 
-/// How many may fetch the whole history at a time.
+/// How many may listen to events at a time, and how many of one name: a user with many windows keeps no other out.
+const MAX_LISTENERS: usize = 256;
+const MAX_LISTENERS_OF_ONE: usize = 32;
+/// How many may fetch the whole history at a time, and how many of one name: a user who does not read keeps no other out.
 const MAX_EXPORTS: usize = 4;
+const MAX_EXPORTS_OF_ONE: usize = 1;
 
 /// Nothing but what comes from here, and nothing inline.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -72,8 +76,8 @@ impl Admin {
             security: Security::default(),
             viewers_see_users: false,
             has_insecure_cookie: false,
-            listeners: Listeners::default(),
-            exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
+            listeners: Seats::new(MAX_LISTENERS, MAX_LISTENERS_OF_ONE),
+            exports: Seats::new(MAX_EXPORTS, MAX_EXPORTS_OF_ONE),
             compiling: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             explaining: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             verifying: Arc::new(Semaphore::new(WORK_AT_ONCE)),

@@ -11,9 +11,9 @@ use tokio::time::{Instant as Time, sleep, timeout};
 use super::access::Role;
 use super::auth::Authorize;
 use super::host::AllowedHosts;
-use super::listeners::Listeners;
 use super::login::Logins;
 use super::problem::{Failure, Kind};
+use super::seats::Seats;
 use super::security::Security;
 use super::shutdown::Shutdown;
 use super::verification::Verifier;
@@ -44,9 +44,10 @@ pub(super) struct State {
     /// Whether those who may not edit see whom flags name.
     pub(super) viewers_see_users: bool,
     pub(super) has_insecure_cookie: bool,
-    pub(super) listeners: Listeners,
+    /// Of those who listen to events.
+    pub(super) listeners: Seats,
     /// One for each of those who fetch the whole history.
-    pub(super) exports: Arc<Semaphore>,
+    pub(super) exports: Seats,
     /// One for each definition that is compiled, and for each question that is decided: neither waits for the other.
     pub(super) compiling: Arc<Semaphore>,
     pub(super) explaining: Arc<Semaphore>,

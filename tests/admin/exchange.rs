@@ -6,11 +6,11 @@ use axum::body::Body;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use tower_flags::admin::Admin;
+use tower_flags::admin::{Admin, Tokens};
 use tower_flags::source::Live;
 use tower_flags::store::{Author, Change, HistoryPage, MemoryStore, Store, StoreExt};
 
-use super::api::{Api, EDITOR, Place, in_every_place, json, problem, tokens};
+use super::api::{Api, EDITOR, Place, in_every_place, json, problem};
 use super::outage::{Shaky, until};
 use super::support::Client;
 
@@ -226,22 +226,33 @@ async fn an_export_that_nobody_reads_ends_and_makes_room_for_others() {
         store.change("a", put, &Author::new("alice")).await.unwrap();
     }
     let source = Live::connect(store.clone()).await.unwrap();
-    let router = Admin::new(store, source, tokens()).router();
-    let export = async || {
-        let request = http::Request::get("/history/export").header("authorization", format!("Bearer {EDITOR}"));
+    let callers = ["a", "b", "c", "d", "e"];
+    let token = |name: &str| format!("{name}-0123456789abcdef0123456789abcdef");
+    let tokens = callers.iter().fold(Tokens::new(), |tokens, name| tokens.viewer(*name, &token(name)).unwrap());
+    let router = Admin::new(store, source, tokens).router();
+    let export = async |name: &str| {
+        let request = http::Request::get("/history/export").header("authorization", format!("Bearer {}", token(name)));
         let reply = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         (reply.status().as_u16(), reply.into_body())
     };
     let mut unread = Vec::new();
-    for _ in 0..4 {
-        let (status, body) = export().await;
+    for name in &callers[..4] {
+        let (status, body) = export(name).await;
         assert_eq!(status, 200);
         unread.push(body);
+        if *name == "a" {
+            let (status, body) = export(name).await;
+            let said = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+            assert_eq!(status, 503, "one who does not read keeps no other out");
+            assert!(said.contains("a fetches the whole history already"), "{said}");
+        }
     }
     tokio::time::sleep(Duration::from_secs(29)).await;
-    assert_eq!(export().await.0, 503, "as many as may");
+    let (status, body) = export("e").await;
+    let said = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(status == 503 && said.contains("others fetch the whole history just now"), "as many as may: {said}");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (status, body) = export().await;
+    let (status, body) = export("a").await;
     assert_eq!(status, 200, "who does not read keeps nobody out");
     let whole = body.collect().await.unwrap().to_bytes();
     assert_eq!(whole.iter().filter(|byte| **byte == b'\n').count(), 2_501);
