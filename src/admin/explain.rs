@@ -17,7 +17,7 @@ use crate::engine::{FlagSet, Query};
 
 /// Most bytes of a question.
 pub(super) const MAX_BODY: usize = 128 * 1024;
-/// Most bytes of all attributes of a question.
+/// Most bytes of all attributes of a question, as they are written.
 const MAX_ATTRIBUTES: usize = 64 * 1024;
 
 #[derive(Deserialize)]
@@ -45,7 +45,27 @@ fn all_digits(question: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Rejects attributes that are too long, before anything of them is parsed.
+fn short_attributes(question: &str) -> Result<(), Failure> {
+    let attributes = members(question).into_iter().flatten().filter(|(key, _)| key == "attributes");
+    let attributes = attributes.filter_map(|(_, attributes)| members(attributes.get())).flatten();
+    let size: usize = attributes.map(|(name, value)| name.len() + value.get().len()).sum();
+    if size > MAX_ATTRIBUTES {
+        let detail = format!("attributes: expected at most {MAX_ATTRIBUTES} bytes together, found {size}");
+        return Err(Failure::new(Kind::Malformed, detail));
+    }
+    Ok(())
+}
+
 pub(super) async fn explain(call: Call) -> Answer {
+    // What the question says is read there too: it may be nested deeply.
+    let explaining = Arc::clone(&call.state.explaining);
+    let answer = State::off_workers(&explaining, move || answered(&call)).await?;
+    Ok(reply::json(StatusCode::OK, answer))
+}
+
+fn answered(call: &Call) -> Result<Value, Failure> {
+    short_attributes(std::str::from_utf8(&call.body).unwrap_or_default())?;
     let (text, question) = call.json()?;
     all_digits(text)?;
     let question: Question = serde_json::from_value(question)
@@ -56,11 +76,6 @@ pub(super) async fn explain(call: Call) -> Answer {
         None => Context::anonymous(),
     };
     context = context.in_groups(groups);
-    let size: usize = attributes.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
-    if size > MAX_ATTRIBUTES {
-        let detail = format!("attributes: expected at most {MAX_ATTRIBUTES} bytes together, found {size}");
-        return Err(Failure::new(Kind::Malformed, detail));
-    }
     for (name, value) in attributes {
         if matches!(name.as_str(), "user_id" | "groups") {
             return Err(Failure::new(Kind::Malformed, format!("{name} stands beside attributes and not in them")));
@@ -71,10 +86,7 @@ pub(super) async fn explain(call: Call) -> Answer {
         context = context.with_visitor(visitor);
     }
     let at = at.unwrap_or_else(now);
-    let state = Arc::clone(&call.state);
-    let hides = call.hides_users();
-    let answer = State::off_workers(&call.state.explaining, move || answer_at(&state, &context, at, hides)).await;
-    Ok(reply::json(StatusCode::OK, answer))
+    Ok(answer_at(&call.state, &context, at, call.hides_users()))
 }
 
 fn answer_at(state: &State, context: &Context, at: Instant, hides: bool) -> Value {

@@ -41,6 +41,10 @@ const MAX_LISTENERS_OF_ONE: usize = 32;
 /// How many may fetch the whole history at a time, and how many of one name: a user who does not read keeps no other out.
 const MAX_EXPORTS: usize = 4;
 const MAX_EXPORTS_OF_ONE: usize = 1;
+/// The bytes of a body from which an edit is worked out off the workers.
+const LARGE: usize = 16 * 1024;
+/// How many such edits are worked out at once. Each may wait for the store.
+const MAX_LARGE: usize = 8;
 
 /// Nothing but what comes from here, and nothing inline.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -78,6 +82,7 @@ impl Admin {
             has_insecure_cookie: false,
             listeners: Seats::new(MAX_LISTENERS, MAX_LISTENERS_OF_ONE),
             exports: Seats::new(MAX_EXPORTS, MAX_EXPORTS_OF_ONE),
+            editing: Arc::new(Semaphore::new(MAX_LARGE)),
             compiling: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             explaining: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             verifying: Arc::new(Semaphore::new(WORK_AT_ONCE)),
@@ -312,7 +317,16 @@ async fn answer_to(state: Arc<State>, who: Who, parts: Parts, path: String, body
     };
     let body = read_body(&parts, body, most, BODY_WITHIN).await?;
     let action = route.action();
-    (route.handler)(Call { state, who, parts, action, name, query, body }).await
+    // A definition is parsed and compared several times, which takes seconds for one that is deeply nested. The limit
+    // keeps callers who may only read from the places of those who edit.
+    let is_heavy = body.len() > LARGE && route.needs >= Role::Editor;
+    let (handler, editing) = (route.handler, Arc::clone(&state.editing));
+    let call = Call { state, who, parts, action, name, query, body };
+    if !is_heavy {
+        return handler(call).await;
+    }
+    let runtime = tokio::runtime::Handle::current();
+    State::off_workers(&editing, move || runtime.block_on(handler(call))).await
 }
 
 fn too_small(who: &Who, needs: Role) -> Failure {

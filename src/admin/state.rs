@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) listeners: Seats,
     /// One for each of those who fetch the whole history.
     pub(super) exports: Seats,
+    /// One for each edit with a large body.
+    pub(super) editing: Arc<Semaphore>,
     /// One for each definition that is compiled, and for each question that is decided: neither waits for the other.
     pub(super) compiling: Arc<Semaphore>,
     pub(super) explaining: Arc<Semaphore>,

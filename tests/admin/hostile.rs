@@ -125,6 +125,33 @@ async fn holds_up_no_other(
     panic!("{method} {path}: {seen:?}");
 }
 
+/// Lists in lists, of about so many bytes: each level is read by itself.
+fn nested(bytes: usize) -> String {
+    let one = format!("{}{}", "[".repeat(110), "]".repeat(110));
+    format!("[{}]", vec![one.as_str(); bytes / 221].join(","))
+}
+
+#[tokio::test]
+async fn deep_questions_hold_up_no_other_request() {
+    let (api, _store) = Api::with(&[("x", "true")]).await;
+    let question = format!(r#"{{"attributes": {{"a": {}}}}}"#, nested(60_000));
+    holds_up_no_other(&api.as_viewer(), "POST", "explain", &[], &question, 200).await;
+    let too_much = format!(r#"{{"groups": [], "attributes": {{"a": {}}}}}"#, nested(100_000));
+    let reply = api.as_viewer().ask("POST", "explain", &[], &too_much).await;
+    assert_eq!((reply.status, problem(&reply).as_str()), (400, "malformed"));
+    assert!(reply.text().contains("expected at most 65536 bytes together"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn deep_definitions_hold_up_no_other_request() {
+    let (api, _store) = Api::with(&[("x", "true")]).await;
+    let definition = format!(r#"{{"enabled": true, "percentage": 0, "metadata": {{"a": {}}}}}"#, nested(40_000));
+    let document = format!(r#"{{"flags": {{"x": {definition}}}}}"#);
+    holds_up_no_other(&api, "PUT", "flags/x", &[("if-match", "*")], &definition, 200).await;
+    holds_up_no_other(&api, "PATCH", "flags/x", &[], &definition, 200).await;
+    holds_up_no_other(&api, "POST", "import", &[], &document, 200).await;
+}
+
 #[cfg(feature = "file")]
 #[tokio::test]
 async fn thousands_of_rejected_flags_hold_up_no_other_request() {
