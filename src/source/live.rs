@@ -26,7 +26,7 @@ use crate::document::{Definition, Document, FlagName, Instant, Problem};
 #[cfg(feature = "admin")]
 use crate::engine::FlagSet;
 use crate::engine::{Answers, Query, SourceId};
-use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, random_share};
+use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, OwnWork, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);
@@ -47,7 +47,8 @@ const LONGEST_SAVE: Duration = Duration::from_millis(200);
 /// 3. A flag that is refused keeps its last good definition; a kill inside it is taken.
 /// 4. A feed that does not answer within 10 s, panics, or whose notices end, counts as failed and is asked again:
 ///    within 2 s, then at most 2 s apart for the first 10 s, then twice as far each time, up to 30 s and to its own
-///    rhythm; every wait is between 50 % and 100 % of that. Refused credentials are tried again every 5 minutes.
+///    rhythm. Every wait is between 50 % and 100 % of that. The time in which this process reads and compiles the answer
+///    does not count. Refused credentials are tried again every 5 minutes.
 /// 5. An update that lacks more than half of the flags in force removes none of them, unless
 ///    [`allow_shrink`](LiveBuilder::allow_shrink). Removals that the store itself remembers do not count. Every
 ///    flag that the store has lost is a problem in the status: [`missing`](Self::missing).
@@ -462,7 +463,7 @@ impl LiveBuilder {
         let (feed, within) = (self.feed, self.start_within);
         let mut keeper = Keeper::new(Arc::clone(&feed), Arc::clone(&shared));
         // In a task of its own, so that a feed that panics costs this attempt alone.
-        let first = runtime.spawn(async move { (keeper.refresh_within(within, "rules").await, keeper) });
+        let first = runtime.spawn(async move { (keeper.start_within(within).await, keeper) });
         let (first, keeper) = match first.await {
             Ok(first) => first,
             Err(panic) => (Err(shared.panicked(panic)), Keeper::after_panic(&feed, &shared)),
@@ -555,7 +556,8 @@ impl Keeper {
                 }
             }
             // What goes wrong is in the status.
-            let outcome = self.refresh_within(LONGEST_REFRESH, "answer").await;
+            let outcome = OwnWork::bounded(LONGEST_REFRESH, self.refresh()).await;
+            let outcome = outcome.unwrap_or_else(|| self.given_up(LONGEST_REFRESH, "answer"));
             if is_resync && outcome.is_ok() {
                 self.ask_for_condition();
             }
@@ -576,22 +578,25 @@ impl Keeper {
         }
     }
 
-    /// Refreshes, or gives it up after this time as failed.
-    async fn refresh_within(&mut self, longest: Duration, what: &str) -> Result<(), Error> {
+    /// Refreshes for the first time, or gives it up after this time as failed.
+    async fn start_within(&mut self, longest: Duration) -> Result<(), Error> {
         let outcome = tokio::time::timeout(longest, self.refresh()).await;
-        outcome.unwrap_or_else(|_| {
-            let message = format!("{} gave no {what} within {longest:?}", self.shared.name);
-            let error = Error::new(ErrorKind::Unavailable, message);
-            self.shared.failed(&error);
-            self.notices = None;
-            self.backoff.failed(Time::now(), error.kind());
-            Err(error)
-        })
+        outcome.unwrap_or_else(|_| self.given_up(longest, "rules"))
+    }
+
+    /// What comes of a refresh that took too long.
+    fn given_up(&mut self, longest: Duration, what: &str) -> Result<(), Error> {
+        let message = format!("{} gave no {what} within {longest:?}", self.shared.name);
+        let error = Error::new(ErrorKind::Unavailable, message);
+        self.shared.failed(&error);
+        self.notices = None;
+        self.backoff.failed(Time::now(), error.kind());
+        Err(error)
     }
 
     /// Subscribes where that is due, and loads.
     async fn refresh(&mut self) -> Result<(), Error> {
-        while self.publishing.join_next().await.is_some() {}
+        OwnWork::counted(async { while self.publishing.join_next().await.is_some() {} }).await;
         let mut unheard = None;
         if self.notices.is_none() {
             match self.feed.subscribe().await {
@@ -609,7 +614,7 @@ impl Keeper {
                 // Compiling a large set takes a while, and requests are served on this thread.
                 let shared = Arc::clone(&self.shared);
                 self.publishing.spawn_blocking(move || shared.publish(loaded, identity.as_deref()));
-                let published = self.publishing.join_next().await.unwrap_or(Ok(()));
+                let published = OwnWork::counted(self.publishing.join_next()).await.unwrap_or(Ok(()));
                 self.has_loaded |= published.is_ok();
                 published.map_err(|error| {
                     Error::new(ErrorKind::Unavailable, format!("{}: compiling was given up", self.shared.name))

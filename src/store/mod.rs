@@ -61,6 +61,7 @@ mod history_keys;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
+mod own_work;
 #[cfg(any(feature = "file", feature = "http", feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod parsing;
 #[cfg(any(feature = "postgres", feature = "redis"))]
@@ -112,6 +113,7 @@ pub(crate) use file::{check_owner, is_mounted, open_regular, overwrite};
 pub(crate) use history::digest_of;
 #[cfg(feature = "admin")]
 pub(crate) use history_keys::digest_like;
+pub(crate) use own_work::OwnWork;
 pub(crate) use random::random_share;
 #[cfg(feature = "admin")]
 pub(crate) use verify::{Known, Walk, verification};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::own_work::OwnWork;
 use super::{Error, ErrorKind};
 
 /// The place of one source in which it reads documents. A load that is given up because it takes too long leaves its reading
@@ -24,10 +25,13 @@ impl Parsing {
         name: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let place = Arc::clone(&self.0).acquire_owned().await.expect("it is never closed");
-        let done = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            work()
+        let done = OwnWork::counted(async {
+            let place = Arc::clone(&self.0).acquire_owned().await.expect("it is never closed");
+            let work = move || {
+                let _place = place;
+                work()
+            };
+            tokio::task::spawn_blocking(work).await
         });
         done.await.map_err(|cause| {
             Error::new(ErrorKind::Unavailable, format!("{name}: reading was given up")).caused_by(cause)
