@@ -114,7 +114,7 @@ pub(crate) use name::assert_is_variant;
 pub(crate) use number::Number;
 #[cfg(feature = "admin")]
 pub(crate) use number::WHOLE as WHOLE_NUMBER;
-pub(crate) use pattern::{MAX_COMPILED, Pattern, Regex};
+pub(crate) use pattern::{MAX_COMPILED, Pattern, Regex, too_large};
 pub(crate) use patterns::{patterns, size_of_patterns};
 pub(crate) use problem::quoted;
 #[cfg(feature = "file")]

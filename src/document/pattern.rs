@@ -66,20 +66,30 @@ impl Pattern {
             .auto_prefilter(false)
             .hybrid(self.cost <= CHEAP)
             .hybrid_cache_capacity(MEMORY);
-        let too_large = || {
-            let expected = format!("a regular expression that compiles to at most {MAX_COMPILED} bytes");
-            Problem::new(expected, quoted(&self.text))
-        };
+        #[cfg(test)]
+        COMPILED.set(COMPILED.get() + 1);
         let compiled = meta::Builder::new().configure(config).build(&self.text).map_err(|error| {
             if error.size_limit().is_some() {
-                return too_large();
+                return too_large(&self.text);
             }
             let syntax = error.syntax_error().map(ToString::to_string);
             not_a_pattern(&self.text, &syntax.unwrap_or_else(|| error.to_string()))
         })?;
         let size = compiled.memory_usage();
-        if size > MAX_COMPILED { Err(too_large()) } else { Ok(Regex { compiled, size: size + SEARCH }) }
+        if size > MAX_COMPILED { Err(too_large(&self.text)) } else { Ok(Regex { compiled, size: size + SEARCH }) }
     }
+}
+
+/// The problem of a pattern that compiles to more than [`MAX_COMPILED`] bytes.
+pub(crate) fn too_large(text: &str) -> Problem {
+    let expected = format!("a regular expression that compiles to at most {MAX_COMPILED} bytes");
+    Problem::new(expected, quoted(text))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many patterns this thread has compiled.
+    pub(crate) static COMPILED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 fn not_a_pattern(text: &str, error: &str) -> Problem {

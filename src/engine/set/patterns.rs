@@ -2,13 +2,14 @@
 //!
 //! What a pattern costs is not seen from its text, so each flag and each set has budgets: a flag over its own is refused
 //! alone, and of those that are together over the budget of the set the most expensive are. Each text is compiled once,
-//! and not again where the set before has it.
+//! and not again where the set before has it. Of a text that was refused the size alone is kept, so that a refused flag
+//! costs nothing at the next update either.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::document::{Definition, Flag, MAX_COMPILED, Pattern, Problem, Regex, patterns, size_of_patterns};
+use crate::document::{Definition, Flag, MAX_COMPILED, Pattern, Problem, Regex, patterns, size_of_patterns, too_large};
 
 /// Most bytes of all compiled patterns of a set.
 const MAX_SET: usize = 16 * 1024 * 1024;
@@ -19,7 +20,14 @@ const WORK_A_BYTE: usize = 32;
 
 /// The compiled patterns of each flag that has any.
 #[derive(Debug, Default)]
-pub(super) struct Patterns(Box<[OfFlag]>);
+pub(super) struct Patterns {
+    flags: Box<[OfFlag]>,
+    sizes: Sizes,
+}
+
+/// The sizes of texts that were compiled and are not used, with `None` for those that are too large by themselves. They
+/// are at most 1 MiB of text, as [`MAX_WORK`] and [`WORK_A_BYTE`] have it.
+pub(super) type Sizes = HashMap<Box<str>, Option<usize>>;
 
 #[derive(Debug)]
 struct OfFlag {
@@ -31,13 +39,18 @@ struct OfFlag {
 impl Patterns {
     /// Each flag that has any, with those, in the order of its rules.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[Arc<Regex>])> {
-        self.0.iter().map(|OfFlag { flag, compiled }| (*flag, &**compiled))
+        self.flags.iter().map(|OfFlag { flag, compiled }| (*flag, &**compiled))
+    }
+
+    /// What is known of the texts that are not used.
+    pub(super) fn sizes(&self) -> &Sizes {
+        &self.sizes
     }
 
     /// Those of one flag, in the order of its rules.
     pub(super) fn of(&self, flag: u32) -> &[Arc<Regex>] {
-        match self.0.binary_search_by_key(&flag, |of_flag| of_flag.flag) {
-            Ok(at) => &self.0[at].compiled,
+        match self.flags.binary_search_by_key(&flag, |of_flag| of_flag.flag) {
+            Ok(at) => &self.flags[at].compiled,
             Err(_) => &[],
         }
     }
@@ -48,18 +61,39 @@ impl Patterns {
 pub(super) struct Compiler<'a> {
     /// Of the set before.
     known: HashMap<&'a str, &'a Arc<Regex>>,
-    compiled: HashMap<&'a str, Result<Arc<Regex>, Problem>>,
+    /// Of texts that the set before has compiled and does not use.
+    sizes: Option<&'a Sizes>,
+    compiled: HashMap<&'a str, Result<Compiled, Problem>>,
     work: usize,
 }
 
+/// A pattern that can be compiled.
+enum Compiled {
+    Regex(Arc<Regex>),
+    /// It was compiled for an earlier set, and is compiled again if it is used.
+    Size(usize),
+}
+
+impl Compiled {
+    fn size(&self) -> usize {
+        match self {
+            Self::Regex(regex) => regex.size(),
+            Self::Size(size) => *size,
+        }
+    }
+}
+
 impl<'a> Compiler<'a> {
-    /// One that compiles nothing again of what the previous set has compiled for its flags.
-    pub(super) fn after(previous: impl Iterator<Item = (&'a Flag, &'a [Arc<Regex>])>) -> Self {
+    /// One that compiles nothing again of what the previous set has compiled for its flags, or has refused.
+    pub(super) fn after(
+        previous: impl Iterator<Item = (&'a Flag, &'a [Arc<Regex>])>,
+        sizes: Option<&'a Sizes>,
+    ) -> Self {
         let mut known = HashMap::new();
         for (flag, compiled) in previous {
             known.extend(patterns(flag).map(Pattern::as_str).zip(compiled));
         }
-        Self { known, ..Self::default() }
+        Self { known, sizes, ..Self::default() }
     }
 
     /// The flags whose patterns keep to all budgets; what is wrong with the others comes back.
@@ -98,9 +132,15 @@ impl<'a> Compiler<'a> {
             let texts = || patterns(flag).map(Pattern::as_str);
             earlier(number).for_each(|text| held.remove(text));
             texts().for_each(|text| held.add(text, self.size(text)));
-            if grows && held.bytes > MAX_SET {
+            let is_too_much = grows && held.bytes > MAX_SET;
+            let used = if is_too_much { Ok(()) } else { self.compile_sized(flag) };
+            if is_too_much || used.is_err() {
                 texts().for_each(|text| held.remove(text));
                 earlier(number).for_each(|text| held.add(text, self.size(text)));
+            }
+            if let Err(problem) = used {
+                faults.push((number, problem));
+            } else if is_too_much {
                 let expected = format!("regular expressions of all flags that compile to at most {MAX_SET} bytes");
                 let problem = Problem::new(expected, format!("{size} bytes of this flag beside those of the others"));
                 let help = "definitions in effect keep their place, and smaller ones come before larger ones";
@@ -114,7 +154,7 @@ impl<'a> Compiler<'a> {
     /// Compiles one pattern, unless its text is known, and gives its size.
     fn pattern(&mut self, pattern: &'a Pattern) -> Result<usize, Problem> {
         let entry = match self.compiled.entry(pattern.as_str()) {
-            Entry::Occupied(known) => return known.get().as_ref().map(|regex| regex.size()).map_err(Clone::clone),
+            Entry::Occupied(known) => return known.get().as_ref().map(Compiled::size).map_err(Clone::clone),
             Entry::Vacant(entry) => entry,
         };
         if self.work > MAX_WORK {
@@ -126,23 +166,43 @@ impl<'a> Compiler<'a> {
             );
             return Err(problem.with_help("flags with cheaper ones come first"));
         }
-        let compiled = match self.known.get(pattern.as_str()) {
-            Some(known) => Ok(Arc::clone(known)),
-            None => pattern.compile().map(Arc::new),
+        let size = self.sizes.and_then(|sizes| sizes.get(pattern.as_str()));
+        let compiled = match (self.known.get(pattern.as_str()), size) {
+            (Some(known), _) => Ok(Compiled::Regex(Arc::clone(known))),
+            (None, Some(Some(size))) => Ok(Compiled::Size(*size)),
+            (None, Some(None)) => Err(too_large(pattern.as_str())),
+            (None, None) => pattern.compile().map(|regex| Compiled::Regex(Arc::new(regex))),
         };
         // Also where nothing was to do: what is refused does not depend on what was there before.
-        let bytes = compiled.as_ref().map_or(MAX_COMPILED, |regex| regex.size());
+        let bytes = compiled.as_ref().map_or(MAX_COMPILED, Compiled::size);
         self.work += bytes.max(pattern.as_str().len() * WORK_A_BYTE);
-        entry.insert(compiled).as_ref().map(|regex| regex.size()).map_err(Clone::clone)
+        entry.insert(compiled).as_ref().map(Compiled::size).map_err(Clone::clone)
+    }
+
+    /// Compiles the patterns of a flag that is used after all, of which only the sizes are known.
+    fn compile_sized(&mut self, flag: &'a Flag) -> Result<(), Problem> {
+        let compile = |pattern: &'a Pattern| {
+            let text = pattern.as_str();
+            if let Some(Ok(Compiled::Size(_))) = self.compiled.get(text) {
+                self.compiled.insert(text, Ok(Compiled::Regex(Arc::new(pattern.compile()?))));
+            }
+            Ok(self.size(text))
+        };
+        size_of_patterns(flag, compile).map(|_| ())
     }
 
     fn find(&self, text: &str) -> Option<&Arc<Regex>> {
-        let compiled = self.compiled.get(text).and_then(|compiled| compiled.as_ref().ok());
-        compiled.or_else(|| self.known.get(text).copied())
+        match self.compiled.get(text) {
+            Some(Ok(Compiled::Regex(regex))) => Some(regex),
+            _ => self.known.get(text).copied(),
+        }
     }
 
     fn size(&self, text: &str) -> usize {
-        self.find(text).map_or(0, |regex| regex.size())
+        match self.compiled.get(text) {
+            Some(Ok(compiled)) => compiled.size(),
+            _ => self.known.get(text).map_or(0, |regex| regex.size()),
+        }
     }
 
     /// The patterns of the definitions that are in effect in the end.
@@ -150,7 +210,15 @@ impl<'a> Compiler<'a> {
         let compiled =
             |flag: &Flag| patterns(flag).filter_map(|pattern| self.find(pattern.as_str())).map(Arc::clone).collect();
         let of_flag = |(number, flag)| OfFlag { flag: number, compiled: compiled(flag) };
-        Patterns(with_patterns(definitions).map(of_flag).collect())
+        let used: HashSet<&str> =
+            with_patterns(definitions).flat_map(|(_, flag)| patterns(flag)).map(Pattern::as_str).collect();
+        let unused = self.compiled.iter().filter(|(text, _)| !used.contains(*text));
+        let sizes = unused.filter_map(|(text, compiled)| match compiled {
+            Ok(compiled) => Some((Box::from(*text), Some(compiled.size()))),
+            Err(problem) if *problem == too_large(text) => Some((Box::from(*text), None)),
+            Err(_) => None,
+        });
+        Patterns { flags: with_patterns(definitions).map(of_flag).collect(), sizes: sizes.collect() }
     }
 }
 
@@ -258,6 +326,36 @@ mod tests {
         assert!(Arc::ptr_eq(regex(&first, "a"), regex(&second, "d")));
         assert!(Arc::ptr_eq(regex(&first, "c"), regex(&second, "b")));
         assert!(is_on(&second, "b", "z") && is_on(&second, "d", "x") && !is_on(&second, "d", "y"));
+    }
+
+    #[test]
+    fn what_is_refused_is_not_compiled_again_until_it_is_used() {
+        use crate::engine::pattern::COMPILED;
+
+        let flags = |own: usize, more: &str| -> Vec<(&str, String)> {
+            let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+            let mut flags: Vec<(&str, String)> =
+                names.map(|name| (name, flag(large(own, name.chars().next().unwrap())))).into();
+            flags.extend([("x", flag([r"\w{99}"])), ("y", flag(large(30, 'y'))), ("z", flag([more]))]);
+            flags
+        };
+        // About 182 fit.
+        let first = compiled(&flags(20, "^1"), None);
+        let refused_first: Vec<String> = refused(&first).into_iter().map(str::to_owned).collect();
+        assert!(refused_first.contains(&"j".to_owned()), "{refused_first:?}");
+        let before = COMPILED.get();
+        let second = compiled(&flags(20, "^2"), Some(&first));
+        assert_eq!(COMPILED.get() - before, 1, "what is new");
+        let third = compiled(&flags(20, "^3"), Some(&second));
+        assert_eq!(COMPILED.get() - before, 2);
+        assert_eq!(refused(&third), refused_first);
+        assert_eq!(third.problems(), first.problems());
+        // Room for it: it is compiled then, and matches.
+        let mut fewer = flags(20, "^3");
+        fewer.retain(|(name, _)| *name != "a" && *name != "b");
+        let fourth = compiled(&fewer, Some(&third));
+        assert_eq!(refused(&fourth), ["x", "y"]);
+        assert!(is_on(&fourth, "j", "j19bbbbb") && is_on(&fourth, "z", "3"));
     }
 
     #[test]

@@ -23,7 +23,8 @@ impl Settled {
         let (names, read): (Vec<Arc<str>>, Vec<Definition>) =
             document.flags.iter().map(|(name, definition)| (Arc::clone(name), definition.clone())).unzip();
         let earlier = |number: u32| previous.and_then(|previous| previous.shared_flag(&names[number as usize]));
-        let mut compiler = Compiler::after(previous.into_iter().flat_map(Core::compiled_patterns));
+        let sizes = previous.map(|previous| previous.patterns.sizes());
+        let mut compiler = Compiler::after(previous.into_iter().flat_map(Core::compiled_patterns), sizes);
         let over_budget = compiler.admit(&read, |number| earlier(number).map(AsRef::as_ref));
         let mut definitions = read.clone();
         let mut problems = document.problems.clone();
