@@ -130,6 +130,7 @@ async fn what_is_not_a_file_of_ours_is_not_believed_and_left_alone() {
     let copy = |name: &str| std::fs::write(at(name), &content).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
     symlink("/dev/zero", at("device")).unwrap();
+    symlink("good", at("link")).unwrap();
     std::fs::create_dir(at("folder")).unwrap();
     copy("open");
     std::fs::set_permissions(at("open"), Permissions::from_mode(0o666)).unwrap();
@@ -138,6 +139,7 @@ async fn what_is_not_a_file_of_ours_is_not_believed_and_left_alone() {
     let mut cases = vec![
         ("pipe", "not a regular file"),
         ("device", "not a regular file"),
+        ("link", "a link, not a regular file"),
         ("folder", "not a regular file"),
         ("open", "writable by everybody: chmod o-w"),
         ("large", "larger than 67108864 bytes"),
@@ -159,7 +161,7 @@ async fn what_is_not_a_file_of_ours_is_not_believed_and_left_alone() {
     }
     // With rules in effect there is something to write.
     store.is_down(false);
-    for name in ["pipe", "device", "open"] {
+    for name in ["pipe", "device", "link", "open"] {
         let source = connect(&store, &at(name)).await;
         until(|| problems(&source).iter().any(|said| said.contains("expected a backup file that can be written")))
             .await;
@@ -168,6 +170,8 @@ async fn what_is_not_a_file_of_ours_is_not_believed_and_left_alone() {
     }
     assert!(at("pipe").metadata().unwrap().file_type().is_fifo());
     assert_eq!(std::fs::read_link(at("device")).unwrap(), Path::new("/dev/zero"));
+    assert_eq!(std::fs::read_link(at("link")).unwrap(), Path::new("good"));
+    assert_eq!(std::fs::read(&good).unwrap(), content);
     assert_eq!(std::fs::read(at("open")).unwrap(), content);
     // Mended, it is used again.
     std::fs::set_permissions(at("open"), Permissions::from_mode(0o644)).unwrap();

@@ -197,6 +197,29 @@ fn parameters_that_are_not_known_are_errors_without_their_values() {
             assert!(!format!("{said} {error:?}").contains("s3cret"), "{url}: {said}");
         }
     }
+    for (url, part) in [
+        ("redis://cache?timeout=s3cret", "found the parameter \"timeout\"; known are protocol"),
+        ("redis://cache/0?protocol=resp3&s3cret", "found another parameter; known are protocol"),
+        ("redis://cache?protocol=s3cret", "found another protocol than resp3"),
+        (
+            "redis+unix:///run/redis.sock?password=s3cret",
+            "found the parameter \"password\"; known are db, user, pass, ",
+        ),
+        ("sqlite://flags.db?mode=s3cret", "with no parameters but mode=ro|rw|rwc, "),
+        ("sqlite://flags.db?cache=s3cret", "with no parameters but mode=ro|rw|rwc, "),
+        ("sqlite://flags.db?s3cret", "with no parameters but mode=ro|rw|rwc, "),
+    ] {
+        let opened =
+            if url.starts_with("sqlite") { SqliteStore::new(url).map(drop) } else { RedisStore::new(url).map(drop) };
+        let error = opened.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{url}");
+        let said = chain(&error);
+        assert!(said.contains(part), "{url}: {said}");
+        assert!(!format!("{said} {error:?}").contains("s3cret"), "{url}: {said}");
+    }
+    for url in ["redis://cache?protocol=resp3", "redis+unix:///run/redis.sock?db=2&user=a&pass=b"] {
+        RedisStore::new(url).unwrap();
+    }
     drop(open);
     assert!(!log.text().contains("s3cret"), "{}", log.text());
 }

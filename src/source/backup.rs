@@ -14,7 +14,7 @@ use super::kills::{Kills, LocalKill};
 use super::missing::Recalled;
 use super::seen::Seen;
 use crate::document::{Definition, Document, Flag, Problem};
-use crate::store::{Error, ErrorKind, check_owner, is_mounted, open_regular, overwrite, without_values};
+use crate::store::{Error, ErrorKind, check_owner, is_mounted, open_itself, overwrite, without_values};
 
 /// A file that holds what was in force last. Written whole beside the old one and renamed over it, readable for
 /// its owner alone. A file that is mounted alone is written in place, and what a crash leaves of that is no JSON.
@@ -129,7 +129,7 @@ impl Backup {
     /// The content, unless another user may have written it: it switches flags on and off.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let file = open_regular(&self.path, OpenOptions::new().read(true))?;
+        let file = open_itself(&self.path, OpenOptions::new().read(true))?;
         let found = file.metadata()?;
         check_owner(&found)?;
         check_size(found.len())?;
@@ -142,7 +142,8 @@ impl Backup {
         let content = serde_json::to_vec(saved)?;
         check_size(content.len() as u64)?;
         // What is not ours is left alone: the path may be a wrong one.
-        match std::fs::metadata(&self.path) {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(found) if found.is_symlink() => return Err(io::Error::other("a link, not a regular file")),
             Ok(found) if found.is_file() => check_owner(&found)?,
             Ok(_) => return Err(io::Error::other("not a regular file")),
             Err(_) => {}

@@ -411,9 +411,9 @@ impl LiveBuilder {
     /// Each process needs a file of its own; a file that another process writes too is a problem in the status, and so is
     /// one that cannot be read or written. None of these has other effects.
     ///
-    /// A file is believed, and written, only if it is a regular file of at most 64 MiB that this user or root owns and that
-    /// not everybody may write. The start waits 1 s for it. If reading takes longer, only the kills of this process are taken
-    /// from it.
+    /// A file is believed, and written, only if it is a regular file, and no link to one, of at most 64 MiB that this user or
+    /// root owns and that not everybody may write. The start waits 1 s for it. If reading takes longer, only the kills of
+    /// this process are taken from it.
     ///
     /// The folder should be mounted rather than the file alone. A file that is mounted alone has to be there already. It
     /// is written in place and keeps its permissions; a crash while it is written costs the backup, which the next start

@@ -108,7 +108,7 @@ pub use verify::{BrokenBy, BrokenLink, Verification, verify};
 #[cfg(feature = "admin")]
 pub(crate) use change::note_of_pause;
 #[cfg(feature = "file")]
-pub(crate) use file::{check_owner, is_mounted, open_regular, overwrite};
+pub(crate) use file::{check_owner, is_mounted, open_itself, overwrite};
 #[cfg(feature = "admin")]
 pub(crate) use history::digest_of;
 #[cfg(feature = "admin")]

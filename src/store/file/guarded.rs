@@ -10,7 +10,7 @@ pub(crate) fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
 }
 
 /// Like [`open`], but a symbolic link is an error. It is for files that only this crate makes.
-pub(super) fn open_itself(path: &Path, options: &OpenOptions) -> io::Result<File> {
+pub(crate) fn open_itself(path: &Path, options: &OpenOptions) -> io::Result<File> {
     open_with(path, options, Links::Refused)
 }
 

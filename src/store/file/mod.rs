@@ -16,6 +16,6 @@ mod wide;
 pub use feed::FileFeed;
 pub use store::FileStore;
 
-pub(crate) use guarded::{check_owner, open as open_regular};
+pub(crate) use guarded::{check_owner, open_itself};
 pub(crate) use in_place::overwrite;
 pub(crate) use mounted::is_mounted;

@@ -54,6 +54,7 @@ impl Server {
         if !scheme.ends_with("unix") && rest[host_ends..].contains('@') {
             return Err(wrong("one with an @ after the host; in a password, @ is %40, / is %2F and ? is %3F"));
         }
+        check_parameters(url).map_err(|found| wrong(&found))?;
         let (plain, is_tls) = match url.split_once("://") {
             Some(("rediss" | "valkeys", rest)) => (format!("redis://{rest}"), true),
             _ => (url.to_owned(), false),
@@ -106,6 +107,29 @@ impl Server {
             Address::Unix(_) => Err(std::io::Error::from(std::io::ErrorKind::Unsupported)),
         }
     }
+}
+
+/// Rejects parameters of a URL that the client ignores, and values that its errors repeat. What was found has no value.
+fn check_parameters(url: &str) -> Result<(), String> {
+    let (before, query) = url.split_once('?').unwrap_or((url, ""));
+    let is_socket = before.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with("unix"));
+    let known: &[&str] = if is_socket { &["db", "user", "pass", "protocol"] } else { &["protocol"] };
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        // A name alone may be a password that was cut in two.
+        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+        if !known.contains(&name) {
+            let is_of_a_name =
+                |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.');
+            let is_shown =
+                !query.contains('@') && !name.is_empty() && name.len() <= 40 && name.chars().all(is_of_a_name);
+            let found = if is_shown { format!("the parameter {name:?}") } else { "another parameter".to_owned() };
+            return Err(format!("{found}; known are {}", known.join(", ")));
+        }
+        if name == "protocol" && !["2", "3", "resp2", "resp3"].contains(&value) {
+            return Err("another protocol than resp3".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// TLS with the cryptography that the application has chosen for its process, else with `ring`. Nothing is chosen

@@ -417,8 +417,13 @@ impl File {
                  a file with such a name is sqlite://./name",
             ));
         }
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(|error| wrong("expected a URL like sqlite://flags.db for SQLite").caused_by(error))?;
+        // Without the error of `sqlx`, which repeats names and values of parameters.
+        let options = SqliteConnectOptions::from_str(url).map_err(|_| {
+            wrong(
+                "expected a URL like sqlite://flags.db for SQLite, with no parameters but mode=ro|rw|rwc, \
+                 cache=private|shared, immutable=true|false and vfs=…, found another one",
+            )
+        })?;
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(wrong(
                 "expected the file of a database, found one in memory; MemoryStore is a store in memory",
