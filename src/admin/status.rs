@@ -24,11 +24,12 @@ pub(super) async fn status(call: Call) -> Answer {
     }
     let shared = Arc::clone(&state);
     // There may be 10,000 problems.
-    let body = State::off_workers(&state.answering, move || shown_to(&who, &shared, head.as_ref(), error)).await;
+    let body =
+        State::off_workers(&state.answering, move || shown_to(&who, &shared, head.as_ref(), error.as_deref())).await;
     Ok(reply::json(StatusCode::OK, body))
 }
 
-fn shown_to(who: &Who, state: &State, head: Option<&Head>, error: Option<String>) -> Value {
+fn shown_to(who: &Who, state: &State, head: Option<&Head>, error: Option<&str>) -> Value {
     let capabilities = state.store.capabilities();
     let kills: Vec<Value> = state.source.local_kills().iter().map(|kill| shown::local_kill(state, kill)).collect();
     json!({

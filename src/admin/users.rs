@@ -188,9 +188,9 @@ mod tests {
     #[cfg(feature = "file")]
     #[test]
     fn no_message_about_a_damaged_document_quotes_a_user() {
-        use crate::engine::Document;
+        use crate::document::{Document, Problem};
 
-        type Read = fn(&str) -> Result<Document, crate::engine::Problem>;
+        type Read = fn(&str) -> Result<Document, Problem>;
         let documents: [(&str, Read); 3] = [
             (
                 r#"{"flags": {"a": {"percentage": 5, "users": ["mallory", "mallory_2"], "on": true}}}"#,

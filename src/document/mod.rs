@@ -114,6 +114,8 @@ pub(crate) use name::assert_is_variant;
 pub(crate) use number::Number;
 #[cfg(feature = "admin")]
 pub(crate) use number::WHOLE as WHOLE_NUMBER;
+#[cfg(test)]
+pub(crate) use pattern::COMPILED;
 pub(crate) use pattern::{MAX_COMPILED, Pattern, Regex, too_large};
 pub(crate) use patterns::{patterns, size_of_patterns};
 pub(crate) use problem::quoted;

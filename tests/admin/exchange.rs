@@ -228,7 +228,7 @@ async fn an_export_that_nobody_reads_ends_and_makes_room_for_others() {
     let source = Live::connect(store.clone()).await.unwrap();
     let callers = ["a", "b", "c", "d", "e"];
     let token = |name: &str| format!("{name}-0123456789abcdef0123456789abcdef");
-    let tokens = callers.iter().fold(Tokens::new(), |tokens, name| tokens.viewer(*name, &token(name)).unwrap());
+    let tokens = callers.iter().fold(Tokens::new(), |tokens, name| tokens.viewer(*name, token(name)).unwrap());
     let router = Admin::new(store, source, tokens).router();
     let export = async |name: &str| {
         let request = http::Request::get("/history/export").header("authorization", format!("Bearer {}", token(name)));

@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_not_compiled_again_until_it_is_used() {
-        use crate::engine::pattern::COMPILED;
+        use crate::document::COMPILED;
 
         let flags = |own: usize, more: &str| -> Vec<(&str, String)> {
             let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
