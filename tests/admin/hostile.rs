@@ -157,7 +157,8 @@ async fn deep_definitions_hold_up_no_other_request() {
 async fn thousands_of_rejected_flags_hold_up_no_other_request() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flags.json");
-    let flags: Vec<String> = (0..9_990).map(|number| format!(r#""f{number}": {{"percentge": 1}}"#)).collect();
+    let flags: Vec<String> =
+        (0..9_990).map(|number| format!(r#""f{number}": {{"enabled": true, "percentge": 1}}"#)).collect();
     std::fs::write(&path, format!(r#"{{"flags": {{"on": true, {}}}}}"#, flags.join(","))).unwrap();
     let store = FileStore::new(&path).unwrap();
     let live = Live::builder(store.clone()).start_within(Duration::from_secs(30)).connect().await.unwrap();
