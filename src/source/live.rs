@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant as Time;
 
 #[cfg(feature = "file")]
@@ -21,6 +21,7 @@ use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
 use super::missing::{MissingFlag, MissingFlags, Recalled};
 use super::seen::Seen;
+use super::tasks::{blocking, joined};
 use super::traits::{Freshness, Source, Status};
 use crate::document::{Definition, Document, FlagName, Instant, Problem};
 #[cfg(feature = "admin")]
@@ -686,20 +687,6 @@ async fn ask_for_condition(feed: Arc<dyn Feed>, shared: Arc<Shared>) {
         Ok(Ok(condition)) => shared.take_condition(condition, before, now()),
         Ok(Err(error)) => tracing::debug!(source = shared.name, "its condition is not known: {}", error.chain()),
         Err(_) => tracing::debug!(source = shared.name, "its condition is not known after {LONGEST_CONDITION:?}"),
-    }
-}
-
-/// Compiling, and writing the backup, take a while, and requests are served on this thread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    joined(tokio::task::spawn_blocking(work)).await
-}
-
-async fn joined<T>(task: JoinHandle<T>) -> T {
-    match task.await.map_err(tokio::task::JoinError::try_into_panic) {
-        Ok(done) => done,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // The runtime is ending, and this task with it.
-        Err(Err(_)) => std::future::pending().await,
     }
 }
 

@@ -48,6 +48,7 @@ mod live;
 mod memory;
 mod missing;
 mod seen;
+mod tasks;
 mod traits;
 
 pub use changes::{Changes, FlagChange, Missed};
