@@ -83,6 +83,11 @@ fn empty() -> FlagLayer {
 
 /// One request through a layer around a service that answers with its flags, and how long it took.
 async fn ask(layer: &ResolveLayer) -> (Flags, http::HeaderMap, Duration) {
+    ask_through(layer, &empty()).await
+}
+
+/// The same with the flag layer inside, which a refresh needs.
+async fn ask_through(layer: &ResolveLayer, inside: &FlagLayer) -> (Flags, http::HeaderMap, Duration) {
     let service = service_fn(|request: Request<&'static str>| {
         let in_call = try_flag("mine");
         async move {
@@ -97,7 +102,7 @@ async fn ask(layer: &ResolveLayer) -> (Flags, http::HeaderMap, Duration) {
     });
     let start = Time::now();
     let request = Request::builder().header("x-user-id", "alice").body("body").unwrap();
-    let response = layer.layer(empty().layer(service)).oneshot(request).await.unwrap();
+    let response = layer.layer(inside.layer(service)).oneshot(request).await.unwrap();
     let (flags, is_call_in_scope) = response.extensions().get::<(Flags, bool)>().unwrap().clone();
     assert!(is_call_in_scope);
     (flags, response.headers().clone(), start.elapsed())
@@ -304,7 +309,8 @@ async fn answers_are_resolved_again_on_a_refresh_and_stay_if_that_is_late() {
         let rules = memory(r#"{"mine": true}"#);
         let engine = Arc::new(Slow::over(rules.clone(), takes));
         let layer = ResolveLayer::new(SlowTheSecondTime(engine, AtomicUsize::new(0)));
-        let (flags, _, _) = ask(&layer).await;
+        let inside = empty();
+        let (flags, _, _) = ask_through(&layer, &inside).await;
         rules.set("mine", false).unwrap();
         let again = flags.refresh().await;
         assert_eq!(again.is_enabled("mine"), is_late);

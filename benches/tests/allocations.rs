@@ -22,13 +22,13 @@ fn of_evaluation(set: &Arc<FlagSet>, context: &Context) -> u64 {
 }
 
 #[test]
-fn an_evaluation_of_any_number_of_flags_allocates_once() {
+fn an_evaluation_allocates_nothing_for_ten_flags_and_once_for_any_number() {
     for ids in [Ids::Short, Ids::Uuid] {
         for number in [10, 100, 1_000, 10_000] {
             let set = compile(&flags(number, Mix::Usual, 10, ids));
             let times = of_evaluation(&set, &context(&user(1, ids)));
-            println!("evaluation of {number} flags, {ids:?} ids: {times} allocations (at most 2)");
-            assert_eq!(times, 1, "{number} flags, {ids:?} ids");
+            println!("evaluation of {number} flags, {ids:?} ids: {times} allocations");
+            assert!(times <= u64::from(number > 10), "{number} flags, {ids:?} ids: {times}");
         }
     }
 }
@@ -52,7 +52,7 @@ fn variants_and_rules_in_use_allocate_nothing_more() {
         let set = compile(&flags(number, Mix::Rich, 10, Ids::Short));
         let times = of_evaluation(&set, &context_with_attributes(&user(1, Ids::Short)));
         println!("evaluation of {number} flags with variants and rules: {times} allocations");
-        assert_eq!(times, 1, "{number} flags");
+        assert!(times <= u64::from(number > 10), "{number} flags: {times}");
     }
 }
 

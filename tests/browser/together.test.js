@@ -394,7 +394,9 @@ test("an answer to a kill that is older than what the page shows is not the last
   const [kill] = (await api("GET", "status")).body.local_kills.filter(({ flag }) => flag === "older_answer");
   await page.route("**/flags/older_answer/kill*", async (route) => {
     await store("up");
-    const response = await route.fetch();
+    let response = await route.fetch();
+    // The process may find the store again only after this.
+    while (response.status() === 202) response = await route.fetch();
     // The page hears that the kill is in the store before it gets the answer, which was made before that.
     await killed.waitFor();
     await route.fulfill({ response, json: { ...await response.json(), local_kill: kill } });
