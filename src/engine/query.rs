@@ -58,7 +58,7 @@ impl<'a> Query<'a> {
 ///
 /// let memory = Memory::new();
 /// memory.set("new_cart", false)?;
-/// memory.set("new_search", serde_json::from_str::<tower_flags::Flag>(r#"{"percentage": 0}"#).unwrap())?;
+/// memory.set("new_search", r#"{"percentage": 0}"#)?;
 /// let forced = [Forced::new("new_search", true, ForcedBy::Upstream), Forced::new("new_cart", true, ForcedBy::Upstream)];
 /// let anyone = Context::anonymous();
 /// let answers = memory.answer(&Query::new(&anyone, Instant::now()).forced(&forced));

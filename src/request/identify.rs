@@ -48,7 +48,7 @@ use crate::context::Context;
 ///     }
 /// });
 /// let app: Router = Router::new()
-///     .route("/", get(|user: Option<Extension<User>>| async move { user.map(|user| user.name.clone()) }))
+///     .route("/", get(|Extension(user): Extension<User>| async move { user.name }))
 ///     .layer(FlagLayer::new(Memory::new()))
 ///     .layer(identify.skip(|request| request.uri.path() == "/health")); // added later, so it is outside
 /// ```
