@@ -1,7 +1,5 @@
 //! Who asks: by tokens, or by the application's own login.
 
-use std::time::SystemTime;
-
 use http::request::Parts;
 
 use super::access::{Access, Role};
@@ -110,7 +108,7 @@ impl<F: Fn(&Parts) -> Access + Send + Sync + 'static> Authorize for Authorizer<F
 
 impl Authorize for Tokens {
     fn authorize(&self, request: &Parts) -> Access {
-        match self.known(request, Instant::from(SystemTime::now())) {
+        match self.known(request, Instant::now()) {
             Known::Current { name, role: Role::Viewer } => Access::Viewer(name.to_owned()),
             Known::Current { name, role: Role::Responder } => Access::Responder(name.to_owned()),
             Known::Current { name, role: Role::Editor } => Access::Editor(name.to_owned()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::problem::Failure;
 use super::shown;
-use super::state::{State, now};
+use super::state::State;
 use crate::document::{
     Definition, Document, Edit, Flag, Instant, Problem, Severity, flag_from_json, is_name, not_a_name,
 };
@@ -102,10 +102,10 @@ fn fits_after(in_force: &FlagSet, stored: &Document, changes: Vec<(String, Optio
         let errors = set.problems().iter().filter(|problem| problem.severity == Severity::Error);
         errors.map(|problem| Problem { source: None, line: None, column: None, ..problem.clone() }).collect()
     };
-    let before = FlagSet::compile_after(stored, Some(in_force), Identity::default(), now());
+    let before = FlagSet::compile_after(stored, Some(in_force), Identity::default(), Instant::now());
     let mut document = stored.clone();
     document.change_all(changes)?;
-    let after = FlagSet::compile_after(&document, Some(&before), Identity::default(), now());
+    let after = FlagSet::compile_after(&document, Some(&before), Identity::default(), Instant::now());
     let before: HashSet<Problem> = errors(&before).into_iter().collect();
     let new: Vec<Problem> = errors(&after).into_iter().filter(|problem| !before.contains(problem)).collect();
     if new.is_empty() { Ok(()) } else { Err(Failure::refused(&new)) }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::call::{Answer, Call};
 use super::problem::{Failure, Kind};
 use super::reply;
-use super::state::{State, now};
+use super::state::State;
 use crate::context::Context;
 use crate::document::{Flag, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
 use crate::engine::{FlagSet, Query};
@@ -85,7 +85,7 @@ fn answered(call: &Call) -> Result<Value, Failure> {
     if let Some(visitor) = visitor {
         context = context.with_visitor(visitor);
     }
-    let at = at.unwrap_or_else(now);
+    let at = at.unwrap_or_else(Instant::now);
     Ok(answer_at(&call.state, &context, at, call.hides_users()))
 }
 

@@ -15,8 +15,8 @@ use super::missing;
 use super::problem::{Failure, Kind};
 use super::security;
 use super::shown::{self, View};
-use super::state::{State, now};
-use crate::document::{Definition, Edit, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
+use super::state::State;
+use crate::document::{Definition, Edit, Instant, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
 use crate::store::{Change, Feed, Loaded, Stored, note_of_pause};
 
 pub(super) async fn list(call: Call) -> Answer {
@@ -145,7 +145,7 @@ pub(super) async fn put(call: Call) -> Answer {
         if stored.definition.is_none() && stored.version > 0 && !creates_again {
             return Err(Failure::removed(stored));
         }
-        let change = Change::put_text(before.replaced(&call.name, text, !says_on, now())?);
+        let change = Change::put_text(before.replaced(&call.name, text, !says_on, Instant::now())?);
         Ok(if creates_again { change.create_again() } else { change })
     })
     .await?;
@@ -168,7 +168,8 @@ pub(super) async fn patch(call: Call) -> Answer {
         return Err(Problem::new("an object with the keys to change", "something else").of_flag(&call.name).into());
     };
     let name = call.name.as_str();
-    let edit_of = |stored: &Stored| -> Result<Edit, Failure> { merge::edit(name, edits::text(stored)?, &patch, now()) };
+    let edit_of =
+        |stored: &Stored| -> Result<Edit, Failure> { merge::edit(name, edits::text(stored)?, &patch, Instant::now()) };
     let other_keys = || patch.iter().map(|(key, _)| key).filter(|key| canonical_key(key) != Some("enabled"));
     let switch = patch.iter().find(|(key, _)| canonical_key(key) == Some("enabled")).map(|(_, value)| value);
     if switch == Some(&Plain::Bool(false)) {
@@ -181,7 +182,7 @@ pub(super) async fn patch(call: Call) -> Answer {
             let edit = edit_of(stored)?;
             // Nothing that is wrong with what is stored holds up a kill, and what is wrong with the patch is said.
             let is_broken = flag_from_json(Some(name), text).is_err();
-            Ok(if is_broken && edit.text(name, Some(text), now()).is_err() {
+            Ok(if is_broken && edit.text(name, Some(text), Instant::now()).is_err() {
                 Change::kill()
             } else {
                 Change::edit(edit)
@@ -192,7 +193,7 @@ pub(super) async fn patch(call: Call) -> Answer {
     if patch.iter().any(|(key, _)| matches!(canonical_key(key), Some("requires" | "rules" | "variants"))) {
         let stored = call.state.read(name).await.map_err(Failure::of_edit)?;
         let edit = edit_of(&stored).map_err(|failure| edits::of_other_part(&call, failure))?;
-        let text = edit.text(name, stored.definition.as_deref(), now())?;
+        let text = edit.text(name, stored.definition.as_deref(), Instant::now())?;
         fits_in(&call.state, name, Some(accepted(name, &text)?)).await?;
     }
     let is_switched_on = switch == Some(&Plain::Bool(true));

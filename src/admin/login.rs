@@ -18,7 +18,8 @@ use super::peer::{Peer, peer};
 use super::problem::{Failure, Kind};
 use super::reply;
 use super::security;
-use super::state::{State, now};
+use super::state::State;
+use crate::document::Instant;
 
 /// Most bytes of a login.
 const MAX_BODY: usize = 4096;
@@ -171,7 +172,7 @@ pub(super) async fn log_in(state: &State, parts: &Parts, body: Body) -> Answer {
     let Ok(Given { token }) = serde_json::from_slice(&body) else {
         return Err(Failure::new(Kind::Malformed, "expected {\"token\": \"…\"}"));
     };
-    let (name, value, seconds) = match tokens.log_in(&token, now()) {
+    let (name, value, seconds) = match tokens.log_in(&token, Instant::now()) {
         Ok(session) => session,
         Err(known) => {
             security::login_failed(peer, place.failed(Time::now()), known);

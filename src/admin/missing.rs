@@ -18,8 +18,8 @@ use super::edits::{self, EDIT_WITHIN, edited};
 use super::problem::{Failure, Kind};
 use super::reply;
 use super::shown::{self, View};
-use super::state::{IN_FORCE_WITHIN, State, now};
-use crate::document::{Edit, Flag, flag_from_json};
+use super::state::{IN_FORCE_WITHIN, State};
+use crate::document::{Edit, Flag, Instant, flag_from_json};
 use crate::source::MissingFlag;
 use crate::store::{Change, Changed, HistoryPage, Loaded};
 
@@ -158,9 +158,9 @@ pub(super) async fn write(
         if stored.version > 0 && stored.content.is_empty() {
             return Err(Failure::removed(stored));
         }
-        let mut text = before.replaced(name, &text, true, now())?;
+        let mut text = before.replaced(name, &text, true, Instant::now())?;
         if off {
-            text = Edit::new().set("enabled", false).apply(name, Some(&text), now())?;
+            text = Edit::new().set("enabled", false).apply(name, Some(&text), Instant::now())?;
         }
         Ok(Change::put_text(text).create_again())
     })
@@ -189,7 +189,7 @@ async fn text_of(call: &Call, missing: &MissingFlag) -> Result<String, Failure> 
     match recorded.filter(says_the_same) {
         Some(text) if flag.is_enabled() => Ok(text),
         // Off here, whatever it was then.
-        Some(text) => Ok(Edit::new().set("enabled", false).apply(name, Some(&text), now())?),
+        Some(text) => Ok(Edit::new().set("enabled", false).apply(name, Some(&text), Instant::now())?),
         None => Ok(flag.to_stored()),
     }
 }

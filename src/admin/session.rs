@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::COOKIE;
@@ -109,7 +108,7 @@ pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
 }
 
 fn now() -> i64 {
-    Instant::from(SystemTime::now()).unix_millis()
+    Instant::now().unix_millis()
 }
 
 fn mac(digest: &str, until: i64) -> String {

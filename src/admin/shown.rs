@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::reply;
-use super::state::{State, now};
+use super::state::State;
 use super::users;
 use crate::document::{Document, Flag, Instant, Problem, flag_from_json, json};
 use crate::engine::FlagSet;
@@ -129,7 +129,7 @@ impl<'a> View<'a> {
         let in_force = Problems::of(state.in_force(), only);
         let problems = Problems::of(state.source.set(), only);
         let kills = state.source.local_kills().into_iter().map(|kill| (kill.flag.clone(), kill)).collect();
-        Self { state, now: now(), in_force, problems, kills }
+        Self { state, now: Instant::now(), in_force, problems, kills }
     }
 
     /// What a list has of a flag, with the problems of its stored text.

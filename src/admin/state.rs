@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
@@ -17,7 +17,6 @@ use super::seats::Seats;
 use super::security::Security;
 use super::shutdown::Shutdown;
 use super::verification::Verifier;
-use crate::document::Instant;
 use crate::engine::FlagSet;
 use crate::source::{Definitions, Layered, Live, Source};
 use crate::store::{Error, Feed, HistoryEntry, HistoryPage, Loaded, Store, Stored};
@@ -207,9 +206,4 @@ impl State {
         self.source.has_reached(flag, version)
             && (self.shadowed_by(flag).is_some() || self.in_force().flag(flag) == self.source.set().flag(flag))
     }
-}
-
-/// The present instant by the system's clock.
-pub(super) fn now() -> Instant {
-    Instant::from(SystemTime::now())
 }

@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(seconds(over), Err(expired));
         assert_eq!(tokens.log_in("x", last).unwrap_err(), Known::Unknown);
         // A cookie that was sealed before the day was set.
-        let (value, _) = Sessions::seal(&tokens.entries[0].digest, Instant::from(std::time::SystemTime::now()), None);
+        let (value, _) = Sessions::seal(&tokens.entries[0].digest, Instant::now(), None);
         let session = request("cookie", &format!("tower_flags_admin={value}"));
         assert_eq!((tokens.known(&session, last), tokens.known(&session, over)), (current, expired));
     }

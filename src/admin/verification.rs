@@ -22,7 +22,7 @@ use tokio::time::{Instant as Time, sleep_until, timeout};
 use super::call::{Answer, Call};
 use super::reply;
 use super::security;
-use super::state::{STORE_WITHIN, State, now};
+use super::state::{STORE_WITHIN, State};
 use crate::document::{Instant, Problem};
 use crate::store::{BrokenBy, BrokenLink, Error, Feed, Head, Known, Store, Verification, random_share, verification};
 
@@ -204,7 +204,7 @@ impl Verifier {
                         known.verified = found.head.clone();
                     }
                     (progress.error, progress.found) = (None, Vec::new());
-                    progress.last = Some(Done { at: now(), took, found });
+                    progress.last = Some(Done { at: Instant::now(), took, found });
                 }
                 Err(error) => {
                     let is_permanent = error.is_permanent();
@@ -220,7 +220,7 @@ impl Verifier {
 
     fn is_next_at(&self, next: Time) {
         let wait = next.saturating_duration_since(Time::now());
-        self.progress.send_modify(|progress| progress.next = now().checked_add(wait));
+        self.progress.send_modify(|progress| progress.next = Instant::now().checked_add(wait));
     }
 }
 

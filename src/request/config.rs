@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 #[cfg(any(feature = "overrides", feature = "visitors"))]
 use http::HeaderMap;
@@ -65,7 +64,7 @@ impl Config {
             accepted: None,
             #[cfg(feature = "visitors")]
             visitors: None,
-            clock: Arc::new(system_clock),
+            clock: Arc::new(Instant::now),
             counters: Arc::default(),
             observers: Vec::new(),
         }
@@ -117,8 +116,4 @@ impl fmt::Debug for Config {
             .field("counts", &self.counters.read())
             .finish_non_exhaustive()
     }
-}
-
-pub(super) fn system_clock() -> Instant {
-    Instant::from(SystemTime::now())
 }

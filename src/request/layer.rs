@@ -8,7 +8,7 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::caught::Code;
-use super::config::{Config, system_clock};
+use super::config::Config;
 use super::counts::RequestCounts;
 use super::header::HeaderPolicy;
 use super::identity::Headers;
@@ -178,7 +178,7 @@ impl FlagLayer {
     pub fn clock(self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         self.configured(|config| {
             let counters = Arc::clone(&config.counters);
-            config.clock = Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(system_clock));
+            config.clock = Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(Instant::now));
         })
     }
 

@@ -11,7 +11,6 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::caught::caught;
-use super::config::system_clock;
 use super::flags::Flags;
 use super::scope;
 use super::signed::claims::{Claims, MAX_LEN, Wanted, spelled};
@@ -118,7 +117,7 @@ impl SendDecisionsLayer {
             any_host: None,
             valid_for: Duration::from_secs(30),
             longest_life: LONGEST_LIFE,
-            clock: Arc::new(system_clock),
+            clock: Arc::new(Instant::now),
             warned: Warned::default(),
         };
         Self { config: Arc::new(config) }
@@ -231,7 +230,7 @@ impl SendDecisionsLayer {
                 if !has_panicked.swap(true, Ordering::Relaxed) {
                     tracing::error!("the closure of `clock` panicked: {panic:?}; the system's clock is used");
                 }
-                system_clock()
+                Instant::now()
             })
         });
         self

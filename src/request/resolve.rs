@@ -14,7 +14,6 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::caught::{Code, Pending};
-use super::config::system_clock;
 use super::counts::{Counters, RequestCounts, count};
 use super::flags::{Flags, home};
 use super::identity::{Headers, Identity};
@@ -116,7 +115,7 @@ impl ResolveLayer {
                 deadline: Duration::from_millis(50),
                 identity: Identity::default(),
                 skip: None,
-                clock: Arc::new(system_clock),
+                clock: Arc::new(Instant::now),
                 counters: Arc::default(),
             }),
         }
@@ -167,7 +166,7 @@ impl ResolveLayer {
     pub fn clock(self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         self.configured(|resolver| {
             let counters = Arc::clone(&resolver.counters);
-            resolver.clock = Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(system_clock));
+            resolver.clock = Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(Instant::now));
         })
     }
 

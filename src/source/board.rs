@@ -5,7 +5,6 @@
 //! touches.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
@@ -57,7 +56,7 @@ impl Board {
             let Some((mut document, origin)) = update(&writing.document) else { return };
             let previous = self.set.load_full();
             let identity = Identity { source: self.id, version: previous.version() + 1, origin };
-            self.set.store(FlagSet::compile_and_settle(&mut document, Some(&previous), identity, now()));
+            self.set.store(FlagSet::compile_and_settle(&mut document, Some(&previous), identity, Instant::now()));
             writing.document = Arc::new(document);
             writing.listeners.retain(|listener| listener.strong_count() > 0);
             writing.listeners.clone()
@@ -130,9 +129,4 @@ pub(crate) fn log_problems(source: &str, problems: &[Problem]) -> bool {
     };
     tracing::warn!(source, "rules loaded, with a problem: {first}{more}");
     true
-}
-
-/// The present instant by the system's clock.
-pub(crate) fn now() -> Instant {
-    Instant::from(SystemTime::now())
 }

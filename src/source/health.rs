@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::board::now;
 use crate::document::{Instant, Problem};
 use crate::store::Error;
 
@@ -44,7 +43,7 @@ impl Health {
         tracing::warn!(source = self.source, "changes are no longer heard of: {message}");
         let mut health = self.now();
         health.last_error = Some(message);
-        health.stale_since.get_or_insert_with(now);
+        health.stale_since.get_or_insert_with(Instant::now);
     }
 
     /// Rules are loaded, and there are no notices.
@@ -67,6 +66,6 @@ impl Health {
         }
         health.last_error = Some(message);
         health.refused = error.problem().cloned();
-        health.stale_since.get_or_insert_with(now);
+        health.stale_since.get_or_insert_with(Instant::now);
     }
 }

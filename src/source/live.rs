@@ -11,7 +11,7 @@ use tokio::time::Instant as Time;
 use super::backup::{Backup, Saved};
 #[cfg(feature = "file")]
 use super::backup_writer::BackupWriter;
-use super::board::{Board, Listener, log_problems, now};
+use super::board::{Board, Listener, log_problems};
 use super::changes::{Changes, Teller};
 use super::condition::Condition;
 use super::health::Health;
@@ -154,7 +154,7 @@ impl Live {
         let kill = LocalKill {
             flag: flag.to_owned(),
             version: self.shared.seen().versions().get(flag).copied(),
-            at: now(),
+            at: Instant::now(),
             by: by.name().to_owned(),
             reason: by.reason().map(str::to_owned),
         };
@@ -682,9 +682,9 @@ impl Keeper {
 }
 
 async fn ask_for_condition(feed: Arc<dyn Feed>, shared: Arc<Shared>) {
-    let before = now();
+    let before = Instant::now();
     match tokio::time::timeout(LONGEST_CONDITION, feed.condition()).await {
-        Ok(Ok(condition)) => shared.take_condition(condition, before, now()),
+        Ok(Ok(condition)) => shared.take_condition(condition, before, Instant::now()),
         Ok(Err(error)) => tracing::debug!(source = shared.name, "its condition is not known: {}", error.chain()),
         Err(_) => tracing::debug!(source = shared.name, "its condition is not known after {LONGEST_CONDITION:?}"),
     }

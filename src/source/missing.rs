@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::board::now;
 use crate::document::{Definition, Document, Flag, Instant, Problem, Shortfall};
 use crate::store::Loaded;
 
@@ -110,7 +109,7 @@ impl MissingFlags {
         self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
             flag: name.as_ref().to_owned(),
             version,
-            since: now(),
+            since: Instant::now(),
             definition: last_of(before, name),
             is_in_effect: false,
         })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant as Time, sleep, timeout};
@@ -521,7 +521,7 @@ fn kills_first(mut edits: Vec<Edit>) -> Vec<Edit> {
 
 /// To the millisecond, as every store can hold it.
 fn now() -> Instant {
-    Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis())
+    Instant::from_unix_millis(Instant::now().unix_millis())
 }
 
 /// How many bytes of texts a commit holds.

@@ -1,7 +1,7 @@
 //! The tokens that testers are given.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::claims::{Claims, Wanted, spelled};
 use super::key::SigningKey;
@@ -22,7 +22,7 @@ pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60)
 /// [`Overrides`](super::Overrides).
 ///
 /// ```
-/// use std::time::{Duration, SystemTime};
+/// use std::time::Duration;
 /// use tower_flags::request::{OverrideToken, SigningKey};
 ///
 /// let key = SigningKey::new("fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a7c9e2")?;
@@ -86,7 +86,7 @@ impl OverrideToken {
     /// Returns an error for a token of more than 1 024 bytes, some thirty flags, and for one that expires later than the
     /// longest life from now: no layer accepts it.
     pub fn sign(&self, key: &SigningKey) -> Result<String, TokenError> {
-        self.sign_at(key, SystemTime::now().into())
+        self.sign_at(key, Instant::now())
     }
 
     /// [Signs](Self::sign) by this clock in place of the system's, for layers that have a

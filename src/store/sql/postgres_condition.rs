@@ -1,7 +1,7 @@
 //! The condition of a PostgreSQL server.
 
 use std::sync::PoisonError;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, Row};
@@ -80,7 +80,7 @@ impl Server {
 
     /// Reports whether a standby has everything that its primary has, and since when it has not.
     fn follow(&self, replay: &Replay, condition: &mut Condition) {
-        let now = Instant::from(SystemTime::now());
+        let now = Instant::now();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((found, help)) = replay.trouble() else {
             *current = Some(now);
