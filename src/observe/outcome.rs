@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::context::Context;
 use crate::document::{FlagName, Instant};
-use crate::engine::{Entry, Evaluation};
+use crate::engine::{Answers, Entry, Evaluation};
 
 /// The answers of a request, and which of them were read.
 pub(crate) trait Reads {
@@ -17,13 +17,8 @@ pub(crate) trait Reads {
     /// One answer with its reason, without a mark.
     fn explain(&self, name: &str) -> Option<Evaluation>;
 
-    fn context(&self) -> &Context;
-
-    fn instant(&self) -> Instant;
-
-    fn version(&self) -> u64;
-
-    fn origin(&self) -> &str;
+    /// The answers of the innermost layer.
+    fn answers(&self) -> &Answers;
 }
 
 /// What became of a request.
@@ -89,25 +84,25 @@ impl<'a> Outcome<'a> {
     /// Who asked.
     #[must_use]
     pub fn context(&self) -> &'a Context {
-        self.reads.context()
+        self.reads.answers().context()
     }
 
     /// The instant that the answers were decided for.
     #[must_use]
     pub fn instant(&self) -> Instant {
-        self.reads.instant()
+        self.reads.answers().instant()
     }
 
     /// The number of the flag set in this process.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.reads.version()
+        self.reads.answers().version()
     }
 
     /// The store's own version or digest of the flag set.
     #[must_use]
     pub fn origin(&self) -> &'a str {
-        self.reads.origin()
+        self.reads.answers().origin()
     }
 }
 

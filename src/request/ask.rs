@@ -87,10 +87,9 @@ impl RequestState {
     pub(super) fn decide(&mut self, config: &Arc<Config>) -> Flags {
         let Self { context, now, around, number, forced, .. } = self;
         let forced = std::mem::take(forced);
-        let source = config.counters.caught(Code::Source, || config.source.id()).flatten();
-        let pinned = around.as_ref().and_then(|around| around.outward_from(source?));
+        let pinned = around.as_ref().and_then(|around| around.outward_from(id_of(config)?));
         let Some(pinned) = pinned else {
-            let answers = answer(config, source, None, around.as_ref(), context, *now, &forced);
+            let answers = answer(config, None, around.as_ref(), context, *now, &forced);
             return flags_of(answers, around.take(), forced, config, *number);
         };
         let is_innermost = around.as_ref().is_some_and(|around| around.ptr_eq(pinned));
@@ -102,7 +101,7 @@ impl RequestState {
         let forced = by_precedence(forced);
         // The new answers take the place of those of the same source, unless those of another layer are between.
         let outside = if is_innermost { pinned.around() } else { around.as_ref() };
-        let answers = answer(config, source, Some(pinned.flag_set()), outside, context, *now, &forced);
+        let answers = answer(config, Some(pinned.flag_set()), outside, context, *now, &forced);
         flags_of(answers, outside.cloned(), forced, config, *number)
     }
 }
@@ -128,10 +127,13 @@ pub(super) fn decide_again(flags: &Flags, around: Option<Flags>, config: &Arc<Co
     Some(flags_of(answers, around, flags.forced().to_vec(), config, flags.request()))
 }
 
+fn id_of(config: &Config) -> Option<SourceId> {
+    config.counters.caught(Code::Source, || config.source.id()).flatten()
+}
+
 /// The answers of a pinned set of ours, else of the source. Every flag is off if the source panics.
 fn answer(
     config: &Config,
-    source: Option<SourceId>,
     pinned: Option<&Arc<FlagSet>>,
     around: Option<&Flags>,
     context: &Context,
@@ -144,12 +146,13 @@ fn answer(
         Some(set) => set.answer(&query),
         None => {
             let answers = config.counters.caught(Code::Source, || config.source.answer(&query));
-            answers.unwrap_or_else(|| Answers::none(&query, Reason::Unavailable, source.unwrap_or_default()))
+            // With the source's id, so that a layer inside does not ask it again for this request.
+            answers.unwrap_or_else(|| Answers::none(&query, Reason::Unavailable, id_of(config).unwrap_or_default()))
         }
     }
 }
 
-pub(super) fn levels_of(around: Option<&Flags>) -> Vec<&Answers> {
+fn levels_of(around: Option<&Flags>) -> Vec<&Answers> {
     around.into_iter().flat_map(Flags::levels).map(|level| &level.answers).collect()
 }
 

@@ -70,7 +70,7 @@ impl<B: Body> Body for ResponseBody<B> {
 
     fn is_end_stream(&self) -> bool {
         let is_end = self.body.inner().is_none_or(Body::is_end_stream);
-        // A server that is told so drops the body without asking for more.
+        // At the end, a server drops the body and polls it no further.
         if let Some(watch) = self.watch.as_ref().filter(|_| is_end) {
             watch.complete();
         }

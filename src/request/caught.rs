@@ -8,7 +8,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
+use http::request::Parts;
+
 use super::counts::{Counters, count_reason};
+use crate::document::Instant;
 
 /// Code of the application that a layer runs.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,30 @@ impl Counters {
             let (what, consequence) = code.words();
             tracing::error!("{what} panicked: {panic:?}; {consequence}. Its further panics are only counted");
         }
+    }
+}
+
+/// A predicate over requests, from the application.
+pub(super) type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
+
+impl Counters {
+    /// The same predicate; if it panics, that is counted, and it accepts nothing.
+    pub(super) fn predicate(
+        self: &Arc<Self>,
+        code: Code,
+        accepts: impl Fn(&Parts) -> bool + Send + Sync + 'static,
+    ) -> Arc<Predicate> {
+        let counters = Arc::clone(self);
+        Arc::new(move |request: &Parts| counters.caught(code, || accepts(request)).unwrap_or_default())
+    }
+
+    /// The same clock; if it panics, that is counted, and the system's clock is read.
+    pub(super) fn clock(
+        self: &Arc<Self>,
+        clock: impl Fn() -> Instant + Send + Sync + 'static,
+    ) -> Arc<dyn Fn() -> Instant + Send + Sync> {
+        let counters = Arc::clone(self);
+        Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(Instant::now))
     }
 }
 

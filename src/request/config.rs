@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 #[cfg(any(feature = "overrides", feature = "visitors"))]
 use http::HeaderMap;
-use http::request::Parts;
 
+use super::caught::Predicate;
 use super::counts::Counters;
 use super::flags::Flags;
 use super::header::HeaderPolicy;
-use super::identity::Identity;
+use super::identity::Identification;
 #[cfg(feature = "overrides")]
 use super::signed::{AcceptDecisions, Overrides};
 #[cfg(feature = "visitors")]
@@ -21,13 +21,11 @@ use crate::observe::Observer;
 use crate::source::ReadObserver;
 use crate::source::Source;
 
-type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
-
 /// What all services of a layer share.
 #[derive(Clone)]
 pub(super) struct Config {
     pub(super) source: Arc<dyn Source>,
-    pub(super) identity: Identity,
+    pub(super) identity: Identification,
     pub(super) header_policy: HeaderPolicy,
     pub(super) header_limit: usize,
     pub(super) is_in_response: bool,
@@ -52,7 +50,7 @@ impl Config {
             #[cfg(feature = "testing")]
             read_observer: source.read_observer(),
             source,
-            identity: Identity::default(),
+            identity: Identification::default(),
             header_policy: HeaderPolicy::default(),
             header_limit: 1024,
             is_in_response: false,

@@ -57,10 +57,7 @@ impl HeaderPolicy {
     /// The same policy; a predicate that panics is counted, and accepts nothing.
     pub(super) fn counting(self, counters: &Arc<Counters>) -> Self {
         match self {
-            Self::When(accepts) => {
-                let counters = Arc::clone(counters);
-                Self::when(move |request| counters.caught(Code::HeaderPolicy, || accepts(request)).unwrap_or_default())
-            }
+            Self::When(accepts) => Self::When(counters.predicate(Code::HeaderPolicy, move |request| accepts(request))),
             other => other,
         }
     }

@@ -12,8 +12,9 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::caught::caught;
-use super::oneshot::Oneshot;
+use super::accessors::inner_accessors;
+use super::caught::{Predicate, caught};
+use super::then_call::{Prepare, ThenCall};
 use crate::context::Context;
 
 /// Finds out who asks, asynchronously, and leaves the [`Context`] for the [`FlagLayer`](super::FlagLayer) inside.
@@ -66,12 +67,10 @@ pub struct IdentifyLayer<I> {
     shared: Arc<Shared<I>>,
 }
 
-type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
-
 struct Shared<I> {
-    identify: I,
-    skip: Option<Box<Predicate>>,
-    has_panicked: AtomicBool,
+    identify: Arc<I>,
+    skip: Option<Arc<Predicate>>,
+    has_panicked: Arc<AtomicBool>,
 }
 
 impl<I> Clone for IdentifyLayer<I> {
@@ -87,18 +86,13 @@ where
 {
     /// A layer that identifies callers by this closure.
     pub fn new(identify: I) -> Self {
-        Self { shared: Arc::new(Shared { identify, skip: None, has_panicked: AtomicBool::new(false) }) }
+        Self { shared: Arc::new(Shared { identify: Arc::new(identify), skip: None, has_panicked: Arc::default() }) }
     }
 
     /// Lets requests pass that the predicate accepts: health checks, assets.
-    ///
-    /// # Panics
-    ///
-    /// If the layer was cloned already.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        let Shared { identify, .. } =
-            Arc::into_inner(self.shared).expect("the layer is configured before it is cloned");
-        let shared = Shared { identify, skip: Some(Box::new(predicate)), has_panicked: AtomicBool::new(false) };
+        let (identify, has_panicked) = (Arc::clone(&self.shared.identify), Arc::clone(&self.shared.has_panicked));
+        let shared = Shared { identify, skip: Some(Arc::new(predicate)), has_panicked };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -179,20 +173,7 @@ impl<S: Clone, I> Clone for Identify<S, I> {
 }
 
 impl<S, I> Identify<S, I> {
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside, without the layer.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_accessors!();
 }
 
 impl<S: fmt::Debug, I> fmt::Debug for Identify<S, I> {
@@ -219,37 +200,50 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = self.inner.clone();
         let (parts, body) = request.into_parts();
-        let identity = if self.shared.skip.as_ref().is_some_and(|skip| skip(&parts)) {
-            Step::Pass
-        } else {
-            match caught(|| (self.shared.identify)(&parts)) {
-                Ok(future) => Step::Wait(future),
-                Err(panic) => {
-                    self.shared.log(&panic);
-                    Step::Anonymous
-                }
+        let shared = &self.shared;
+        if shared.skip.as_ref().is_some_and(|skip| skip(&parts)) {
+            return IdentifyFuture { future: ThenCall::now(inner, Request::from_parts(parts, body)) };
+        }
+        let identifying = match caught(|| (shared.identify)(&parts)) {
+            Ok(future) => Some(future),
+            Err(panic) => {
+                shared.log(&panic);
+                None
             }
         };
-        let mut request = Request::from_parts(parts, body);
-        let state = match identity {
-            Step::Wait(future) => {
-                State::Identifying { future, next: Some((inner, request)), shared: Arc::clone(&self.shared) }
-            }
-            Step::Pass => State::Called { future: Oneshot::new(inner, request) },
-            Step::Anonymous => {
-                Context::anonymous().leave(request.extensions_mut());
-                State::Called { future: Oneshot::new(inner, request) }
-            }
-        };
-        IdentifyFuture { state }
+        let identifying = Identifying { future: identifying, shared: Arc::clone(shared) };
+        IdentifyFuture { future: ThenCall::new(identifying, inner, Request::from_parts(parts, body)) }
     }
 }
 
-/// What the call of a closure comes to.
-enum Step<F> {
-    Pass,
-    Anonymous,
-    Wait(F),
+pin_project! {
+    /// The caller to come.
+    struct Identifying<F, I> {
+        // `None` if the closure has panicked.
+        #[pin]
+        future: Option<F>,
+        shared: Arc<Shared<I>>,
+    }
+}
+
+impl<F, I> Prepare for Identifying<F, I>
+where
+    F: Future<Output: Identity>,
+{
+    fn poll_prepare(self: Pin<&mut Self>, cx: &mut TaskContext<'_>, extensions: &mut Extensions) -> Poll<()> {
+        let this = self.project();
+        let identity = match this.future.as_pin_mut().map(|future| caught(|| future.poll(cx))) {
+            Some(Ok(Poll::Pending)) => return Poll::Pending,
+            Some(Ok(Poll::Ready(identity))) => Some(identity),
+            Some(Err(panic)) => {
+                this.shared.log(&panic);
+                None
+            }
+            None => None,
+        };
+        identity.leave(extensions);
+        Poll::Ready(())
+    }
 }
 
 pin_project! {
@@ -259,19 +253,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         #[pin]
-        state: State<S, B, I, F>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<S, B, I, F>
-    where
-        S: Service<Request<B>>,
-    {
-        // Service and request are `None` only while they are handed on.
-        Identifying { #[pin] future: F, next: Option<(S, Request<B>)>, shared: Arc<Shared<I>> },
-        Called { #[pin] future: Oneshot<S, B> },
+        future: ThenCall<Identifying<F, I>, S, B>,
     }
 }
 
@@ -283,25 +265,7 @@ where
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            match state.as_mut().project() {
-                StateProjection::Identifying { future, next, shared } => {
-                    let identity = match caught(|| future.poll(cx)) {
-                        Ok(Poll::Pending) => return Poll::Pending,
-                        Ok(Poll::Ready(identity)) => Some(identity),
-                        Err(panic) => {
-                            shared.log(&panic);
-                            None
-                        }
-                    };
-                    let Some((inner, mut request)) = next.take() else { return Poll::Pending };
-                    identity.leave(request.extensions_mut());
-                    state.set(State::Called { future: Oneshot::new(inner, request) });
-                }
-                StateProjection::Called { future } => return future.poll(cx),
-            }
-        }
+        self.project().future.poll(cx)
     }
 }
 

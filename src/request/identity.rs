@@ -27,7 +27,7 @@ type Identify = dyn Fn(&Parts) -> Option<Context> + Send + Sync;
 
 /// How a layer finds out who asks.
 #[derive(Clone)]
-pub(super) struct Identity {
+pub(super) struct Identification {
     pub(super) closure: Option<Arc<Identify>>,
     pub(super) headers: Headers,
     pub(super) user_header: HeaderName,
@@ -47,7 +47,7 @@ pub(super) enum Headers {
     Ignored,
 }
 
-impl Default for Identity {
+impl Default for Identification {
     fn default() -> Self {
         Self {
             closure: None,
@@ -60,7 +60,7 @@ impl Default for Identity {
     }
 }
 
-impl Identity {
+impl Identification {
     /// Names the caller by a closure of the application.
     pub(super) fn identify_by(
         &mut self,

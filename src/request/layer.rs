@@ -131,12 +131,7 @@ impl FlagLayer {
     ///
     /// A router that is nested under a path has its own part of the path here.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.configured(|config| {
-            let counters = Arc::clone(&config.counters);
-            config.skip = Some(Arc::new(move |request: &Parts| {
-                counters.caught(Code::Skip, || predicate(request)).unwrap_or_default()
-            }));
-        })
+        self.configured(|config| config.skip = Some(config.counters.predicate(Code::Skip, predicate)))
     }
 
     /// Lets testers force flags by signed tokens. Off unless set.
@@ -176,10 +171,7 @@ impl FlagLayer {
     /// # let _ = layer;
     /// ```
     pub fn clock(self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
-        self.configured(|config| {
-            let counters = Arc::clone(&config.counters);
-            config.clock = Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(Instant::now));
-        })
+        self.configured(|config| config.clock = config.counters.clock(clock))
     }
 
     /// What was refused, late or left out so far, over all clones of the layer.

@@ -113,6 +113,7 @@
 //! of closures are counted in [`FlagLayer::counts`], and the first of each is logged. With `panic = "abort"` they end the
 //! process.
 
+mod accessors;
 mod ask;
 mod body;
 mod builder;
@@ -149,6 +150,7 @@ mod serialize;
 mod service;
 #[cfg(feature = "overrides")]
 mod signed;
+mod then_call;
 #[cfg(feature = "visitors")]
 mod visitors;
 mod watch;

@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Uri};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::accessors::inner_accessors;
 use super::caught::caught;
 use super::flags::Flags;
 use super::scope;
@@ -276,6 +277,10 @@ impl fmt::Debug for Config {
 pub struct SendDecisions<S> {
     inner: S,
     config: Arc<Config>,
+}
+
+impl<S> SendDecisions<S> {
+    inner_accessors!();
 }
 
 impl<S, B> Service<Request<B>> for SendDecisions<S>

@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::accessors::inner_accessors;
 use super::flags::Flags;
 use super::oneshot::Oneshot;
 use super::scope;
@@ -255,20 +256,7 @@ pub struct RequireFlag<S, F = NotFound> {
 }
 
 impl<S, F> RequireFlag<S, F> {
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside, without the layer.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_accessors!();
 }
 
 /// What answers while a gate is closed: [`NotFound`] or a [`Fallback`].

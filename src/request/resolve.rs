@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use http::Request;
 use http::request::Parts;
+use http::{Extensions, Request};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::caught::{Code, Pending};
+use super::accessors::inner_accessors;
+use super::caught::{Code, Pending, Predicate};
 use super::counts::{Counters, RequestCounts, count};
 use super::flags::{Flags, home};
-use super::identity::{Headers, Identity};
-use super::oneshot::Oneshot;
+use super::identity::{Headers, Identification};
 use super::resolved::Resolved;
 use super::scope;
+use super::then_call::{Prepare, ThenCall};
 use crate::context::Context;
 use crate::document::Instant;
 use crate::engine::{Answers, Query, Reason, SourceId};
@@ -91,15 +92,13 @@ impl Clone for ResolveLayer {
     }
 }
 
-type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
-
 /// What all services of the layer share.
 #[derive(Clone)]
 pub(super) struct Resolver {
     engine: Arc<dyn Resolve>,
     fallback: Option<Arc<dyn Source>>,
     deadline: Duration,
-    identity: Identity,
+    identity: Identification,
     skip: Option<Arc<Predicate>>,
     clock: Arc<dyn Fn() -> Instant + Send + Sync>,
     counters: Arc<Counters>,
@@ -113,7 +112,7 @@ impl ResolveLayer {
                 engine: Arc::new(engine),
                 fallback: None,
                 deadline: Duration::from_millis(50),
-                identity: Identity::default(),
+                identity: Identification::default(),
                 skip: None,
                 clock: Arc::new(Instant::now),
                 counters: Arc::default(),
@@ -154,20 +153,12 @@ impl ResolveLayer {
 
     /// Resolves nothing for requests that the predicate accepts. Give the flag layer the same one.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.configured(|resolver| {
-            let counters = Arc::clone(&resolver.counters);
-            resolver.skip = Some(Arc::new(move |request: &Parts| {
-                counters.caught(Code::Skip, || predicate(request)).unwrap_or_default()
-            }));
-        })
+        self.configured(|resolver| resolver.skip = Some(resolver.counters.predicate(Code::Skip, predicate)))
     }
 
     /// Where the instant of a request comes from; the system's clock unless set. The flag layer has the same instant.
     pub fn clock(self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
-        self.configured(|resolver| {
-            let counters = Arc::clone(&resolver.counters);
-            resolver.clock = Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(Instant::now));
-        })
+        self.configured(|resolver| resolver.clock = resolver.counters.clock(clock))
     }
 
     /// What was rejected or late so far, over all clones of the layer.
@@ -203,20 +194,7 @@ pub struct ResolveService<S> {
 }
 
 impl<S> ResolveService<S> {
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside, without the layer.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_accessors!();
 }
 
 impl<S: fmt::Debug> fmt::Debug for ResolveService<S> {
@@ -242,15 +220,15 @@ where
         let inner = self.inner.clone();
         let (parts, body) = request.into_parts();
         if self.resolver.skip.as_ref().is_some_and(|skip| skip(&parts)) {
-            return ResolveFuture::called(inner, Request::from_parts(parts, body));
+            return ResolveFuture { future: ThenCall::now(inner, Request::from_parts(parts, body)) };
         }
         let around = scope::layer_around(&parts);
         let (context, _) = self.resolver.identity.of(&parts, around.as_ref(), &self.resolver.counters);
         let around = around.map(|around| around.flags);
         let now = around.as_ref().map_or_else(|| (self.resolver.clock)(), Flags::instant);
         let resolution = Resolution { around, ..Resolution::new(Arc::clone(&self.resolver), context, now) };
-        let request = Some(Request::from_parts(parts, body));
-        ResolveFuture { state: State::Resolving { resolution: Box::new(resolution), inner: Some(inner), request } }
+        let request = Request::from_parts(parts, body);
+        ResolveFuture { future: ThenCall::new(Box::new(resolution), inner, request) }
     }
 }
 
@@ -318,36 +296,24 @@ impl Resolver {
     }
 }
 
+impl Prepare for Box<Resolution> {
+    fn poll_prepare(self: Pin<&mut Self>, cx: &mut TaskContext<'_>, extensions: &mut Extensions) -> Poll<()> {
+        let resolution = self.get_mut();
+        let answers = ready!(resolution.poll(cx)).unwrap_or_else(|| resolution.fall_back());
+        extensions.insert(Resolved { answers, home: home(&resolution.resolver) });
+        Poll::Ready(())
+    }
+}
+
 pin_project! {
     /// The response to come of a [`ResolveService`].
     pub struct ResolveFuture<S, B>
     where
         S: Service<Request<B>>,
     {
+        // Answers are awaited behind a pointer, as they come from a trait object.
         #[pin]
-        state: State<S, B>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<S, B>
-    where
-        S: Service<Request<B>>,
-    {
-        // Service and request are `None` only while they are handed on. Answers are awaited behind a pointer, as they come from a
-        // trait object.
-        Resolving { resolution: Box<Resolution>, inner: Option<S>, request: Option<Request<B>> },
-        Called { #[pin] future: Oneshot<S, B> },
-    }
-}
-
-impl<S, B> ResolveFuture<S, B>
-where
-    S: Service<Request<B>>,
-{
-    fn called(inner: S, request: Request<B>) -> Self {
-        Self { state: State::Called { future: Oneshot::new(inner, request) } }
+        future: ThenCall<Box<Resolution>, S, B>,
     }
 }
 
@@ -358,21 +324,7 @@ where
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            match state.as_mut().project() {
-                StateProjection::Resolving { resolution, inner, request } => {
-                    let answers = ready!(resolution.poll(cx)).unwrap_or_else(|| resolution.fall_back());
-                    let home = home(&resolution.resolver);
-                    let Some(mut request) = request.take() else { return Poll::Pending };
-                    request.extensions_mut().insert(Resolved { answers, home });
-                    let Some(inner) = inner.take() else { return Poll::Pending };
-                    let future = Oneshot::new(inner, request);
-                    state.set(State::Called { future });
-                }
-                StateProjection::Called { future } => return future.poll(cx),
-            }
-        }
+        self.project().future.poll(cx)
     }
 }
 

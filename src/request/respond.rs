@@ -4,14 +4,14 @@
 //! |---|---|---|
 //! | `X-Active-Flags` | the [policy](super::HeaderPolicy) wants it on this request | a layer around adds it; the response is shared |
 //! | `X-Flag-Overrides` | a tester's override has decided a flag | |
-//! | `Vary` | a flag of the caller was read, or the header of another caller could differ | caches are not told |
-//! | `Cache-Control: private` | a flag of the caller was read, or a visitor's cookie is set | caches are not told, or the response says something |
+//! | `Vary` | a flag of the caller was read, or the header of another caller could differ | `leave_cache_headers` |
+//! | `Cache-Control: private` | a flag of the caller was read, or a visitor's cookie is set | the response has such a directive; without a cookie also `leave_cache_headers` |
 //! | `Cache-Control: no-store` | a tester's token was accepted, or its cookie is set | |
 //! | `Set-Cookie` of visitors | the visitor is new | the response is shared |
 //! | `Set-Cookie` of overrides | the token came in a link, or is over | |
 //!
 //! A response is *shared* if it says `public` or `s-maxage` itself: it is the same for all callers. A flag *of the caller*
-//! is one whose answer depends on who asks.
+//! is one whose answer depends on the caller.
 
 use http::header::SET_COOKIE;
 use http::request::Parts;
@@ -55,7 +55,7 @@ impl ResponsePlan {
 struct Report {
     /// What the handler saw.
     flags: Flags,
-    /// The headers by which callers were told apart.
+    /// The headers that distinguish callers.
     vary: Vec<HeaderValue>,
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context as TaskContext, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::accessors::inner_accessors;
 use super::ask::RequestState;
 use super::body::ResponseBody;
 use super::config::Config;
@@ -25,20 +26,7 @@ impl<S> FlagService<S> {
         Self { inner, config }
     }
 
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside, without the layer.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_accessors!();
 }
 
 impl<S, B, R> Service<Request<B>> for FlagService<S>

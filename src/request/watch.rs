@@ -11,9 +11,7 @@ use http::{Method, StatusCode};
 use super::caught::Code;
 use super::config::Config;
 use super::flags::Flags;
-use crate::context::Context;
-use crate::document::Instant;
-use crate::engine::{Entry, Evaluation};
+use crate::engine::{Answers, Entry, Evaluation};
 use crate::observe::{Failure, Outcome, Reads};
 
 /// How a request began.
@@ -109,19 +107,7 @@ impl Reads for Flags {
         self.find(name).map(|(level, number)| level.answers.evaluation_at(number))
     }
 
-    fn context(&self) -> &Context {
-        Flags::context(self)
-    }
-
-    fn instant(&self) -> Instant {
-        Flags::instant(self)
-    }
-
-    fn version(&self) -> u64 {
-        Flags::version(self)
-    }
-
-    fn origin(&self) -> &str {
-        Flags::origin(self)
+    fn answers(&self) -> &Answers {
+        &self.level().answers
     }
 }
