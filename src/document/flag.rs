@@ -235,10 +235,7 @@ impl Flag {
     #[must_use]
     #[track_caller]
     pub fn percentage<P: TryInto<Percentage, Error: fmt::Display>>(percentage: P) -> Self {
-        match percentage.try_into() {
-            Ok(percentage) => Self::rollout(percentage),
-            Err(error) => panic!("{error}"),
-        }
+        Self::rollout(Percentage::literal(percentage))
     }
 
     /// The kill switch: off beats everything.

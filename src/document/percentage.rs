@@ -93,6 +93,18 @@ pub(super) fn thousandths(text: &str) -> Option<u32> {
     Some(value)
 }
 
+impl Percentage {
+    /// A percentage that is written as a number in the code.
+    ///
+    /// # Panics
+    ///
+    /// If it is not a number from 0 to 100 with at most three decimals.
+    #[track_caller]
+    pub(crate) fn literal<P: TryInto<Self, Error: fmt::Display>>(percentage: P) -> Self {
+        percentage.try_into().unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
 impl TryFrom<i32> for Percentage {
     type Error = NotAPercentage;
 

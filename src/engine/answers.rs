@@ -9,7 +9,7 @@ use super::bucketing::Bucket;
 use super::entry::{Entry, WrongType};
 use super::readable::{Readable, Reader};
 use super::reason::{Evaluation, Reason};
-use super::set::{Decided, Decision, FlagSet, ForcedAt, decide_all, decide_one, ones, turn_off};
+use super::set::{Decided, Decision, FlagSet, ForcedAt, decide_all, decide_one, ones, put, turn_off};
 use crate::context::Context;
 use crate::document::{Declared, FlagName, Instant, Variant};
 
@@ -76,13 +76,7 @@ impl Answers {
     /// If the set has no flag of this number.
     pub fn set(&mut self, number: u32, enabled: bool) -> &mut Self {
         self.check(number);
-        if self.forced_at(number).is_none() {
-            self.decided.set(number, enabled);
-            if let Some(slot) = self.set.variant_slot(number) {
-                self.decided.set_variant(slot, None);
-            }
-        }
-        self
+        self.give(number, enabled, None)
     }
 
     /// Sets a flag on, with a variant of the set. A variant that the set does not have counts as none.
@@ -91,12 +85,9 @@ impl Answers {
     ///
     /// If the set has no flag of this number.
     pub fn set_variant(&mut self, number: u32, variant: &str) -> &mut Self {
-        self.set(number, true);
-        let position = self.set.definition(number).and_then(|flag| flag.variant_number(variant));
-        if let (Some(position), Some(slot), None) = (position, self.set.variant_slot(number), self.forced_at(number)) {
-            self.decided.set_variant(slot, Some(position));
-        }
-        self
+        self.check(number);
+        let variant = self.set.definition(number).and_then(|flag| flag.variant_number(variant));
+        self.give(number, true, variant)
     }
 
     /// Sets why a flag is as it is; [`Reason::Engine`] unless set. With [`Reason::Disabled`] the flag is off, and nothing
@@ -113,6 +104,13 @@ impl Answers {
         self.reasons[number as usize] = reason;
         if reason == Reason::Disabled {
             self.turn_off(&[number]);
+        }
+        self
+    }
+
+    fn give(&mut self, number: u32, enabled: bool, variant: Option<u8>) -> &mut Self {
+        if self.forced_at(number).is_none() {
+            put(&self.set, &mut self.decided, number, enabled, variant);
         }
         self
     }
@@ -322,10 +320,7 @@ impl Answers {
         let is_free = |entry: &&ForcedAt| !self.is_killed(entry.flag) && self.forced_at(entry.flag).is_none();
         let new: Vec<ForcedAt> = forced.iter().filter(is_free).copied().collect();
         for entry in &new {
-            self.decided.set(entry.flag, entry.enabled);
-            if let Some(slot) = self.set.variant_slot(entry.flag) {
-                self.decided.set_variant(slot, entry.variant.filter(|_| entry.enabled));
-            }
+            put(&self.set, &mut self.decided, entry.flag, entry.enabled, entry.variant);
         }
         self.forced = by_flag(self.forced.iter().copied().chain(new));
         self

@@ -162,12 +162,8 @@ impl Change {
     /// If it is not a number from 0 to 100 with at most three decimals.
     #[track_caller]
     pub fn percentage<P: TryInto<Percentage, Error: fmt::Display>>(percentage: P) -> Self {
-        match percentage.try_into() {
-            Ok(percentage) => {
-                Self::edit(Edit::new().set("percentage", serde_json::to_value(percentage).unwrap_or_default()))
-            }
-            Err(error) => panic!("{error}"),
-        }
+        let percentage = serde_json::to_value(Percentage::literal(percentage)).unwrap_or_default();
+        Self::edit(Edit::new().set("percentage", percentage))
     }
 
     /// Puts a whole definition in place of what is there.

@@ -37,10 +37,7 @@ pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], 
     }
     // Steps 2 and 3: a flag that is disabled stays off, whatever is forced.
     for entry in forced.iter().filter(|entry| !set.is_killed(entry.flag)) {
-        decided.set(entry.flag, entry.enabled);
-        if let Some(slot) = set.variant_slot(entry.flag) {
-            decided.set_variant(slot, entry.variant.filter(|_| entry.enabled));
-        }
+        put(set, decided, entry.flag, entry.enabled, entry.variant);
     }
     choose_variants(set, context, decided);
     // Step 4, for all flags: each after those it requires.
@@ -80,11 +77,16 @@ fn decide_by_rules(set: &FlagSet, context: &Context, decided: &mut Decided) {
             && let Some(flag) = set.definition(share.flag)
         {
             let decision = by_rules(set, share.flag, flag, share.percentage, context);
-            decided.set(share.flag, decision.enabled);
-            if let Some(slot) = set.variant_slot(share.flag) {
-                decided.set_variant(slot, decision.variant);
-            }
+            put(set, decided, share.flag, decision.enabled, decision.variant);
         }
+    }
+}
+
+/// Writes one result. A flag that is off has no variant.
+pub(crate) fn put(set: &FlagSet, decided: &mut Decided, flag: u32, enabled: bool, variant: Option<u8>) {
+    decided.set(flag, enabled);
+    if let Some(slot) = set.variant_slot(flag) {
+        decided.set_variant(slot, variant.filter(|_| enabled));
     }
 }
 
@@ -114,10 +116,7 @@ fn choose_variants(set: &FlagSet, context: &Context, decided: &mut Decided) {
 /// Turns flags off after all were decided, and with them what requires them.
 pub(crate) fn turn_off(set: &FlagSet, forced: &[ForcedAt], flags: &[u32], decided: &mut Decided) {
     for &flag in flags {
-        decided.set(flag, false);
-        if let Some(slot) = set.variant_slot(flag) {
-            decided.set_variant(slot, None);
-        }
+        put(set, decided, flag, false, None);
     }
     settle(set, forced, decided);
 }
@@ -133,10 +132,7 @@ fn settle(set: &FlagSet, forced: &[ForcedAt], decided: &mut Decided) {
                     || set.variant_slot(need.flag).and_then(|slot| decided.variant(slot)) == need.variant)
         });
         if !is_met {
-            decided.set(*flag, false);
-            if let Some(slot) = set.variant_slot(*flag) {
-                decided.set_variant(slot, None);
-            }
+            put(set, decided, *flag, false, None);
         }
     }
 }

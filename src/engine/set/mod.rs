@@ -24,7 +24,7 @@ mod share;
 
 pub(crate) use bits::ones;
 pub use builder::FlagSetBuilder;
-pub(crate) use decide::{Decision, ForcedAt, decide_all, decide_one, turn_off};
+pub(crate) use decide::{Decision, ForcedAt, decide_all, decide_one, put, turn_off};
 pub(crate) use decided::Decided;
 pub use flag_set::FlagSet;
 pub(crate) use identity::Identity;
