@@ -27,7 +27,7 @@ pub(super) enum Full {
 }
 
 impl Seats {
-    /// So many places, and so many of them for one name at most.
+    /// At most `most` places together, and at most `most_of_one` for one name.
     pub(super) fn new(most: usize, most_of_one: usize) -> Self {
         Self { most, most_of_one, counts: Arc::default() }
     }

@@ -25,7 +25,7 @@ pub struct OtherVariants {
     pub declaration: &'static Declaration,
     /// Variants that the rules have and the enum does not: they read as its first one.
     pub only_in_rules: Vec<String>,
-    /// Variants that the enum has and the rules do not: nobody is served them.
+    /// Variants that the enum has and the rules do not. No caller is served them.
     pub only_in_code: Vec<&'static str>,
 }
 

@@ -168,9 +168,9 @@ impl Merged {
     /// Logs what only the parts together have wrong, once: each part has logged its own.
     fn log_own_problems(&self) {
         let reported = self.problems_of_parts();
-        let of_parts: HashSet<Identity<'_>> = reported.iter().map(Identity::of).collect();
+        let of_parts: HashSet<ProblemKey<'_>> = reported.iter().map(ProblemKey::of).collect();
         let set = self.board.set();
-        let is_own = |problem: &&Problem| !of_parts.contains(&Identity::of(problem));
+        let is_own = |problem: &&Problem| !of_parts.contains(&ProblemKey::of(problem));
         let own: Vec<Problem> = set.problems().iter().filter(is_own).cloned().collect();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if *logged != own {
@@ -192,7 +192,7 @@ impl Merged {
 /// Everything of a problem but what to do about it. A set may have 10 000 problems, so they are looked up by this and
 /// not compared one by one.
 #[derive(PartialEq, Eq, Hash)]
-struct Identity<'a> {
+struct ProblemKey<'a> {
     severity: Severity,
     flag: Option<&'a str>,
     path: &'a str,
@@ -202,7 +202,7 @@ struct Identity<'a> {
     place: (Option<usize>, Option<usize>),
 }
 
-impl<'a> Identity<'a> {
+impl<'a> ProblemKey<'a> {
     fn of(problem: &'a Problem) -> Self {
         let Problem { severity, flag, path, expected, found, help: _, source, line, column } = problem;
         let (flag, source) = (flag.as_deref(), source.as_deref());
@@ -239,19 +239,19 @@ impl Source for Layered {
         }
         let reported = self.merged.problems_of_parts();
         // The part knows more by now, such as why a kill is not in its store yet.
-        let helps: HashMap<Identity<'_>, &Option<String>> =
-            reported.iter().map(|problem| (Identity::of(problem), &problem.help)).collect();
+        let helps: HashMap<ProblemKey<'_>, &Option<String>> =
+            reported.iter().map(|problem| (ProblemKey::of(problem), &problem.help)).collect();
         for shown in &mut status.problems {
-            let help = helps.get(&Identity::of(shown)).copied();
+            let help = helps.get(&ProblemKey::of(shown)).copied();
             if let Some(help) = help {
                 shown.help.clone_from(help);
             }
         }
         // What rejected a part as a whole never came to the merged set.
-        let mut shown: HashSet<Identity<'_>> = status.problems.iter().map(Identity::of).collect();
+        let mut shown: HashSet<ProblemKey<'_>> = status.problems.iter().map(ProblemKey::of).collect();
         let mut more = Vec::new();
         for problem in reported.iter().filter(|problem| problem.flag.is_none()) {
-            if shown.insert(Identity::of(problem)) {
+            if shown.insert(ProblemKey::of(problem)) {
                 more.push(problem.clone());
             }
         }

@@ -413,7 +413,7 @@ impl LiveBuilder {
     /// one that cannot be read or written. None of these has other effects.
     ///
     /// A file is believed, and written, only if it is a regular file, and no link to one, of at most 64 MiB that this user or
-    /// root owns and that not everybody may write. The start waits 1 s for it. If reading takes longer, only the kills of
+    /// root owns and that other users outside of its group cannot write. The start waits 1 s for it. If reading takes longer, only the kills of
     /// this process are taken from it.
     ///
     /// The folder should be mounted rather than the file alone. A file that is mounted alone has to be there already. It

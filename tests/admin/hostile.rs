@@ -125,7 +125,7 @@ async fn holds_up_no_other(
     panic!("{method} {path}: {seen:?}");
 }
 
-/// Lists in lists, of about so many bytes: each level is read by itself.
+/// Nested lists of about this many bytes. Each level is read by itself.
 fn nested(bytes: usize) -> String {
     let one = format!("{}{}", "[".repeat(110), "]".repeat(110));
     format!("[{}]", vec![one.as_str(); bytes / 221].join(","))

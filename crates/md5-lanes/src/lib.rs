@@ -23,8 +23,8 @@
 //! 3. The instructions are chosen at run time, when the texts are laid out.
 //! 4. Hashing allocates nothing.
 //!
-//! MD5 is broken as a cryptographic hash. Use this crate only where a published format asks for MD5 and nobody gains from
-//! a collision.
+//! MD5 is broken as a cryptographic hash. Use this crate only where a published format requires MD5 and a collision
+//! does no harm.
 //!
 //! Without optimisation every vector operation is a call, and hashing in lanes is slower than one by one.
 //!
