@@ -22,7 +22,7 @@ pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60)
 /// [`Overrides`](super::Overrides).
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::time::{Duration, SystemTime};
 /// use tower_flags::request::{OverrideToken, SigningKey};
 ///
 /// let key = SigningKey::new("fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a7c9e2")?;
