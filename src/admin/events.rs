@@ -62,7 +62,7 @@ async fn tell(state: &Arc<State>, parts: &Parts, sender: &Sender) -> Result<(), 
     let mut changes = state.source.subscribe();
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut last_status, mut last_sent) = (Arc::new(Value::Null), Time::now());
+    let (mut last_status, mut last_exceptions, mut last_sent) = (Arc::new(Value::Null), 0, Time::now());
     let (mut was_shared, answering) = (false, Arc::clone(&state.answering));
     loop {
         let event = tokio::select! {
@@ -79,8 +79,13 @@ async fn tell(state: &Arc<State>, parts: &Parts, sender: &Sender) -> Result<(), 
                     return Ok(());
                 }
                 was_shared = is_shared;
+                let exceptions = state.source.exceptions();
+                let is_same = exceptions == last_exceptions;
                 let (state, last) = (Arc::clone(state), Arc::clone(&last_status));
-                let find = move || Some(status_of(&state)).filter(|status| *status != *last).map(Arc::new);
+                // A kill that came and went since the last look changes no definition where the store killed the flag,
+                // so that no other event follows the one that brought it.
+                let find = move || Some(status_of(&state)).filter(|now| !is_same || *now != *last).map(Arc::new);
+                last_exceptions = exceptions;
                 // There may be 10,000 problems.
                 let status = State::off_workers(&answering, find).await;
                 status.map(|status| {

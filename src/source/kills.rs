@@ -149,10 +149,13 @@ impl Kills {
         true
     }
 
-    /// Holds off what has just been loaded. What the store itself says to be off needs no other kill.
-    pub(super) fn take(&mut self, document: &mut Document, versions: &BTreeMap<Arc<str>, u64>) {
+    /// Holds off what has just been loaded. A flag that the store itself has off needs no other kill: returns whether
+    /// one has ended.
+    pub(super) fn take(&mut self, document: &mut Document, versions: &BTreeMap<Arc<str>, u64>) -> bool {
+        let before = self.0.len();
         self.0.retain(|name, _| !document.flags.get(name).is_some_and(Definition::is_killed));
         self.hold_off(document, versions);
+        self.0.len() < before
     }
 
     /// Goes by the document that takes effect: reports the kills of flags that the store has lost and that are in it

@@ -1,5 +1,7 @@
 //! Any feed, kept current.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -78,6 +80,8 @@ struct Shared {
     /// Locked after the board, where both are.
     kills: Mutex<Kills>,
     missing: Mutex<MissingFlags>,
+    /// How often the kills and the missing flags changed. Written under the board's lock.
+    exceptions: AtomicU64,
     /// What the backup file held, until the store has given rules.
     recalled: Mutex<Recalled>,
     changes: Teller,
@@ -300,6 +304,13 @@ impl Live {
         self.shared.seen().versions().get(flag).copied()
     }
 
+    /// How often the local kills and the missing flags changed. With the same number, they are those of before; the
+    /// same kills do not say so, since another one may have come and gone meanwhile.
+    #[cfg(feature = "admin")]
+    pub(crate) fn exceptions(&self) -> u64 {
+        self.shared.exceptions.load(Relaxed)
+    }
+
     /// Asks the store now, for who has just edited it: notices may be lost, or a while in coming.
     #[cfg(feature = "admin")]
     pub(crate) fn look_now(&self) {
@@ -451,6 +462,7 @@ impl LiveBuilder {
             seen: Mutex::default(),
             kills: Mutex::default(),
             missing: Mutex::default(),
+            exceptions: AtomicU64::new(0),
             recalled: Mutex::default(),
             changes: Teller::default(),
             look_now: Notify::new(),
@@ -792,6 +804,7 @@ impl Shared {
         self.board.publish(|in_force| {
             let mut document = in_force.clone();
             is_changed = change(&mut document, &mut self.kills());
+            self.exceptions.fetch_add(is_changed.into(), Relaxed);
             // What is held off for another reason stays off without the kill.
             self.seen().hold_off(&mut document);
             is_changed.then(|| (document, self.board.set().origin().to_owned()))
@@ -812,7 +825,7 @@ impl Shared {
     fn publish(&self, mut loaded: Loaded, identity: Option<&str>) {
         let before = self.board.document();
         self.board.publish(|in_force| {
-            self.kills().take(&mut loaded.document, &loaded.versions);
+            let have_kills_ended = self.kills().take(&mut loaded.document, &loaded.versions);
             let earlier_versions = self.seen().versions().clone();
             self.seen().take(&mut loaded, identity);
             let missing = self.missing().clone();
@@ -821,7 +834,8 @@ impl Shared {
                 missing.after(&loaded, in_force, &earlier_versions, &recalled, self.allow_shrink);
             self.kills().settle(&missing.kept(), &mut document);
             document.problems.extend(missing.problems());
-            *self.missing() = missing;
+            let before = std::mem::replace(&mut *self.missing(), missing);
+            self.exceptions.fetch_add((have_kills_ended || before != *self.missing()).into(), Relaxed);
             Some((document, loaded.origin))
         });
         let document = self.published(&before);

@@ -36,7 +36,7 @@ pub(super) struct Recalled {
 }
 
 /// All of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct MissingFlags(BTreeMap<Arc<str>, MissingFlag>);
 
 impl MissingFlags {

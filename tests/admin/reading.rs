@@ -192,6 +192,19 @@ async fn changes_are_told_as_they_land() {
 }
 
 #[tokio::test]
+async fn a_kill_that_came_and_went_between_two_looks_is_told() {
+    let (api, store) = Api::with(&[("a", "true")]).await;
+    store.change("a", Change::kill(), &Author::new("carol")).await.unwrap();
+    let mut client = listen(&api, ("authorization", &format!("Bearer {EDITOR}"))).await;
+    next(&mut client).await.unwrap();
+    // The definition is the same before, meanwhile and after: the status alone has the kill.
+    api.source.kill_here("a", &Author::new("x")).await.unwrap();
+    api.source.forget_kill("a").await;
+    let is_told = async { while next(&mut client).await.unwrap().1["local_kills"] != json!([]) {} };
+    tokio::time::timeout(Duration::from_secs(30), is_told).await.expect("a status follows");
+}
+
+#[tokio::test]
 async fn whoever_may_no_longer_listen_hears_no_more() {
     let (api, store) = Api::with(&[("a", "true")]).await;
     let page = [("content-type", "application/json"), ("sec-fetch-site", "same-origin")];

@@ -382,6 +382,16 @@ test("an answer that is overtaken by a later one undoes nothing", async () => {
   assert.deepEqual(await page.evaluate(() => headings), ["On for 10", "On for 30", "On for 40"]);
 });
 
+test("a page whose question failed asks again, since the event does not come again", async () => {
+  await flag("asked_again", { enabled: true, percentage: 10 });
+  const page = await as(ALICE, "flags/asked_again", { mayFail: /503/ });
+  let asked = 0;
+  await page.route("**/flags/asked_again", (route) => ((asked += 1) === 1 ? route.fulfill({ status: 503, body: "{}" }) : route.continue()));
+  await api("PATCH", "flags/asked_again", { percentage: 20 });
+  await page.locator(".power").getByText("On for 20 %").waitFor();
+  assert.ok(asked > 1, `asked ${asked} times`);
+});
+
 test("an answer to a kill that is older than what the page shows is not the last word", async () => {
   await flag("older_answer", { enabled: true, percentage: 10 });
   const page = await as(ALICE, "flags/older_answer", { mayFail: /503/ });

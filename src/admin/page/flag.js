@@ -9,7 +9,7 @@ import { because, code, h, notice, say, theirs } from "./dom.js";
 import { historyOf } from "./history.js";
 import { badge, pill } from "./list.js";
 import { write } from "./json.js";
-import { hear, session } from "./live.js";
+import { AGAIN_AFTER, hear, session } from "./live.js";
 import { plan } from "./plan.js";
 import { undisturbed } from "./press.js";
 import { redraw } from "./redraw.js";
@@ -92,6 +92,7 @@ class Page {
     } catch (refused) {
       if (!(refused instanceof api.Refused)) throw refused;
       if (refused.kind === "no-such-flag" && turn > this.#shown) this.vanish(refused);
+      if (refused.kind !== "no-such-flag") this.#askAgain();
       return null;
     }
     if (turn <= this.#shown) return null;
@@ -100,6 +101,7 @@ class Page {
     const before = this.shown;
     this.shown = next;
     if (settles || write(before) !== write(next)) this.draw();
+    if (next.from === "this process" && !next.missing) this.#askAgain();
     this.history.reload();
     return before;
   }
@@ -109,6 +111,12 @@ class Page {
     clearTimeout(this.timer);
     const left = Date.parse(this.shown.rollout?.next_at ?? "") - now();
     this.timer = setTimeout(() => (left < 60_000 ? this.reload() : this.draw()), Math.min(60_000, left > 0 ? left + 300 : 60_000));
+  }
+
+  /** Asks again in a while: the event that asked does not come again, and the store may have been slow only once. */
+  #askAgain() {
+    clearTimeout(this.again);
+    if (!this.hasLeft) this.again = setTimeout(() => this.reload(), AGAIN_AFTER);
   }
 
   vanish(refused) {
@@ -145,7 +153,9 @@ export async function flagView(name) {
   page.wake();
   page.leave = () => {
     silence();
+    page.hasLeft = true;
     clearTimeout(page.timer);
+    clearTimeout(page.again);
   };
   return { title: name, element: page.element, leave: page.leave };
 }

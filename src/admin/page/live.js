@@ -44,6 +44,9 @@ export async function look() {
 
 let stop = null;
 
+/** How long the page waits before it asks again, after no answer or without events. */
+export const AGAIN_AFTER = 5000;
+
 /** A page that has been hidden for this long neither holds nor follows the stream: browsers slow such pages down. */
 const HIDDEN_FOR = 10_000;
 
@@ -53,9 +56,12 @@ export const missed = () => tell("missed", {});
 export function connect() {
   stop?.();
   session.isLive = null;
-  let poll;
+  let poll, again;
   const refresh = () => look().catch((refused) => {
     if (!(refused instanceof api.Refused)) throw refused;
+    // The event that asked for it does not come again.
+    clearTimeout(again);
+    if (stop) again = setTimeout(refresh, AGAIN_AFTER);
   });
   const heard = (name, data) => {
     if (name === "status") refresh();
@@ -66,7 +72,7 @@ export function connect() {
     tell("link", isLive);
     clearInterval(poll);
     // Without events the page polls.
-    if (!isLive) poll = setInterval(() => refresh().then(missed), 5000);
+    if (!isLive) poll = setInterval(() => refresh().then(missed), AGAIN_AFTER);
     // Events may have been missed before a connection; and a stream also breaks off because its session has ended.
     refresh().then(missed);
   };
@@ -75,6 +81,7 @@ export function connect() {
     close?.();
     close = null;
     clearInterval(poll);
+    clearTimeout(again);
   };
   const turned = () => {
     clearTimeout(timer);
