@@ -41,8 +41,8 @@ fn evaluate((set, context): (Arc<FlagSet>, &'static Context)) {
 }
 
 /// The instant of the workload without the text it is read from.
-fn workload_noon() -> tower_flags::Instant {
-    tower_flags::Instant::from(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_796_126_400))
+fn workload_noon() -> tower_flags::Timestamp {
+    tower_flags::Timestamp::from(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_796_126_400))
 }
 
 fn answers(name: &str) -> (Flags, String) {

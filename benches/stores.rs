@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tower_flags::engine::Query;
 use tower_flags::source::{Live, Source};
 use tower_flags::store::{Author, Change, PostgresStore, RedisStore, SqliteStore, Store, StoreExt};
-use tower_flags::{Context, Instant as Now};
+use tower_flags::{Context, Timestamp as Now};
 
 #[path = "../tests/support/servers.rs"]
 mod servers;

@@ -95,7 +95,7 @@ mod tests {
     fn every_flag_is_in_the_rules() {
         let rules = r#"{"flags": {"new_checkout": {"percentage": 5}, "pricing_page": {"percentage": 50, "variants": {"control": 50, "higher": 50}}}}"#;
         let rules = tower_flags::Document::from_json(rules).expect("these are rules");
-        let differences = tower_flags::FlagSet::compile(&rules, tower_flags::Instant::MIN).differences(&[FLAGS]);
+        let differences = tower_flags::FlagSet::compile(&rules, tower_flags::Timestamp::MIN).differences(&[FLAGS]);
         assert!(differences.is_empty(), "{differences}");
     }
 }

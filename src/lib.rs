@@ -109,7 +109,7 @@ pub use request::{HeaderPolicy, IdentifyLayer, RequireFlagLayer, ResolveLayer};
 pub use request::{Overrides, SigningKey};
 
 #[doc(inline)]
-pub use document::{Document, Flag, Instant, Percentage, Problem};
+pub use document::{Document, Flag, Percentage, Problem, Timestamp};
 #[doc(inline)]
 pub use engine::{FlagSet, Query};
 #[doc(inline)]

@@ -17,7 +17,7 @@ use tower_flags::store::{
     Author, BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, SqliteStore, Store,
     StoreExt,
 };
-use tower_flags::{Context, Document, Instant};
+use tower_flags::{Context, Document, Timestamp};
 
 use rewound::{Rewound, becomes, content, is_on, until};
 
@@ -219,7 +219,7 @@ async fn a_kill_in_a_flag_that_was_refused_is_in_the_backup_too() {
     let path = folder.path().join("flags.backup");
     let store = Rewound::new(content(2, &texts));
     let is_off =
-        |source: &Live| !source.answer(&Query::new(&Context::user("alice"), Instant::MIN)).is_enabled_or("x", true);
+        |source: &Live| !source.answer(&Query::new(&Context::user("alice"), Timestamp::MIN)).is_enabled_or("x", true);
     let first = connect(&store, &path).await;
     assert!(is_off(&first));
     drop(first);

@@ -5,7 +5,7 @@
 use serde_json::Value;
 use tower_flags::document::Scheme;
 use tower_flags::engine::{Bucket, Query};
-use tower_flags::{Context, Document, FlagSet, Instant, Percentage};
+use tower_flags::{Context, Document, FlagSet, Percentage, Timestamp};
 
 fn rows(list: &str) -> Vec<Value> {
     let mut file: Value = serde_json::from_str(include_str!("data/bucketing.json")).unwrap();
@@ -68,7 +68,7 @@ fn the_first_32_bits_are_a_share_of_all_of_them() {
 #[test]
 fn documents_decide_the_vectors_at_their_edge() {
     let mut admitted = 0;
-    let now = Instant::MIN;
+    let now = Timestamp::MIN;
     for vector in &vectors() {
         let (flag, user) = (vector["flag"].as_str().unwrap(), vector["user"].as_str().unwrap());
         for (scheme, on_from) in [
@@ -101,7 +101,7 @@ fn documents_decide_the_vectors_at_their_edge() {
 
 #[test]
 fn the_variant_bucket_is_the_golden_one() {
-    let now = Instant::MIN;
+    let now = Timestamp::MIN;
     let mut admitted = 0;
     for vector in &vectors() {
         let (flag, user) = (vector["flag"].as_str().unwrap(), vector["user"].as_str().unwrap());

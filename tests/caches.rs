@@ -18,7 +18,7 @@ use axum::routing::get;
 use futures_util::stream;
 use tower::ServiceExt;
 use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer};
-use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, Memory, RequireFlagLayer, flag, variant};
+use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Memory, RequireFlagLayer, Timestamp, flag, variant};
 
 use support::{Reply, ask, get_as, memory, serve};
 
@@ -227,7 +227,7 @@ async fn reads_in_the_body_come_too_late() {
 struct Silent;
 
 impl Resolve for Silent {
-    fn resolve<'a>(&'a self, _: &'a Context, _: Instant) -> BoxAnswers<'a> {
+    fn resolve<'a>(&'a self, _: &'a Context, _: Timestamp) -> BoxAnswers<'a> {
         Box::pin(std::future::pending())
     }
 }

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::{Duration, Instant as Time};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -20,7 +20,7 @@ use tokio::task::yield_now;
 use tower::Service;
 use tower_flags::engine::Query;
 use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer};
-use tower_flags::{Context, FlagLayer, FlagSet, Flags, FlagsExt, Instant, Memory, RequireFlagLayer, Source, flag};
+use tower_flags::{Context, FlagLayer, FlagSet, Flags, FlagsExt, Memory, RequireFlagLayer, Source, Timestamp, flag};
 
 use support::{Client, mine, serve};
 
@@ -28,7 +28,7 @@ use support::{Client, mine, serve};
 struct Late(Memory);
 
 impl Resolve for Late {
-    fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+    fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
         Box::pin(async move {
             yield_now().await;
             let answers = self.0.answer(&Query::new(context, now));
@@ -40,7 +40,7 @@ impl Resolve for Late {
 
 /// The set in force, which answers keep alive.
 fn set_of(rules: &Memory) -> Arc<FlagSet> {
-    let flags = rules.answer(&Query::new(&Context::anonymous(), Instant::MIN));
+    let flags = rules.answer(&Query::new(&Context::anonymous(), Timestamp::MIN));
     flags.flag_set().clone()
 }
 
@@ -194,7 +194,7 @@ async fn a_client_that_hangs_up_leaves_no_answers_behind() {
 }
 
 async fn wait_until(condition: impl Fn() -> bool, what: &str) {
-    let start = Time::now();
+    let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(60), "not in a minute: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -10,7 +10,7 @@ use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{
     Author, BoxFuture, Change, Condition, Error, ErrorKind, Feed, Loaded, MemoryStore, Notices, StoreExt,
 };
-use tower_flags::{Instant, Problem};
+use tower_flags::{Problem, Timestamp};
 
 /// A store in memory that says whatever the test wants of itself.
 #[derive(Clone)]
@@ -117,7 +117,7 @@ async fn a_store_that_is_cut_off_makes_its_source_stale_since_then() {
     sleep(Duration::from_millis(1)).await;
     assert_eq!(live.status().freshness, Freshness::Fresh);
 
-    let since = Instant::from_unix_millis(1_790_000_000_000);
+    let since = Timestamp::from_unix_millis(1_790_000_000_000);
     patient.set(|condition| condition.stale_since = Some(since));
     resync().await;
     assert_eq!(live.status().freshness, Freshness::StaleSince(since));
@@ -131,7 +131,7 @@ async fn a_store_that_is_cut_off_makes_its_source_stale_since_then() {
 async fn a_clock_more_than_30_seconds_away_is_a_problem() {
     let patient = Patient::new().await;
     let live = Live::connect(patient.clone()).await.unwrap();
-    let now = || Instant::from(SystemTime::now()).unix_millis();
+    let now = || Timestamp::from(SystemTime::now()).unix_millis();
     for (skew, expected) in [
         (0, None),
         (25_000, None),
@@ -141,7 +141,7 @@ async fn a_clock_more_than_30_seconds_away_is_a_problem() {
         (i64::MAX / 2, Some("ahead of it")),
         (-(i64::MAX / 2), Some("behind it")),
     ] {
-        patient.set(|condition| condition.clock = Some(Instant::from_unix_millis(now().saturating_add(skew))));
+        patient.set(|condition| condition.clock = Some(Timestamp::from_unix_millis(now().saturating_add(skew))));
         resync().await;
         let problems = problems(&live);
         match expected {

@@ -19,7 +19,7 @@ use tower::{Layer, Service, service_fn};
 use tower_flags::engine::{Answers, Query, Reason};
 use tower_flags::request::{AcceptDecisions, OverrideToken, Overrides, SendDecisionsLayer, SigningKey};
 use tower_flags::source::{Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, Instant};
+use tower_flags::{Context, FlagLayer, Flags, Timestamp};
 
 use support::{Client, Log, Reply, ask, flips, memory, serve};
 
@@ -34,7 +34,7 @@ const RULES: &str = r#"{
     "private": {"percentage": 0}
 }"#;
 
-fn now() -> Instant {
+fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
@@ -198,7 +198,7 @@ async fn a_header_is_void_from_its_last_second_on() {
     let clock = Arc::new(AtomicI64::new(now().unix_millis() + 29_999));
     let layer = layer().clock({
         let clock = Arc::clone(&clock);
-        move || Instant::from_unix_millis(clock.load(Ordering::Relaxed))
+        move || Timestamp::from_unix_millis(clock.load(Ordering::Relaxed))
     });
     let service = served(layer.clone()).await;
     let header = header(["new_checkout"]).await;

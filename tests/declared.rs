@@ -12,7 +12,7 @@ use axum::routing::get;
 use tower_flags::document::{Declaration, Kind};
 use tower_flags::engine::Query;
 use tower_flags::source::Source;
-use tower_flags::{Context, FlagLayer, FlagSet, Flags, Instant, Memory, declare_flags, flag, try_flag, variant};
+use tower_flags::{Context, FlagLayer, FlagSet, Flags, Memory, Timestamp, declare_flags, flag, try_flag, variant};
 
 use support::{document, flag_of, get_as, memory, serve};
 
@@ -81,7 +81,7 @@ async fn constants_are_names_and_answers_have_types() {
 fn the_default_stands_where_no_usable_definition_says_otherwise() {
     let rules = Memory::new();
     let read = |rules: &Memory| {
-        let flags = rules.answer(&Query::new(&Context::user("alice"), Instant::MIN));
+        let flags = rules.answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
         (flags.get(ORDER_MAIL), flags.is_enabled(ORDER_MAIL), flags.is_enabled("order.mail-2"))
     };
     assert_eq!(read(&rules), (true, true, false), "unknown: a bare name knows no default");
@@ -96,8 +96,8 @@ fn the_default_stands_where_no_usable_definition_says_otherwise() {
 #[test]
 fn an_enum_is_its_first_variant_where_nothing_else_is_served() {
     let read = |rules: &str| {
-        let set = Arc::new(FlagSet::compile(&document(rules), Instant::MIN));
-        set.answer(&Query::new(&Context::user("alice"), Instant::MIN)).get(PRICING)
+        let set = Arc::new(FlagSet::compile(&document(rules), Timestamp::MIN));
+        set.answer(&Query::new(&Context::user("alice"), Timestamp::MIN)).get(PRICING)
     };
     let served = |variants: &str| read(&format!(r#"{{"pricing_page": {{"enabled": true, "variants": {variants}}}}}"#));
     assert_eq!(served(r#"{"lower-1": 100, "control": 0}"#), Pricing::Lower);
@@ -130,7 +130,7 @@ fn code_and_rules_are_compared() {
             "pricing_page": {"enabled": true, "variants": {"control": 50, "higher": 25, "newest": 25}}
         }"#,
     );
-    let set = FlagSet::compile(&rules, Instant::MIN);
+    let set = FlagSet::compile(&rules, Timestamp::MIN);
     let differences = set.differences(&[CHECKOUT_FLAGS, GROWTH_FLAGS]);
     assert_eq!(differences.unknown.iter().map(|declaration| declaration.name).collect::<Vec<_>>(), ["order.mail-2"]);
     assert_eq!(differences.undeclared, ["another", "leftover"]);
@@ -153,7 +153,7 @@ fn code_and_rules_are_compared() {
     assert!(differences.undeclared.contains(&"pricing_page".to_owned()), "its list was not handed in");
     let agreed =
         document(r#"{"pricing_page": {"enabled": true, "variants": {"control": 50, "higher": 25, "lower-1": 25}}}"#);
-    assert!(FlagSet::compile(&agreed, Instant::MIN).differences(&[GROWTH_FLAGS]).is_empty());
+    assert!(FlagSet::compile(&agreed, Timestamp::MIN).differences(&[GROWTH_FLAGS]).is_empty());
 }
 
 #[test]

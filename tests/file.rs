@@ -5,13 +5,13 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tower_flags::engine::{Query, Reason};
 use tower_flags::source::{File, Freshness, Live, Source};
 use tower_flags::store::ErrorKind;
-use tower_flags::{Context, Flags, Instant};
+use tower_flags::{Context, Flags, Timestamp};
 
 /// How long an edit may take to be in force.
 const BOUND: Duration = Duration::from_secs(1);
@@ -45,12 +45,12 @@ fn rename_over(path: &Path, text: &str) {
 }
 
 fn flags(source: &impl Source) -> Flags {
-    source.answer(&Query::new(&Context::anonymous(), Instant::MIN)).into()
+    source.answer(&Query::new(&Context::anonymous(), Timestamp::MIN)).into()
 }
 
 /// Waits until the source says so, asking it again and again, and returns how long it took.
 async fn until(source: &impl Source, what: &str, is_so: impl Fn(&Flags) -> bool) -> Duration {
-    let start = Clock::now();
+    let start = Instant::now();
     while !is_so(&flags(source)) {
         assert!(start.elapsed() < Duration::from_secs(10), "never seen: {what}; {:?}", source.status());
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -68,7 +68,7 @@ async fn seen_in_time(source: &impl Source, what: &str, is_on: bool) {
 }
 
 async fn until_status(source: &impl Source, what: &str, is_so: impl Fn(&tower_flags::source::Status) -> bool) {
-    let start = Clock::now();
+    let start = Instant::now();
     while !is_so(&source.status()) {
         assert!(start.elapsed() < Duration::from_secs(10), "never seen: {what}; {:?}", source.status());
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -320,7 +320,7 @@ async fn a_writer_in_place_is_never_seen_halfway() {
     }
     writer.join().unwrap();
     until(&source, "the last write", |flags| {
-        flags.flag_set().flag("flag_0").is_some_and(|flag| flag.percentage_at(Instant::MIN).to_string() == "40")
+        flags.flag_set().flag("flag_0").is_some_and(|flag| flag.percentage_at(Timestamp::MIN).to_string() == "40")
     })
     .await;
 }
@@ -329,7 +329,7 @@ async fn a_writer_in_place_is_never_seen_halfway() {
 async fn fastest_start(path: &Path) -> Duration {
     let mut fastest = Duration::MAX;
     for _ in 0..40 {
-        let start = Clock::now();
+        let start = Instant::now();
         let source = File::open(path).await.unwrap();
         fastest = fastest.min(start.elapsed());
         assert!(flags(&source).is_enabled("search"));
@@ -366,7 +366,7 @@ async fn changes_after_the_first_load_need_two_readings() {
         let (_folder, path) = Folder::with(name, &text(0, true));
         let source = File::open(&path).await.unwrap();
         for number in 1..20 {
-            let written = Clock::now();
+            let written = Instant::now();
             std::fs::write(&path, text(number, false)).unwrap();
             tokio::time::sleep(Duration::from_millis(5)).await;
             std::fs::write(&path, text(number, true)).unwrap();

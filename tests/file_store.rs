@@ -626,7 +626,7 @@ async fn a_file_that_is_broken_as_a_whole_keeps_the_last_good_rules_and_is_named
     let file = three_edits(KINDS[0].0, KINDS[0].1).await;
     let good = read(&file.path);
     let source = Live::connect(file.store.clone()).await.unwrap();
-    let is_on = || source.answer(&Query::new(&Context::anonymous(), tower_flags::Instant::MIN)).is_enabled("b");
+    let is_on = || source.answer(&Query::new(&Context::anonymous(), tower_flags::Timestamp::MIN)).is_enabled("b");
     let too_large = format!("{{\"flags\": {{\"b\": false}}}}{}", " ".repeat(5 * 1024 * 1024));
     for (broken, said) in [
         (&good.as_bytes()[..good.len() / 2], "it looks cut off"),

@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response};
 use sha2::Sha256;
 use tower::{Layer, Service, service_fn};
 use tower_flags::request::{AcceptDecisions, Overrides, SigningKey};
-use tower_flags::{FlagLayer, Instant, flag};
+use tower_flags::{FlagLayer, Timestamp, flag};
 
 use support::{Random, memory};
 
@@ -212,7 +212,7 @@ fn layer() -> FlagLayer {
         .trust_headers()
         .overrides(overrides)
         .accept_decisions(accepted)
-        .clock(|| Instant::from_unix_millis(NOW * 1000))
+        .clock(|| Timestamp::from_unix_millis(NOW * 1000))
 }
 
 async fn none_counts(kind: &Kind, seed: u64) {

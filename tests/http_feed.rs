@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant as Clock, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -213,7 +213,7 @@ async fn every_status_says_what_it_means() {
 async fn a_server_that_asks_for_rest_is_left_alone_until_then() {
     let date = |seconds: u64| {
         // An HTTP date is cut to the second: one more, so that it is not over already.
-        let at = tower_flags::Instant::from(SystemTime::now() + Duration::from_secs(seconds)).to_string();
+        let at = tower_flags::Timestamp::from(SystemTime::now() + Duration::from_secs(seconds)).to_string();
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let month = months[at[5..7].parse::<usize>().unwrap() - 1];
         format!("retry-after: Mon, {} {month} {} {} GMT", &at[8..10], &at[..4], &at[11..19])
@@ -222,7 +222,7 @@ async fn a_server_that_asks_for_rest_is_left_alone_until_then() {
         let header = if status == 429 { "retry-after: 1".to_owned() } else { date(2) };
         let server = Server::new([answer(status, &[&header], ""), ok(ON)]).await;
         let feed = server.feed();
-        let start = Clock::now();
+        let start = Instant::now();
         let (kind, message) = failure(&feed).await;
         assert_eq!(kind, ErrorKind::Unavailable);
         assert!(message.contains(", and is not asked before 20"), "{message}");
@@ -287,7 +287,7 @@ async fn a_server_that_hangs_drips_or_breaks_off_fails_in_time() {
     ] {
         let server = Server::new([act.clone(), ok(ON)]).await;
         let feed = server.feed();
-        let start = Clock::now();
+        let start = Instant::now();
         let (kind, message) = failure(&feed).await;
         assert!(start.elapsed() < Duration::from_secs(4), "{act:?}");
         assert_eq!(kind, ErrorKind::Unavailable);
@@ -396,7 +396,7 @@ async fn what_is_set_up_wrongly_is_said_without_secrets() {
 }
 
 async fn until(source: &Live, is_so: impl Fn(&Live) -> bool) {
-    let start = Clock::now();
+    let start = Instant::now();
     while !is_so(source) {
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", source.status());
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -408,7 +408,7 @@ async fn a_source_over_it_keeps_the_last_good_rules_through_everything() {
     let server = Server::new([answer(200, &["etag: \"1\""], ON)]).await;
     let feed = server.builder().every(Duration::from_secs(1)).within(Duration::from_secs(1)).build().unwrap();
     let source = Live::connect(feed).await.unwrap();
-    let is_on = || source.answer(&Query::new(&Context::anonymous(), tower_flags::Instant::MIN)).is_enabled("search");
+    let is_on = || source.answer(&Query::new(&Context::anonymous(), tower_flags::Timestamp::MIN)).is_enabled("search");
     assert!(is_on());
     for (act, what) in [
         (answer(500, &[], ""), "500"),

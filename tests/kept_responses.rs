@@ -22,7 +22,7 @@ use tower::buffer::Buffer;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_flags::engine::{Answers, Query};
 use tower_flags::source::{Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Instant, flag};
+use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Timestamp, flag};
 
 use support::{Reply, document, get_as, memory, mine, serve};
 
@@ -115,7 +115,7 @@ impl Shared {
     fn new() -> Self {
         let of = |user, flag| {
             let context = Context::user(user);
-            (user, Flags::builder().on(flag).answer(&Query::new(&context, Instant::now())))
+            (user, Flags::builder().on(flag).answer(&Query::new(&context, Timestamp::now())))
         };
         Self([of("alice", "hers"), of("bob", "his")].into())
     }

@@ -4,13 +4,13 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant as Time};
+use std::time::{Duration, Instant};
 
 use tower_flags::document::Edit;
 use tower_flags::engine::{Query, Reason};
 use tower_flags::source::{Freshness, Live};
 use tower_flags::store::{Author, BoxFuture, Change, Feed, Loaded, MemoryStore, Notices, Store as _, StoreExt};
-use tower_flags::{Context, Document, Error, Flag, FlagSet, Flags, Instant, Layered, Memory, Source};
+use tower_flags::{Context, Document, Error, Flag, FlagSet, Flags, Layered, Memory, Source, Timestamp};
 
 const MAX_FLAGS: usize = 10_000;
 const MAX_FLAG: usize = 1024 * 1024;
@@ -46,7 +46,7 @@ fn answers(source: &impl Source) -> Flags {
 }
 
 fn answers_for(source: &impl Source, user: &str) -> Flags {
-    source.answer(&Query::new(&Context::user(user), Instant::MIN)).into()
+    source.answer(&Query::new(&Context::user(user), Timestamp::MIN)).into()
 }
 
 /// A store that is read every second, and hears of nothing.
@@ -84,9 +84,9 @@ impl Feed for Store {
 #[test]
 fn a_document_of_10_000_flags_is_read_and_one_more_is_refused() {
     let whole = many("f", MAX_FLAGS, "true");
-    let set = FlagSet::compile(&document(&whole), Instant::MIN);
+    let set = FlagSet::compile(&document(&whole), Timestamp::MIN);
     assert_eq!((set.len(), set.problems().len()), (MAX_FLAGS, 0));
-    assert!(set.answer(&Query::new(&Context::anonymous(), Instant::MIN)).is_enabled("f09999"));
+    assert!(set.answer(&Query::new(&Context::anonymous(), Timestamp::MIN)).is_enabled("f09999"));
 
     let one_more = many("f", MAX_FLAGS + 1, "true");
     assert!(one_more.len() < MAX_DOCUMENT);
@@ -205,7 +205,7 @@ fn a_flag_of_1_mib_is_read_and_one_byte_more_is_refused() {
         problems,
         ["line 2, column 9: flag \"big\": expected a flag of at most 1048576 bytes, found one of 1048577"]
     );
-    let flags = FlagSet::compile(&refused, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
+    let flags = FlagSet::compile(&refused, Timestamp::MIN).answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
     assert_eq!(flags.evaluation("big").reason, Reason::Problem);
     assert!(flags.is_enabled("small"));
 
@@ -219,7 +219,8 @@ fn a_kill_inside_a_flag_that_is_too_large_is_taken() {
     for kill in ["\"enabled\": false", "\"percentage\": 100, \"on\": false"] {
         let update = document(&format!("{{\"flags\": {{\"big\": {}}}}}", of_size(MAX_FLAG + 1, kill)));
         assert!(update.flag("big").is_none());
-        let flags = FlagSet::compile(&update, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
+        let flags =
+            FlagSet::compile(&update, Timestamp::MIN).answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
         assert_eq!(flags.evaluation("big").reason, Reason::Disabled, "{kill}");
 
         let after = update.after(&good, false);
@@ -284,7 +285,7 @@ fn growth<T>(prepared: impl Fn(usize) -> T, work: impl Fn(&T), small: usize) -> 
     let best = |size: usize| {
         let prepared = prepared(size);
         let run = || {
-            let started = Time::now();
+            let started = Instant::now();
             work(&prepared);
             started.elapsed()
         };
@@ -342,7 +343,7 @@ fn a_flag_has_at_most_64_patterns_and_2_mib_of_them() {
         ("good", matching(["^alice$"])),
     ];
     let text = format!("{{\"flags\": {{{}}}}}", flags.map(|(name, flag)| format!("{name:?}: {flag}")).join(",\n"));
-    let set = FlagSet::compile(&document(&text), Instant::MIN);
+    let set = FlagSet::compile(&document(&text), Timestamp::MIN);
     let mut said: Vec<String> = set.problems().iter().map(ToString::to_string).collect();
     said.sort();
     assert_eq!(
@@ -357,9 +358,9 @@ fn a_flag_has_at_most_64_patterns_and_2_mib_of_them() {
              \"\\\\p{Klingon}\" (Unicode property not found)",
         ]
     );
-    let alice = set.answer(&Query::new(&Context::user("alice"), Instant::MIN));
+    let alice = set.answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
     assert!(alice.is_enabled("good") && !alice.is_enabled("sixty_four"));
-    assert!(set.answer(&Query::new(&Context::user("a63"), Instant::MIN)).is_enabled("sixty_four"));
+    assert!(set.answer(&Query::new(&Context::user("a63"), Timestamp::MIN)).is_enabled("sixty_four"));
 }
 
 #[test]
@@ -420,8 +421,8 @@ fn expensive_patterns_cost_no_other_flag() {
             let with = |other: &str| {
                 format!("{{\"flags\": {{\"other\": {other}, \"good\": {}{text}}}}}", matching(["^alice$"]))
             };
-            let first = FlagSet::compile(&document(&with("true")), Instant::MIN);
-            let answers = first.answer(&Query::new(&Context::user("alice"), Instant::MIN));
+            let first = FlagSet::compile(&document(&with("true")), Timestamp::MIN);
+            let answers = first.answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
             assert!(answers.is_enabled("other") && answers.is_enabled("good"), "{kind}, {at_once} each");
             assert!(
                 first.problems().iter().all(|problem| problem.flag.as_ref().is_some_and(|flag| flag.starts_with('f')))
@@ -430,7 +431,7 @@ fn expensive_patterns_cost_no_other_flag() {
             memory.replace(document(&with("true")));
             memory.replace(document(&with("false")));
             assert!(!self::answers(&memory).is_enabled("other") && self::answers(&memory).is_enabled("good"));
-            let again = FlagSet::compile(&document(&with("true")), Instant::MIN);
+            let again = FlagSet::compile(&document(&with("true")), Timestamp::MIN);
             assert_eq!(refused(&again), refused(&first), "{kind}, {at_once} each");
         }
     }

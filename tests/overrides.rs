@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use tower_flags::engine::{Answers, Query, Reason};
 use tower_flags::request::{OverrideToken, Overrides, SigningKey, TokenError};
 use tower_flags::source::{Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, Instant};
+use tower_flags::{Context, FlagLayer, Flags, Timestamp};
 
 use support::{Client, Log, Reply, ask, flips, memory, serve};
 
@@ -37,7 +37,7 @@ const RULES: &str = r#"{
     "fixed": {"percentage": 0}
 }"#;
 
-fn at(instant: &str) -> Instant {
+fn at(instant: &str) -> Timestamp {
     instant.parse().unwrap()
 }
 
@@ -302,7 +302,7 @@ async fn a_cookie_and_a_link_with_any_bit_flipped_are_refused() {
 async fn a_token_is_void_from_its_last_second_on() {
     let now = Arc::new(AtomicI64::new(at(LATER).unix_millis() - 1));
     let clock = Arc::clone(&now);
-    let layer = layer().clock(move || Instant::from_unix_millis(clock.load(Ordering::Relaxed)));
+    let layer = layer().clock(move || Timestamp::from_unix_millis(clock.load(Ordering::Relaxed)));
     let shop = serve(app().layer(layer.clone())).await;
     let token = signed(&token());
     let opened = ask(shop, &format!("/?flag_override={token}"), &[]).await;
@@ -362,7 +362,7 @@ async fn a_token_that_lives_longer_than_the_layer_allows_is_rejected() {
     let log = Log::open();
     let layer = layer();
     let shop = served(layer.clone()).await;
-    let until = |seconds: i64| Instant::from_unix_millis(at(NOW).unix_millis() + seconds * 1000);
+    let until = |seconds: i64| Timestamp::from_unix_millis(at(NOW).unix_millis() + seconds * 1000);
     let living = |seconds: i64| {
         let token = OverrideToken::until(until(seconds)).longest_life(Duration::MAX).on("new_checkout");
         signed(&token)
@@ -436,9 +436,9 @@ fn tokens_that_no_layer_would_take_are_not_signed() {
 
 #[test]
 fn tokens_that_live_too_long_are_not_signed() {
-    let living = |days: u64, now: Instant| {
+    let living = |days: u64, now: Timestamp| {
         let seconds = i64::try_from(days * 24 * 60 * 60).unwrap();
-        OverrideToken::until(Instant::from_unix_millis(now.unix_millis() + seconds * 1000)).on("new_checkout")
+        OverrideToken::until(Timestamp::from_unix_millis(now.unix_millis() + seconds * 1000)).on("new_checkout")
     };
     assert!(living(30, at(NOW)).sign_at(&key(), at(NOW)).is_ok());
     let error = living(31, at(NOW)).sign_at(&key(), at(NOW)).unwrap_err();
@@ -451,10 +451,10 @@ fn tokens_that_live_too_long_are_not_signed() {
     assert!(living(90, at(NOW)).longest_life(ninety).sign_at(&key(), at(NOW)).is_ok());
     assert!(living(91, at(NOW)).longest_life(ninety).sign_at(&key(), at(NOW)).is_err());
 
-    let now = Instant::from(SystemTime::now());
+    let now = Timestamp::from(SystemTime::now());
     assert!(living(29, now).sign(&key()).is_ok(), "by the system's clock");
     assert!(living(31, now).sign(&key()).is_err());
-    assert!(OverrideToken::until(Instant::MAX).sign(&key()).is_err());
+    assert!(OverrideToken::until(Timestamp::MAX).sign(&key()).is_err());
 }
 
 #[tokio::test]
@@ -582,7 +582,7 @@ async fn a_refresh_after_the_tokens_end_no_longer_forces() {
             format!("{before} {}", flags.refresh().await.is_enabled("new_checkout"))
         }
     };
-    let layer = layer().clock(move || Instant::from_unix_millis(clock.load(Ordering::Relaxed)));
+    let layer = layer().clock(move || Timestamp::from_unix_millis(clock.load(Ordering::Relaxed)));
     let shop = serve(Router::new().route("/", get(refreshed)).layer(layer)).await;
     assert_eq!(ask(shop, "/", &[("X-Flag-Override", &signed(&token()))]).await.text(), "true false");
 }

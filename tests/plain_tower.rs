@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_flags::engine::Query;
 use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer, ResponseBody, ResponseFuture};
-use tower_flags::{Context, FlagLayer, FlagService, Flags, Instant, Memory, Source, flag, try_flag};
+use tower_flags::{Context, FlagLayer, FlagService, Flags, Memory, Source, Timestamp, flag, try_flag};
 
 use support::{memory, mine};
 
@@ -30,7 +30,7 @@ fn cx() -> TaskContext<'static> {
 struct Slow(Memory);
 
 impl Resolve for Slow {
-    fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+    fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             self.0.answer(&Query::new(context, now))

@@ -979,7 +979,7 @@ async fn the_condition_has_the_clock_and_what_was_done_to_the_tables() {
     let url = server.fresh();
     let store = PostgresStore::new(&url).unwrap();
     put(&store, "x", "true").await;
-    let now = || tower_flags::Instant::from(std::time::SystemTime::now());
+    let now = || tower_flags::Timestamp::from(std::time::SystemTime::now());
     let found = async || {
         let (before, condition, after) = (now(), store.condition().await.unwrap(), now());
         let clock = condition.clock.unwrap().unix_millis();
@@ -1022,7 +1022,7 @@ async fn replicated(settings: &[&str]) -> (Postgres, Postgres, String, String) {
     (primary, standby, url, on_standby)
 }
 
-fn stale_since(status: &Status) -> Option<tower_flags::Instant> {
+fn stale_since(status: &Status) -> Option<tower_flags::Timestamp> {
     match status.freshness {
         Freshness::StaleSince(since) => Some(since),
         _ => None,
@@ -1037,7 +1037,7 @@ fn has_problem(status: &Status, part: &str) -> bool {
 #[ignore = "needs PostgreSQL, which tests/run.sh installs"]
 async fn a_standby_is_stale_since_it_stopped_following_and_fresh_when_it_follows_again() {
     let (mut primary, standby, url, on_standby) = replicated(&[]).await;
-    let now = || tower_flags::Instant::from(std::time::SystemTime::now());
+    let now = || tower_flags::Timestamp::from(std::time::SystemTime::now());
     let (editor, replica) = (PostgresStore::new(&url).unwrap(), PostgresStore::new(&on_standby).unwrap());
     let source = Live::connect(Hasty(replica.clone(), OFTEN)).await.unwrap();
     let is_fresh = |status: &Status| status.freshness == Freshness::Fresh && !has_problem(status, "a standby");

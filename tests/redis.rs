@@ -10,7 +10,7 @@ mod rewound;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant};
 
 use rewound::is_on;
 
@@ -79,7 +79,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Waits for what is heard of, and not only found some time.
 async fn soon(what: &str, is_so: impl Fn() -> bool) {
-    let start = Clock::now();
+    let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < SOON, "{what}: not within {SOON:?}");
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -353,7 +353,7 @@ async fn a_frozen_server_shows_within_ten_seconds_and_costs_nothing_else() {
     put(&store, "x", "true").await;
     let source = Live::connect(store.clone()).await.unwrap();
     server.freeze();
-    let start = Clock::now();
+    let start = Instant::now();
     soon("staleness", || source.status().freshness != Freshness::Fresh).await;
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert!(is_on(&source, "x"));
@@ -389,7 +389,7 @@ async fn connections_that_are_half_open_are_waited_for_once() {
     assert!(one.is_ok() && other.is_ok(), "two connections are there");
     silence.send_replace(());
     assert_eq!(store.read("x").await.unwrap_err().kind(), ErrorKind::Unavailable);
-    let start = Clock::now();
+    let start = Instant::now();
     assert!(store.read("x").await.is_ok());
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     line.abort();
@@ -402,7 +402,7 @@ async fn a_server_that_is_killed_or_not_there_yet_is_found_again() {
     let store = store(&server);
     put(&store, "x", "true").await;
     server.kill();
-    let start = Clock::now();
+    let start = Instant::now();
     let source = Live::connect(store.clone()).await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     assert_eq!(source.status().freshness, Freshness::NeverLoaded);

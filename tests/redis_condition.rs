@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use hasty::Hasty;
 use servers::Redis;
-use tower_flags::Instant;
+use tower_flags::Timestamp;
 use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{Author, Change, Condition, Feed, RedisStore, StoreExt};
 
@@ -22,8 +22,8 @@ fn store(server: &Redis) -> RedisStore {
     RedisStore::new(&server.url()).unwrap()
 }
 
-fn now() -> Instant {
-    Instant::from(SystemTime::now())
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }
 
 async fn problems(store: &RedisStore) -> Vec<String> {

@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tower::{Layer, Service, service_fn};
 use tower_flags::engine::{Answers, Query};
 use tower_flags::source::{Source, Status};
-use tower_flags::{Context, FlagLayer, Flags, Instant, Memory, flag};
+use tower_flags::{Context, FlagLayer, Flags, Memory, Timestamp, flag};
 
 use support::{Client, memory, mine, serve};
 
@@ -80,7 +80,7 @@ async fn refreshing_decides_the_same_caller_at_the_instant_of_now() {
         r#"{"plan": {"schedule": [{"at": "2026-12-01T00:00:00Z", "percentage": 100}]}, "pro": {"rules": [{"when":
         [{"attribute": "tier", "op": "equals", "values": ["pro"]}], "serve": true}]}}"#,
     );
-    let now = Arc::new(std::sync::Mutex::new("2026-11-30T23:59:59Z".parse::<Instant>().unwrap()));
+    let now = Arc::new(std::sync::Mutex::new("2026-11-30T23:59:59Z".parse::<Timestamp>().unwrap()));
     let clock = Arc::clone(&now);
     let layer = FlagLayer::new(rules).clock(move || *clock.lock().unwrap());
     let flags = kept(&[&layer], Context::user("alice").with_attribute("tier", "pro")).await;

@@ -15,13 +15,13 @@ use axum::routing::get;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::{Instant as Time, sleep};
+use tokio::time::{Instant, sleep};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_flags::engine::{Query, Reason};
 use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer};
 use tower_flags::source::Source;
-use tower_flags::{Context, FlagLayer, Flags, Instant, Memory, flag, try_flag};
+use tower_flags::{Context, FlagLayer, Flags, Memory, Timestamp, flag, try_flag};
 
 use support::{Client, Log, get_as, memory, mine, serve};
 
@@ -64,7 +64,7 @@ impl Drop for ReportDrop {
 }
 
 impl Resolve for Slow {
-    fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+    fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
         let report = ReportDrop(self.dropped.clone());
         Box::pin(async move {
             let _report = report;
@@ -100,7 +100,7 @@ async fn ask_through(layer: &ResolveLayer, inside: &FlagLayer) -> (Flags, http::
             Ok::<_, Infallible>(response)
         }
     });
-    let start = Time::now();
+    let start = Instant::now();
     let request = Request::builder().header("x-user-id", "alice").body("body").unwrap();
     let response = layer.layer(inside.layer(service)).oneshot(request).await.unwrap();
     let (flags, is_call_in_scope) = response.extensions().get::<(Flags, bool)>().unwrap().clone();
@@ -225,7 +225,7 @@ async fn a_request_dropped_while_waiting_drops_the_evaluation_and_calls_nobody()
 #[tokio::test(start_paused = true)]
 async fn requests_wait_side_by_side() {
     let layer = ResolveLayer::new(Slow::new(millis(30)));
-    let start = Time::now();
+    let start = Instant::now();
     let (a, b, c) = tokio::join!(ask(&layer), ask(&layer), ask(&layer));
     assert!([a, b, c].iter().all(|(flags, _, _)| flags.is_enabled("mine")));
     assert_took(start.elapsed(), millis(30));
@@ -268,7 +268,7 @@ async fn two_flag_layers_inside_share_the_answers_and_its_caller() {
     struct Counting(Slow, Arc<AtomicUsize>);
 
     impl Resolve for Counting {
-        fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+        fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
             self.1.fetch_add(1, Ordering::SeqCst);
             self.0.resolve(context, now)
         }
@@ -297,7 +297,7 @@ async fn testers_force_what_was_resolved() {
         get(|Extension(flags): Extension<Flags>| async move { flags.evaluation("dark").reason.to_string() }),
     );
     let server = serve(router.layer(layer).layer(ResolveLayer::new(Slow::over(memory(rules), millis(10))))).await;
-    let until = Instant::from_unix_millis(Instant::now().unix_millis() + 60_000);
+    let until = Timestamp::from_unix_millis(Timestamp::now().unix_millis() + 60_000);
     let token = OverrideToken::until(until).on("dark").on("fixed").sign(&key()).unwrap();
     let reply = support::ask(server, "/", &[("x-flag-override", &token)]).await;
     assert_eq!((reply.text(), reply.active()), ("Override", Some("dark")));
@@ -322,7 +322,7 @@ async fn answers_are_resolved_again_on_a_refresh_and_stay_if_that_is_late() {
 struct SlowTheSecondTime(Arc<Slow>, AtomicUsize);
 
 impl Resolve for SlowTheSecondTime {
-    fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+    fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
         if self.1.fetch_add(1, Ordering::SeqCst) == 0 {
             Box::pin(async move { self.0.memory.answer(&Query::new(context, now)) })
         } else {
@@ -369,7 +369,7 @@ async fn a_client_that_goes_away_while_flags_are_waited_for_ends_the_waiting() {
     struct Hanging(UnboundedSender<()>, Slow);
 
     impl Resolve for Hanging {
-        fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+        fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
             self.0.send(()).unwrap();
             self.1.resolve(context, now)
         }
@@ -407,7 +407,7 @@ async fn an_engine_that_panics_costs_flags_and_no_request() {
     }
 
     impl Resolve for Broken {
-        fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+        fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
             let place = self.0;
             assert!(place != "call", "broken");
             let breaks = BreaksWhenDropped(matches!(place, "end" | "late"));

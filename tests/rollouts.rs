@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tower_flags::document::Edit;
 use tower_flags::operate::rollout::{Action, Plan, Rollout};
-use tower_flags::{Flag, Instant, Percentage};
+use tower_flags::{Flag, Percentage, Timestamp};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -17,16 +17,16 @@ const STAGES: &str = r#"{"stages": [
     {"percentage": 5, "hours": 24}, {"percentage": 25, "hours": 48}, {"percentage": 100, "hours": 1}
 ]}"#;
 
-fn instant(text: &str) -> Instant {
+fn instant(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
 /// Noon of the day on which most of these tests begin.
-fn noon() -> Instant {
+fn noon() -> Timestamp {
     instant("2026-12-01T12:00:00Z")
 }
 
-fn after(instant: Instant, duration: Duration) -> Instant {
+fn after(instant: Timestamp, duration: Duration) -> Timestamp {
     instant.checked_add(duration).unwrap()
 }
 
@@ -39,32 +39,32 @@ fn start(json: &str) -> Action {
 }
 
 /// What an action makes of a stored text.
-fn act(stored: &str, action: &Action, now: Instant) -> Result<String, String> {
+fn act(stored: &str, action: &Action, now: Timestamp) -> Result<String, String> {
     let flag: Flag = stored.parse().unwrap();
     let edit = action.edit(&flag, now).map_err(|problem| problem.to_string())?;
     Ok(edit.apply("x", Some(stored), now).unwrap_or_else(|problem| panic!("{stored} by {action:?}: {problem}")))
 }
 
-fn done(stored: &str, action: &Action, now: Instant) -> String {
+fn done(stored: &str, action: &Action, now: Timestamp) -> String {
     act(stored, action, now).unwrap_or_else(|problem| panic!("{stored} by {action:?}: {problem}"))
 }
 
-fn refused(stored: &str, action: &Action, now: Instant) -> String {
+fn refused(stored: &str, action: &Action, now: Timestamp) -> String {
     act(stored, action, now).map_or_else(|problem| problem, |text| panic!("{action:?} made {text} of {stored}"))
 }
 
 /// The percentage that a stored text puts in force.
-fn share(stored: &str, now: Instant) -> String {
+fn share(stored: &str, now: Timestamp) -> String {
     stored.parse::<Flag>().unwrap().percentage_at(now).to_string()
 }
 
-fn rollout_of(stored: &str, now: Instant) -> Rollout {
+fn rollout_of(stored: &str, now: Timestamp) -> Rollout {
     Rollout::of(&stored.parse().unwrap(), now).unwrap()
 }
 
 /// When each stage begins, in hours after `zero`, and its percentage.
-fn stages(stored: &str, zero: Instant) -> Vec<(f64, f64)> {
-    let hours = |at: Instant| {
+fn stages(stored: &str, zero: Timestamp) -> Vec<(f64, f64)> {
+    let hours = |at: Timestamp| {
         let (later, earlier) = (at.saturating_duration_since(zero), zero.saturating_duration_since(at));
         (later.as_secs_f64() - earlier.as_secs_f64()) / 3600.0
     };

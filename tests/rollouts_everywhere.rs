@@ -9,12 +9,12 @@ use tower_flags::engine::Query;
 use tower_flags::operate::rollout::{self, Action, Plan, Rollout};
 use tower_flags::source::{Changes, Live, Source};
 use tower_flags::store::{Author, Change, ChangeError, Changed, HistoryPage, MemoryStore, Store, StoreExt};
-use tower_flags::{Context, Document, Flag, FlagSet, Instant, Percentage};
+use tower_flags::{Context, Document, Flag, FlagSet, Percentage, Timestamp};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-fn after(instant: Instant, duration: Duration) -> Instant {
+fn after(instant: Timestamp, duration: Duration) -> Timestamp {
     instant.checked_add(duration).unwrap()
 }
 
@@ -29,7 +29,7 @@ fn users() -> impl Iterator<Item = String> {
 }
 
 /// For whom the flag `x` should be on.
-fn expected(flag: &Flag, now: Instant) -> Vec<bool> {
+fn expected(flag: &Flag, now: Timestamp) -> Vec<bool> {
     let percentage = flag.percentage_at(now).thousandths();
     let is_on = |user: String| flag.is_enabled() && Scheme::default().bucket("x", &user).thousandths() < percentage;
     users().map(is_on).collect()
@@ -76,7 +76,7 @@ impl Process {
         }
     }
 
-    fn answers(&self, now: Instant) -> Vec<bool> {
+    fn answers(&self, now: Timestamp) -> Vec<bool> {
         let is_on = |user: String| self.source.answer(&Query::new(&Context::user(user), now)).is_enabled("x");
         users().map(is_on).collect()
     }
@@ -219,7 +219,7 @@ impl Random {
         from[self.below(from.len())].clone()
     }
 
-    fn plan(&mut self, now: Instant) -> Plan {
+    fn plan(&mut self, now: Timestamp) -> Plan {
         let mut percentages: Vec<u32> =
             (0..1 + self.below(6)).map(|_| self.pick(&[0, 1, 5, 10, 25, 25, 50, 99, 100])).collect();
         percentages.sort_unstable();
@@ -241,7 +241,7 @@ enum Deed {
 }
 
 impl Deed {
-    fn any(random: &mut Random, now: Instant) -> Self {
+    fn any(random: &mut Random, now: Timestamp) -> Self {
         match random.below(16) {
             0 | 1 => Self::Taken(Action::Start(random.plan(now))),
             2..=4 => Self::Taken(Action::Pause),
@@ -263,7 +263,7 @@ impl Deed {
         matches!(self, Self::Killed | Self::Taken(Action::GoBack | Action::RollBack))
     }
 
-    fn done_to(&self, stored: &str, now: Instant) -> Option<String> {
+    fn done_to(&self, stored: &str, now: Timestamp) -> Option<String> {
         let edit = match self {
             Self::Taken(action) => action.edit(&stored.parse().unwrap(), now).ok()?,
             Self::Killed => Edit::new().set("enabled", false),
@@ -275,12 +275,12 @@ impl Deed {
 }
 
 /// The share of users who have the flag, in thousandths.
-fn share(flag: &Flag, now: Instant) -> u32 {
+fn share(flag: &Flag, now: Timestamp) -> u32 {
     if flag.is_enabled() { flag.percentage_at(now).thousandths() } else { 0 }
 }
 
 /// The answers of a process that compiled the rules at one instant and is asked at another.
-fn answers(stored: &str, compiled: Instant, now: Instant) -> Vec<bool> {
+fn answers(stored: &str, compiled: Timestamp, now: Timestamp) -> Vec<bool> {
     let document = Document::from_texts([("x", stored.as_bytes())]).unwrap();
     let set = FlagSet::compile(&document, compiled);
     users().map(|user| set.answer(&Query::new(&Context::user(user), now)).is_enabled("x")).collect()
@@ -298,7 +298,7 @@ fn no_sequence_of_actions_takes_the_flag_from_anybody_but_those_that_are_meant_t
         let mut random = Random(seed);
         let stored = [random.pick(&switches), random.pick(&percentages)];
         let mut stored = format!("{{ {} }}", [&stored[..], &FOREIGN[..]].concat().join(",\n  "));
-        let mut now: Instant = "2026-12-01T12:00:00Z".parse().unwrap();
+        let mut now: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
         for step in 0..25 {
             let what = format!("seed {seed}, step {step}");
             let before: Flag = stored.parse().unwrap();
@@ -337,7 +337,7 @@ fn no_sequence_of_actions_takes_the_flag_from_anybody_but_those_that_are_meant_t
             if seed % 20 == 0 {
                 for asked in [now.checked_sub(MILLISECOND).unwrap(), now, after(now, HOUR * 24), far] {
                     let expected = expected(&flag, asked);
-                    for compiled in [Instant::MIN, now, far] {
+                    for compiled in [Timestamp::MIN, now, far] {
                         assert_eq!(answers(&edited, compiled, asked), expected, "{what}, asked at {asked}");
                     }
                 }
@@ -355,9 +355,9 @@ fn no_sequence_of_actions_takes_the_flag_from_anybody_but_those_that_are_meant_t
 
 #[test]
 fn pausing_and_resuming_at_any_time_moves_the_rest_of_the_plan_and_nothing_else() {
-    let start: Instant = "2028-02-27T23:59:59.999Z".parse().unwrap();
+    let start: Timestamp = "2028-02-27T23:59:59.999Z".parse().unwrap();
     let plan = Action::Start(days(&[1, 10, 50, 100]).starting_at(start).unwrap());
-    let zero: Instant = "2028-02-27T12:00:00Z".parse().unwrap();
+    let zero: Timestamp = "2028-02-27T12:00:00Z".parse().unwrap();
     let started = Deed::Taken(plan).done_to(r#"{"percentage": 0}"#, zero).unwrap();
     let flag: Flag = started.parse().unwrap();
     for seed in 0..500 {

@@ -6,17 +6,17 @@ use std::time::SystemTime;
 use tower_flags::document::Edit;
 use tower_flags::operate::rollout;
 use tower_flags::store::{Author, Change, Changed, MemoryStore, StoreExt};
-use tower_flags::{Flag, Instant};
+use tower_flags::{Flag, Timestamp};
 
 const HOUR: i64 = 60 * 60 * 1000;
 const MINUTES: i64 = 5 * 60 * 1000;
 
 fn now() -> i64 {
-    Instant::from(SystemTime::now()).unix_millis()
+    Timestamp::from(SystemTime::now()).unix_millis()
 }
 
-fn at(millis: i64) -> Instant {
-    Instant::from_unix_millis(millis)
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_unix_millis(millis)
 }
 
 /// A flag at 5 % whose plan goes on in two hours, paused this long after `zero` where that is said.
@@ -37,7 +37,7 @@ async fn changed(stored: &str, change: Change) -> Changed {
 /// The instant in a stored text, in milliseconds.
 fn paused_at(changed: &Changed) -> Option<i64> {
     let text: serde_json::Value = serde_json::from_str(changed.definition.as_ref().unwrap()).unwrap();
-    text.get("paused_at").map(|at| at.as_str().unwrap().parse::<Instant>().unwrap().unix_millis())
+    text.get("paused_at").map(|at| at.as_str().unwrap().parse::<Timestamp>().unwrap().unix_millis())
 }
 
 fn share(changed: &Changed, millis: i64) -> String {

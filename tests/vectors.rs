@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tower_flags::document::Severity;
 use tower_flags::engine::{Forced, ForcedBy, Query, Reason};
-use tower_flags::{Context, Document, FlagSet, Instant};
+use tower_flags::{Context, Document, FlagSet, Timestamp};
 
 fn cases() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
@@ -80,7 +80,7 @@ fn differences(case: &Value) -> String {
         (Ok(_), _) => return "  not refused\n".into(),
         (Err(message), _) => return format!("  refused: {message}\n"),
     };
-    let now: Instant = case["now"].as_str().unwrap_or("2026-12-01T00:00:00Z").parse().unwrap();
+    let now: Timestamp = case["now"].as_str().unwrap_or("2026-12-01T00:00:00Z").parse().unwrap();
     let set = FlagSet::compile(&document, now);
     for (severity, key) in [(Severity::Error, "problems"), (Severity::Warning, "warnings")] {
         let found: BTreeSet<(String, String, String)> = set

@@ -20,7 +20,7 @@ use axum::routing::get;
 use tower::ServiceExt;
 use tower_flags::engine::Query;
 use tower_flags::request::Visitors;
-use tower_flags::{Context, FlagLayer, FlagSet, Flags, HeaderPolicy, Instant, Memory, flag};
+use tower_flags::{Context, FlagLayer, FlagSet, Flags, HeaderPolicy, Memory, Timestamp, flag};
 
 use support::{Reply, ask, document, memory, serve};
 
@@ -174,7 +174,7 @@ fn names_that_no_cookie_has_are_refused() {
 async fn a_layer_inside_keeps_the_id_of_the_layer_around() {
     let handler = |flags: Flags| async move { flags.is_enabled("inner").to_string() };
     let inner = document(r#"{"inner": {"percentage": 50}}"#);
-    let rules = Arc::new(FlagSet::compile(&inner, Instant::MIN));
+    let rules = Arc::new(FlagSet::compile(&inner, Timestamp::MIN));
     let inner = FlagLayer::new(Memory::from(inner));
     // A second auth layer says what it knows of a caller without a name.
     let knows_more = inner.clone().identify(|_| Some(Context::anonymous().with_attribute("plan", "free")));
@@ -184,7 +184,7 @@ async fn a_layer_inside_keeps_the_id_of_the_layer_around() {
         for number in 0..40 {
             let id = format!("{number:032x}");
             let answer = again(nested, &id).await.text().to_owned();
-            let expected = rules.answer(&Query::new(&Context::anonymous().with_visitor(&*id), Instant::MIN));
+            let expected = rules.answer(&Query::new(&Context::anonymous().with_visitor(&*id), Timestamp::MIN));
             assert_eq!(answer, expected.is_enabled("inner").to_string(), "{id}");
             seen.insert(answer);
         }

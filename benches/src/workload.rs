@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tower_flags::engine::Query;
-use tower_flags::{Context, Document, FlagSet, Instant};
+use tower_flags::{Context, Document, FlagSet, Timestamp};
 
 /// How many users take turns. The context of a real request has just been made, so they are not so
 /// many that each comes from memory.
@@ -199,9 +199,9 @@ pub fn a_million_users() -> Document {
 
 /// Two instants between which every schedule of [`scheduled`] takes a step.
 #[must_use]
-pub fn around_a_step() -> [Instant; 2] {
+pub fn around_a_step() -> [Timestamp; 2] {
     let step = noon().unix_millis();
-    [step - 1, step].map(Instant::from_unix_millis)
+    [step - 1, step].map(Timestamp::from_unix_millis)
 }
 
 /// 1 000 flags of the usual mix, whose 400 partial rollouts are steps of schedules.
@@ -287,7 +287,7 @@ pub fn context_with_attributes(user: &User) -> Context {
 
 /// An instant; the workload has no schedules.
 #[must_use]
-pub fn noon() -> Instant {
+pub fn noon() -> Timestamp {
     "2026-12-01T12:00:00Z".parse().expect("this is an instant")
 }
 

@@ -35,7 +35,7 @@ use tokio_stream::wrappers::IntervalStream;
 use tower_flags::admin::{Admin, Tokens};
 use tower_flags::request::{OverrideToken, Overrides, SigningKey};
 use tower_flags::store::{Author, Change, ChangeError, Feed, FileStore, Store, StoreExt};
-use tower_flags::{Env, FlagLayer, Flags, Instant, Layered, Live, Source, flag};
+use tower_flags::{Env, FlagLayer, Flags, Layered, Live, Source, Timestamp, flag};
 
 const PRODUCTS: [(&str, u32); 3] = [("teapot", 3000), ("cup", 900), ("saucer", 400)];
 
@@ -82,7 +82,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("the dashboard cannot listen on ADMIN_ADDR, {admin_address}: {error}"))?;
     let key = override_key()?;
-    let until = Instant::from(SystemTime::now() + Duration::from_secs(60 * 60));
+    let until = Timestamp::from(SystemTime::now() + Duration::from_secs(60 * 60));
     let token = OverrideToken::until(until).on("new_search").sign(&key)?;
     let admin_url = format!("http://{}", admin_listener.local_addr()?);
     print_requests_to_try(&format!("http://{}", listener.local_addr()?), &admin_url, &admin_token, &token);

@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_flags::engine::Evaluation;
 use tower_flags::request::{AcceptDecisions, Overrides, SigningKey, Visitors};
-use tower_flags::{Document, FlagLayer, Flags, Instant, Memory, flag};
+use tower_flags::{Document, FlagLayer, Flags, Timestamp, Memory, flag};
 
 /// A key: its id and its secret.
 pub type Key = (&'static str, &'static str);
@@ -104,7 +104,7 @@ static LAYER: LazyLock<FlagLayer> = LazyLock::new(|| {
         .overrides(Overrides::new(shop.clone()).also_accept(cart.clone()))
         .accept_decisions(AcceptDecisions::new(OWN_NAME, accepted).from(SERVICES[0], shop).from(SERVICES[1], cart))
         .visitors(Visitors::new())
-        .clock(|| Instant::from_unix_millis(NOW_MILLIS))
+        .clock(|| Timestamp::from_unix_millis(NOW_MILLIS))
 });
 
 /// What the handler saw, and what went out.

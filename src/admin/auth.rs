@@ -5,7 +5,7 @@ use http::request::Parts;
 use super::access::{Access, Role};
 use super::host::AllowedHosts;
 use super::tokens::{Known, Tokens};
-use crate::document::Instant;
+use crate::document::Timestamp;
 
 /// Says who asks, from the head of a request: [`Tokens`], or an [`Authorizer`] for applications with a login of their own.
 #[diagnostic::on_unimplemented(
@@ -108,7 +108,7 @@ impl<F: Fn(&Parts) -> Access + Send + Sync + 'static> Authorize for Authorizer<F
 
 impl Authorize for Tokens {
     fn authorize(&self, request: &Parts) -> Access {
-        match self.known(request, Instant::now()) {
+        match self.known(request, Timestamp::now()) {
             Known::Current { name, role: Role::Viewer } => Access::Viewer(name.to_owned()),
             Known::Current { name, role: Role::Responder } => Access::Responder(name.to_owned()),
             Known::Current { name, role: Role::Editor } => Access::Editor(name.to_owned()),

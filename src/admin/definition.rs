@@ -7,7 +7,7 @@ use super::problem::Failure;
 use super::shown;
 use super::state::State;
 use crate::document::{
-    Definition, Document, Edit, Flag, Instant, Problem, Severity, flag_from_json, is_name, not_a_name,
+    Definition, Document, Edit, Flag, Problem, Severity, Timestamp, flag_from_json, is_name, not_a_name,
 };
 use crate::engine::{FlagSet, Identity};
 use crate::store::{HistoryPage, Loaded, Stored};
@@ -37,7 +37,7 @@ impl Before {
     /// With `keeps_off`, a flag that is off stays off, its plan where it stood: switched on again it gives no
     /// more than it gave then. Without it, a definition that switches the flag on and pauses its plan later pauses it
     /// now: a process whose clock runs ahead has written that when the flag was killed.
-    pub(super) fn replaced(&self, name: &str, text: &str, keeps_off: bool, now: Instant) -> Result<String, Failure> {
+    pub(super) fn replaced(&self, name: &str, text: &str, keeps_off: bool, now: Timestamp) -> Result<String, Failure> {
         let flag = flag_from_json(Some(name), text)?;
         let mut edit = Edit::new();
         let is_kept_off = keeps_off && self.is_off;
@@ -59,7 +59,7 @@ impl Before {
         Ok(edit.text(name, Some(text), now)?)
     }
 
-    fn paused_at(&self, name: &str) -> Option<Instant> {
+    fn paused_at(&self, name: &str) -> Option<Timestamp> {
         flag_from_json(Some(name), self.text.as_deref()?).ok()?.paused_at()
     }
 }
@@ -102,10 +102,10 @@ fn fits_after(in_force: &FlagSet, stored: &Document, changes: Vec<(String, Optio
         let errors = set.problems().iter().filter(|problem| problem.severity == Severity::Error);
         errors.map(|problem| Problem { source: None, line: None, column: None, ..problem.clone() }).collect()
     };
-    let before = FlagSet::compile_after(stored, Some(in_force), Identity::default(), Instant::now());
+    let before = FlagSet::compile_after(stored, Some(in_force), Identity::default(), Timestamp::now());
     let mut document = stored.clone();
     document.change_all(changes)?;
-    let after = FlagSet::compile_after(&document, Some(&before), Identity::default(), Instant::now());
+    let after = FlagSet::compile_after(&document, Some(&before), Identity::default(), Timestamp::now());
     let before: HashSet<Problem> = errors(&before).into_iter().collect();
     let new: Vec<Problem> = errors(&after).into_iter().filter(|problem| !before.contains(problem)).collect();
     if new.is_empty() { Ok(()) } else { Err(Failure::refused(&new)) }

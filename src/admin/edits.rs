@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{Instant as Time, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::call::{Answer, Call, Precondition};
 use super::definition::Before;
@@ -29,7 +29,7 @@ pub(super) async fn apply(
     precondition: &Precondition,
     make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
 ) -> Result<Changed, Failure> {
-    let deadline = Time::now() + within;
+    let deadline = Instant::now() + within;
     match attempt(call, within, precondition, make).await {
         Err(failure) if matches!(failure.kind, Kind::NoSuchFlag | Kind::Removed) => {
             let missing = async { Ok(missing::flag(&call.state, &call.name).await) };
@@ -43,7 +43,7 @@ pub(super) async fn apply(
 /// What an edit reads before it is sent, as long as it has time.
 pub(super) async fn until<T>(
     call: &Call,
-    deadline: Time,
+    deadline: Instant,
     asked: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let answer = timeout_at(deadline, asked).await.unwrap_or_else(|_| {
@@ -63,7 +63,7 @@ async fn attempt(
     if !is_name(name) {
         return Err(Failure::new(Kind::NoSuchFlag, not_a_name(name).to_string()));
     }
-    let (author, deadline) = (call.author(), Time::now() + within);
+    let (author, deadline) = (call.author(), Instant::now() + within);
     let overtaken = || {
         let detail = format!("other edits of flag {name:?} kept coming first for {within:?}");
         Failure::new(Kind::StoreUnavailable, detail).of_edit()
@@ -76,7 +76,7 @@ async fn attempt(
         check(call, precondition, &stored)?;
         let before = until(call, deadline, Before::of(state, name, &stored)).await?;
         let change = make(&stored, &before).map_err(|failure| of_other_part(call, failure))?;
-        let left = deadline.saturating_duration_since(Time::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(overtaken());
         }
@@ -89,7 +89,7 @@ async fn attempt(
                 }
                 return Ok(changed);
             }
-            Err(ChangeError::Conflict(_)) if Time::now() < deadline => match line {
+            Err(ChangeError::Conflict(_)) if Instant::now() < deadline => match line {
                 None => line = timeout(IN_LINE_FOR, state.overtaken.lock()).await.ok(),
                 Some(_) => sleep(Duration::from_millis(8).mul_f64(random_share())).await,
             },

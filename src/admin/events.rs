@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::{Instant as Time, interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use super::call::{Answer, Call, Who};
 use super::missing;
@@ -62,7 +62,7 @@ async fn tell(state: &Arc<State>, parts: &Parts, sender: &Sender) -> Result<(), 
     let mut changes = state.source.subscribe();
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut last_status, mut last_exceptions, mut last_sent) = (Arc::new(Value::Null), 0, Time::now());
+    let (mut last_status, mut last_exceptions, mut last_sent) = (Arc::new(Value::Null), 0, Instant::now());
     let (mut was_shared, answering) = (false, Arc::clone(&state.answering));
     loop {
         let event = tokio::select! {
@@ -105,7 +105,7 @@ async fn tell(state: &Arc<State>, parts: &Parts, sender: &Sender) -> Result<(), 
             }
         };
         send(sender, text).await?;
-        last_sent = Time::now();
+        last_sent = Instant::now();
     }
 }
 

@@ -32,7 +32,7 @@ use super::state::{IN_FORCE_WITHIN, State};
 use super::users;
 use super::verification;
 use crate::document::{
-    Definition, Document, Edit, Flag, Instant, MAX_FLAG, Plain, Problem, Severity, flag_from_json, is_foreign_key,
+    Definition, Document, Edit, Flag, MAX_FLAG, Plain, Problem, Severity, Timestamp, flag_from_json, is_foreign_key,
     json as json_node, members,
 };
 use crate::store::{Change, HistoryEntry, HistoryPage, Stored};
@@ -320,7 +320,7 @@ impl Wanted {
             return Err(Failure::refused(&self.problems));
         }
         accepted(name, &self.text)?;
-        let now = Instant::now();
+        let now = Timestamp::now();
         // This also pauses the plan of a flag that is switched off.
         let wanted = before.replaced(name, &self.text, true, now)?;
         let readable =

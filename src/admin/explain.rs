@@ -12,7 +12,7 @@ use super::problem::{Failure, Kind};
 use super::reply;
 use super::state::State;
 use crate::context::Context;
-use crate::document::{Flag, Instant, Percentage, Problem, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
+use crate::document::{Flag, Percentage, Problem, Timestamp, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
 use crate::engine::{FlagSet, Query};
 
 /// Most bytes of a question.
@@ -30,7 +30,7 @@ struct Question {
     attributes: BTreeMap<String, Value>,
     visitor: Option<String>,
     /// Now, unless said.
-    at: Option<Instant>,
+    at: Option<Timestamp>,
 }
 
 /// Rejects numbers that would lose digits: the answer would be that of another caller.
@@ -85,11 +85,11 @@ fn answered(call: &Call) -> Result<Value, Failure> {
     if let Some(visitor) = visitor {
         context = context.with_visitor(visitor);
     }
-    let at = at.unwrap_or_else(Instant::now);
+    let at = at.unwrap_or_else(Timestamp::now);
     Ok(answer_at(&call.state, &context, at, call.hides_users()))
 }
 
-fn answer_at(state: &State, context: &Context, at: Instant, hides: bool) -> Value {
+fn answer_at(state: &State, context: &Context, at: Timestamp, hides: bool) -> Value {
     // Not through the source: it would resolve schedules for that instant, for everybody.
     let set = state.in_force();
     let hidden = if hides { telling(&set) } else { BTreeSet::new() };

@@ -16,7 +16,9 @@ use super::problem::{Failure, Kind};
 use super::security;
 use super::shown::{self, View};
 use super::state::State;
-use crate::document::{Definition, Edit, Instant, Plain, Problem, canonical_key, flag_from_json, is_name, not_a_name};
+use crate::document::{
+    Definition, Edit, Plain, Problem, Timestamp, canonical_key, flag_from_json, is_name, not_a_name,
+};
 use crate::store::{Change, Feed, Loaded, Stored, note_of_pause};
 
 pub(super) async fn list(call: Call) -> Answer {
@@ -145,7 +147,7 @@ pub(super) async fn put(call: Call) -> Answer {
         if stored.definition.is_none() && stored.version > 0 && !creates_again {
             return Err(Failure::removed(stored));
         }
-        let change = Change::put_text(before.replaced(&call.name, text, !says_on, Instant::now())?);
+        let change = Change::put_text(before.replaced(&call.name, text, !says_on, Timestamp::now())?);
         Ok(if creates_again { change.create_again() } else { change })
     })
     .await?;
@@ -168,8 +170,9 @@ pub(super) async fn patch(call: Call) -> Answer {
         return Err(Problem::new("an object with the keys to change", "something else").of_flag(&call.name).into());
     };
     let name = call.name.as_str();
-    let edit_of =
-        |stored: &Stored| -> Result<Edit, Failure> { merge::edit(name, edits::text(stored)?, &patch, Instant::now()) };
+    let edit_of = |stored: &Stored| -> Result<Edit, Failure> {
+        merge::edit(name, edits::text(stored)?, &patch, Timestamp::now())
+    };
     let other_keys = || patch.iter().map(|(key, _)| key).filter(|key| canonical_key(key) != Some("enabled"));
     let switch = patch.iter().find(|(key, _)| canonical_key(key) == Some("enabled")).map(|(_, value)| value);
     if switch == Some(&Plain::Bool(false)) {
@@ -182,7 +185,7 @@ pub(super) async fn patch(call: Call) -> Answer {
             let edit = edit_of(stored)?;
             // Nothing that is wrong with what is stored holds up a kill, and what is wrong with the patch is said.
             let is_broken = flag_from_json(Some(name), text).is_err();
-            Ok(if is_broken && edit.text(name, Some(text), Instant::now()).is_err() {
+            Ok(if is_broken && edit.text(name, Some(text), Timestamp::now()).is_err() {
                 Change::kill()
             } else {
                 Change::edit(edit)
@@ -193,7 +196,7 @@ pub(super) async fn patch(call: Call) -> Answer {
     if patch.iter().any(|(key, _)| matches!(canonical_key(key), Some("requires" | "rules" | "variants"))) {
         let stored = call.state.read(name).await.map_err(Failure::of_edit)?;
         let edit = edit_of(&stored).map_err(|failure| edits::of_other_part(&call, failure))?;
-        let text = edit.text(name, stored.definition.as_deref(), Instant::now())?;
+        let text = edit.text(name, stored.definition.as_deref(), Timestamp::now())?;
         fits_in(&call.state, name, Some(accepted(name, &text)?)).await?;
     }
     let is_switched_on = switch == Some(&Plain::Bool(true));

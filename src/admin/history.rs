@@ -12,7 +12,7 @@ use super::reply;
 use super::shown;
 use super::state::State;
 use super::verification;
-use crate::document::{Instant, is_name, not_a_name};
+use crate::document::{Timestamp, is_name, not_a_name};
 use crate::store::{BrokenBy, BrokenLink, Change, HistoryEntry, HistoryPage};
 
 /// Entries of a page that does not say how many.
@@ -97,7 +97,7 @@ pub(super) async fn revert(call: Call) -> Answer {
         if stored.definition.is_none() && !creates_again {
             return Err(Failure::removed(stored));
         }
-        let change = Change::put_text(before.replaced(&call.name, &target, true, Instant::now())?);
+        let change = Change::put_text(before.replaced(&call.name, &target, true, Timestamp::now())?);
         Ok(if creates_again { change.create_again() } else { change })
     })
     .await?;

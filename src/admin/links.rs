@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant as Time;
+use tokio::time::Instant;
 
 use super::problem::Failure;
 use super::state::State;
@@ -42,7 +42,7 @@ pub(super) async fn checked(
     entries: Vec<HistoryEntry>,
     is_of_flag: bool,
 ) -> Result<(Vec<Checked>, bool), Failure> {
-    let (started, mut runs, mut is_cut) = (Time::now(), Vec::new(), false);
+    let (started, mut runs, mut is_cut) = (Instant::now(), Vec::new(), false);
     for entries in split(entries, is_of_flag) {
         if !runs.is_empty() && started.elapsed() > WITHIN {
             is_cut = true;

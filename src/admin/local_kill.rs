@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{Instant as Time, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::call::{Answer, Call, Precondition};
 use super::definition::{Before, is_killed};
@@ -49,7 +49,7 @@ pub(super) async fn kill(
     let source = &call.state.source;
     let (name, author) = (&call.name, call.author());
     let writes_back = call.query.is_set("write_back")?;
-    let started = Time::now();
+    let started = Instant::now();
     let had_one = source.has_kill_of(name);
     let mut writing = pin!(edits::apply(call, STORE_WITHIN, precondition, make));
     let (outcome, held) = match timeout(AT_ONCE, &mut writing).await {
@@ -181,7 +181,7 @@ struct Writer {
     questions: BTreeMap<String, Question>,
     backoff: Backoff,
     /// When the next attempt is due, if one has failed.
-    next: Option<Time>,
+    next: Option<Instant>,
     /// Whether the source loaded at the last look.
     loaded: bool,
 }
@@ -192,7 +192,7 @@ struct Question {
     /// Whether the store has lost the flag, which somebody may write back.
     is_missing: bool,
     /// When the store is asked again.
-    next: Time,
+    next: Instant,
 }
 
 /// What became of a kill that was to be written.
@@ -219,7 +219,7 @@ impl Writer {
         let is_back = has_written || loads && !loaded;
         if kills.is_empty() {
             (self.backoff, self.next) = (Backoff::default(), None);
-        } else if is_back || self.next.is_none_or(|next| next <= Time::now()) {
+        } else if is_back || self.next.is_none_or(|next| next <= Instant::now()) {
             self.write_all(&state, kills, is_back).await;
         }
         Some(())
@@ -229,7 +229,7 @@ impl Writer {
         let mut failed = None;
         for kill in kills {
             let waits_until = self.questions.get(&kill.flag).map(|question| question.next);
-            if !is_back && waits_until.is_some_and(|next| next > Time::now()) {
+            if !is_back && waits_until.is_some_and(|next| next > Instant::now()) {
                 continue;
             }
             let _turn = state.turn().await;
@@ -267,7 +267,7 @@ impl Writer {
                 Err(error) => self.ask(state, kill, Some(&error)),
             }
         }
-        let now = Time::now();
+        let now = Instant::now();
         match failed {
             Some(error) => {
                 self.backoff.failed(now, error.kind());
@@ -288,7 +288,7 @@ impl Writer {
         if let Some(error) = because.filter(|_| !self.questions.contains_key(&kill.flag)) {
             tracing::warn!(flag = kill.flag, by = kill.by, "a kill is in this process alone: {error}");
         }
-        let next = Time::now() + Feed::resync_every(&state.store);
+        let next = Instant::now() + Feed::resync_every(&state.store);
         let flag = kill.flag.clone();
         self.questions.insert(flag, Question { kill, is_missing: because.is_none(), next });
     }

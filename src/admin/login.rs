@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::Instant as Time;
+use tokio::time::Instant;
 
 use super::call::{Answer, read_body};
 use super::page;
@@ -19,7 +19,7 @@ use super::problem::{Failure, Kind};
 use super::reply;
 use super::security;
 use super::state::State;
-use crate::document::Instant;
+use crate::document::Timestamp;
 
 /// Most bytes of a login.
 const MAX_BODY: usize = 4096;
@@ -54,18 +54,18 @@ struct Peers {
 struct Record {
     under_way: usize,
     failures: u32,
-    last: Option<Time>,
+    last: Option<Instant>,
 }
 
 impl Record {
     /// When the next login may come.
-    fn next(&self, peer: Peer) -> Option<Time> {
+    fn next(&self, peer: Peer) -> Option<Instant> {
         let doublings = self.failures.checked_sub(FREE)?;
         let longest = if peer.is_some() { LONGEST_WAIT } else { LONGEST_WAIT_OF_ALL };
         Some(self.last? + Duration::from_secs(1 << doublings.min(16)).min(longest))
     }
 
-    fn is_over(&self, now: Time) -> bool {
+    fn is_over(&self, now: Instant) -> bool {
         self.under_way == 0 && self.last.is_none_or(|last| now.saturating_duration_since(last) > REMEMBERED)
     }
 }
@@ -88,7 +88,7 @@ impl Logins {
     }
 
     /// A place, or how long to wait for one.
-    fn enter(&self, peer: Peer, now: Time) -> Result<Place<'_>, Duration> {
+    fn enter(&self, peer: Peer, now: Instant) -> Result<Place<'_>, Duration> {
         let mut peers = self.peers();
         let record = peers.peers.get(&peer).copied().filter(|record| !record.is_over(now)).unwrap_or_default();
         if let Some(wait) =
@@ -107,7 +107,7 @@ impl Logins {
 }
 
 impl Peers {
-    fn make_room(&mut self, now: Time) {
+    fn make_room(&mut self, now: Instant) {
         if self.peers.len() < MAX_PEERS {
             return;
         }
@@ -122,7 +122,7 @@ impl Peers {
 
 impl Place<'_> {
     /// Counts a failure, and gives how many there were in a row.
-    fn failed(&self, now: Time) -> u32 {
+    fn failed(&self, now: Instant) -> u32 {
         let mut peers = self.logins.peers();
         peers.failed += 1;
         let record = peers.peers.entry(self.peer).or_default();
@@ -162,7 +162,7 @@ pub(super) async fn log_in(state: &State, parts: &Parts, body: Body) -> Answer {
         return Err(Failure::new(Kind::NoLogin, "this page takes no token"));
     };
     let peer = peer(parts);
-    let place = state.logins.enter(peer, Time::now()).map_err(|wait| {
+    let place = state.logins.enter(peer, Instant::now()).map_err(|wait| {
         let seconds = wait.as_secs_f64().ceil() as u64;
         state.security.login_waits(peer, seconds);
         let detail = format!("too many logins, or too many that failed: try again in {seconds} s");
@@ -172,10 +172,10 @@ pub(super) async fn log_in(state: &State, parts: &Parts, body: Body) -> Answer {
     let Ok(Given { token }) = serde_json::from_slice(&body) else {
         return Err(Failure::new(Kind::Malformed, "expected {\"token\": \"…\"}"));
     };
-    let (name, value, seconds) = match tokens.log_in(&token, Instant::now()) {
+    let (name, value, seconds) = match tokens.log_in(&token, Timestamp::now()) {
         Ok(session) => session,
         Err(known) => {
-            security::login_failed(peer, place.failed(Time::now()), known);
+            security::login_failed(peer, place.failed(Instant::now()), known);
             return Err(Failure::unauthorized(known));
         }
     };
@@ -202,9 +202,9 @@ mod tests {
 
     #[test]
     fn waits_grow_with_failures_and_end_with_a_success() {
-        let (logins, start) = (Logins::default(), Time::now());
-        let waits = |peer: Peer, now: Time| logins.enter(peer, now).map(drop).err().unwrap_or_default().as_secs();
-        let fail = |peer: Peer, now: Time| logins.enter(peer, now).unwrap().failed(now);
+        let (logins, start) = (Logins::default(), Instant::now());
+        let waits = |peer: Peer, now: Instant| logins.enter(peer, now).map(drop).err().unwrap_or_default().as_secs();
+        let fail = |peer: Peer, now: Instant| logins.enter(peer, now).unwrap().failed(now);
         let mallory = address("192.0.2.1");
         let mut now = start;
         let mut waited = Vec::new();
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn few_are_under_way_at_once() {
-        let (logins, now) = (Logins::default(), Time::now());
+        let (logins, now) = (Logins::default(), Instant::now());
         let (a, b, c) = (address("192.0.2.1"), address("2001:db8::1"), address("192.0.2.3"));
         let mut places: Vec<Place<'_>> = (0..4).map(|_| logins.enter(a, now).unwrap()).collect();
         assert_eq!(logins.enter(a, now).unwrap_err(), BODY_WITHIN);
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:2"));
         assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
         assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));
-        let (logins, now) = (Logins::default(), Time::now());
+        let (logins, now) = (Logins::default(), Instant::now());
         for number in 0..10_000_u32 {
             let later = now + Duration::from_millis(number.into());
             logins.enter(Some(IpAddr::V4(number.into())), later).unwrap().failed(later);

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::problem::Failure;
-use crate::document::{Edit, Instant, Plain, Problem, canonical_key, flag_from_json, members};
+use crate::document::{Edit, Plain, Problem, Timestamp, canonical_key, flag_from_json, members};
 
 /// The edit that a patch means for a stored text. Keys may be in any accepted spelling. Numbers keep their digits, also
 /// those beside the changed ones.
-pub(super) fn edit(name: &str, stored: &str, patch: &[(String, Plain)], now: Instant) -> Result<Edit, Failure> {
+pub(super) fn edit(name: &str, stored: &str, patch: &[(String, Plain)], now: Timestamp) -> Result<Edit, Failure> {
     let refuse = |expected: &str, found: String, path: &str| -> Failure {
         Problem::new(expected, found).of_flag(name).at_path(path).into()
     };
@@ -55,7 +55,7 @@ pub(super) fn as_written(stored: &str, key: &str) -> Option<Plain> {
 }
 
 /// Taking the percentage away may mean 100 %, which nobody asks for in this way.
-fn no_share_by_default(name: &str, stored: &str, edit: &Edit, now: Instant) -> Result<(), Failure> {
+fn no_share_by_default(name: &str, stored: &str, edit: &Edit, now: Timestamp) -> Result<(), Failure> {
     let share = |text: &str| flag_from_json(Some(name), text).map(|flag| flag.percentage_at(now));
     if let (Ok(before), Ok(after)) = (share(stored), edit.apply(name, Some(stored), now).and_then(|text| share(&text)))
         && before < after
@@ -95,7 +95,7 @@ fn merged(target: Option<Plain>, patch: &Plain) -> Plain {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Instant, Plain, edit};
+    use super::{Plain, Timestamp, edit};
 
     fn patched(stored: &str, patch: Value) -> String {
         let Plain::Map(patch) = Plain::from(patch) else { unreachable!() };
@@ -105,7 +105,7 @@ mod tests {
 
     fn refused(patch: Value) -> String {
         let Plain::Map(patch) = Plain::from(patch) else { unreachable!() };
-        edit("x", r#"{"enabled": true, "percentage": 5}"#, &patch, Instant::from_unix_millis(0))
+        edit("x", r#"{"enabled": true, "percentage": 5}"#, &patch, Timestamp::from_unix_millis(0))
             .unwrap_err()
             .detail()
             .to_owned()

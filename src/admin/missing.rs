@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant as Time;
+use tokio::time::Instant;
 
 use super::call::{Answer, Call, Precondition};
 use super::edits::{self, EDIT_WITHIN, edited};
@@ -19,7 +19,7 @@ use super::problem::{Failure, Kind};
 use super::reply;
 use super::shown::{self, View};
 use super::state::{IN_FORCE_WITHIN, State};
-use crate::document::{Edit, Flag, Instant, flag_from_json};
+use crate::document::{Edit, Flag, Timestamp, flag_from_json};
 use crate::source::MissingFlag;
 use crate::store::{Change, Changed, HistoryPage, Loaded};
 
@@ -147,9 +147,9 @@ pub(super) async fn write(
     within: Duration,
 ) -> Result<(Changed, bool), Failure> {
     let (state, name) = (&call.state, call.name.as_str());
-    let deadline = Time::now() + within;
+    let deadline = Instant::now() + within;
     let text = edits::until(call, deadline, text_of(call, missing)).await?;
-    let left = deadline.saturating_duration_since(Time::now());
+    let left = deadline.saturating_duration_since(Instant::now());
     let changed = edits::apply(call, left, &Precondition::None, |stored, before| {
         if stored.definition.is_some() {
             let detail = "nothing was changed, because the flag is in the store again";
@@ -158,9 +158,9 @@ pub(super) async fn write(
         if stored.version > 0 && stored.content.is_empty() {
             return Err(Failure::removed(stored));
         }
-        let mut text = before.replaced(name, &text, true, Instant::now())?;
+        let mut text = before.replaced(name, &text, true, Timestamp::now())?;
         if off {
-            text = Edit::new().set("enabled", false).apply(name, Some(&text), Instant::now())?;
+            text = Edit::new().set("enabled", false).apply(name, Some(&text), Timestamp::now())?;
         }
         Ok(Change::put_text(text).create_again())
     })
@@ -189,7 +189,7 @@ async fn text_of(call: &Call, missing: &MissingFlag) -> Result<String, Failure> 
     match recorded.filter(says_the_same) {
         Some(text) if flag.is_enabled() => Ok(text),
         // Off here, whatever it was then.
-        Some(text) => Ok(Edit::new().set("enabled", false).apply(name, Some(&text), Instant::now())?),
+        Some(text) => Ok(Edit::new().set("enabled", false).apply(name, Some(&text), Timestamp::now())?),
         None => Ok(flag.to_stored()),
     }
 }

@@ -31,7 +31,7 @@ use super::{
     events, exchange, explain, flags, history, local_kill, login, missing, page, rollout, shutdown, status,
     verification,
 };
-use crate::document::{Instant, MAX_DOCUMENT};
+use crate::document::{MAX_DOCUMENT, Timestamp};
 use crate::source::{Layered, Live};
 use crate::store::Store;
 
@@ -270,7 +270,7 @@ fn who(state: &State, parts: &Parts) -> Result<Who, Failure> {
     if access == Access::None
         && let Some(tokens) = state.authorizer.tokens()
     {
-        let known = tokens.known(parts, Instant::now());
+        let known = tokens.known(parts, Timestamp::now());
         state.security.unauthorized(parts, known);
         return Err(Failure::unauthorized(known));
     }
@@ -284,7 +284,7 @@ async fn answer_to(state: Arc<State>, who: Who, parts: Parts, path: String, body
     // A browser may send any other credential along with a request of another site. An unknown bearer may stand beside
     // the cookie that names the user, and a login of the application cannot be told apart.
     let is_by_bearer = match state.authorizer.tokens() {
-        Some(tokens) => tokens.is_by_bearer(&parts, Instant::now()),
+        Some(tokens) => tokens.is_by_bearer(&parts, Timestamp::now()),
         None => bearer(&parts).is_some() && !parts.headers.contains_key(http::header::COOKIE),
     };
     let refused = |failure: &Failure| state.security.refused(&parts, failure, Some(&who.name));

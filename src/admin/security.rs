@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::request::Parts;
-use tokio::time::Instant as Time;
+use tokio::time::Instant;
 use tracing::field::{debug, display};
 
 use super::peer::{Peer, peer};
@@ -40,14 +40,14 @@ struct Pace(Mutex<Window>);
 
 #[derive(Debug, Default)]
 struct Window {
-    began: Option<Time>,
+    began: Option<Instant>,
     logged: u32,
     suppressed: u64,
 }
 
 impl Pace {
     /// How many events were suppressed since the last one, if another may be logged now.
-    fn next(&self, now: Time) -> Option<u64> {
+    fn next(&self, now: Instant) -> Option<u64> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if window.began.is_none_or(|began| now.saturating_duration_since(began) >= MINUTE) {
             (window.began, window.logged) = (Some(now), 0);
@@ -69,7 +69,7 @@ impl Security {
 
     /// A login that has to wait.
     pub(super) fn login_waits(&self, from: Peer, seconds: u64) {
-        let Some(suppressed) = self.waits.next(Time::now()) else { return };
+        let Some(suppressed) = self.waits.next(Instant::now()) else { return };
         let from = from.map(display);
         tracing::warn!(target: TARGET, event = "login_wait", from, seconds, suppressed, "logging in has to wait");
     }
@@ -82,7 +82,7 @@ impl Security {
             Known::Current { .. } | Known::Nobody => return,
         };
         let count = self.failed_bearers.fetch_add(1, Ordering::Relaxed) + 1;
-        let Some(suppressed) = self.bearers.next(Time::now()) else { return };
+        let Some(suppressed) = self.bearers.next(Instant::now()) else { return };
         let from = peer(parts).map(display);
         tracing::warn!(target: TARGET, event = "bearer", from, name, reason, count, suppressed, "a token that lets nobody in");
     }
@@ -96,7 +96,7 @@ impl Security {
             Kind::WrongHost => &self.by_host,
             _ => return,
         };
-        let Some(suppressed) = pace.next(Time::now()) else { return };
+        let Some(suppressed) = pace.next(Instant::now()) else { return };
         let (from, kind, method) = (peer(parts).map(display), failure.kind.name(), parts.method.as_str());
         // Both are the client's, of any length.
         let path = quoted(parts.uri.path());
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_counted_and_not_logged() {
-        let (pace, start) = (Pace::default(), Time::now());
+        let (pace, start) = (Pace::default(), Instant::now());
         let passed = (0..1000).filter(|_| pace.next(start).is_some()).count();
         assert_eq!(passed, 60);
         assert_eq!(pace.next(start + MINUTE), Some(940));

@@ -12,7 +12,7 @@ use http::header::COOKIE;
 use http::request::Parts;
 use sha2::Sha256;
 
-use crate::document::Instant;
+use crate::document::Timestamp;
 
 /// How long somebody stays logged in: a working day.
 const SECONDS: i64 = 10 * 60 * 60;
@@ -38,7 +38,7 @@ struct Ended {
 impl Sessions {
     /// The value of a cookie for the token with this digest, and how many seconds it is good for: a working day, and no
     /// longer than the token.
-    pub(super) fn seal(digest: &str, now: Instant, end: Option<Instant>) -> (String, u64) {
+    pub(super) fn seal(digest: &str, now: Timestamp, end: Option<Timestamp>) -> (String, u64) {
         let now = now.unix_millis();
         let left = end.map_or(i64::MAX, |end| end.unix_millis().saturating_sub(now).max(0));
         let millis = left.min(SECONDS * 1000);
@@ -108,7 +108,7 @@ pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
 }
 
 fn now() -> i64 {
-    Instant::now().unix_millis()
+    Timestamp::now().unix_millis()
 }
 
 fn mac(digest: &str, until: i64) -> String {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::reply;
 use super::state::State;
 use super::users;
-use crate::document::{Document, Flag, Instant, Problem, flag_from_json, json};
+use crate::document::{Document, Flag, Problem, Timestamp, flag_from_json, json};
 use crate::engine::FlagSet;
 use crate::operate::rollout::Rollout;
 use crate::source::{LocalKill, Source};
@@ -106,7 +106,7 @@ impl Problems {
 /// What this process knows of all flags at one instant.
 pub(super) struct View<'a> {
     state: &'a State,
-    now: Instant,
+    now: Timestamp,
     /// The rules that requests get, with their problems.
     in_force: Problems,
     /// What only the whole set shows, such as a flag that is required and missing, and what holds flags off.
@@ -129,7 +129,7 @@ impl<'a> View<'a> {
         let in_force = Problems::of(state.in_force(), only);
         let problems = Problems::of(state.source.set(), only);
         let kills = state.source.local_kills().into_iter().map(|kill| (kill.flag.clone(), kill)).collect();
-        Self { state, now: Instant::now(), in_force, problems, kills }
+        Self { state, now: Timestamp::now(), in_force, problems, kills }
     }
 
     /// What a list has of a flag, with the problems of its stored text.

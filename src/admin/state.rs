@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
-use tokio::time::{Instant as Time, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::access::Role;
 use super::auth::Authorize;
@@ -193,11 +193,11 @@ impl State {
     /// Waits a moment until this process goes by an edit. It may be longer in coming: what is in force stands in
     /// the answer.
     pub(super) async fn settle(&self, flag: &str, version: u64, within: Duration) {
-        let deadline = Time::now() + within;
+        let deadline = Instant::now() + within;
         if !self.has_reached(flag, version) {
             self.source.look_now();
         }
-        while !self.has_reached(flag, version) && Time::now() < deadline {
+        while !self.has_reached(flag, version) && Instant::now() < deadline {
             sleep(Duration::from_millis(2)).await;
         }
     }

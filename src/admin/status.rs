@@ -10,7 +10,7 @@ use super::missing;
 use super::reply;
 use super::shown;
 use super::state::State;
-use crate::document::Instant;
+use crate::document::Timestamp;
 use crate::store::{Feed, Head};
 
 pub(super) async fn status(call: Call) -> Answer {
@@ -34,7 +34,7 @@ fn shown_to(who: &Who, state: &State, head: Option<&Head>, error: Option<&str>) 
     let capabilities = state.store.capabilities();
     let kills: Vec<Value> = state.source.local_kills().iter().map(|kill| shown::local_kill(state, kill)).collect();
     json!({
-        "now": Instant::now(),
+        "now": Timestamp::now(),
         "you": { "name": who.name, "role": who.role.name() },
         "library": env!("CARGO_PKG_VERSION"),
         // What requests get, of all layers; and what comes from the store alone.
@@ -61,6 +61,6 @@ fn shown_to(who: &Who, state: &State, head: Option<&Head>, error: Option<&str>) 
 
 /// The tokens that expire soon, or have expired.
 fn expiring_tokens(state: &State) -> Vec<Value> {
-    let expiring = state.authorizer.tokens().map(|tokens| tokens.expiring(Instant::now()));
+    let expiring = state.authorizer.tokens().map(|tokens| tokens.expiring(Timestamp::now()));
     expiring.into_iter().flatten().map(|(name, day)| json!({ "name": name, "expires_on": day })).collect()
 }

@@ -10,7 +10,7 @@ use http::request::Parts;
 use super::access::Role;
 use super::call::MAX_NAME;
 use super::session::{Session, Sessions, is_same};
-use crate::document::{Day, Instant};
+use crate::document::{Day, Timestamp};
 use crate::store::digest_of;
 
 /// Tokens with names and roles, as `Authorization: Bearer` or, from the page's form, behind a cookie.
@@ -94,7 +94,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn has_expired(&self, now: Instant) -> bool {
+    fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_on.is_some_and(|day| day.is_over_at(now))
     }
 }
@@ -206,7 +206,7 @@ impl Tokens {
     }
 
     /// Whether a token names the user. Unlike the cookie, no page of another site can send one along.
-    pub(super) fn is_by_bearer(&self, request: &Parts, now: Instant) -> bool {
+    pub(super) fn is_by_bearer(&self, request: &Parts, now: Timestamp) -> bool {
         self.entry_by_bearer(request).is_some_and(|entry| !entry.has_expired(now))
     }
 
@@ -216,7 +216,7 @@ impl Tokens {
     }
 
     /// Who asks. An unknown bearer may be a proxy's own, and a session beside it decides.
-    pub(super) fn known(&self, request: &Parts, now: Instant) -> Known<'_> {
+    pub(super) fn known(&self, request: &Parts, now: Timestamp) -> Known<'_> {
         let by_bearer = self.entry_by_bearer(request);
         let sessions: Vec<&Entry> = self.sessions_of(request).map(|(_, entry)| entry).collect();
         let entries = || by_bearer.into_iter().chain(sessions.iter().copied());
@@ -231,7 +231,7 @@ impl Tokens {
     }
 
     /// Whose token it is, the value of a cookie that stands for it, and for how many seconds.
-    pub(super) fn log_in(&self, token: &str, now: Instant) -> Result<(&str, String, u64), Known<'_>> {
+    pub(super) fn log_in(&self, token: &str, now: Timestamp) -> Result<(&str, String, u64), Known<'_>> {
         let Some(entry) = self.entry_of(token.as_bytes()) else { return Err(Known::Unknown) };
         match entry.expires_on {
             Some(day) if day.is_over_at(now) => Err(Known::Expired { name: &entry.name, day }),
@@ -257,8 +257,8 @@ impl Tokens {
     }
 
     /// The names whose tokens expire within 14 days, or have expired, with the day; the first to expire first.
-    pub(super) fn expiring(&self, now: Instant) -> Vec<(&str, Day)> {
-        let soon = now.checked_add(EXPIRES_SOON).unwrap_or(Instant::MAX);
+    pub(super) fn expiring(&self, now: Timestamp) -> Vec<(&str, Day)> {
+        let soon = now.checked_add(EXPIRES_SOON).unwrap_or(Timestamp::MAX);
         let dated = self.entries.iter().filter_map(|entry| Some((entry.name.as_str(), entry.expires_on?)));
         let mut expiring: Vec<(&str, Day)> = dated.filter(|(_, day)| day.is_over_at(soon)).collect();
         expiring.sort_by_key(|(name, day)| (*day, *name));
@@ -383,7 +383,7 @@ mod tests {
         }
     }
 
-    fn at(text: &str) -> Instant {
+    fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(seconds(over), Err(expired));
         assert_eq!(tokens.log_in("x", last).unwrap_err(), Known::Unknown);
         // A cookie that was sealed before the day was set.
-        let (value, _) = Sessions::seal(&tokens.entries[0].digest, Instant::now(), None);
+        let (value, _) = Sessions::seal(&tokens.entries[0].digest, Timestamp::now(), None);
         let session = request("cookie", &format!("tower_flags_admin={value}"));
         assert_eq!((tokens.known(&session, last), tokens.known(&session, over)), (current, expired));
     }

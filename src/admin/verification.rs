@@ -17,13 +17,13 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant as Time, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::call::{Answer, Call};
 use super::reply;
 use super::security;
 use super::state::{STORE_WITHIN, State};
-use crate::document::{Instant, Problem};
+use crate::document::{Problem, Timestamp};
 use crate::store::{BrokenBy, BrokenLink, Error, Feed, Head, Known, Store, Verification, random_share, verification};
 
 /// When the first check begins after the start: after this time and, at random, up to four times more.
@@ -67,12 +67,12 @@ struct Progress {
     /// Breaks that served pages have shown since the last check.
     found: Vec<BrokenLink>,
     known: Known,
-    next: Option<Instant>,
+    next: Option<Timestamp>,
 }
 
 /// A check that has ended.
 struct Done {
-    at: Instant,
+    at: Timestamp,
     took: Duration,
     found: Verification,
 }
@@ -204,7 +204,7 @@ impl Verifier {
                         known.verified = found.head.clone();
                     }
                     (progress.error, progress.found) = (None, Vec::new());
-                    progress.last = Some(Done { at: Instant::now(), took, found });
+                    progress.last = Some(Done { at: Timestamp::now(), took, found });
                 }
                 Err(error) => {
                     let is_permanent = error.is_permanent();
@@ -218,9 +218,9 @@ impl Verifier {
         });
     }
 
-    fn is_next_at(&self, next: Time) {
-        let wait = next.saturating_duration_since(Time::now());
-        self.progress.send_modify(|progress| progress.next = Instant::now().checked_add(wait));
+    fn is_next_at(&self, next: Instant) {
+        let wait = next.saturating_duration_since(Instant::now());
+        self.progress.send_modify(|progress| progress.next = Timestamp::now().checked_add(wait));
     }
 }
 
@@ -275,8 +275,8 @@ pub(super) fn watch(state: &Arc<State>) {
 
 async fn keep_verifying(state: &Weak<State>, verifier: &Verifier) {
     let store = || Some(Arc::clone(&state.upgrade()?.store));
-    let mut next = Time::now() + FIRST_AFTER + (FIRST_AFTER * 4).mul_f64(random_share());
-    let (mut look, mut earliest) = (Time::now() + LOOK_EVERY, Time::now());
+    let mut next = Instant::now() + FIRST_AFTER + (FIRST_AFTER * 4).mul_f64(random_share());
+    let (mut look, mut earliest) = (Instant::now() + LOOK_EVERY, Instant::now());
     loop {
         verifier.is_next_at(next);
         let is_due = tokio::select! {
@@ -286,7 +286,7 @@ async fn keep_verifying(state: &Weak<State>, verifier: &Verifier) {
         };
         let Some(store) = store() else { return };
         if !is_due {
-            look = Time::now() + LOOK_EVERY;
+            look = Instant::now() + LOOK_EVERY;
             let stored = timeout(STORE_WITHIN, store.read("")).await;
             if !matches!(stored, Ok(Ok(stored)) if verifier.has_gone_back(&stored.head)) {
                 continue;
@@ -300,11 +300,11 @@ async fn keep_verifying(state: &Weak<State>, verifier: &Verifier) {
         // Requests from here on share the result.
         let known = verifier.begin();
         sleep_until(earliest).await;
-        let started = Time::now();
+        let started = Instant::now();
         let outcome = verification(&*store, known).await;
         let took = started.elapsed();
         let wait = if outcome.is_ok() { EVERY.mul_f64(0.9 + 0.2 * random_share()) } else { AGAIN_AFTER };
         verifier.end(Feed::name(&store), outcome, took);
-        (next, earliest) = (Time::now() + wait, Time::now() + took * PAUSE);
+        (next, earliest) = (Instant::now() + wait, Instant::now() + took * PAUSE);
     }
 }

@@ -1,10 +1,10 @@
 //! One predicate of a rule.
 
-use super::instant::Instant;
 use super::number::Number;
 use super::pattern::Pattern;
 use super::problem::{Problem, quoted};
 use super::text::{Node, View};
+use super::timestamp::Timestamp;
 
 /// A predicate on one attribute: it holds if any of its values does, or exactly then not.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub(crate) enum Test {
     Matches(Patterns),
     Number(Comparison, Vec<Number>),
     Version(Comparison, Vec<semver::Version>),
-    Instant(Comparison, Vec<Instant>),
+    Timestamp(Comparison, Vec<Timestamp>),
     Exists,
 }
 
@@ -74,8 +74,8 @@ const OPERATORS: [(&str, Operator); 18] = [
     ("semver_greater_or_equal", Operator::Version(Comparison::GreaterOrEqual)),
     ("semver_less", Operator::Version(Comparison::Less)),
     ("semver_less_or_equal", Operator::Version(Comparison::LessOrEqual)),
-    ("before", Operator::Instant(Comparison::Less)),
-    ("after", Operator::Instant(Comparison::Greater)),
+    ("before", Operator::Timestamp(Comparison::Less)),
+    ("after", Operator::Timestamp(Comparison::Greater)),
     ("exists", Operator::Exists),
 ];
 
@@ -87,7 +87,7 @@ pub(crate) enum Operator {
     Matches,
     Number(Comparison),
     Version(Comparison),
-    Instant(Comparison),
+    Timestamp(Comparison),
     Exists,
 }
 
@@ -119,7 +119,7 @@ impl Clause {
             Test::Matches(_) => Operator::Matches,
             Test::Number(comparison, _) => Operator::Number(*comparison),
             Test::Version(comparison, _) => Operator::Version(*comparison),
-            Test::Instant(comparison, _) => Operator::Instant(*comparison),
+            Test::Timestamp(comparison, _) => Operator::Timestamp(*comparison),
             Test::Exists => Operator::Exists,
         };
         format!("{}{}", if self.negated { "not_" } else { "" }, operator.name())
@@ -142,7 +142,7 @@ impl Test {
             Operator::Matches => Self::Matches(Patterns { first: 0, patterns: each(values, pattern)? }),
             Operator::Number(comparison) => Self::Number(comparison, each(values, number)?),
             Operator::Version(comparison) => Self::Version(comparison, each(values, version)?),
-            Operator::Instant(comparison) => Self::Instant(comparison, each(values, instant)?),
+            Operator::Timestamp(comparison) => Self::Timestamp(comparison, each(values, instant)?),
             Operator::Exists => Self::Exists,
         })
     }
@@ -177,9 +177,9 @@ fn version(node: &Node<'_>) -> Result<semver::Version, Problem> {
         .map_err(|error| Problem::new("a semantic version, such as 2.1.0", format!("{} ({error})", quoted(&text))))
 }
 
-fn instant(node: &Node<'_>) -> Result<Instant, Problem> {
+fn instant(node: &Node<'_>) -> Result<Timestamp, Problem> {
     let text = text(node)?;
-    text.parse().map_err(|_| Problem::new(Instant::EXPECTED, quoted(&text)))
+    text.parse().map_err(|_| Problem::new(Timestamp::EXPECTED, quoted(&text)))
 }
 
 fn pattern(node: &Node<'_>) -> Result<Pattern, Problem> {

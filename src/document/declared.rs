@@ -5,8 +5,8 @@
 use std::fmt;
 
 use super::flag::Kind;
-use super::instant::{Day, Instant};
 use super::name::FlagName;
+use super::timestamp::{Day, Timestamp};
 
 /// What the code says of one flag. In the list that [`declare_flags!`](crate::declare_flags) makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Declaration {
 
     /// Whether its last day is over.
     #[must_use]
-    pub fn is_expired(&self, now: Instant) -> bool {
+    pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.and_then(|day| day.parse::<Day>().ok()).is_some_and(|day| day.is_over_at(now))
     }
 }

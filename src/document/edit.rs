@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::definitions::Document;
 use super::flag::Flag;
-use super::instant::Instant;
 use super::name::FlagName;
 use super::problem::{Problem, quoted};
 use super::read::{Definition, Key, Known, accepted_flag, flag_from_json, lookup, spelling_of};
 use super::text::{Plain, members, position};
+use super::timestamp::Timestamp;
 
 /// A change of some keys of a stored flag, as JSON text.
 ///
@@ -78,7 +78,7 @@ impl Edit {
     ///
     /// The stored text is no JSON object, `true` or `false`, has a key twice, a change names an unknown
     /// key, or what comes out is no accepted flag.
-    pub fn apply(&self, name: impl FlagName, stored: Option<&str>, now: Instant) -> Result<String, Problem> {
+    pub fn apply(&self, name: impl FlagName, stored: Option<&str>, now: Timestamp) -> Result<String, Problem> {
         let (name, edited) = (name.name(), self.text(name.name(), stored, now)?);
         // What an edit leaves as it is does not hold it up.
         if self.brings_patterns() {
@@ -97,7 +97,7 @@ impl Edit {
     }
 
     /// Like [`apply`](Self::apply), but compiles no regular expression, which takes a while.
-    pub(crate) fn text(&self, name: &str, stored: Option<&str>, now: Instant) -> Result<String, Problem> {
+    pub(crate) fn text(&self, name: &str, stored: Option<&str>, now: Timestamp) -> Result<String, Problem> {
         let mut text = Text::of(stored).map_err(|problem| problem.of_flag(name))?;
         let in_force = stored.and_then(|stored| flag_from_json(Some(name), stored).ok());
         for (spelling, value) in &self.changes {
@@ -294,7 +294,7 @@ impl Flag {
 mod tests {
     use super::*;
 
-    fn now() -> Instant {
+    fn now() -> Timestamp {
         "2026-12-01T09:00:00Z".parse().unwrap()
     }
 

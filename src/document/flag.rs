@@ -5,10 +5,10 @@ use std::fmt;
 use serde_json::Value;
 
 use super::clause::{Clause, Test};
-use super::instant::{Day, Instant};
 use super::percentage::Percentage;
 use super::scheme::Scheme;
 use super::texts::Texts;
+use super::timestamp::{Day, Timestamp};
 
 /// The definition of one flag, checked.
 ///
@@ -102,19 +102,19 @@ pub(crate) struct Requirement {
 pub(crate) struct Schedule {
     /// Strictly ascending.
     pub(crate) steps: Vec<Step>,
-    pub(crate) paused_at: Option<Instant>,
+    pub(crate) paused_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Step {
-    pub(crate) at: Instant,
+    pub(crate) at: Timestamp,
     pub(crate) percentage: Percentage,
 }
 
 impl Schedule {
     /// The percentage in force at `now`, and the span around `now` in which it stays: from the
     /// first instant on, up to and without the second. `None` means since ever, or for ever.
-    pub(crate) fn at(&self, now: Instant) -> (Percentage, Option<Instant>, Option<Instant>) {
+    pub(crate) fn at(&self, now: Timestamp) -> (Percentage, Option<Timestamp>, Option<Timestamp>) {
         let passed = self.passed_at(now);
         let (percentage, since) = match passed.checked_sub(1) {
             Some(last) => (self.steps[last].percentage, Some(self.steps[last].at)),
@@ -126,13 +126,13 @@ impl Schedule {
     }
 
     /// How many steps have come into force by `now`.
-    pub(crate) fn passed_at(&self, now: Instant) -> usize {
+    pub(crate) fn passed_at(&self, now: Timestamp) -> usize {
         let read_at = self.paused_at.map_or(now, |paused_at| paused_at.min(now));
         self.steps.partition_point(|step| step.at <= read_at)
     }
 
     /// Since when the plan stands still at `now`, if it does.
-    pub(crate) fn stands_since(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn stands_since(&self, now: Timestamp) -> Option<Timestamp> {
         self.paused_at.filter(|paused_at| *paused_at <= now)
     }
 }
@@ -245,18 +245,18 @@ impl Flag {
     }
 
     /// Whether its plan runs now and pauses later.
-    pub(crate) fn pauses_after(&self, now: Instant) -> bool {
+    pub(crate) fn pauses_after(&self, now: Timestamp) -> bool {
         self.paused_at().is_some_and(|paused_at| paused_at > now)
     }
 
-    pub(crate) fn paused_at(&self) -> Option<Instant> {
+    pub(crate) fn paused_at(&self) -> Option<Timestamp> {
         self.schedule.as_ref()?.paused_at
     }
 
     /// The share of users in force at an instant: the schedule's, the stated one, or the default,
     /// which is 0 where an audience is named and 100 elsewhere.
     #[must_use]
-    pub fn percentage_at(&self, now: Instant) -> Percentage {
+    pub fn percentage_at(&self, now: Timestamp) -> Percentage {
         match &self.schedule {
             Some(schedule) => schedule.at(now).0,
             None => self.percentage.unwrap_or(self.default_percentage()),

@@ -82,7 +82,6 @@ mod declared;
 mod definitions;
 mod edit;
 mod flag;
-mod instant;
 mod name;
 mod number;
 mod pattern;
@@ -93,6 +92,7 @@ mod read;
 mod scheme;
 mod text;
 mod texts;
+mod timestamp;
 mod write;
 
 pub use declared::{Declaration, Declared, Variants, distinct};
@@ -100,11 +100,11 @@ pub use definitions::Document;
 pub(crate) use definitions::Shortfall;
 pub use edit::Edit;
 pub use flag::{Bookkeeping, Flag, Kind, Variant};
-pub use instant::{Day, Instant, NotADay, NotAnInstant};
 pub use name::FlagName;
 pub use percentage::{NotAPercentage, Percentage};
 pub use problem::{Problem, Severity};
 pub use scheme::Scheme;
+pub use timestamp::{Day, ParseDayError, ParseTimestampError, Timestamp};
 
 pub(crate) use clause::{Clause, Comparison, Patterns, Scalar, Test, TextOperator};
 pub(crate) use definitions::kept;

@@ -107,7 +107,7 @@ impl Serialize for Clause {
             Test::Version(_, values) => {
                 map.serialize_entry("values", &values.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             }
-            Test::Instant(_, values) => map.serialize_entry("values", values)?,
+            Test::Timestamp(_, values) => map.serialize_entry("values", values)?,
             Test::Exists => {}
         }
         map.end()

@@ -11,7 +11,7 @@ use super::readable::{Readable, Reader};
 use super::reason::{Evaluation, Reason};
 use super::set::{Decided, Decision, FlagSet, ForcedAt, decide_all, decide_one, ones, put, turn_off};
 use crate::context::Context;
-use crate::document::{Declared, FlagName, Instant, Variant};
+use crate::document::{Declared, FlagName, Timestamp, Variant};
 
 /// Every flag of one set, decided for one [`Query`](crate::engine::Query). Pure data: equal sets and queries have equal answers.
 ///
@@ -35,13 +35,13 @@ use crate::document::{Declared, FlagName, Instant, Variant};
 ///
 /// ```
 /// use tower_flags::engine::{Answers, FlagSet, Query, Reason};
-/// use tower_flags::{Context, Instant};
+/// use tower_flags::{Context, Timestamp};
 ///
 /// let set = FlagSet::builder().flag("search").variant("pricing", "higher", 1.2).build();
 /// let (search, pricing) = (set.number("search").unwrap(), set.number("pricing").unwrap());
 ///
 /// let alice = Context::user("alice");
-/// let mut answers = Answers::of(&set, &Query::new(&alice, Instant::now()));
+/// let mut answers = Answers::of(&set, &Query::new(&alice, Timestamp::now()));
 /// answers.set(search, true);
 /// answers.set_variant(pricing, "higher");
 /// assert!(answers.is_enabled("search"));
@@ -52,7 +52,7 @@ use crate::document::{Declared, FlagName, Instant, Variant};
 pub struct Answers {
     set: Arc<FlagSet>,
     context: Context,
-    now: Instant,
+    now: Timestamp,
     /// In ascending order of flags.
     forced: Box<[ForcedAt]>,
     decided: Decided,
@@ -62,7 +62,7 @@ pub struct Answers {
 
 impl Answers {
     /// Decides every flag of a set for a caller, with these answers forced, which are in ascending order of flags.
-    pub(super) fn decide_with(set: Arc<FlagSet>, context: Context, now: Instant, forced: Box<[ForcedAt]>) -> Self {
+    pub(super) fn decide_with(set: Arc<FlagSet>, context: Context, now: Timestamp, forced: Box<[ForcedAt]>) -> Self {
         let decided = Decided::none(&set);
         let mut answers = Self { set, context, now, forced, decided, reasons: Box::default() };
         decide_all(&answers.set, &answers.context, &answers.forced, &mut answers.decided);
@@ -183,7 +183,7 @@ impl Answers {
 
     /// The instant that they were decided for.
     #[must_use]
-    pub fn instant(&self) -> Instant {
+    pub fn instant(&self) -> Timestamp {
         self.now
     }
 

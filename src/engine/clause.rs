@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::document::{Clause, Comparison, Instant, Number, Patterns, Regex, Scalar, Test, TextOperator};
+use crate::document::{Clause, Comparison, Number, Patterns, Regex, Scalar, Test, TextOperator, Timestamp};
 
 impl Clause {
     /// Whether the clause holds for a caller; `compiled` has all patterns of the flag.
@@ -60,8 +60,8 @@ impl Test {
                 // Precedence by semver.org section 10 leaves build metadata out.
                 values.iter().any(|value| comparison.holds(&version.cmp_precedence(value), &std::cmp::Ordering::Equal))
             }),
-            Self::Instant(comparison, values) => text
-                .parse::<Instant>()
+            Self::Timestamp(comparison, values) => text
+                .parse::<Timestamp>()
                 .is_ok_and(|instant| values.iter().any(|value| comparison.holds(&instant, value))),
             Self::Exists => true,
         }

@@ -67,7 +67,7 @@ impl FlagSet {
     /// Compares the set with the lists of declarations that the parts of an application hand in.
     ///
     /// ```
-    /// use tower_flags::{Document, FlagSet, Instant, declare_flags};
+    /// use tower_flags::{Document, FlagSet, Timestamp, declare_flags};
     ///
     /// declare_flags! {
     ///     static SHOP_FLAGS;
@@ -75,7 +75,7 @@ impl FlagSet {
     ///     NEW_CHECKOUT: bool = "new_checkout";
     /// }
     ///
-    /// let set = FlagSet::compile(&Document::from_json(r#"{"flags": {"old_cart": true}}"#)?, Instant::MIN);
+    /// let set = FlagSet::compile(&Document::from_json(r#"{"flags": {"old_cart": true}}"#)?, Timestamp::MIN);
     /// let differences = set.differences(&[SHOP_FLAGS]);
     /// assert_eq!(differences.unknown[0].name, "new_checkout");
     /// assert_eq!(differences.undeclared, ["old_cart"]);

@@ -1,11 +1,11 @@
 //! Deciding flags: pure, total and without waiting.
 //!
 //! A [`Document`](crate::Document) is compiled into a [`FlagSet`], and decided for a [`Context`](crate::Context) at
-//! an [`Instant`](crate::Instant) into [`Answers`]. Same set, context and instant: same answers, on every machine.
+//! an [`Timestamp`](crate::Timestamp) into [`Answers`]. Same set, context and instant: same answers, on every machine.
 //!
 //! ```
 //! use tower_flags::engine::{Query, Reason};
-//! use tower_flags::{Context, Document, FlagSet, Instant};
+//! use tower_flags::{Context, Document, FlagSet, Timestamp};
 //!
 //! let document = Document::from_json(
 //!     r#"{"flags": {
@@ -13,7 +13,7 @@
 //!         "checkout": {"enabled": true, "requires": ["new_search"]}
 //!     }}"#,
 //! )?;
-//! let now: Instant = "2026-12-01T09:00:00Z".parse().unwrap();
+//! let now: Timestamp = "2026-12-01T09:00:00Z".parse().unwrap();
 //! let set = FlagSet::compile(&document, now);
 //! let alice = Context::user("alice").in_groups(["employees"]);
 //! let answers = set.answer(&Query::new(&alice, now));

@@ -3,17 +3,17 @@
 use super::answers::Answers;
 use super::reason::Reason;
 use crate::context::Context;
-use crate::document::Instant;
+use crate::document::Timestamp;
 
 /// The question that a source answers: who asks, when, and which answers are forced from outside.
 ///
 /// ```
 /// use tower_flags::engine::Query;
-/// use tower_flags::{Context, Instant, Memory, Source};
+/// use tower_flags::{Context, Timestamp, Memory, Source};
 ///
 /// let memory = Memory::new();
 /// memory.set("dark_mode", true)?;
-/// let (alice, now) = (Context::user("alice"), Instant::now());
+/// let (alice, now) = (Context::user("alice"), Timestamp::now());
 /// assert!(memory.answer(&Query::new(&alice, now)).is_enabled("dark_mode"));
 /// # Ok::<(), tower_flags::Problem>(())
 /// ```
@@ -23,7 +23,7 @@ pub struct Query<'a> {
     /// Who asks.
     pub context: &'a Context,
     /// When. Schedules and the expiry of forced answers are read at this instant.
-    pub now: Instant,
+    pub now: Timestamp,
     /// The answers that are forced, in descending order of precedence.
     pub forced: &'a [Forced],
     /// The answers of layers around, whose disabled flags are off here too.
@@ -33,7 +33,7 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// Asks for this caller at this instant, with nothing forced.
     #[must_use]
-    pub fn new(context: &'a Context, now: Instant) -> Self {
+    pub fn new(context: &'a Context, now: Timestamp) -> Self {
         Self { context, now, forced: &[], around: &[] }
     }
 
@@ -54,14 +54,14 @@ impl<'a> Query<'a> {
 ///
 /// ```
 /// use tower_flags::engine::{Forced, ForcedBy, Query, Reason};
-/// use tower_flags::{Context, Instant, Memory, Source};
+/// use tower_flags::{Context, Timestamp, Memory, Source};
 ///
 /// let memory = Memory::new();
 /// memory.set("new_cart", false)?;
 /// memory.set("new_search", r#"{"percentage": 0}"#)?;
 /// let forced = [Forced::new("new_search", true, ForcedBy::Upstream), Forced::new("new_cart", true, ForcedBy::Upstream)];
 /// let anyone = Context::anonymous();
-/// let answers = memory.answer(&Query::new(&anyone, Instant::now()).forced(&forced));
+/// let answers = memory.answer(&Query::new(&anyone, Timestamp::now()).forced(&forced));
 /// assert_eq!(answers.evaluation("new_search").reason, Reason::Upstream);
 /// assert!(!answers.is_enabled("new_cart"), "a disabled flag stays off");
 /// # Ok::<(), tower_flags::Problem>(())
@@ -80,7 +80,7 @@ pub struct Forced {
     /// The only user whom it is for; `None` for every user.
     pub only_for: Option<String>,
     /// The instant from which on it is void; `None` for as long as the request lives.
-    pub until: Option<Instant>,
+    pub until: Option<Timestamp>,
 }
 
 impl Forced {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::context::Context;
-use crate::document::{FlagName, Instant};
+use crate::document::{FlagName, Timestamp};
 use crate::engine::{Answers, Entry, Evaluation};
 
 /// The answers of a request, and which of them were read.
@@ -89,7 +89,7 @@ impl<'a> Outcome<'a> {
 
     /// The instant that the answers were decided for.
     #[must_use]
-    pub fn instant(&self) -> Instant {
+    pub fn instant(&self) -> Timestamp {
         self.reads.answers().instant()
     }
 

@@ -13,14 +13,14 @@ use super::incoming::Incoming;
 use super::respond::ResponsePlan;
 use super::scope::{self, Around};
 use crate::context::Context;
-use crate::document::Instant;
+use crate::document::Timestamp;
 use crate::engine::{Answers, FlagSet, Forced, ForcedBy, Query, Reason, SourceId};
 
 /// A request as its layer sees it.
 #[derive(Debug)]
 pub(super) struct RequestState {
     pub(super) context: Context,
-    pub(super) now: Instant,
+    pub(super) now: Timestamp,
     /// The answers of the layers around.
     around: Option<Flags>,
     /// The number of the request, which all its layers share.
@@ -137,7 +137,7 @@ fn answer(
     pinned: Option<&Arc<FlagSet>>,
     around: Option<&Flags>,
     context: &Context,
-    now: Instant,
+    now: Timestamp,
     forced: &[Forced],
 ) -> Answers {
     let levels = levels_of(around);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::flags::Flags;
 use crate::context::Context;
-use crate::document::{FlagName, Instant, Problem};
+use crate::document::{FlagName, Problem, Timestamp};
 use crate::engine::{Answers, FlagSetBuilder, Query, Reason, SourceId};
 
 /// Builds [`Flags`] from answers that are given.
@@ -126,6 +126,6 @@ impl FlagsBuilder {
     #[must_use]
     #[allow(clippy::needless_pass_by_value, reason = "a caller is mostly made for it")]
     pub fn build(self, context: Context) -> Flags {
-        self.answer(&Query::new(&context, Instant::MIN)).into()
+        self.answer(&Query::new(&context, Timestamp::MIN)).into()
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Context as TaskContext, Poll};
 use http::request::Parts;
 
 use super::counts::{Counters, count_reason};
-use crate::document::Instant;
+use crate::document::Timestamp;
 
 /// Code of the application that a layer runs.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +72,10 @@ impl Counters {
     /// The same clock; if it panics, that is counted, and the system's clock is read.
     pub(super) fn clock(
         self: &Arc<Self>,
-        clock: impl Fn() -> Instant + Send + Sync + 'static,
-    ) -> Arc<dyn Fn() -> Instant + Send + Sync> {
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
         let counters = Arc::clone(self);
-        Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(Instant::now))
+        Arc::new(move || counters.caught(Code::Clock, &clock).unwrap_or_else(Timestamp::now))
     }
 }
 

@@ -15,7 +15,7 @@ use super::identity::Identification;
 use super::signed::{AcceptDecisions, Overrides};
 #[cfg(feature = "visitors")]
 use super::visitors::Visitors;
-use crate::document::Instant;
+use crate::document::Timestamp;
 use crate::observe::Observer;
 #[cfg(feature = "testing")]
 use crate::source::ReadObserver;
@@ -37,7 +37,7 @@ pub(super) struct Config {
     pub(super) accepted: Option<AcceptDecisions>,
     #[cfg(feature = "visitors")]
     pub(super) visitors: Option<Visitors>,
-    pub(super) clock: Arc<dyn Fn() -> Instant + Send + Sync>,
+    pub(super) clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     pub(super) counters: Arc<Counters>,
     pub(super) observers: Vec<Arc<dyn Observer>>,
     #[cfg(feature = "testing")]
@@ -62,7 +62,7 @@ impl Config {
             accepted: None,
             #[cfg(feature = "visitors")]
             visitors: None,
-            clock: Arc::new(Instant::now),
+            clock: Arc::new(Timestamp::now),
             counters: Arc::default(),
             observers: Vec::new(),
         }

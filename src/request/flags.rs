@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::marks::Marks;
 use crate::context::Context;
-use crate::document::{Declared, FlagName, Instant, Variant};
+use crate::document::{Declared, FlagName, Timestamp, Variant};
 use crate::engine::{
     Answers, Entry, Evaluation, FlagSet, Forced, Readable, Reader, Reason, SourceId, WrongType, value_of,
 };
@@ -271,7 +271,7 @@ impl Flags {
 
     /// The instant they were decided for.
     #[must_use]
-    pub fn instant(&self) -> Instant {
+    pub fn instant(&self) -> Timestamp {
         self.0.answers.instant()
     }
 

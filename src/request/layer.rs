@@ -18,7 +18,7 @@ use super::signed::{AcceptDecisions, Overrides};
 #[cfg(feature = "visitors")]
 use super::visitors::Visitors;
 use crate::context::Context;
-use crate::document::Instant;
+use crate::document::Timestamp;
 use crate::observe::Observer;
 use crate::source::Source;
 
@@ -164,13 +164,13 @@ impl FlagLayer {
     /// Where the instant of a request comes from; the system's clock unless set.
     ///
     /// ```
-    /// use tower_flags::{FlagLayer, Instant, Memory};
+    /// use tower_flags::{FlagLayer, Timestamp, Memory};
     ///
-    /// let launch: Instant = "2026-12-01T09:00:00Z".parse().unwrap();
+    /// let launch: Timestamp = "2026-12-01T09:00:00Z".parse().unwrap();
     /// let layer = FlagLayer::new(Memory::new()).clock(move || launch);
     /// # let _ = layer;
     /// ```
-    pub fn clock(self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+    pub fn clock(self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.configured(|config| config.clock = config.counters.clock(clock))
     }
 

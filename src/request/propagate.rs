@@ -18,7 +18,7 @@ use super::signed::claims::{Claims, MAX_LEN, Wanted, spelled};
 use super::signed::decisions::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
 use super::signed::hosts::Host;
 use super::signed::key::SigningKey;
-use crate::document::{FlagName, Instant};
+use crate::document::{FlagName, Timestamp};
 
 /// A layer around a client that sends the decisions of the current request along, so that the service
 /// behind decides no differently: with [`AcceptDecisions`](super::AcceptDecisions) there.
@@ -77,7 +77,7 @@ struct Config {
     any_host: Option<Audience>,
     valid_for: Duration,
     longest_life: Duration,
-    clock: Arc<dyn Fn() -> Instant + Send + Sync>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     warned: Warned,
 }
 
@@ -118,7 +118,7 @@ impl SendDecisionsLayer {
             any_host: None,
             valid_for: Duration::from_secs(30),
             longest_life: LONGEST_LIFE,
-            clock: Arc::new(Instant::now),
+            clock: Arc::new(Timestamp::now),
             warned: Warned::default(),
         };
         Self { config: Arc::new(config) }
@@ -224,14 +224,14 @@ impl SendDecisionsLayer {
     }
 
     /// Where the instant comes from that the expiry counts from; the system's clock unless set.
-    pub fn clock(mut self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let has_panicked = AtomicBool::new(false);
         Arc::make_mut(&mut self.config).clock = Arc::new(move || {
             caught(&clock).unwrap_or_else(|panic| {
                 if !has_panicked.swap(true, Ordering::Relaxed) {
                     tracing::error!("the closure of `clock` panicked: {panic:?}; the system's clock is used");
                 }
-                Instant::now()
+                Timestamp::now()
             })
         });
         self

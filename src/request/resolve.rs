@@ -22,7 +22,7 @@ use super::resolved::Resolved;
 use super::scope;
 use super::then_call::{Prepare, ThenCall};
 use crate::context::Context;
-use crate::document::Instant;
+use crate::document::Timestamp;
 use crate::engine::{Answers, Query, Reason, SourceId};
 use crate::source::Source;
 
@@ -34,7 +34,7 @@ pub type BoxAnswers<'a> = Pin<Box<dyn Future<Output = Answers> + Send + 'a>>;
 /// Most engines keep their rules in the process and are a [`Source`] instead: reading a flag then never waits.
 pub trait Resolve: Send + Sync + 'static {
     /// Decides every flag of the engine for the caller, as [`Answers::of`] a set that is compiled once per update.
-    fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a>;
+    fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a>;
 }
 
 /// Awaits the answers of an asynchronous engine, outside of [`FlagLayer`](super::FlagLayer), which finds them like those
@@ -46,7 +46,7 @@ pub trait Resolve: Send + Sync + 'static {
 /// use axum::{Router, routing::get};
 /// use tower_flags::engine::{Answers, FlagSet, Query};
 /// use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer};
-/// use tower_flags::{Context, FlagLayer, Instant, Memory, flag};
+/// use tower_flags::{Context, FlagLayer, Timestamp, Memory, flag};
 ///
 /// /// Asks a service for each request.
 /// struct Remote {
@@ -54,7 +54,7 @@ pub trait Resolve: Send + Sync + 'static {
 /// }
 ///
 /// impl Resolve for Remote {
-///     fn resolve<'a>(&'a self, context: &'a Context, now: Instant) -> BoxAnswers<'a> {
+///     fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
 ///         Box::pin(async move {
 ///             let mut answers = Answers::of(&self.set, &Query::new(context, now));
 ///             if let Some(search) = self.set.number("search") {
@@ -100,7 +100,7 @@ pub(super) struct Resolver {
     deadline: Duration,
     identity: Identification,
     skip: Option<Arc<Predicate>>,
-    clock: Arc<dyn Fn() -> Instant + Send + Sync>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     counters: Arc<Counters>,
 }
 
@@ -114,7 +114,7 @@ impl ResolveLayer {
                 deadline: Duration::from_millis(50),
                 identity: Identification::default(),
                 skip: None,
-                clock: Arc::new(Instant::now),
+                clock: Arc::new(Timestamp::now),
                 counters: Arc::default(),
             }),
         }
@@ -157,7 +157,7 @@ impl ResolveLayer {
     }
 
     /// Where the instant of a request comes from; the system's clock unless set. The flag layer has the same instant.
-    pub fn clock(self, clock: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+    pub fn clock(self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.configured(|resolver| resolver.clock = resolver.counters.clock(clock))
     }
 
@@ -236,7 +236,7 @@ where
 struct Resolution {
     resolver: Arc<Resolver>,
     context: Context,
-    now: Instant,
+    now: Timestamp,
     around: Option<Flags>,
     answers: Pending<Answers>,
     /// Made at the first poll, where the runtime is sure to be there.
@@ -244,7 +244,7 @@ struct Resolution {
 }
 
 impl Resolution {
-    fn new(resolver: Arc<Resolver>, context: Context, now: Instant) -> Self {
+    fn new(resolver: Arc<Resolver>, context: Context, now: Timestamp) -> Self {
         let (engine, caller) = (Arc::clone(&resolver.engine), context.clone());
         let answers = Box::pin(async move { engine.resolve(&caller, now).await });
         let answers = Pending::new(answers, &resolver.counters);

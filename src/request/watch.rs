@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant as Time};
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -16,7 +16,7 @@ use crate::observe::{Failure, Outcome, Reads};
 
 /// How a request began.
 pub(super) struct Start {
-    at: Time,
+    at: Instant,
     is_head: bool,
 }
 
@@ -38,7 +38,7 @@ impl Watch {
         if config.observers.is_empty() {
             return None;
         }
-        Some(Start { at: Time::now(), is_head: request.method == Method::HEAD })
+        Some(Start { at: Instant::now(), is_head: request.method == Method::HEAD })
     }
 
     /// Watches a request from its start, where there is an observer.

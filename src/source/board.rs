@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use arc_swap::ArcSwap;
 
 use super::traits::{Freshness, Status};
-use crate::document::{Document, Instant, Problem, Severity};
+use crate::document::{Document, Problem, Severity, Timestamp};
 use crate::engine::{Answers, FlagSet, Identity, Query, Reason, SourceId};
 
 /// Hears that a source has new definitions.
@@ -56,7 +56,7 @@ impl Board {
             let Some((mut document, origin)) = update(&writing.document) else { return };
             let previous = self.set.load_full();
             let identity = Identity { source: self.id, version: previous.version() + 1, origin };
-            self.set.store(FlagSet::compile_and_settle(&mut document, Some(&previous), identity, Instant::now()));
+            self.set.store(FlagSet::compile_and_settle(&mut document, Some(&previous), identity, Timestamp::now()));
             writing.document = Arc::new(document);
             writing.listeners.retain(|listener| listener.strong_count() > 0);
             writing.listeners.clone()
@@ -73,7 +73,7 @@ impl Board {
     }
 
     /// The set in effect, with its schedules resolved.
-    fn pinned_at(&self, now: Instant) -> Arc<FlagSet> {
+    fn pinned_at(&self, now: Timestamp) -> Arc<FlagSet> {
         let set = self.set.load_full();
         if set.holds_at(now) {
             return set;

@@ -2,16 +2,16 @@
 
 use std::time::SystemTime;
 
-use crate::document::Instant;
+use crate::document::Timestamp;
 
-impl Instant {
+impl Timestamp {
     /// The present instant by the system's clock.
     ///
     /// ```
-    /// use tower_flags::Instant;
+    /// use tower_flags::Timestamp;
     ///
-    /// let start: Instant = "2026-01-01T00:00:00Z".parse().unwrap();
-    /// assert!(Instant::now() > start);
+    /// let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    /// assert!(Timestamp::now() > start);
     /// ```
     #[must_use]
     pub fn now() -> Self {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::document::{Instant, Problem};
+use crate::document::{Problem, Timestamp};
 use crate::store;
 
 /// How far apart the clocks of a store and of this process may be.
@@ -16,7 +16,7 @@ pub(super) struct Condition {
     setup: Vec<Problem>,
     /// All problems, with those.
     pub(super) problems: Vec<Problem>,
-    pub(super) stale_since: Option<Instant>,
+    pub(super) stale_since: Option<Timestamp>,
 }
 
 impl Condition {
@@ -29,7 +29,7 @@ impl Condition {
     }
 
     /// Takes the condition that a source found; its clock was read between two instants of ours.
-    pub(super) fn take(&mut self, source: &str, found: store::Condition, before: Instant, after: Instant) {
+    pub(super) fn take(&mut self, source: &str, found: store::Condition, before: Timestamp, after: Timestamp) {
         let skew = found.clock.and_then(|clock| skew(clock, before, after));
         let problems = self.setup.iter().cloned().chain(found.problems).chain(skew).collect();
         self.set_problems(source, problems);
@@ -49,7 +49,7 @@ impl Condition {
 }
 
 /// The problem of a store whose clock, read between two instants of this process, differs too much.
-fn skew(clock: Instant, before: Instant, after: Instant) -> Option<Problem> {
+fn skew(clock: Timestamp, before: Timestamp, after: Timestamp) -> Option<Problem> {
     let millis = if clock > after {
         clock.unix_millis().saturating_sub(after.unix_millis())
     } else {

@@ -277,7 +277,7 @@ impl sealed::Part for Env {
 mod tests {
     use super::*;
     use crate::context::Context;
-    use crate::document::Instant;
+    use crate::document::Timestamp;
     use crate::source::{Layered, Memory};
 
     fn problems(env: &Env) -> Vec<String> {
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_list_restricts_the_flag_to_it() {
         let env = Env::from_pairs([("FF_A", "1"), ("FF_A_USERS", "alice")]);
-        let percentage = env.read(None).flag("a").unwrap().percentage_at(Instant::MIN);
+        let percentage = env.read(None).flag("a").unwrap().percentage_at(Timestamp::MIN);
         assert_eq!(percentage, Percentage::ZERO);
     }
 
@@ -344,7 +344,7 @@ mod tests {
             ]
         );
         let source = Layered::over(memory).with(env);
-        let flags = source.answer(&Query::new(&Context::anonymous(), Instant::MIN));
+        let flags = source.answer(&Query::new(&Context::anonymous(), Timestamp::MIN));
         assert_eq!(flags.active().collect::<Vec<_>>(), ["a", "c"]);
     }
 
@@ -360,7 +360,7 @@ mod tests {
                 "{problem}"
             );
             let source = Layered::over(memory).with(env);
-            let flags = source.answer(&Query::new(&Context::anonymous(), Instant::MIN));
+            let flags = source.answer(&Query::new(&Context::anonymous(), Timestamp::MIN));
             assert!(!flags.is_enabled("a"));
         }
     }
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn endings_are_settings_in_any_case_of_letters() {
         let env = Env::from_pairs([("FF_A", " on "), ("FF_A_pct", "5")]);
-        assert_eq!(env.read(None).flag("a").unwrap().percentage_at(Instant::MIN).to_string(), "5");
+        assert_eq!(env.read(None).flag("a").unwrap().percentage_at(Timestamp::MIN).to_string(), "5");
         assert_eq!(problems(&env), [""; 0]);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::document::{Instant, Problem};
+use crate::document::{Problem, Timestamp};
 use crate::store::Error;
 
 /// How loading from one source goes. What changes is logged.
@@ -14,7 +14,7 @@ pub(super) struct Health {
 
 #[derive(Debug, Default)]
 pub(super) struct Now {
-    pub(super) stale_since: Option<Instant>,
+    pub(super) stale_since: Option<Timestamp>,
     pub(super) last_error: Option<String>,
     /// The problem of a document that was refused as a whole.
     pub(super) refused: Option<Problem>,
@@ -43,7 +43,7 @@ impl Health {
         tracing::warn!(source = self.source, "changes are no longer heard of: {message}");
         let mut health = self.now();
         health.last_error = Some(message);
-        health.stale_since.get_or_insert_with(Instant::now);
+        health.stale_since.get_or_insert_with(Timestamp::now);
     }
 
     /// Rules are loaded, and there are no notices.
@@ -66,6 +66,6 @@ impl Health {
         }
         health.last_error = Some(message);
         health.refused = error.problem().cloned();
-        health.stale_since.get_or_insert_with(Instant::now);
+        health.stale_since.get_or_insert_with(Timestamp::now);
     }
 }

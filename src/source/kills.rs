@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Definition, Document, Instant, Problem, kept};
+use crate::document::{Definition, Document, Problem, Timestamp, kept};
 
 /// A flag that somebody has switched off in this process, and not in the store:
 /// [`Live::kill_here`](crate::source::Live::kill_here).
@@ -19,7 +19,7 @@ pub struct LocalKill {
     /// The flag's version at that time, where the store counts them: with another one somebody has edited it since.
     pub version: Option<u64>,
     /// When.
-    pub at: Instant,
+    pub at: Timestamp,
     /// Who.
     pub by: String,
     /// Why, if they said so.

@@ -41,7 +41,7 @@ pub(crate) mod sealed {
 ///
 /// ```
 /// use tower_flags::source::{Env, Layered, Memory, Source};
-/// use tower_flags::{Context, Flag, Instant};
+/// use tower_flags::{Context, Flag, Timestamp};
 ///
 /// let memory = Memory::new();
 /// memory.set("new-search", true)?;

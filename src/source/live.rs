@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant as Time;
+use tokio::time::Instant;
 
 #[cfg(feature = "file")]
 use super::backup::{Backup, Saved};
@@ -25,7 +25,7 @@ use super::missing::{MissingFlag, MissingFlags, Recalled};
 use super::seen::Seen;
 use super::tasks::{blocking, joined};
 use super::traits::{Freshness, Source, Status};
-use crate::document::{Definition, Document, FlagName, Instant, Problem};
+use crate::document::{Definition, Document, FlagName, Problem, Timestamp};
 #[cfg(feature = "admin")]
 use crate::engine::FlagSet;
 use crate::engine::{Answers, Query, SourceId};
@@ -158,7 +158,7 @@ impl Live {
         let kill = LocalKill {
             flag: flag.to_owned(),
             version: self.shared.seen().versions().get(flag).copied(),
-            at: Instant::now(),
+            at: Timestamp::now(),
             by: by.name().to_owned(),
             reason: by.reason().map(str::to_owned),
         };
@@ -543,7 +543,7 @@ impl Keeper {
     /// One that waits before its first attempt.
     fn after_panic(feed: &Arc<dyn Feed>, shared: &Arc<Shared>) -> Self {
         let mut keeper = Self::new(Arc::clone(feed), Arc::clone(shared));
-        keeper.backoff.failed(Time::now(), ErrorKind::Unavailable);
+        keeper.backoff.failed(Instant::now(), ErrorKind::Unavailable);
         keeper
     }
 
@@ -562,7 +562,7 @@ impl Keeper {
                     if let Err(error) = notice {
                         // All processes of a fleet lose a store at once, and must not ask for it at once.
                         self.notices = None;
-                        self.backoff.failed(Time::now(), error.kind());
+                        self.backoff.failed(Instant::now(), error.kind());
                         self.shared.health.unheard_from_now_on(&error);
                         continue;
                     }
@@ -603,7 +603,7 @@ impl Keeper {
         let error = Error::new(ErrorKind::Unavailable, message);
         self.shared.failed(&error);
         self.notices = None;
-        self.backoff.failed(Time::now(), error.kind());
+        self.backoff.failed(Instant::now(), error.kind());
         Err(error)
     }
 
@@ -637,7 +637,7 @@ impl Keeper {
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        let now = Time::now();
+        let now = Instant::now();
         match (&outcome, unheard) {
             (Ok(()), None) => {
                 self.backoff.succeeded(now);
@@ -681,7 +681,7 @@ impl Keeper {
 
     /// A feed that is cheap to ask, a file, is asked in its own rhythm also while it fails.
     fn next_wait(&self) -> Duration {
-        let (rhythm, now) = (self.feed.resync_every(), Time::now());
+        let (rhythm, now) = (self.feed.resync_every(), Instant::now());
         match self.backoff.wait(now) {
             Some(wait) if self.backoff.is_denied() => wait,
             Some(wait) => wait.min(rhythm),
@@ -694,9 +694,9 @@ impl Keeper {
 }
 
 async fn ask_for_condition(feed: Arc<dyn Feed>, shared: Arc<Shared>) {
-    let before = Instant::now();
+    let before = Timestamp::now();
     match tokio::time::timeout(LONGEST_CONDITION, feed.condition()).await {
-        Ok(Ok(condition)) => shared.take_condition(condition, before, Instant::now()),
+        Ok(Ok(condition)) => shared.take_condition(condition, before, Timestamp::now()),
         Ok(Err(error)) => tracing::debug!(source = shared.name, "its condition is not known: {}", error.chain()),
         Err(_) => tracing::debug!(source = shared.name, "its condition is not known after {LONGEST_CONDITION:?}"),
     }
@@ -848,7 +848,7 @@ impl Shared {
     }
 
     /// Shows the feed's condition in the status; its clock was read between two instants of ours.
-    fn take_condition(&self, found: store::Condition, before: Instant, after: Instant) {
+    fn take_condition(&self, found: store::Condition, before: Timestamp, after: Timestamp) {
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
         condition.take(&self.name, found, before, after);
     }

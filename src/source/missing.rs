@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::document::{Definition, Document, Flag, Instant, Problem, Shortfall};
+use crate::document::{Definition, Document, Flag, Problem, Shortfall, Timestamp};
 use crate::store::Loaded;
 
 /// How many lost flags are reported one by one.
@@ -19,7 +19,7 @@ pub struct MissingFlag {
     /// Its last version, if that is known.
     pub version: Option<u64>,
     /// When this process noticed.
-    pub since: Instant,
+    pub since: Timestamp,
     /// The definition that was in effect last; `None` where this process has never had it.
     pub definition: Option<Arc<Flag>>,
     /// Whether that definition is still in effect.
@@ -109,7 +109,7 @@ impl MissingFlags {
         self.0.entry(Arc::clone(name)).or_insert_with(|| MissingFlag {
             flag: name.as_ref().to_owned(),
             version,
-            since: Instant::now(),
+            since: Timestamp::now(),
             definition: last_of(before, name),
             is_in_effect: false,
         })

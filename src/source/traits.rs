@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::document::{Instant, Problem};
+use crate::document::{Problem, Timestamp};
 use crate::engine::{Answers, Query, SourceId};
 
 /// Answers requests: every flag for one caller at one instant.
@@ -60,7 +60,7 @@ pub trait Source: Send + Sync + 'static {
     /// # Ok::<(), tower_flags::Problem>(())
     /// ```
     fn flags(&self, context: &Context) -> Answers {
-        self.answer(&Query::new(context, Instant::now()))
+        self.answer(&Query::new(context, Timestamp::now()))
     }
 
     /// How fresh the rules are and what is wrong with them.
@@ -160,7 +160,7 @@ pub enum Freshness {
     /// As current as the source promises.
     Fresh,
     /// The last attempt to load failed or was refused; earlier rules are in force since this instant.
-    StaleSince(Instant),
+    StaleSince(Timestamp),
     /// There have never been any rules: every flag is off.
     NeverLoaded,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant as Time;
+use tokio::time::Instant;
 
 use super::error::ErrorKind;
 use super::random::random_share;
@@ -32,12 +32,12 @@ const HEALTHY: Duration = Duration::from_secs(60);
 pub(crate) struct Backoff {
     /// Since when the outage lasts, and how many attempts have failed in it.
     outage: Option<Outage>,
-    healthy_since: Option<Time>,
+    healthy_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Outage {
-    since: Time,
+    since: Instant,
     failures: u32,
     /// Failures after the short beginning.
     late_failures: u32,
@@ -45,14 +45,14 @@ struct Outage {
 }
 
 impl Backoff {
-    pub(crate) fn succeeded(&mut self, now: Time) {
+    pub(crate) fn succeeded(&mut self, now: Instant) {
         let healthy_since = *self.healthy_since.get_or_insert(now);
         if now - healthy_since >= HEALTHY {
             self.outage = None;
         }
     }
 
-    pub(crate) fn failed(&mut self, now: Time, kind: ErrorKind) {
+    pub(crate) fn failed(&mut self, now: Instant, kind: ErrorKind) {
         let is_denied = kind == ErrorKind::Denied;
         let new = Outage { since: now, failures: 1, late_failures: 0, is_denied };
         self.outage = Some(match (self.outage, self.healthy_since.take()) {
@@ -77,7 +77,7 @@ impl Backoff {
     }
 
     /// How long to wait for the next attempt; `None` while everything is right.
-    pub(crate) fn wait(&self, now: Time) -> Option<Duration> {
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let outage = self.outage.filter(|_| self.healthy_since.is_none())?;
         Some(outage.wait(now, random_share()))
     }
@@ -85,7 +85,7 @@ impl Backoff {
 
 impl Outage {
     /// `chance` is from 0 up to 1.
-    fn wait(self, now: Time, chance: f64) -> Duration {
+    fn wait(self, now: Instant, chance: f64) -> Duration {
         let is_short = now - self.since < SHORT;
         let full = match self {
             Self { is_denied: true, .. } => DENIED,
@@ -105,7 +105,7 @@ mod tests {
 
     /// How long such an outage waits, that is short or not.
     fn wait(failures: u32, late_failures: u32, chance: f64) -> Duration {
-        let outage = Outage { since: Time::now(), failures, late_failures, is_denied: false };
+        let outage = Outage { since: Instant::now(), failures, late_failures, is_denied: false };
         let lasted = if late_failures > 0 { SHORT } else { SHORT - MILLI };
         outage.wait(outage.since + lasted, chance)
     }
@@ -120,32 +120,32 @@ mod tests {
             assert_eq!(wait(failures, late, 1.0), full, "{failures} {late}");
         }
         let mut backoff = Backoff::default();
-        backoff.failed(Time::now(), ErrorKind::Denied);
-        assert!(backoff.wait(Time::now()).unwrap() >= DENIED / 2);
+        backoff.failed(Instant::now(), ErrorKind::Denied);
+        assert!(backoff.wait(Instant::now()).unwrap() >= DENIED / 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_over_after_a_minute_of_health() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.wait(Time::now()), None);
+        assert_eq!(backoff.wait(Instant::now()), None);
         for _ in 0..20 {
-            backoff.failed(Time::now(), ErrorKind::Unavailable);
+            backoff.failed(Instant::now(), ErrorKind::Unavailable);
             tokio::time::advance(Duration::from_secs(2)).await;
         }
-        assert!(backoff.wait(Time::now()).unwrap() >= LONGEST / 2);
-        backoff.succeeded(Time::now());
-        assert_eq!(backoff.wait(Time::now()), None);
+        assert!(backoff.wait(Instant::now()).unwrap() >= LONGEST / 2);
+        backoff.succeeded(Instant::now());
+        assert_eq!(backoff.wait(Instant::now()), None);
         tokio::time::advance(HEALTHY - MILLI).await;
-        backoff.failed(Time::now(), ErrorKind::Unavailable);
-        assert!(backoff.wait(Time::now()).unwrap() < SOON, "it is asked soon whether it is back");
+        backoff.failed(Instant::now(), ErrorKind::Unavailable);
+        assert!(backoff.wait(Instant::now()).unwrap() < SOON, "it is asked soon whether it is back");
         tokio::time::advance(SHORT).await;
-        backoff.failed(Time::now(), ErrorKind::Unavailable);
-        assert!(backoff.wait(Time::now()).unwrap() >= LONGEST / 2, "it comes and goes");
+        backoff.failed(Instant::now(), ErrorKind::Unavailable);
+        assert!(backoff.wait(Instant::now()).unwrap() >= LONGEST / 2, "it comes and goes");
 
-        backoff.succeeded(Time::now());
+        backoff.succeeded(Instant::now());
         tokio::time::advance(HEALTHY).await;
-        backoff.failed(Time::now(), ErrorKind::Unavailable);
-        assert!(backoff.wait(Time::now()).unwrap() < SOON, "another outage");
+        backoff.failed(Instant::now(), ErrorKind::Unavailable);
+        assert!(backoff.wait(Instant::now()).unwrap() < SOON, "another outage");
     }
 
     /// A thousand processes that lose the store for a minute at once.
@@ -153,7 +153,7 @@ mod tests {
     async fn a_fleet_that_lost_the_store_comes_back_a_few_at_a_time() {
         const PROCESSES: usize = 1000;
         const OUTAGE: f64 = 60.0;
-        let start = Time::now();
+        let start = Instant::now();
         let mut seconds = vec![0_usize; 200];
         for _ in 0..PROCESSES {
             let mut backoff = Backoff::default();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant as Time, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::{Error, ErrorKind};
 use super::history::{Head, HistoryEntry, content_of};
@@ -13,7 +13,7 @@ use super::random::random_share;
 use super::traits::{Commit, HistoryPage, Progress, Store, Stored};
 use super::verify::{BrokenLink, Known, Verification, verification};
 use crate::document::{
-    Edit, Flag, FlagName, Instant, Percentage, Problem, accepted_flag, flag_from_json, is_name, killed, not_a_name,
+    Edit, Flag, FlagName, Percentage, Problem, Timestamp, accepted_flag, flag_from_json, is_name, killed, not_a_name,
 };
 
 /// Who edits, and why.
@@ -102,7 +102,7 @@ enum To {
 }
 
 /// Works an edit out from the definition as it is read, or cannot be, and the instant of the edit.
-type Compute = dyn Fn(Result<Flag, Problem>, Instant) -> Result<Edit, Problem> + Send + Sync;
+type Compute = dyn Fn(Result<Flag, Problem>, Timestamp) -> Result<Edit, Problem> + Send + Sync;
 
 #[derive(Clone)]
 struct Computed(Arc<Compute>);
@@ -123,7 +123,7 @@ impl Change {
     /// An edit that follows from what is stored, worked out anew whenever somebody else was faster. The flag has
     /// to be there.
     pub(crate) fn computed(
-        edit: impl Fn(Result<Flag, Problem>, Instant) -> Result<Edit, Problem> + Send + Sync + 'static,
+        edit: impl Fn(Result<Flag, Problem>, Timestamp) -> Result<Edit, Problem> + Send + Sync + 'static,
     ) -> Self {
         Self::to(To::Computed { edit: Computed(Arc::new(edit)), is_kill: false })
     }
@@ -131,7 +131,7 @@ impl Change {
     /// Like that, for an edit that switches the flag off: where what is stored is no accepted flag, it is switched off
     /// in it all the same.
     pub(crate) fn computed_kill(
-        edit: impl Fn(Result<Flag, Problem>, Instant) -> Result<Edit, Problem> + Send + Sync + 'static,
+        edit: impl Fn(Result<Flag, Problem>, Timestamp) -> Result<Edit, Problem> + Send + Sync + 'static,
     ) -> Self {
         Self::to(To::Computed { edit: Computed(Arc::new(edit)), is_kill: true })
     }
@@ -240,7 +240,7 @@ impl Change {
     }
 
     /// The text after it, `None` for none. Its regular expressions are not compiled.
-    fn text(&self, flag: &str, stored: &Stored, now: Instant) -> Result<Option<String>, Problem> {
+    fn text(&self, flag: &str, stored: &Stored, now: Timestamp) -> Result<Option<String>, Problem> {
         match &self.to {
             To::Edited(edit) => edit.text(flag, stored.definition.as_deref(), now).map(Some),
             To::Killed => Ok(Some(killed_text(flag, stored.definition.as_deref(), now))),
@@ -286,7 +286,7 @@ async fn check_patterns(store: &str, flag: &str, definition: &str) -> Result<(),
 }
 
 /// The text of a flag, switched off. Nothing that is wrong with a flag holds up a kill.
-pub(super) fn killed_text(flag: &str, text: Option<&str>, now: Instant) -> String {
+pub(super) fn killed_text(flag: &str, text: Option<&str>, now: Timestamp) -> String {
     let off = Edit::new().set("enabled", false).apply(flag, text, now);
     off.unwrap_or_else(|_| killed(flag, text.unwrap_or_default()))
 }
@@ -490,7 +490,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if !is_name(&self.flag) {
             return Err(not_a_name(&self.flag).into());
         }
-        let deadline = Time::now() + self.change.within.min(LONGEST);
+        let deadline = Instant::now() + self.change.within.min(LONGEST);
         let mut last_error = None;
         for attempt in 0_u32.. {
             match timeout_at(deadline, self.attempt()).await {
@@ -521,7 +521,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
             // Others go first now and then, the more the longer it takes.
             let most = Duration::from_millis(1 << attempt.min(6));
             let pause = most.mul_f64(random_share());
-            if Time::now() + pause >= deadline {
+            if Instant::now() + pause >= deadline {
                 break;
             }
             sleep(pause).await;
@@ -584,7 +584,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
             return Err(ChangeError::Removed(Box::new(stored)));
         }
         // To the millisecond, as every store can hold it.
-        let now = Instant::from_unix_millis(Instant::from(SystemTime::now()).unix_millis());
+        let now = Timestamp::from_unix_millis(Timestamp::from(SystemTime::now()).unix_millis());
         let definition = self.change.text(&self.flag, &stored, now)?;
         if self.change.brings_patterns()
             && let Some(definition) = &definition
@@ -653,7 +653,7 @@ pub(super) async fn commit_over<S: Store + ?Sized>(
     expected: Stored,
     definition: Option<String>,
     by: &Author,
-    at: Instant,
+    at: Timestamp,
 ) -> Result<Commit, Error> {
     let mut foreign_before = None;
     if expected.is_foreign() {
@@ -673,7 +673,7 @@ impl Commit {
         foreign_before: Option<Option<String>>,
         definition: Option<String>,
         by: &Author,
-        at: Instant,
+        at: Timestamp,
         keys: Option<&HistoryKeys>,
     ) -> Self {
         let (mut head, mut version) = (expected.head.clone(), expected.version);

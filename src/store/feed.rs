@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::Error;
-use crate::document::{Document, Instant, Problem};
+use crate::document::{Document, Problem, Timestamp};
 
 /// A future in a box, so that traits with asynchronous methods can be used behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -133,10 +133,10 @@ pub struct Condition {
     pub problems: Vec<Problem>,
     /// Since when its answers may be old although it answers, for example as a replica that its primary does not reach.
     /// The source is stale since then.
-    pub stale_since: Option<Instant>,
+    pub stale_since: Option<Timestamp>,
     /// The store's own clock, where it has one. A difference of more than 30 s from the clock of this process becomes
     /// a problem in the status.
-    pub clock: Option<Instant>,
+    pub clock: Option<Timestamp>,
 }
 
 /// Notices of changes, from [`Feed::subscribe`].

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::document::Instant;
+use crate::document::Timestamp;
 
 /// One edit of one flag, as the store remembers it for ever.
 ///
@@ -20,7 +20,7 @@ pub struct HistoryEntry {
     /// The flag's version after the edit: raised by one, also by removing it.
     pub version: u64,
     /// When, by the clock of the process that edited.
-    pub at: Instant,
+    pub at: Timestamp,
     /// Who; `None` where somebody changed the store without telling it.
     pub actor: Option<String>,
     /// Why, if they said so.

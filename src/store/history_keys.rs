@@ -228,7 +228,7 @@ impl fmt::Debug for HistoryKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Instant;
+    use crate::document::Timestamp;
 
     const SECRET: &str = "6f0e5c1f4b7d4a0f9c3b2e1d0a9f8e7d";
     const OTHER: &str = "0d9c8b7a6f5e4d3c2b1a0f9e8d7c6b5a";
@@ -238,7 +238,7 @@ mod tests {
             number,
             flag: "x".to_owned(),
             version: 1,
-            at: Instant::from_unix_millis(0),
+            at: Timestamp::from_unix_millis(0),
             actor: Some("alice".to_owned()),
             reason: None,
             before: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant as Time, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 tokio::task_local! {
     /// Of the load that this task is in.
@@ -22,14 +22,14 @@ struct Work {
     /// What has ended took so long.
     took: Duration,
     /// When the work under way began.
-    since: Option<Time>,
+    since: Option<Instant>,
 }
 
 impl OwnWork {
     /// Does this, and gives it up once everything but the work in it has taken so long.
     pub(crate) async fn bounded<T>(longest: Duration, load: impl Future<Output = T>) -> Option<T> {
         let own = Self(Arc::new(watch::Sender::default()));
-        let (mut works, begun) = (own.0.subscribe(), Time::now());
+        let (mut works, begun) = (own.0.subscribe(), Instant::now());
         let mut load = std::pin::pin!(OWN_WORK.scope(own, load));
         loop {
             let Work { took, since } = *works.borrow_and_update();
@@ -51,7 +51,7 @@ impl OwnWork {
     /// Does work that no deadline counts. Loads have one work at a time.
     pub(crate) async fn counted<T>(work: impl Future<Output = T>) -> T {
         let Ok(own) = OWN_WORK.try_with(Self::clone) else { return work.await };
-        own.0.send_modify(|work| work.since = Some(Time::now()));
+        own.0.send_modify(|work| work.since = Some(Instant::now()));
         let _ends = Ends(own);
         work.await
     }
@@ -75,7 +75,7 @@ mod tests {
         let longest = Duration::from_secs(10);
         let store = || tokio::time::sleep(Duration::from_secs(4));
         let work = || OwnWork::counted(tokio::time::sleep(Duration::from_secs(60)));
-        let begun = Time::now();
+        let begun = Instant::now();
         let load = async {
             store().await;
             work().await;
@@ -91,7 +91,7 @@ mod tests {
             store().await;
             store().await;
         };
-        let begun = Time::now();
+        let begun = Instant::now();
         assert_eq!(OwnWork::bounded(longest, slow).await, None, "the store took 12 s");
         assert_eq!(begun.elapsed().as_secs(), 70);
     }

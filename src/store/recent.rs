@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant as Time, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
 use super::change::{Author, commit_over, killed_text};
 use super::error::{Error, ErrorKind};
 use super::history::{Head, HistoryEntry};
 use super::traits::{Commit, HistoryPage, Store, Stored};
-use crate::document::{Document, Instant, Problem};
+use crate::document::{Document, Problem, Timestamp};
 
 /// An edit is written again if it was acknowledged at most this long before the server was lost.
 const KEPT: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ struct State {
     edits: VecDeque<Edit>,
     bytes: usize,
     /// Since when the store has not answered.
-    away_since: Option<Time>,
+    away_since: Option<Instant>,
     is_watched: bool,
     /// Kills first.
     lost: Vec<LostEdit>,
@@ -83,7 +83,7 @@ struct State {
 #[derive(Clone)]
 struct Edit {
     commit: Arc<Commit>,
-    acknowledged: Time,
+    acknowledged: Instant,
     /// The run of the server that was seen to have it.
     run: Option<Arc<str>>,
     /// Whether the store was seen to lack it.
@@ -150,7 +150,7 @@ impl RecentEdits {
     pub(super) fn add(&self, commit: &Commit, run: Option<Arc<str>>) {
         let mut state = self.inner.state();
         state.bytes += size(commit);
-        let edit = Edit { commit: Arc::new(commit.clone()), acknowledged: Time::now(), run, is_lost: false };
+        let edit = Edit { commit: Arc::new(commit.clone()), acknowledged: Instant::now(), run, is_lost: false };
         let at = state.edits.partition_point(|other| other.number() < edit.number());
         state.edits.insert(at, edit);
         while state.bytes > MOST_BYTES && state.edits.len() > 1 {
@@ -189,7 +189,7 @@ impl RecentEdits {
         let mut state = self.inner.state();
         match &outcome {
             Ok(()) => state.away_since = None,
-            Err(_) => _ = state.away_since.get_or_insert_with(Time::now),
+            Err(_) => _ = state.away_since.get_or_insert_with(Instant::now),
         }
         outcome
     }
@@ -222,7 +222,7 @@ impl RecentEdits {
                 return Ok(());
             }
         }
-        let now = Time::now();
+        let now = Instant::now();
         let (lost_at, outage) = (away_since.unwrap_or(now), away_since.map_or(Duration::ZERO, |since| now - since));
         let (again, late): (Vec<_>, Vec<_>) =
             lost.into_iter().partition(|edit| outage <= LONGEST_OUTAGE && lost_at - edit.acknowledged <= KEPT);
@@ -254,7 +254,7 @@ impl RecentEdits {
         }
         let (first, then): (Vec<_>, Vec<_>) = lost.into_iter().partition(|edit| kills.contains(&edit.commit.flag));
         for (edits, patience) in [(first, Duration::ZERO), (then, OTHERS)] {
-            let until = Time::now() + patience;
+            let until = Instant::now() + patience;
             for (at, edit) in edits.iter().enumerate() {
                 let later = edits[at + 1..].iter().filter(|later| later.commit.flag == edit.commit.flag);
                 let later: Vec<&Edit> = later.collect();
@@ -271,7 +271,7 @@ impl RecentEdits {
         store: &S,
         edit: &Edit,
         later: &[&Edit],
-        until: Time,
+        until: Instant,
     ) -> Result<(), Error> {
         let commit = &edit.commit;
         loop {
@@ -292,7 +292,7 @@ impl RecentEdits {
                 self.forget(edit);
                 return Ok(());
             }
-            if is_older && Time::now() < until {
+            if is_older && Instant::now() < until {
                 sleep(OTHERS_EVERY).await;
                 continue;
             }
@@ -459,7 +459,7 @@ impl fmt::Display for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.is_off() { "kill" } else { "edit" };
         let by = self.entry().and_then(|entry| entry.actor.as_deref()).unwrap_or_default();
-        let at = self.entry().map_or(Instant::MIN, |entry| entry.at);
+        let at = self.entry().map_or(Timestamp::MIN, |entry| entry.at);
         write!(f, "the {what} by {by} at {at}")
     }
 }
@@ -520,8 +520,8 @@ fn kills_first(mut edits: Vec<Edit>) -> Vec<Edit> {
 }
 
 /// To the millisecond, as every store can hold it.
-fn now() -> Instant {
-    Instant::from_unix_millis(Instant::now().unix_millis())
+fn now() -> Timestamp {
+    Timestamp::from_unix_millis(Timestamp::now().unix_millis())
 }
 
 /// How many bytes of texts a commit holds.
@@ -557,7 +557,7 @@ async fn newest_there<S: Store + ?Sized>(store: &S, edits: &[Edit], head: &Head)
 async fn compare_often(inner: Weak<Inner>) {
     let mut backoff = Backoff::default();
     loop {
-        let wait = backoff.wait(Time::now());
+        let wait = backoff.wait(Instant::now());
         let pause = {
             let Some(inner) = inner.upgrade() else { return };
             let mut state = inner.state();
@@ -579,11 +579,11 @@ async fn compare_often(inner: Weak<Inner>) {
             return recent.give_up(&*store);
         }
         match timeout(LONGEST_CHECK, recent.check(&*store)).await {
-            Ok(Ok(())) => backoff.succeeded(Time::now()),
-            Ok(Err(error)) => backoff.failed(Time::now(), error.kind()),
+            Ok(Ok(())) => backoff.succeeded(Instant::now()),
+            Ok(Err(error)) => backoff.failed(Instant::now(), error.kind()),
             Err(_) => {
-                recent.inner.state().away_since.get_or_insert_with(Time::now);
-                backoff.failed(Time::now(), ErrorKind::Unavailable);
+                recent.inner.state().away_since.get_or_insert_with(Instant::now);
+                backoff.failed(Instant::now(), ErrorKind::Unavailable);
             }
         }
     }

@@ -349,7 +349,7 @@ async fn in_time<T>(store: &(impl Store + ?Sized), asked: impl Future<Output = R
 mod tests {
     use super::super::history_keys::digest_with;
     use super::*;
-    use crate::document::Instant;
+    use crate::document::Timestamp;
 
     fn chain(length: u64) -> Vec<HistoryEntry> {
         let mut entries: Vec<HistoryEntry> = Vec::new();
@@ -358,7 +358,7 @@ mod tests {
                 number,
                 flag: "x".to_owned(),
                 version: number,
-                at: Instant::from_unix_millis(number as i64),
+                at: Timestamp::from_unix_millis(number as i64),
                 actor: Some("alice".to_owned()).filter(|_| number % 2 == 0),
                 reason: None,
                 before: entries.last().and_then(|entry| entry.after.clone()),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tower::ServiceExt;
 use tower_flags::admin::Admin;
-use tower_flags::document::Instant;
+use tower_flags::document::Timestamp;
 use tower_flags::source::Live;
 use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, Commit, Error, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage, Loaded,
@@ -229,7 +229,7 @@ fn forgeries() -> [(&'static str, Forge, Value, &'static [u64]); 7] {
     let changed = |first: u64, last: u64| json!([["changed", first, last]]);
     [
         ("another actor", |entries| entries[2].actor = Some("mallory".to_owned()), changed(3, 3), &[3]),
-        ("another time", |entries| entries[2].at = Instant::from_unix_millis(0), changed(3, 3), &[3]),
+        ("another time", |entries| entries[2].at = Timestamp::from_unix_millis(0), changed(3, 3), &[3]),
         ("another definition", |entries| entries[4].after = Some("true".to_owned()), changed(5, 5), &[5]),
         ("the newest entry", |entries| entries[5].reason = None, changed(6, 6), &[6]),
         ("no first entry", |entries| drop(entries.remove(0)), json!([["missing", 1, 1]]), &[2]),

@@ -144,8 +144,8 @@ async fn what_was_off_when_it_was_removed_is_imported_off() {
 
 #[tokio::test]
 async fn a_plan_that_was_rolled_back_gives_no_more_after_revert_or_import_and_restore() {
-    let now = tower_flags::Instant::from(std::time::SystemTime::now()).unix_millis();
-    let at = |millis: i64| tower_flags::Instant::from_unix_millis(now + millis).to_string();
+    let now = tower_flags::Timestamp::from(std::time::SystemTime::now()).unix_millis();
+    let at = |millis: i64| tower_flags::Timestamp::from_unix_millis(now + millis).to_string();
     // By the time of the revert the plan has come to 100 %.
     let plan = format!(
         r#"{{"enabled":true,"schedule":[{{"at":"{}","percentage":1}},{{"at":"{}","percentage":100}}]}}"#,
@@ -156,7 +156,7 @@ async fn a_plan_that_was_rolled_back_gives_no_more_after_revert_or_import_and_re
         let (api, _store) = Api::with(&[("a", &plan)]).await;
         let stopped = json(&api.ask("POST", "flags/a/rollout/roll-back", &[], "").await);
         let share = stopped["percentage"].clone();
-        until(async || tower_flags::Instant::from(std::time::SystemTime::now()).unix_millis() > now + 800).await;
+        until(async || tower_flags::Timestamp::from(std::time::SystemTime::now()).unix_millis() > now + 800).await;
         let reply = if what == "revert" {
             api.ask("POST", "flags/a/revert", &[], r#"{"to": 1}"#).await
         } else {

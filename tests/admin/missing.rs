@@ -283,8 +283,8 @@ async fn what_no_edit_removed_is_imported_again_and_reverting_it_says_that_it_is
 #[tokio::test]
 async fn a_kill_with_a_plan_is_written_back_standing_still() {
     let at = |hours: i64| {
-        let now = tower_flags::Instant::from(std::time::SystemTime::now()).unix_millis();
-        tower_flags::Instant::from_unix_millis(now + hours * 3_600_000).to_string()
+        let now = tower_flags::Timestamp::from(std::time::SystemTime::now()).unix_millis();
+        tower_flags::Timestamp::from_unix_millis(now + hours * 3_600_000).to_string()
     };
     let plan = format!(
         r#"{{"enabled":true,"schedule":[{{"at":"{}","percentage":5}},{{"at":"{}","percentage":100}}]}}"#,

@@ -12,7 +12,7 @@ use tower_flags::store::{
     Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage, Loaded,
     MemoryStore, Notices, Store, StoreExt, Stored,
 };
-use tower_flags::{Context, Instant};
+use tower_flags::{Context, Timestamp};
 
 use super::api::{Api, json, problem, problem as problem_of, tokens};
 
@@ -159,7 +159,7 @@ impl Store for Shaky {
 }
 
 pub(crate) fn is_on(source: &Live, name: &str) -> bool {
-    let flags = source.answer(&Query::new(&Context::user("u"), Instant::MIN));
+    let flags = source.answer(&Query::new(&Context::user("u"), Timestamp::MIN));
     flags.is_enabled(name)
 }
 

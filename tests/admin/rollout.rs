@@ -8,7 +8,7 @@ use tower_flags::document::Scheme;
 use tower_flags::engine::Query;
 use tower_flags::source::{Live, Source};
 use tower_flags::store::{Author, Change, HistoryPage, SqliteStore, Store, StoreExt};
-use tower_flags::{Context, Flag, Instant};
+use tower_flags::{Context, Flag, Timestamp};
 
 use super::api::{Api, json, problem, shop};
 use super::outage::{DOWN, Shaky, UP, until};
@@ -112,13 +112,13 @@ async fn a_plan_of_days_that_began_is_where_it_would_be_by_now() {
 }
 
 /// To the second, as people write instants.
-fn ago(time: Duration) -> Instant {
+fn ago(time: Duration) -> Timestamp {
     static NOW: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| now().unix_millis() / 1000 * 1000);
-    Instant::from_unix_millis(*NOW).checked_sub(time).unwrap()
+    Timestamp::from_unix_millis(*NOW).checked_sub(time).unwrap()
 }
 
-fn now() -> Instant {
-    Instant::from(std::time::SystemTime::now())
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn any_flag_can_be_rolled_back_also_while_the_store_is_away() {
     assert!(entry.after.unwrap().contains("schedule"));
 }
 
-fn answers(source: &Live, at: Instant) -> Vec<bool> {
+fn answers(source: &Live, at: Timestamp) -> Vec<bool> {
     let is_on = |user: String| source.answer(&Query::new(&Context::user(user), at)).is_enabled("x");
     users().map(is_on).into()
 }
@@ -348,7 +348,7 @@ async fn two_processes_over_one_store_compute_the_same() {
 #[tokio::test]
 async fn a_plan_that_was_stopped_by_a_clock_ahead_stands_still_where_it_is_restored() {
     let at =
-        |millis: i64| Instant::from_unix_millis(Instant::from(std::time::SystemTime::now()).unix_millis() + millis);
+        |millis: i64| Timestamp::from_unix_millis(Timestamp::from(std::time::SystemTime::now()).unix_millis() + millis);
     let killed = |ahead: i64| {
         format!(
             r#"{{"enabled":false,"schedule":[{{"at":"{}","percentage":5}},{{"at":"{}","percentage":100}}],"paused_at":"{}"}}"#,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tower_flags::engine::Query;
 use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{Author, Change, Feed, FileStore, HttpFeed, SqliteStore, StoreExt};
-use tower_flags::{Context, Flags, Instant as Now};
+use tower_flags::{Context, Flags, Timestamp as Now};
 
 use crate::counted::Counter;
 use crate::places::{Kind, Server};

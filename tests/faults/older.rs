@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tower_flags::engine::Query;
 use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{Author, Change, RedisStore, StoreExt};
-use tower_flags::{Context, Instant as Now};
+use tower_flags::{Context, Timestamp as Now};
 
 use crate::dose::dose;
 use crate::servers::Redis;

@@ -232,7 +232,7 @@ async fn until(what: &str, source: &Live, is_so: impl Fn() -> bool) {
 }
 
 fn is_on(source: &Live, flag: &str) -> bool {
-    let flags = source.answer(&Query::new(&Context::user("u"), tower_flags::Instant::MIN));
+    let flags = source.answer(&Query::new(&Context::user("u"), tower_flags::Timestamp::MIN));
     flags.is_enabled(flag)
 }
 

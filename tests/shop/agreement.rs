@@ -17,7 +17,7 @@ const CALLERS: usize = 16;
 #[tokio::test]
 async fn the_list_of_flags_agrees_with_an_independent_reading_of_the_design() {
     let mut random = Random(0x5EED_0F5E_ED00_0001);
-    let now = tower_flags::Instant::from(SystemTime::now()).to_string();
+    let now = tower_flags::Timestamp::from(SystemTime::now()).to_string();
     let requests: Vec<Value> = (0..DOCUMENTS)
         .map(|_| {
             let flags: Map<String, Value> =

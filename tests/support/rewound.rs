@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tower_flags::engine::Query;
 use tower_flags::source::{Live, Source};
 use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, Loaded, Notices};
-use tower_flags::{Context, Document, Instant};
+use tower_flags::{Context, Document, Timestamp};
 
 /// A store whose content is set by hand.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ pub(crate) fn content(revision: u64, flags: &[(&str, &str, u64)]) -> Loaded {
 }
 
 pub(crate) fn is_on(source: &Live, name: &str) -> bool {
-    let flags = source.answer(&Query::new(&Context::user("alice"), Instant::MIN));
+    let flags = source.answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
     flags.is_enabled(name)
 }
 

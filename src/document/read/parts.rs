@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::keys::{NAME_PATTERN, is_name, nearest};
 use crate::document::clause::{Clause, Operator, Patterns, Test};
 use crate::document::flag::{Requirement, Rule, Serve, Step, Variant};
-use crate::document::instant::{Day, Instant};
 use crate::document::number::WHOLE;
 use crate::document::percentage::{self, Percentage};
 use crate::document::problem::{Problem, quoted, shortened};
 use crate::document::text::{Node, Unkept, View};
 use crate::document::texts::Texts;
+use crate::document::timestamp::{Day, Timestamp};
 
 /// Most variants of a flag; their numbers fit one byte beside "none".
 const MAX_VARIANTS: usize = 255;
@@ -84,10 +84,10 @@ pub(crate) fn thousandths(node: &Node<'_>, most: u32, expected: &str) -> Reading
     percentage::thousandths(&digits).filter(|&number| number <= most).map_or_else(|| wrong(node, expected), Ok)
 }
 
-pub(crate) fn instant(node: &Node<'_>) -> Reading<Instant> {
+pub(crate) fn instant(node: &Node<'_>) -> Reading<Timestamp> {
     match node.view() {
-        View::Text(text) => text.parse().or_else(|_| wrong(node, Instant::EXPECTED)),
-        _ => wrong(node, Instant::EXPECTED),
+        View::Text(text) => text.parse().or_else(|_| wrong(node, Timestamp::EXPECTED)),
+        _ => wrong(node, Timestamp::EXPECTED),
     }
 }
 

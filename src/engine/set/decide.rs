@@ -5,7 +5,7 @@ use super::decided::Decided;
 use super::flag_set::FlagSet;
 use super::hashed::bucketed;
 use crate::context::Context;
-use crate::document::{Flag, Instant, Percentage, Serve};
+use crate::document::{Flag, Percentage, Serve, Timestamp};
 use crate::engine::bucketing::{Bucket, variant_bucket};
 use crate::engine::reason::Reason;
 
@@ -158,7 +158,7 @@ pub(crate) fn decide_one(
     set: &FlagSet,
     number: u32,
     context: &Context,
-    now: Instant,
+    now: Timestamp,
     forced: Option<&ForcedAt>,
     is_met: impl FnOnce(u32, Option<&str>) -> bool + Copy,
 ) -> Decision {

@@ -7,7 +7,7 @@ use super::core::{Core, Tables};
 use super::identity::{Identity, SourceId};
 use super::plan::Plan;
 use super::settle::Settled;
-use crate::document::{Definition, Document, Flag, FlagName, Instant, Problem};
+use crate::document::{Definition, Document, Flag, FlagName, Problem, Timestamp};
 use crate::engine::reason::Reason;
 
 /// A compiled, immutable set of flags: the answers to every question about them except who asks.
@@ -16,10 +16,10 @@ use crate::engine::reason::Reason;
 ///
 /// ```
 /// use tower_flags::engine::Query;
-/// use tower_flags::{Context, Document, FlagSet, Instant};
+/// use tower_flags::{Context, Document, FlagSet, Timestamp};
 ///
 /// let document = Document::from_json(r#"{"flags": {"search": {"allowed_users": ["alice"]}}}"#)?;
-/// let now: Instant = "2026-12-01T09:00:00Z".parse().unwrap();
+/// let now: Timestamp = "2026-12-01T09:00:00Z".parse().unwrap();
 /// let set = FlagSet::compile(&document, now);
 /// assert!(set.answer(&Query::new(&Context::user("alice"), now)).is_enabled("search"));
 /// assert!(!set.answer(&Query::new(&Context::user("bob"), now)).is_enabled("search"));
@@ -36,7 +36,7 @@ impl FlagSet {
     /// are over a budget, are refused one by one; [`problems`](Self::problems) names them together with those of the
     /// document.
     #[must_use]
-    pub fn compile(document: &Document, now: Instant) -> Arc<Self> {
+    pub fn compile(document: &Document, now: Timestamp) -> Arc<Self> {
         Self::compile_after(document, None, Identity { version: 1, ..Identity::default() }, now)
     }
 
@@ -45,7 +45,7 @@ impl FlagSet {
         document: &Document,
         previous: Option<&Self>,
         identity: Identity,
-        now: Instant,
+        now: Timestamp,
     ) -> Arc<Self> {
         let settled = Settled::from(document, previous.map(Self::core));
         Self::of(settled.tables, identity, Reason::Unknown, false, now)
@@ -58,7 +58,7 @@ impl FlagSet {
         document: &mut Document,
         previous: Option<&Self>,
         identity: Identity,
-        now: Instant,
+        now: Timestamp,
     ) -> Arc<Self> {
         let Settled { tables, unfit } = Settled::from(document, previous.map(Self::core));
         for (name, used, problem) in unfit {
@@ -70,27 +70,27 @@ impl FlagSet {
 
     /// A set without flags; every name is off for the given reason.
     pub(crate) fn empty(absent: Reason, source: SourceId) -> Arc<Self> {
-        Self::of(Tables::default(), Identity { source, ..Identity::default() }, absent, false, Instant::MIN)
+        Self::of(Tables::default(), Identity { source, ..Identity::default() }, absent, false, Timestamp::MIN)
     }
 
     /// A set whose answers another engine gives.
     pub(super) fn of_engine(tables: Tables, identity: Identity) -> Arc<Self> {
-        Self::of(tables, identity, Reason::Unknown, true, Instant::MIN)
+        Self::of(tables, identity, Reason::Unknown, true, Timestamp::MIN)
     }
 
-    fn of(tables: Tables, identity: Identity, absent: Reason, is_of_engine: bool, now: Instant) -> Arc<Self> {
+    fn of(tables: Tables, identity: Identity, absent: Reason, is_of_engine: bool, now: Timestamp) -> Arc<Self> {
         let core = Core::build(tables, identity, absent, is_of_engine);
         let plan = Plan::at(&core, now);
         Arc::new(Self { core: Arc::new(core), plan })
     }
 
     /// Whether its schedules are resolved for an instant.
-    pub(crate) fn holds_at(&self, now: Instant) -> bool {
+    pub(crate) fn holds_at(&self, now: Timestamp) -> bool {
         self.plan.holds_at(now)
     }
 
     /// This set with its schedules resolved for `now`.
-    pub(crate) fn pinned_at(self: &Arc<Self>, now: Instant) -> Arc<Self> {
+    pub(crate) fn pinned_at(self: &Arc<Self>, now: Timestamp) -> Arc<Self> {
         if self.plan.holds_at(now) {
             return Arc::clone(self);
         }
@@ -99,7 +99,7 @@ impl FlagSet {
 
     /// The instant of the next change by a schedule, if one is to come.
     #[must_use]
-    pub fn next_change(&self) -> Option<Instant> {
+    pub fn next_change(&self) -> Option<Timestamp> {
         self.plan.until()
     }
 

@@ -261,7 +261,7 @@ mod tests {
 
     use super::*;
     use crate::context::Context;
-    use crate::document::{Document, Instant};
+    use crate::document::{Document, Timestamp};
     use crate::engine::{FlagSet, Identity, Query};
 
     /// A flag with these patterns, on for whom one matches.
@@ -287,11 +287,11 @@ mod tests {
     }
 
     fn compiled(flags: &[(&str, String)], previous: Option<&FlagSet>) -> Arc<FlagSet> {
-        FlagSet::compile_after(&document(flags), previous, Identity::default(), Instant::MIN)
+        FlagSet::compile_after(&document(flags), previous, Identity::default(), Timestamp::MIN)
     }
 
     fn is_on(set: &Arc<FlagSet>, flag: &str, user: &str) -> bool {
-        set.answer(&Query::new(&Context::user(user), Instant::MIN)).is_enabled(flag)
+        set.answer(&Query::new(&Context::user(user), Timestamp::MIN)).is_enabled(flag)
     }
 
     fn refused(set: &FlagSet) -> Vec<&str> {

@@ -4,15 +4,15 @@ use super::bits::Bits;
 use super::core::Core;
 use super::hashed::Rollouts;
 use super::share::Share;
-use crate::document::{Flag, Instant, Percentage};
+use crate::document::{Flag, Percentage, Timestamp};
 
 /// What is decided before any caller is known.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// The plan holds from this instant on (for ever back if `None`)…
-    since: Option<Instant>,
+    since: Option<Timestamp>,
     /// …up to and without this one (for ever if `None`).
-    until: Option<Instant>,
+    until: Option<Timestamp>,
     /// Flags that are on for everyone, if what they require is.
     pub(super) on: Bits,
     /// Flags without rules that are on for a share of the users.
@@ -24,8 +24,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn at(core: &Core, now: Instant) -> Self {
-        let (mut since, mut until): (Option<Instant>, Option<Instant>) = (None, None);
+    pub(super) fn at(core: &Core, now: Timestamp) -> Self {
+        let (mut since, mut until): (Option<Timestamp>, Option<Timestamp>) = (None, None);
         let (mut on, mut varying) = (Bits::zero(core.len()), Bits::zero(core.len()));
         let (mut partial, mut ruled) = (Vec::new(), Vec::new());
         for (number, flag) in core.enabled_flags() {
@@ -70,11 +70,11 @@ impl Plan {
         Self { since, until, on, partial: Rollouts::new(partial), ruled: ruled.into_boxed_slice(), varying }
     }
 
-    pub(super) fn holds_at(&self, now: Instant) -> bool {
+    pub(super) fn holds_at(&self, now: Timestamp) -> bool {
         self.since.is_none_or(|since| since <= now) && self.until.is_none_or(|until| now < until)
     }
 
-    pub(super) fn until(&self) -> Option<Instant> {
+    pub(super) fn until(&self) -> Option<Timestamp> {
         self.until
     }
 }

@@ -6,19 +6,19 @@ use serde_json::{Value, json};
 
 use super::plan::{Plan, too_late};
 use crate::document::parts::MAX_STEPS;
-use crate::document::{Edit, Flag, Instant, Percentage, Problem, Schedule, Step};
+use crate::document::{Edit, Flag, Percentage, Problem, Schedule, Step, Timestamp};
 use crate::store::Change;
 
 /// What is to be done to a rollout; the functions of this [module](super) make changes of it.
 ///
 /// ```
 /// use tower_flags::operate::rollout::Action;
-/// use tower_flags::{Flag, Instant};
+/// use tower_flags::{Flag, Timestamp};
 ///
 /// let flag: Flag = r#"{"schedule": [
 ///     {"at": "2026-12-01T09:00:00Z", "percentage": 5}, {"at": "2026-12-02T09:00:00Z", "percentage": 25}
 /// ]}"#.parse()?;
-/// let noon: Instant = "2026-12-01T12:00:00Z".parse().unwrap();
+/// let noon: Timestamp = "2026-12-01T12:00:00Z".parse().unwrap();
 /// assert!(Action::Advance.edit(&flag, noon).is_ok());
 /// let problem = Action::GoBack.edit(&flag, noon).unwrap_err();
 /// assert_eq!(
@@ -91,7 +91,7 @@ impl Action {
     /// # Errors
     ///
     /// Why it cannot be done.
-    pub fn edit(&self, flag: &Flag, now: Instant) -> Result<Edit, Problem> {
+    pub fn edit(&self, flag: &Flag, now: Timestamp) -> Result<Edit, Problem> {
         match self {
             Self::Start(plan) => start_of(plan, flag, now),
             Self::Pause => Position::of(flag, now)?.paused(),
@@ -102,7 +102,7 @@ impl Action {
         }
     }
 
-    fn edit_stored(&self, stored: Result<Flag, Problem>, now: Instant) -> Result<Edit, Problem> {
+    fn edit_stored(&self, stored: Result<Flag, Problem>, now: Timestamp) -> Result<Edit, Problem> {
         match (self, stored) {
             (_, Ok(flag)) => self.edit(&flag, now),
             // What is wrong may be `enabled` alone, which this mends.
@@ -116,7 +116,7 @@ impl Action {
 /// first step, and in processes whose clocks are behind it would not have come yet.
 const LATEST_CLOCK: Duration = Duration::from_secs(60 * 60);
 
-fn start_of(plan: &Plan, flag: &Flag, now: Instant) -> Result<Edit, Problem> {
+fn start_of(plan: &Plan, flag: &Flag, now: Timestamp) -> Result<Edit, Problem> {
     let mut steps = plan.steps(now)?;
     let edit = Edit::new().remove("percentage");
     if !flag.is_enabled() {
@@ -133,7 +133,7 @@ fn start_of(plan: &Plan, flag: &Flag, now: Instant) -> Result<Edit, Problem> {
     }
     if in_force > Percentage::ZERO {
         steps.retain(|step| step.at > now || step.percentage >= in_force);
-        let held_from = now.checked_sub(LATEST_CLOCK).unwrap_or(Instant::MIN);
+        let held_from = now.checked_sub(LATEST_CLOCK).unwrap_or(Timestamp::MIN);
         if steps[0].at > held_from {
             steps.insert(0, Step { at: held_from, percentage: in_force });
         }
@@ -145,7 +145,7 @@ fn start_of(plan: &Plan, flag: &Flag, now: Instant) -> Result<Edit, Problem> {
     Ok(edit.set("schedule", written(&steps)).remove("paused_at"))
 }
 
-fn rolled_back(flag: &Flag, now: Instant) -> Edit {
+fn rolled_back(flag: &Flag, now: Timestamp) -> Edit {
     let edit = Edit::new().set("enabled", false);
     match &flag.schedule {
         Some(schedule) if schedule.stands_since(now).is_none() => edit.set("paused_at", now.to_string()),
@@ -156,15 +156,15 @@ fn rolled_back(flag: &Flag, now: Instant) -> Edit {
 /// Where a plan is at an instant.
 struct Position<'a> {
     schedule: &'a Schedule,
-    now: Instant,
+    now: Timestamp,
     /// How many steps have come into force.
     passed: usize,
     /// Since when the plan stands still.
-    stands_since: Option<Instant>,
+    stands_since: Option<Timestamp>,
 }
 
 impl<'a> Position<'a> {
-    fn of(flag: &'a Flag, now: Instant) -> Result<Self, Problem> {
+    fn of(flag: &'a Flag, now: Timestamp) -> Result<Self, Problem> {
         let Some(schedule) = &flag.schedule else {
             return Err(Problem::new("a plan", "none").at_path("schedule").with_help("start one first"));
         };
@@ -172,7 +172,7 @@ impl<'a> Position<'a> {
     }
 
     /// Of a flag that has to be switched on: the plan of another one would move where nobody sees it.
-    fn of_enabled(flag: &'a Flag, now: Instant) -> Result<Self, Problem> {
+    fn of_enabled(flag: &'a Flag, now: Timestamp) -> Result<Self, Problem> {
         let position = Self::of(flag, now)?;
         if flag.is_enabled() {
             return Ok(position);
@@ -239,7 +239,7 @@ impl<'a> Position<'a> {
     }
 
     /// The steps, those from `first` on moved by the time from one instant to another.
-    fn moved(&self, first: usize, from: Instant, to: Instant) -> Result<Vec<Step>, Problem> {
+    fn moved(&self, first: usize, from: Timestamp, to: Timestamp) -> Result<Vec<Step>, Problem> {
         let mut steps = self.schedule.steps.clone();
         for step in &mut steps[first..] {
             step.at = moved(step.at, from, to)?;
@@ -249,7 +249,7 @@ impl<'a> Position<'a> {
 }
 
 /// Moves an instant by the time from one to another.
-fn moved(at: Instant, from: Instant, to: Instant) -> Result<Instant, Problem> {
+fn moved(at: Timestamp, from: Timestamp, to: Timestamp) -> Result<Timestamp, Problem> {
     let later = at.checked_add(to.saturating_duration_since(from));
     later.and_then(|at| at.checked_sub(from.saturating_duration_since(to))).ok_or_else(unwritable)
 }
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_flag_that_cannot_be_read_is_rolled_back_where_that_mends_it() {
-        let now = Instant::from_unix_millis(0);
+        let now = Timestamp::from_unix_millis(0);
         let stored = r#"{"enabled": "yes", "percentage": 5}"#;
         let read = || flag_from_json(Some("x"), stored);
         let edit = Action::RollBack.edit_stored(read(), now).unwrap();

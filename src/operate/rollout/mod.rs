@@ -4,7 +4,7 @@
 //! use std::time::Duration;
 //! use tower_flags::operate::rollout::{self, Plan, Rollout};
 //! use tower_flags::store::{Author, Change, MemoryStore, StoreExt};
-//! use tower_flags::{Flag, Instant};
+//! use tower_flags::{Flag, Timestamp};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::document::parts::MAX_STEPS;
-use crate::document::{Instant, Percentage, Problem, Step};
+use crate::document::{Percentage, Problem, Step, Timestamp};
 
 /// Longest stage in hours, and latest day.
 pub(super) const MOST: u32 = 1_000_000;
@@ -33,7 +33,7 @@ const HOUR: u64 = 60 * 60;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// `None`: the instant of the edit.
-    start: Option<Instant>,
+    start: Option<Timestamp>,
     /// When each begins after the start, strictly ascending, and its percentage, never descending. At least one.
     stages: Vec<(Duration, Percentage)>,
 }
@@ -103,13 +103,13 @@ impl Plan {
     /// # Errors
     ///
     /// A stage would begin after the year 9999.
-    pub fn starting_at(self, start: Instant) -> Result<Self, Problem> {
+    pub fn starting_at(self, start: Timestamp) -> Result<Self, Problem> {
         let plan = Self { start: Some(start), ..self };
         plan.steps(start).map(|_| plan)
     }
 
     /// The schedule it becomes where it is started at `now`.
-    pub(super) fn steps(&self, now: Instant) -> Result<Vec<Step>, Problem> {
+    pub(super) fn steps(&self, now: Timestamp) -> Result<Vec<Step>, Problem> {
         let start = self.start.unwrap_or(now);
         let step = |&(begins, percentage)| {
             let at = start.checked_add(begins).ok_or_else(|| too_late().at_path("start"))?;
@@ -121,5 +121,5 @@ impl Plan {
 
 /// A step would fall behind the last instant there is.
 pub(super) fn too_late() -> Problem {
-    Problem::new(format!("steps until {}", Instant::MAX), "a later one")
+    Problem::new(format!("steps until {}", Timestamp::MAX), "a later one")
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::document::{Flag, Instant, Percentage};
+use crate::document::{Flag, Percentage, Timestamp};
 
 /// What a rollout is at one instant, as data for dashboards.
 ///
@@ -42,9 +42,9 @@ pub struct Rollout {
     /// The share of users that the plan gives now; nobody has the flag where it is switched off.
     pub percentage: Percentage,
     /// When the next stage begins; `None` where none is to come or the plan will not get there.
-    pub next_at: Option<Instant>,
+    pub next_at: Option<Timestamp>,
     /// Since when the plan stands still, if it does.
-    pub paused_since: Option<Instant>,
+    pub paused_since: Option<Timestamp>,
     /// Whether no stage is to come.
     pub is_finished: bool,
     /// Whether the flag is switched off for everybody.
@@ -56,7 +56,7 @@ pub struct Rollout {
 #[non_exhaustive]
 pub struct Stage {
     /// The first instant of it.
-    pub at: Instant,
+    pub at: Timestamp,
     /// The share of users.
     pub percentage: Percentage,
 }
@@ -64,7 +64,7 @@ pub struct Stage {
 impl Rollout {
     /// The rollout of a flag at an instant; `None` for a flag without a schedule.
     #[must_use]
-    pub fn of(flag: &Flag, now: Instant) -> Option<Self> {
+    pub fn of(flag: &Flag, now: Timestamp) -> Option<Self> {
         let schedule = flag.schedule.as_ref()?;
         let (percentage, _, next_at) = schedule.at(now);
         let passed = schedule.passed_at(now);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::key::{Sealed, SigningKey};
-use crate::document::Instant;
+use crate::document::Timestamp;
 use crate::engine::{Forced, ForcedBy};
 
 /// The signed content. It is the same for both purposes, which the signature distinguishes.
@@ -137,7 +137,7 @@ impl Claims {
         purpose: &str,
         keys: &'k [K],
         text: &str,
-        now: Instant,
+        now: Timestamp,
         longest_life: Duration,
     ) -> Result<(&'k K, Self), Refusal> {
         if text.len() > MAX_LEN {
@@ -163,13 +163,13 @@ impl Claims {
         Ok((key, claims))
     }
 
-    pub(in crate::request) fn expiry(&self) -> Instant {
-        Instant::from_unix_millis(self.exp.saturating_mul(1000))
+    pub(in crate::request) fn expiry(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.exp.saturating_mul(1000))
     }
 
     /// Whether it expires later than this duration from now on. No number overflows: an instant that is held to the
     /// year 9999 would make every later one equal.
-    pub(in crate::request) fn lives_longer(&self, now: Instant, life: Duration) -> bool {
+    pub(in crate::request) fn lives_longer(&self, now: Timestamp, life: Duration) -> bool {
         let left = i128::from(self.exp) * 1000 - i128::from(now.unix_millis());
         left > i128::try_from(life.as_millis()).unwrap_or(i128::MAX)
     }
@@ -196,8 +196,8 @@ mod tests {
     const PURPOSE: &str = "tower-flags test";
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn now() -> Instant {
-        Instant::from_unix_millis(0)
+    fn now() -> Timestamp {
+        Timestamp::from_unix_millis(0)
     }
 
     fn key() -> SigningKey {
@@ -271,7 +271,7 @@ mod tests {
         let forever = key().seal(PURPOSE, br#"{"exp":9223372036854775807,"flags":{}}"#);
         assert!(Claims::open(PURPOSE, &[key()], &forever, now(), Duration::MAX).is_ok(), "where that is allowed");
         assert_eq!(
-            Claims::open(PURPOSE, &[key()], &forever, Instant::MIN, Duration::ZERO).unwrap_err(),
+            Claims::open(PURPOSE, &[key()], &forever, Timestamp::MIN, Duration::ZERO).unwrap_err(),
             Refusal::LivesTooLong { most: Duration::ZERO }
         );
     }

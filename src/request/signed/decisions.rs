@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::claims::{Claims, Refusal, key_id};
 use super::key::SigningKey;
-use crate::document::{FlagName, Instant};
+use crate::document::{FlagName, Timestamp};
 use crate::engine::{Forced, ForcedBy};
 use crate::request::counts::{Counters, count_reason};
 use crate::request::sensitive::conceal;
@@ -115,7 +115,7 @@ impl AcceptDecisions {
         self.flags.iter()
     }
 
-    pub(in crate::request) fn find(&self, headers: &HeaderMap, now: Instant, counters: &Counters) -> Vec<Forced> {
+    pub(in crate::request) fn find(&self, headers: &HeaderMap, now: Timestamp, counters: &Counters) -> Vec<Forced> {
         let mut lines = headers.get_all(&X_FLAG_DECISIONS).iter();
         let Some(line) = lines.next() else { return Vec::new() };
         let claims = match (lines.next(), line.to_str()) {
@@ -146,7 +146,7 @@ impl AcceptDecisions {
         conceal(headers, &X_FLAG_DECISIONS, |_| true);
     }
 
-    fn open(&self, line: &str, now: Instant) -> Result<Claims, Refusal> {
+    fn open(&self, line: &str, now: Timestamp) -> Result<Claims, Refusal> {
         let (sender, claims) = Claims::open(DECISIONS, &self.senders, line, now, self.longest_life)?;
         if claims.from.as_ref() != Some(&sender.service) {
             return Err(Refusal::OtherService);

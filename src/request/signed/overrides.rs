@@ -10,7 +10,7 @@ use super::claims::{Claims, Refusal, key_id};
 use super::key::SigningKey;
 use super::token::{LONGEST_LIFE, MAX_TOKEN, OVERRIDE};
 use crate::context::Context;
-use crate::document::Instant;
+use crate::document::Timestamp;
 use crate::engine::{Forced, ForcedBy};
 use crate::request::cookie;
 use crate::request::counts::{Counters, count_reason};
@@ -107,7 +107,13 @@ impl Overrides {
         self
     }
 
-    pub(in crate::request) fn find(&self, request: &Parts, who: &Context, now: Instant, counters: &Counters) -> Found {
+    pub(in crate::request) fn find(
+        &self,
+        request: &Parts,
+        who: &Context,
+        now: Timestamp,
+        counters: &Counters,
+    ) -> Found {
         let link = request.uri.query().and_then(parameter);
         if link == Some(b"") {
             return Found { set_cookies: self.cleared().collect(), ..Found::default() };
@@ -138,7 +144,7 @@ impl Overrides {
         Found::default()
     }
 
-    fn open(&self, token: &[u8], who: &Context, now: Instant) -> Result<Claims, Refusal> {
+    fn open(&self, token: &[u8], who: &Context, now: Timestamp) -> Result<Claims, Refusal> {
         if token.len() > MAX_TOKEN {
             return Err(Refusal::TooLong { most: MAX_TOKEN });
         }
@@ -156,7 +162,7 @@ impl Overrides {
         cookie::conceal_named(headers, NAME);
     }
 
-    fn cookies(&self, token: &[u8], claims: &Claims, now: Instant) -> Vec<HeaderValue> {
+    fn cookies(&self, token: &[u8], claims: &Claims, now: Timestamp) -> Vec<HeaderValue> {
         let Ok(token) = std::str::from_utf8(token) else { return Vec::new() };
         let seconds = claims.exp.saturating_sub(now.unix_millis().div_euclid(1000));
         // An older cookie of this host alone would be sent first, and win.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::claims::{Claims, Wanted, spelled};
 use super::key::SigningKey;
-use crate::document::{FlagName, Instant};
+use crate::document::{FlagName, Timestamp};
 
 pub(super) const OVERRIDE: &str = "tower-flags override 2";
 
@@ -41,7 +41,7 @@ pub struct OverrideToken {
 
 impl OverrideToken {
     /// A token that is void from this instant on, to the second.
-    pub fn until(expires_at: Instant) -> Self {
+    pub fn until(expires_at: Timestamp) -> Self {
         let claims = Claims::until(expires_at.unix_millis().div_euclid(1000));
         Self { claims, longest_life: LONGEST_LIFE }
     }
@@ -86,7 +86,7 @@ impl OverrideToken {
     /// Returns an error for a token of more than 1 024 bytes, some thirty flags, and for one that expires later than the
     /// longest life from now: no layer accepts it.
     pub fn sign(&self, key: &SigningKey) -> Result<String, TokenError> {
-        self.sign_at(key, Instant::now())
+        self.sign_at(key, Timestamp::now())
     }
 
     /// [Signs](Self::sign) by this clock in place of the system's, for layers that have a
@@ -95,7 +95,7 @@ impl OverrideToken {
     /// # Errors
     ///
     /// The same.
-    pub fn sign_at(&self, key: &SigningKey, now: Instant) -> Result<String, TokenError> {
+    pub fn sign_at(&self, key: &SigningKey, now: Timestamp) -> Result<String, TokenError> {
         if self.claims.lives_longer(now, self.longest_life) {
             let expires_at = self.claims.expiry();
             return Err(TokenError::LivesTooLong { expires_at, longest_life: self.longest_life });
@@ -119,7 +119,7 @@ pub enum TokenError {
     #[non_exhaustive]
     LivesTooLong {
         /// When it would expire.
-        expires_at: Instant,
+        expires_at: Timestamp,
         /// How long it may live from now on.
         longest_life: Duration,
     },

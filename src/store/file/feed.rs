@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::guarded;
 use super::in_place::UNFINISHED;
 use super::watch::Watch;
-use crate::document::{Document, Format, Instant, MAX_DOCUMENT, Problem, utf_8};
+use crate::document::{Document, Format, MAX_DOCUMENT, Problem, Timestamp, utf_8};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::digest_of;
@@ -234,7 +234,7 @@ impl RulesFile {
             #[cfg(unix)]
             {
                 let seconds = std::os::unix::fs::MetadataExt::ctime(&metadata);
-                condition.stale_since = Some(Instant::from_unix_millis(seconds.saturating_mul(1000)));
+                condition.stale_since = Some(Timestamp::from_unix_millis(seconds.saturating_mul(1000)));
             }
             let problem = Problem::new("the file that was mounted", REPLACED_OUTSIDE);
             let help = "edits made there are not seen here: restart the container, or mount the folder";

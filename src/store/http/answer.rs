@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use crate::document::{Document, Instant, MAX_DOCUMENT, Problem, quoted, utf_8};
+use crate::document::{Document, MAX_DOCUMENT, Problem, Timestamp, quoted, utf_8};
 use crate::store::error::ErrorKind;
 
 /// Longest time that a server may ask to be left alone for.
@@ -25,7 +25,7 @@ pub(super) fn rest(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> 
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() => LONGEST_REST,
         Err(_) => {
-            let millis = instant(value)?.unix_millis().saturating_sub(Instant::from(now).unix_millis());
+            let millis = instant(value)?.unix_millis().saturating_sub(Timestamp::from(now).unix_millis());
             Duration::from_millis(u64::try_from(millis).unwrap_or_default())
         }
     };
@@ -33,7 +33,7 @@ pub(super) fn rest(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> 
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`. The two obsolete forms are not read.
-fn instant(date: &str) -> Option<Instant> {
+fn instant(date: &str) -> Option<Timestamp> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut parts = date.split_ascii_whitespace();
     let (_, day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);

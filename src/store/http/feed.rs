@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use tokio::time::{Instant as Time, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::answer;
 use super::client::{Answer, Asker};
-use crate::document::{Document, Instant, Problem};
+use crate::document::{Document, Problem, Timestamp};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
 use crate::store::history::digest_of;
@@ -178,9 +178,9 @@ struct Seen {
 
 #[derive(Clone, Copy)]
 struct Rest {
-    until: Time,
+    until: Instant,
     /// The same for messages.
-    until_instant: Instant,
+    until_instant: Timestamp,
     status: StatusCode,
 }
 
@@ -232,7 +232,7 @@ impl Shared {
     }
 
     async fn load(self: &Arc<Self>, known: Option<&str>) -> Result<Option<Loaded>, Error> {
-        if let Some(rest) = self.state().rest.filter(|rest| Time::now() < rest.until) {
+        if let Some(rest) = self.state().rest.filter(|rest| Instant::now() < rest.until) {
             return Err(self.resting(rest));
         }
         let validators = self.validators(known);
@@ -308,8 +308,8 @@ impl Shared {
     fn refused_by(&self, status: StatusCode, headers: &HeaderMap) -> Error {
         let now = SystemTime::now();
         if let Some(rest) = answer::rest(status, headers, now) {
-            let until_instant = Instant::from_unix_millis(Instant::from(now + rest).unix_millis());
-            let rest = Rest { until: Time::now() + rest, until_instant, status };
+            let until_instant = Timestamp::from_unix_millis(Timestamp::from(now + rest).unix_millis());
+            let rest = Rest { until: Instant::now() + rest, until_instant, status };
             self.state().rest = Some(rest);
             return self.resting(rest);
         }

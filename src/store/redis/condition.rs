@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use redis::{Pipeline, ServerErrorKind, Value};
 
 use super::connection::{ANSWER, Connection, DISK, bytes_of, field, text_of};
-use crate::document::{Instant, Problem, Severity};
+use crate::document::{Problem, Severity, Timestamp};
 use crate::store::error::Error;
 use crate::store::feed::Condition;
 
@@ -18,14 +18,14 @@ const LATE: u64 = 5;
 
 /// Since when the server has been cut off, if it is a replica.
 #[derive(Debug, Default)]
-pub(super) struct CutOff(Mutex<Option<Instant>>);
+pub(super) struct CutOff(Mutex<Option<Timestamp>>);
 
 /// The server's report of itself. Answers that the user may not ask for are `None`.
 struct Said {
     memory: Option<String>,
     persistence: Option<String>,
     replication: Option<String>,
-    clock: Option<Instant>,
+    clock: Option<Timestamp>,
     appendfsync: Option<String>,
     ping_every: Option<u64>,
     waits: Waits,
@@ -50,7 +50,7 @@ pub(super) async fn condition(
     is_unsynced: bool,
 ) -> Result<Condition, Error> {
     let said = Said::ask(connection).await?;
-    let now = Instant::from(SystemTime::now());
+    let now = Timestamp::from(SystemTime::now());
     let mut condition = Condition { clock: said.clock, ..Condition::default() };
     condition.problems.extend(said.eviction());
     let replication = said.replication.as_deref().unwrap_or_default();
@@ -70,16 +70,16 @@ pub(super) async fn condition(
 
 impl CutOff {
     /// Remembers the earliest instant of one silence.
-    fn since(&self, found: Option<Instant>) -> Option<Instant> {
+    fn since(&self, found: Option<Timestamp>) -> Option<Timestamp> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *since = found.map(|found| since.map_or(found, |earlier| earlier.min(found)));
         *since
     }
 }
 
-fn before(now: Instant, seconds: u64) -> Instant {
+fn before(now: Timestamp, seconds: u64) -> Timestamp {
     let millis = i64::try_from(Duration::from_secs(seconds).as_millis()).unwrap_or(i64::MAX);
-    Instant::from_unix_millis(now.unix_millis().saturating_sub(millis))
+    Timestamp::from_unix_millis(now.unix_millis().saturating_sub(millis))
 }
 
 impl Said {
@@ -182,11 +182,11 @@ impl Said {
 }
 
 /// The answer to `TIME`: seconds and microseconds.
-fn clock(answer: &Value) -> Option<Instant> {
+fn clock(answer: &Value) -> Option<Timestamp> {
     let Value::Array(parts) = answer else { return None };
     let [seconds, micros] = &parts[..] else { return None };
     let number = |part: &Value| text_of(part)?.parse::<i64>().ok();
-    Some(Instant::from_unix_millis(number(seconds)?.checked_mul(1000)?.checked_add(number(micros)? / 1000)?))
+    Some(Timestamp::from_unix_millis(number(seconds)?.checked_mul(1000)?.checked_add(number(micros)? / 1000)?))
 }
 
 /// The value in the answer to `CONFIG GET` of one setting.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use redis::Value;
 
 use super::connection::{bytes_of, text_of};
-use crate::document::{Edit, Flag, Instant, MAX_FLAG, Percentage, flag_from_json};
+use crate::document::{Edit, Flag, MAX_FLAG, Percentage, Timestamp, flag_from_json};
 
 /// What one key holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,10 +130,10 @@ fn switched_off(name: &str, text: &str) -> String {
         return text.to_owned();
     }
     // The instant is written only if a schedule pauses, and is removed again below. No pause lies after the last instant.
-    let off = Edit::new().set("enabled", false).apply(name, Some(text), Instant::MAX);
+    let off = Edit::new().set("enabled", false).apply(name, Some(text), Timestamp::MAX);
     let off = match off {
         Ok(off) if flag.schedule.as_ref().is_some_and(|schedule| schedule.paused_at.is_none()) => {
-            Edit::new().remove("paused_at").apply(name, Some(&off), Instant::MAX)
+            Edit::new().remove("paused_at").apply(name, Some(&off), Timestamp::MAX)
         }
         off => off,
     };
@@ -146,7 +146,7 @@ fn is_on_for_everybody(flag: &Flag) -> bool {
         && flag.schedule.is_none()
         && flag.requires().next().is_none()
         && flag.rules().is_empty()
-        && flag.percentage_at(Instant::MIN) == Percentage::HUNDRED
+        && flag.percentage_at(Timestamp::MIN) == Percentage::HUNDRED
 }
 
 /// A type's name with its article.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::{Pipeline, Script, ServerErrorKind, Value, cmd};
-use tokio::time::{Instant as Time, sleep};
+use tokio::time::{Instant, sleep};
 
 use super::condition::{CutOff, condition, setting};
 use super::connection::{ANSWER, AwaitsDisk, DISK, Idle, Leased, bytes_of, on, text_of};
@@ -275,8 +275,8 @@ impl Shared {
             self.saw(number, &connection.run);
             return Ok(false);
         }
-        let deadline = Time::now() + WRITTEN_AGAIN;
-        while number < newest && Time::now() < deadline {
+        let deadline = Instant::now() + WRITTEN_AGAIN;
+        while number < newest && Instant::now() < deadline {
             sleep(ASK_EVERY).await;
             let head = connection.ask_one(on("GET", &self.keys.head), ANSWER).await?;
             number = head_of(text_of(&head)).unwrap_or_default().number;

@@ -14,7 +14,7 @@ use super::postgres_url::Parsed;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
 use super::transaction::{For, Transaction};
 use super::trouble::{Trouble, mending};
-use crate::document::{Instant, MAX_FLAGS, Problem};
+use crate::document::{MAX_FLAGS, Problem, Timestamp};
 use crate::store::parsing::Parsing;
 use crate::store::traits::identity_of;
 use crate::store::{
@@ -425,7 +425,7 @@ pub(super) struct Server {
     pub(super) connections: Arc<Connections<Postgres>>,
     listeners: Arc<Listeners>,
     /// When a standby was last known to have everything.
-    pub(super) current: Arc<Mutex<Option<Instant>>>,
+    pub(super) current: Arc<Mutex<Option<Timestamp>>>,
     /// The problem that the choice between TLS and plain text is open.
     pub(super) plaintext: Option<Problem>,
     pub(super) parsing: Parsing,

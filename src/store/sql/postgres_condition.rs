@@ -12,7 +12,7 @@ use super::postgres::Server;
 use super::postgres_tables::Schema;
 use super::transaction::{For, Transaction};
 use super::trouble::Trouble;
-use crate::document::{Instant, Problem};
+use crate::document::{Problem, Timestamp};
 use crate::store::{Condition, Error};
 
 /// How far a standby may be behind its primary.
@@ -55,7 +55,7 @@ impl Server {
         late(ANSWER, path.execute(&mut *connection)).await?;
         let row = late(ANSWER, sqlx::query(STATEMENT).fetch_one(&mut *connection)).await?;
         let mut condition =
-            Condition { clock: Some(Instant::from_unix_millis(row.try_get(0)?)), ..Condition::default() };
+            Condition { clock: Some(Timestamp::from_unix_millis(row.try_get(0)?)), ..Condition::default() };
         if row.try_get::<i32, _>(2)? < OLDEST {
             let found = row.try_get::<String, _>(3)?;
             let problem = Problem::new("PostgreSQL 14 or later", found);
@@ -80,7 +80,7 @@ impl Server {
 
     /// Reports whether a standby has everything that its primary has, and since when it has not.
     fn follow(&self, replay: &Replay, condition: &mut Condition) {
-        let now = Instant::now();
+        let now = Timestamp::now();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((found, help)) = replay.trouble() else {
             *current = Some(now);
@@ -96,17 +96,17 @@ impl Server {
 /// How a standby follows its primary. All times are by clocks of servers, and may be far from the time of this process.
 struct Replay {
     /// What time it was for the standby.
-    clock: Instant,
+    clock: Timestamp,
     /// It was asked to stand still.
     is_paused: bool,
     has_receiver: bool,
     /// When the receiver last heard from the primary; `None` if this role may not know.
-    heard: Option<Instant>,
+    heard: Option<Timestamp>,
     receiver_timeout: Duration,
     /// Data that was received a while ago is still not replayed.
     is_behind: bool,
     /// When the last replayed transaction was committed.
-    replayed: Option<Instant>,
+    replayed: Option<Timestamp>,
 }
 
 impl Replay {
@@ -124,8 +124,8 @@ impl Replay {
             millis!("clock_timestamp()"),
         );
         let row = late(ANSWER, sqlx::query(STATEMENT).fetch_one(&mut *connection)).await?;
-        let instant = |column: usize| -> Result<Option<Instant>, Trouble> {
-            Ok(row.try_get::<Option<i64>, _>(column)?.map(Instant::from_unix_millis))
+        let instant = |column: usize| -> Result<Option<Timestamp>, Trouble> {
+            Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_unix_millis))
         };
         let received: Option<String> = row.try_get(4)?;
         let mut is_behind = false;
@@ -140,14 +140,14 @@ impl Replay {
                 );
                 let row = late(ANSWER, sqlx::query(statement).bind(&received).fetch_one(&mut *connection)).await?;
                 is_behind = row.try_get::<Option<bool>, _>(0)?.unwrap_or_default();
-                replayed = row.try_get::<Option<i64>, _>(1)?.map(Instant::from_unix_millis);
+                replayed = row.try_get::<Option<i64>, _>(1)?.map(Timestamp::from_unix_millis);
                 if !is_behind {
                     break;
                 }
             }
         }
         Ok(Self {
-            clock: Instant::from_unix_millis(row.try_get(6)?),
+            clock: Timestamp::from_unix_millis(row.try_get(6)?),
             is_paused: row.try_get(0)?,
             has_receiver: row.try_get(1)?,
             heard: instant(2)?,
@@ -158,9 +158,9 @@ impl Replay {
     }
 
     /// When the last transaction that was replayed was committed, by a clock that says `now`.
-    fn replayed_at(&self, now: Instant) -> Option<Instant> {
+    fn replayed_at(&self, now: Timestamp) -> Option<Timestamp> {
         let ahead = now.unix_millis() - self.clock.unix_millis();
-        self.replayed.map(|replayed| Instant::from_unix_millis(replayed.unix_millis().saturating_add(ahead)))
+        self.replayed.map(|replayed| Timestamp::from_unix_millis(replayed.unix_millis().saturating_add(ahead)))
     }
 
     /// What is wrong, and what to do.
@@ -223,13 +223,13 @@ async fn wrong_with_the_tables(connection: &mut PgConnection, schema: &Schema) -
 mod tests {
     use super::*;
 
-    fn seconds(from: Instant, seconds: i64) -> Instant {
-        Instant::from_unix_millis(from.unix_millis() + 1000 * seconds)
+    fn seconds(from: Timestamp, seconds: i64) -> Timestamp {
+        Timestamp::from_unix_millis(from.unix_millis() + 1000 * seconds)
     }
 
     #[test]
     fn a_standby_is_judged_by_its_own_clock() {
-        let now = Instant::from_unix_millis(1_800_000_000_000);
+        let now = Timestamp::from_unix_millis(1_800_000_000_000);
         // How far the standby is from this process, in seconds.
         for skew in [-86_400, -36, 0, 36, 86_400] {
             let clock = seconds(now, skew);

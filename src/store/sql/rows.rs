@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 #[cfg(feature = "postgres")]
 use crate::document::MAX_FLAG;
-use crate::document::{Document, Instant, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw};
+use crate::document::{Document, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Timestamp};
 use crate::store::history::Digesting;
 use crate::store::parsing::Parsing;
 use crate::store::{Error, Head, HistoryEntry, Loaded};
@@ -172,7 +172,7 @@ impl EntryRow {
             number: from_column(number),
             flag: flag.unwrap_or_default(),
             version: from_column(version),
-            at: Instant::from_unix_millis(at.unwrap_or_default()),
+            at: Timestamp::from_unix_millis(at.unwrap_or_default()),
             actor,
             reason,
             before,

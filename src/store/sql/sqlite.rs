@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, Sqlite, SqlitePool};
-use tokio::time::{Instant as Time, sleep};
+use tokio::time::{Instant, sleep};
 
 use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, Lease, WHOLE, late};
@@ -110,7 +110,7 @@ impl SqliteStore {
         if !(self.makes_tables && trouble.is_missing_table::<Sqlite>()) {
             return Err(trouble);
         }
-        let deadline = Time::now() + ANSWER;
+        let deadline = Instant::now() + ANSWER;
         loop {
             let mut lease = self.file.lease().await?;
             match late(WHOLE, sqlx::raw_sql(Self::MIGRATION).execute(lease.connection())).await {
@@ -120,7 +120,7 @@ impl SqliteStore {
                 }
                 // To become a file that is read and written at once it is locked without waiting for others,
                 // who may be doing the same.
-                Err(Trouble::Sql(error)) if is_busy(&error) && Time::now() < deadline => {}
+                Err(Trouble::Sql(error)) if is_busy(&error) && Instant::now() < deadline => {}
                 Err(trouble) => return Err(trouble),
             }
             drop(lease);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
-use tokio::time::{Instant as Time, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::hearing::Teller;
 use super::lease::{ANSWER, late};
@@ -85,7 +85,7 @@ impl Watch {
     async fn look(&mut self, teller: &Teller) -> Result<(), Trouble> {
         for look in 1_u32.. {
             // Late looks are not made up for.
-            sleep_until(Time::now() + LOOK_EVERY).await;
+            sleep_until(Instant::now() + LOOK_EVERY).await;
             let counter = counter(&mut self.connection).await?;
             if counter != self.counter {
                 self.counter = counter;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use tower_flags::document::Scheme;
-use tower_flags::{Context, Instant};
+use tower_flags::{Context, Timestamp};
 
 use crate::{Random, Tree};
 
@@ -448,7 +448,7 @@ impl Generator {
     }
 
     /// One of [`instants`], as text and as what it means.
-    pub fn instant(&mut self) -> (&'static str, Instant) {
+    pub fn instant(&mut self) -> (&'static str, Timestamp) {
         let text = self.random.pick(&instants());
         (text, text.parse().expect("the instants are instants"))
     }

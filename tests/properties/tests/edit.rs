@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_flags::document::Edit;
-use tower_flags::{Document, Flag, Instant};
+use tower_flags::{Document, Flag, Timestamp};
 use tower_flags_properties::{Generator, Random, Tree};
 
 const NAME: &str = "new_search";
@@ -44,7 +44,7 @@ fn spellings(spelling: &str) -> Option<&'static [&'static str]> {
     KEYS.into_iter().find(|spellings| spellings.contains(&spelling))
 }
 
-fn now() -> Instant {
+fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
@@ -295,7 +295,7 @@ fn accepted(object: &Plain) -> Option<Flag> {
 
 /// Whether a pause is still to come, which whoever switches the flag brings to the present.
 fn lies_ahead(paused_at: &str) -> bool {
-    let at = serde_json::from_str::<String>(paused_at).ok().and_then(|text| text.parse::<Instant>().ok());
+    let at = serde_json::from_str::<String>(paused_at).ok().and_then(|text| text.parse::<Timestamp>().ok());
     at.is_some_and(|at| at > now())
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use tower_flags::engine::Query;
-use tower_flags::{Context, Document, FlagSet, Instant};
+use tower_flags::{Context, Document, FlagSet, Timestamp};
 
 /// Numbers that look random and are the same in every run.
 struct Numbers(u64);
@@ -106,14 +106,14 @@ fn compile(flags: &[Wanted]) -> std::sync::Arc<FlagSet> {
     text.push_str("}}");
     let document = Document::from_json(&text).unwrap();
     assert_eq!(document.problems(), [], "{text}");
-    let set = FlagSet::compile(&document, Instant::MIN);
+    let set = FlagSet::compile(&document, Timestamp::MIN);
     assert_eq!((set.problems(), set.len()), (&[][..], flags.len()));
     set
 }
 
 /// Asserts each answer of the set for a caller; `value` is what is hashed for them.
 fn assert_decided(set: &std::sync::Arc<FlagSet>, flags: &[Wanted], context: &Context, value: &str) {
-    let answers = set.answer(&Query::new(context, Instant::MIN));
+    let answers = set.answer(&Query::new(context, Timestamp::MIN));
     for flag in flags {
         let about =
             || format!("{} salt {:?} ({}), value {value:?} ({})", flag.name, flag.salt, flag.salt.len(), value.len());

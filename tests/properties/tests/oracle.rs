@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tower_flags::document::Severity;
 use tower_flags::engine::Query;
-use tower_flags::{Document, FlagSet, Instant};
+use tower_flags::{Document, FlagSet, Timestamp};
 use tower_flags_properties::{Generator, Tree, ask, assert_coherent, context_of, refused_names};
 
 const DOCUMENTS: usize = 2000;
@@ -74,7 +74,7 @@ fn shown(name: &str) -> String {
 /// Where the engine and the oracle differ about one case; what happened is counted in `seen`.
 fn differences(case: &Case, opinion: &Value, seen: &mut BTreeMap<String, usize>) -> Vec<String> {
     let mut differences = Vec::new();
-    let now: Instant = case.now.parse().unwrap();
+    let now: Timestamp = case.now.parse().unwrap();
     let document = match (case.read(), opinion["refused"].as_str()) {
         (Some(document), None) => document,
         (None, Some(_)) => {
@@ -85,7 +85,7 @@ fn differences(case: &Case, opinion: &Value, seen: &mut BTreeMap<String, usize>)
         (None, None) => return vec!["the document is refused, but should be taken".into()],
     };
     // Schedules are resolved for one instant and asked at another.
-    let set = FlagSet::compile(&document, Instant::MIN);
+    let set = FlagSet::compile(&document, Timestamp::MIN);
     let names = |key: &str| -> BTreeSet<String> {
         opinion[key].as_array().unwrap().iter().map(|pair| shown(pair[0].as_str().unwrap())).collect()
     };

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tower_flags::document::Scheme;
 use tower_flags::engine::{Answers, Bucket, Query};
-use tower_flags::{Context, Document, FlagSet, Instant, Percentage};
+use tower_flags::{Context, Document, FlagSet, Percentage, Timestamp};
 
 const SCHEMES: [(&str, Scheme); 4] = [
     ("flag:user", Scheme::FlagUser),
@@ -21,7 +21,7 @@ fn share(thousandths: u32) -> Percentage {
 fn decide(flags: &Value, context: &Context) -> Answers {
     let document = Document::from_json(&json!({ "flags": flags }).to_string()).unwrap();
     assert_eq!(document.problems(), [], "{flags}");
-    FlagSet::compile(&document, Instant::MIN).answer(&Query::new(context, Instant::MIN))
+    FlagSet::compile(&document, Timestamp::MIN).answer(&Query::new(context, Timestamp::MIN))
 }
 
 /// A caller whose user id, if any, is whatever text.
@@ -124,7 +124,7 @@ proptest! {
             .map(|(minute, step)| json!({ "at": at(minute), "percentage": share(*step) }))
             .collect();
         let text = json!({ "flags": { "x": { "schedule": schedule } } }).to_string();
-        let set = FlagSet::compile(&Document::from_json(&text).unwrap(), Instant::MIN);
+        let set = FlagSet::compile(&Document::from_json(&text).unwrap(), Timestamp::MIN);
         let answers: Vec<bool> = (0..15)
             .map(|minute| set.answer(&Query::new(&Context::user(user.as_str()), at(minute).parse().unwrap())).is_enabled("x"))
             .collect();
@@ -214,10 +214,10 @@ fn a_tenth_of_the_users_is_in_and_split_in_halves() {
     let text = json!({ "flags": {
         "pricing": { "percentage": 10, "variants": { "a": 50, "b": 50 } },
     } });
-    let set = FlagSet::compile(&Document::from_json(&text.to_string()).unwrap(), Instant::MIN);
+    let set = FlagSet::compile(&Document::from_json(&text.to_string()).unwrap(), Timestamp::MIN);
     let (mut a, mut b) = (0_u32, 0_u32);
     for user in 0..USERS {
-        let flags = set.answer(&Query::new(&Context::user(format!("user-{user}")), Instant::MIN));
+        let flags = set.answer(&Query::new(&Context::user(format!("user-{user}")), Timestamp::MIN));
         match (flags.is_enabled("pricing"), flags.variant("pricing")) {
             (true, Some("a")) => a += 1,
             (true, Some("b")) => b += 1,
@@ -257,9 +257,9 @@ fn another_salt_is_another_choice_of_users() {
     for (spelling, scheme) in SCHEMES {
         let half = |salt: &str| -> Vec<bool> {
             let text = json!({ "flags": { "x": { "percentage": 50, "bucketing": spelling, "salt": salt } } });
-            let set = FlagSet::compile(&Document::from_json(&text.to_string()).unwrap(), Instant::MIN);
+            let set = FlagSet::compile(&Document::from_json(&text.to_string()).unwrap(), Timestamp::MIN);
             let user =
-                |user| set.answer(&Query::new(&Context::user(format!("user-{user}")), Instant::MIN)).is_enabled("x");
+                |user| set.answer(&Query::new(&Context::user(format!("user-{user}")), Timestamp::MIN)).is_enabled("x");
             (0..USERS).map(user).collect()
         };
         let (first, second) = (half("first"), half("second"));

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_flags::engine::Query;
-use tower_flags::{Document, Flag, FlagSet, Instant};
+use tower_flags::{Document, Flag, FlagSet, Timestamp};
 use tower_flags_properties::{Generator, Tree};
 
 /// What is written says the same, and is written the same the second time.
@@ -23,10 +23,10 @@ fn assert_survives(document: &Document) {
         assert_eq!(again.flag(name), Some(flag), "{name} in {text}");
     }
     // What is refused and killed is written as a kill, and what else is refused not at all.
-    let set = FlagSet::compile(document, Instant::MIN);
+    let set = FlagSet::compile(document, Timestamp::MIN);
     for (name, flag) in again.flags().filter(|(name, _)| document.flag(name).is_none()) {
         assert_eq!(flag, &Flag::off(), "{name} in {text}");
-        let answers = set.answer(&Query::new(&Default::default(), Instant::MIN));
+        let answers = set.answer(&Query::new(&Default::default(), Timestamp::MIN));
         assert_eq!(answers.evaluation(name).reason.to_string(), "Disabled", "{name} in {text}");
     }
 }
@@ -125,7 +125,7 @@ proptest! {
             Tree::Number(digits).to_json()
         };
         let clauses: Vec<Value> = [("one_of", json!(texts)), ("less", json!(numbers)), ("not_equals", json!(numbers)),
-            ("contains", json!(texts)), ("after", json!([Instant::from_unix_millis(millis).to_string()]))]
+            ("contains", json!(texts)), ("after", json!([Timestamp::from_unix_millis(millis).to_string()]))]
             .into_iter()
             .filter(|(_, values)| *values != json!([]))
             .map(|(op, values)| json!({ "attribute": texts.first(), "op": op, "values": values }))
@@ -145,7 +145,7 @@ proptest! {
         );
         let flag: Flag = text.parse().unwrap();
         prop_assert_eq!(flag.allowed_users().collect::<Vec<_>>(), texts.iter().collect::<Vec<_>>());
-        prop_assert_eq!(flag.percentage_at(Instant::MIN).thousandths(), share);
+        prop_assert_eq!(flag.percentage_at(Timestamp::MIN).thousandths(), share);
         let mut document = Document::new();
         document.insert("x", flag).unwrap();
         assert_survives(&document);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_flags::engine::{Answers, Evaluation, Forced, ForcedBy, Query, Reason};
-use tower_flags::{Context, Document, Flag, FlagSet, Instant};
+use tower_flags::{Context, Document, Flag, FlagSet, Timestamp};
 use tower_flags_properties::{CHAIN, Generator, Tree, assert_coherent, context_of, is_met};
 
 fn answers(flags: &Answers) -> BTreeMap<String, Evaluation> {
@@ -14,9 +14,9 @@ fn answers(flags: &Answers) -> BTreeMap<String, Evaluation> {
 
 /// Decides for a few callers and instants; every set of answers is coherent.
 fn assert_decided(document: &Document, contexts: &[Context], shown: &dyn Fn() -> String) {
-    let set = FlagSet::compile(document, Instant::from_unix_millis(1_796_000_000_000));
+    let set = FlagSet::compile(document, Timestamp::from_unix_millis(1_796_000_000_000));
     for context in contexts {
-        for now in [Instant::MIN, Instant::from_unix_millis(1_796_115_600_000), Instant::MAX] {
+        for now in [Timestamp::MIN, Timestamp::from_unix_millis(1_796_115_600_000), Timestamp::MAX] {
             assert_coherent(&set.answer(&Query::new(context, now)), &|| format!("{context:?} at {now} in {}", shown()));
         }
     }
@@ -117,9 +117,9 @@ fn any_value_at_any_place_costs_at_most_its_flag() {
             let shown = || text.chars().take(2_000).collect();
             let document = Document::from_json(&text).unwrap_or_else(|problem| panic!("{problem}: {}", shown()));
             assert!(document.flag("good").is_some(), "{}", shown());
-            let set = FlagSet::compile(&document, Instant::MIN);
+            let set = FlagSet::compile(&document, Timestamp::MIN);
             for context in &contexts {
-                let flags = set.answer(&Query::new(context, Instant::MIN));
+                let flags = set.answer(&Query::new(context, Timestamp::MIN));
                 assert!(flags.is_enabled("good"), "{}", shown());
                 assert_coherent(&flags, &shown);
             }
@@ -363,8 +363,8 @@ fn every_kind_of_flag_can_be_killed() {
                 flag[enabled] = json!(!is_killed);
                 let document = Document::from_json(&beside_good(Tree::from(&flag)).to_json()).unwrap();
                 assert_eq!(document.problems(), [], "{flag}");
-                let answer = FlagSet::compile(&document, Instant::MAX)
-                    .answer(&Query::new(&context, Instant::MAX))
+                let answer = FlagSet::compile(&document, Timestamp::MAX)
+                    .answer(&Query::new(&context, Timestamp::MAX))
                     .evaluation("x");
                 let expected = (!is_killed, if is_killed { Reason::Disabled } else { Reason::User });
                 assert_eq!((answer.enabled, answer.reason), expected, "{flag}");
@@ -452,9 +452,9 @@ fn assert_forced(set: &FlagSet, flags: &Answers, forced: &[Forced], shown: &dyn 
 #[test]
 fn forcing_a_refused_flag_turns_on_neither_it_nor_what_requires_it() {
     let text = r#"{"flags": {"broken": {"percntage": 1}, "child": {"enabled": true, "requires": ["broken"]}}}"#;
-    let set = FlagSet::compile(&Document::from_json(text).unwrap(), Instant::MIN);
+    let set = FlagSet::compile(&Document::from_json(text).unwrap(), Timestamp::MIN);
     let forced = Forced::new("broken", true, ForcedBy::Override);
-    let flags = set.answer(&Query::new(&Context::anonymous(), Instant::MIN).forced(&[forced]));
+    let flags = set.answer(&Query::new(&Context::anonymous(), Timestamp::MIN).forced(&[forced]));
     assert_eq!(flags.active().count(), 0, "{:?}", flags.active().collect::<Vec<_>>());
     assert_eq!(flags.evaluation("broken").reason, Reason::Problem);
     assert_eq!(flags.evaluation("child").reason, Reason::Prerequisite);
@@ -473,7 +473,8 @@ fn the_largest_document_is_decided() {
         .collect();
     let document = Document::from_json(&Tree::map([("flags", Tree::Map(flags))]).to_json()).unwrap();
     assert_eq!(document.problems(), []);
-    let flags = FlagSet::compile(&document, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
+    let flags =
+        FlagSet::compile(&document, Timestamp::MIN).answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
     assert_eq!(flags.active().count(), 10_000);
     assert!(flags.iter().all(|entry| entry.variant == Some("a")));
 }
@@ -487,7 +488,8 @@ fn more_flags_than_a_document_may_hold_are_refused_or_decided() {
     for number in 0..12_000 {
         taken += usize::from(document.insert(format!("f{number}"), flag.clone()).is_ok());
     }
-    let flags = FlagSet::compile(&document, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
+    let flags =
+        FlagSet::compile(&document, Timestamp::MIN).answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
     assert_eq!(flags.active().count(), taken);
 }
 
@@ -499,8 +501,8 @@ fn a_chain_of_required_flags_is_decided_from_its_end() {
             (format!("{CHAIN}{at}"), Tree::map([("enabled", Tree::Bool(true)), ("requires", Tree::texts(requires))]))
         });
         let text = Tree::map([("flags", Tree::Map(flags.collect()))]).to_json();
-        let set = FlagSet::compile(&Document::from_json(&text).unwrap(), Instant::MIN);
-        let flags = set.answer(&Query::new(&Context::anonymous(), Instant::MIN));
+        let set = FlagSet::compile(&Document::from_json(&text).unwrap(), Timestamp::MIN);
+        let flags = set.answer(&Query::new(&Context::anonymous(), Timestamp::MIN));
         // Whatever is too deep takes all above it along, and nothing below.
         let on: Vec<bool> = (0..=length).map(|at| flags.is_enabled(format!("{CHAIN}{at}"))).collect();
         let expected: Vec<bool> = (0..=length).map(|at| length - at <= 32).collect();

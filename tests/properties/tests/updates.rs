@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_flags::engine::{Query, Reason};
 use tower_flags::source::Source;
-use tower_flags::{Context, Document, Flag, FlagSet, Instant, Memory};
+use tower_flags::{Context, Document, Flag, FlagSet, Memory, Timestamp};
 use tower_flags_properties::{Generator, assert_coherent};
 
 const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
@@ -109,9 +109,9 @@ proptest! {
             // One problem says that flags are missing, beside those of the text.
             prop_assert_eq!(in_force.problems().len(), problems + usize::from(is_shrunken));
 
-            let set = FlagSet::compile(&in_force, Instant::MIN);
+            let set = FlagSet::compile(&in_force, Timestamp::MIN);
             prop_assert_eq!(set.len(), expected.len());
-            let flags = set.answer(&Query::new(&Context::user("alice"), Instant::MIN));
+            let flags = set.answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
             assert_coherent(&flags, &|| format!("{updates:?}"));
             for name in NAMES {
                 let answer = flags.evaluation(name);
@@ -141,7 +141,7 @@ proptest! {
     ) {
         let before = document(&before.0);
         let in_force = document(&after).after(&before, allow_shrink);
-        let flags = FlagSet::compile(&in_force, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
+        let flags = FlagSet::compile(&in_force, Timestamp::MIN).answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
         for (name, says) in &after {
             let says: Option<Value> = serde_json::from_str(says.text()).ok();
             let enabled = says.map(|says| says.get("enabled").cloned().unwrap_or(says));
@@ -243,7 +243,7 @@ fn renaming_all_flags_again_and_again_does_not_outgrow_a_set() {
         let update = Document::from_json(&format!("{{\"flags\": {{{}}}}}", flags.join(", "))).unwrap();
         in_force = update.after(&in_force, false);
         let flags =
-            FlagSet::compile(&in_force, Instant::MIN).answer(&Query::new(&Context::user("alice"), Instant::MIN));
+            FlagSet::compile(&in_force, Timestamp::MIN).answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
         assert!(flags.is_enabled("r0-0"));
         assert!(flags.iter().count() <= 10_000, "{} flags in round {round}", flags.iter().count());
     }
@@ -254,7 +254,7 @@ fn renaming_all_flags_again_and_again_does_not_outgrow_a_set() {
 fn a_change_of_one_flag_leaves_the_other_definitions_where_they_are() {
     fn set(memory: &Memory) -> Arc<FlagSet> {
         {
-            let flags = memory.answer(&Query::new(&Context::anonymous(), Instant::MIN));
+            let flags = memory.answer(&Query::new(&Context::anonymous(), Timestamp::MIN));
             Arc::clone(flags.flag_set())
         }
     }

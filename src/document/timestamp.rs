@@ -14,16 +14,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Read and written as RFC 3339 with an offset; the offset is applied and not kept.
 ///
 /// ```
-/// use tower_flags::Instant;
+/// use tower_flags::Timestamp;
 ///
-/// let start: Instant = "2026-12-01T10:00:00+01:00".parse()?;
+/// let start: Timestamp = "2026-12-01T10:00:00+01:00".parse()?;
 /// assert_eq!(start.to_string(), "2026-12-01T09:00:00Z");
 /// assert!(start < "2026-12-01T09:00:00.5Z".parse()?);
-/// assert!("2026-12-01".parse::<Instant>().is_err());
-/// # Ok::<(), tower_flags::document::NotAnInstant>(())
+/// assert!("2026-12-01".parse::<Timestamp>().is_err());
+/// # Ok::<(), tower_flags::document::ParseTimestampError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant {
+pub struct Timestamp {
     /// Since 1970-01-01T00:00:00Z. A duration and not `jiff::Timestamp`, which ends a day before
     /// the year 9999 does.
     since_epoch: SignedDuration,
@@ -31,7 +31,7 @@ pub struct Instant {
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-impl Instant {
+impl Timestamp {
     /// The earliest instant there is: the start of the year 0.
     pub const MIN: Self = Self { since_epoch: SignedDuration::new(-62_167_219_200, 0) };
     /// The latest instant there is: the last nanosecond of the year 9999.
@@ -54,13 +54,13 @@ impl Instant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tower_flags::Instant;
+    /// use tower_flags::Timestamp;
     ///
-    /// let start: Instant = "2028-02-28T09:00:00Z".parse()?;
+    /// let start: Timestamp = "2028-02-28T09:00:00Z".parse()?;
     /// let later = start.checked_add(Duration::from_secs(36 * 60 * 60)).unwrap();
     /// assert_eq!(later.to_string(), "2028-02-29T21:00:00Z");
     /// assert_eq!(later.saturating_duration_since(start).as_secs(), 36 * 60 * 60);
-    /// # Ok::<(), tower_flags::document::NotAnInstant>(())
+    /// # Ok::<(), tower_flags::document::ParseTimestampError>(())
     /// ```
     #[must_use]
     pub fn checked_add(self, duration: Duration) -> Option<Self> {
@@ -90,8 +90,8 @@ impl Instant {
     }
 }
 
-/// System times outside the years 0 to 9999 become [`Instant::MIN`] or [`Instant::MAX`].
-impl From<SystemTime> for Instant {
+/// System times outside the years 0 to 9999 become [`Timestamp::MIN`] or [`Timestamp::MAX`].
+impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => SignedDuration::try_from(after).map_or(Self::MAX, Self::held),
@@ -100,45 +100,45 @@ impl From<SystemTime> for Instant {
     }
 }
 
-impl fmt::Display for Instant {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}Z", self.date_time())
     }
 }
 
-impl Serialize for Instant {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Instant {
+impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'_, str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
 }
 
-impl FromStr for Instant {
-    type Err = NotAnInstant;
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
 
     /// # Errors
     ///
     /// Whatever is not a date, a `T`, a time to the second and an offset (`Z` or `+HH:MM`).
-    fn from_str(text: &str) -> Result<Self, NotAnInstant> {
+    fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
         // jiff reads more than RFC 3339 (missing minutes, zone annotations); a plan that other
         // readers of the same document refuse helps nobody.
         // A 61st second is no instant of ours: every minute has 60.
         if !has_rfc_3339_shape(text.as_bytes()) || text[17..].starts_with("60") {
-            return Err(NotAnInstant);
+            return Err(ParseTimestampError);
         }
         let (date_time, offset) = text.split_at(text.len() - if text.ends_with(['Z', 'z']) { 1 } else { 6 });
         // Beyond nanoseconds there is nothing to tell instants apart by.
         let date_time = &date_time[..date_time.len().min("0000-00-00T00:00:00.123456789".len())];
-        let local: DateTime = date_time.parse().map_err(|_| NotAnInstant)?;
-        let since_epoch = local.duration_since(EPOCH) - offset_of(offset).ok_or(NotAnInstant)?;
+        let local: DateTime = date_time.parse().map_err(|_| ParseTimestampError)?;
+        let since_epoch = local.duration_since(EPOCH) - offset_of(offset).ok_or(ParseTimestampError)?;
         let instant = Self { since_epoch };
-        if (Self::MIN..=Self::MAX).contains(&instant) { Ok(instant) } else { Err(NotAnInstant) }
+        if (Self::MIN..=Self::MAX).contains(&instant) { Ok(instant) } else { Err(ParseTimestampError) }
     }
 }
 
@@ -176,17 +176,17 @@ fn has_rfc_3339_shape(text: &[u8]) -> bool {
 
 /// A text that is not an instant; says what one looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotAnInstant;
+pub struct ParseTimestampError;
 
-impl fmt::Display for NotAnInstant {
+impl fmt::Display for ParseTimestampError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}", Instant::EXPECTED)
+        write!(f, "expected {}", Timestamp::EXPECTED)
     }
 }
 
-impl std::error::Error for NotAnInstant {}
+impl std::error::Error for ParseTimestampError {}
 
-impl Instant {
+impl Timestamp {
     pub(crate) const EXPECTED: &str = "an RFC 3339 instant with an offset, such as 2026-12-01T09:00:00Z";
 }
 
@@ -203,18 +203,18 @@ impl Day {
     /// let expires: Day = "2027-03-01".parse()?;
     /// assert!(!expires.is_over_at("2027-03-01T23:59:59Z".parse().unwrap()));
     /// assert!(expires.is_over_at("2027-03-02T00:00:00Z".parse().unwrap()));
-    /// # Ok::<(), tower_flags::document::NotADay>(())
+    /// # Ok::<(), tower_flags::document::ParseDayError>(())
     /// ```
     #[must_use]
-    pub fn is_over_at(self, now: Instant) -> bool {
+    pub fn is_over_at(self, now: Timestamp) -> bool {
         now.date_time().date() > self.0
     }
 
     /// The first instant of the next day.
     #[cfg(feature = "admin")]
-    pub(crate) fn end(self) -> Instant {
+    pub(crate) fn end(self) -> Timestamp {
         let next = self.0.tomorrow().map(|day| day.to_datetime(jiff::civil::Time::midnight()));
-        next.map_or(Instant::MAX, |next| Instant::held(next.duration_since(EPOCH)))
+        next.map_or(Timestamp::MAX, |next| Timestamp::held(next.duration_since(EPOCH)))
     }
 }
 
@@ -231,16 +231,16 @@ impl Serialize for Day {
 }
 
 impl FromStr for Day {
-    type Err = NotADay;
+    type Err = ParseDayError;
 
     /// # Errors
     ///
     /// Whatever is not a day of the calendar written `YYYY-MM-DD`.
-    fn from_str(text: &str) -> Result<Self, NotADay> {
+    fn from_str(text: &str) -> Result<Self, ParseDayError> {
         if text.len() != 10 {
-            return Err(NotADay);
+            return Err(ParseDayError);
         }
-        text.parse().map(Self).map_err(|_| NotADay)
+        text.parse().map(Self).map_err(|_| ParseDayError)
     }
 }
 
@@ -250,15 +250,15 @@ impl Day {
 
 /// A text that is not a day; says what one looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotADay;
+pub struct ParseDayError;
 
-impl fmt::Display for NotADay {
+impl fmt::Display for ParseDayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "expected {}", Day::EXPECTED)
     }
 }
 
-impl std::error::Error for NotADay {}
+impl std::error::Error for ParseDayError {}
 
 #[cfg(test)]
 mod tests {
@@ -266,35 +266,35 @@ mod tests {
 
     #[test]
     fn offsets_are_applied_and_fractions_kept() {
-        let instant: Instant = "2026-12-01T09:00:00.123456789-01:30".parse().unwrap();
+        let instant: Timestamp = "2026-12-01T09:00:00.123456789-01:30".parse().unwrap();
         assert_eq!(instant.to_string(), "2026-12-01T10:30:00.123456789Z");
-        assert_eq!("2026-12-01T09:00:00.0000000009Z".parse(), "2026-12-01T09:00:00Z".parse::<Instant>());
-        assert_eq!("2026-12-01t09:00:00z".parse::<Instant>().unwrap().to_string(), "2026-12-01T09:00:00Z");
+        assert_eq!("2026-12-01T09:00:00.0000000009Z".parse(), "2026-12-01T09:00:00Z".parse::<Timestamp>());
+        assert_eq!("2026-12-01t09:00:00z".parse::<Timestamp>().unwrap().to_string(), "2026-12-01T09:00:00Z");
     }
 
     #[test]
     fn the_years_0_to_9999_are_instants() {
         for text in ["0000-01-01T00:00:00Z", "1969-12-31T23:59:59.5Z", "9999-12-31T23:59:59.999999999Z"] {
-            assert_eq!(text.parse::<Instant>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
         }
-        assert_eq!("0000-01-01T00:00:00Z".parse(), Ok(Instant::MIN));
-        assert_eq!("9999-12-31T23:59:59.999999999Z".parse(), Ok(Instant::MAX));
-        assert_eq!(Instant::from_unix_millis(i64::MAX), Instant::MAX);
-        assert_eq!(Instant::from_unix_millis(-1).unix_millis(), -1);
+        assert_eq!("0000-01-01T00:00:00Z".parse(), Ok(Timestamp::MIN));
+        assert_eq!("9999-12-31T23:59:59.999999999Z".parse(), Ok(Timestamp::MAX));
+        assert_eq!(Timestamp::from_unix_millis(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::from_unix_millis(-1).unix_millis(), -1);
     }
 
     #[test]
     fn instants_are_added_up_to_the_nanosecond_and_not_beyond_their_ends() {
         let nanosecond = Duration::from_nanos(1);
-        let whole = Instant::MAX.saturating_duration_since(Instant::MIN);
-        assert_eq!(Instant::MIN.checked_add(whole), Some(Instant::MAX));
-        assert_eq!(Instant::MAX.checked_sub(whole), Some(Instant::MIN));
+        let whole = Timestamp::MAX.saturating_duration_since(Timestamp::MIN);
+        assert_eq!(Timestamp::MIN.checked_add(whole), Some(Timestamp::MAX));
+        assert_eq!(Timestamp::MAX.checked_sub(whole), Some(Timestamp::MIN));
         for beyond in [nanosecond, whole, Duration::MAX] {
-            assert_eq!(Instant::MAX.checked_add(beyond), None, "{beyond:?}");
-            assert_eq!(Instant::MIN.checked_sub(beyond), None, "{beyond:?}");
+            assert_eq!(Timestamp::MAX.checked_add(beyond), None, "{beyond:?}");
+            assert_eq!(Timestamp::MIN.checked_sub(beyond), None, "{beyond:?}");
         }
-        assert_eq!(Instant::MIN.saturating_duration_since(Instant::MAX), Duration::ZERO);
-        let epoch = Instant::from_unix_millis(0);
+        assert_eq!(Timestamp::MIN.saturating_duration_since(Timestamp::MAX), Duration::ZERO);
+        let epoch = Timestamp::from_unix_millis(0);
         let before = epoch.checked_sub(nanosecond).unwrap();
         assert_eq!(before.to_string(), "1969-12-31T23:59:59.999999999Z");
         assert_eq!(epoch.saturating_duration_since(before), nanosecond);
@@ -320,7 +320,7 @@ mod tests {
             "2026-12-01T09:00:00.Z",
             "２026-12-01T09:00:00Z",
         ] {
-            assert_eq!(text.parse::<Instant>(), Err(NotAnInstant), "{text}");
+            assert_eq!(text.parse::<Timestamp>(), Err(ParseTimestampError), "{text}");
         }
     }
 
@@ -330,7 +330,7 @@ mod tests {
         #[cfg(feature = "admin")]
         {
             assert_eq!(day.end(), "2028-03-01T00:00:00Z".parse().unwrap());
-            assert_eq!("9999-12-31".parse::<Day>().unwrap().end(), Instant::MAX);
+            assert_eq!("9999-12-31".parse::<Day>().unwrap().end(), Timestamp::MAX);
         }
         assert!(!day.is_over_at("2028-02-29T23:59:59.999Z".parse().unwrap()));
         assert!(day.is_over_at("2028-03-01T00:00:00Z".parse().unwrap()));
