@@ -150,11 +150,11 @@ macro_rules! __declare_flag {
     (($($doc:expr)*) ($vis:vis) $flag:ident bool $name:literal { $($key:ident: $value:tt),* $(,)? }) => {
         $(#[doc = $doc])*
         #[allow(dead_code, reason = "a flag may be there for tools alone")]
-        $vis const $flag: $crate::document::Declared = {
+        $vis const $flag: $crate::document::DeclaredFlag = {
             const DECLARATION: $crate::document::Declaration =
                 $crate::document::Declaration::new($name, concat!("", $($doc),*), file!(), line!())
                 $(.$key($crate::__declared!($key $value)))*;
-            $crate::document::Declared::new(&DECLARATION)
+            $crate::document::DeclaredFlag::new(&DECLARATION)
         };
     };
     (($($doc:expr)*) ($vis:vis) $flag:ident enum ($type:ident {
@@ -181,12 +181,12 @@ macro_rules! __declare_flag {
 
         $(#[doc = $doc])*
         #[allow(dead_code, reason = "a flag may be there for tools alone")]
-        $vis const $flag: $crate::document::Declared<$type> = {
+        $vis const $flag: $crate::document::DeclaredFlag<$type> = {
             const DECLARATION: $crate::document::Declaration =
                 $crate::document::Declaration::new($name, concat!("", $($doc),*), file!(), line!())
                 .variants(&[$($variant_name),+])
                 $(.$key($crate::__declared!($key $value)))*;
-            $crate::document::Declared::new(&DECLARATION)
+            $crate::document::DeclaredFlag::new(&DECLARATION)
         };
     };
     ($docs:tt $vis:tt $flag:ident enum ($type:ident {}) $($rest:tt)*) => {

@@ -21,8 +21,8 @@ use sqlx::{Connection, Executor, PgPool};
 use tokio::time::timeout;
 use tower_flags::source::{Changes, FlagChange, Freshness, Live, Status};
 use tower_flags::store::{
-    Author, Change, ChangeError, Changed, Error, ErrorKind, Feed, HistoryPage, PostgresStore, PostgresTable, Store,
-    StoreExt,
+    AppliedChange, Author, Change, ChangeError, Error, ErrorKind, Feed, HistoryPage, PostgresStore, PostgresTable,
+    Store, StoreExt,
 };
 use tower_flags::testing::{StoreFixture, check_store};
 use tower_flags::{Document, Percentage, Source};
@@ -108,7 +108,7 @@ fn is_fresh(status: &Status) -> bool {
 
 /// An edit that was not made, as is certain.
 #[track_caller]
-fn rejected(outcome: Result<Changed, ChangeError>) -> Error {
+fn rejected(outcome: Result<AppliedChange, ChangeError>) -> Error {
     let Err(ChangeError::Store(error)) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.kind(), ErrorKind::Rejected, "{}", chain(&error));
     assert!(error.to_string().contains(": nothing was changed, because "), "{error}");

@@ -8,7 +8,7 @@ use tower_flags::document::{Edit, Scheme};
 use tower_flags::engine::Query;
 use tower_flags::operate::rollout::{self, Action, Plan, Rollout};
 use tower_flags::source::{Changes, Live, Source};
-use tower_flags::store::{Author, Change, ChangeError, Changed, HistoryPage, MemoryStore, Store, StoreExt};
+use tower_flags::store::{AppliedChange, Author, Change, ChangeError, HistoryPage, MemoryStore, Store, StoreExt};
 use tower_flags::{Context, Document, Flag, FlagSet, Percentage, Timestamp};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -47,7 +47,7 @@ async fn store_with(flag: &str) -> MemoryStore {
     store
 }
 
-fn flag_of(changed: &Changed) -> Flag {
+fn flag_of(changed: &AppliedChange) -> Flag {
     changed.definition.as_deref().unwrap().parse().unwrap()
 }
 
@@ -67,7 +67,7 @@ impl Process {
         Self { changes: source.subscribe(), source }
     }
 
-    async fn has(&mut self, changed: &Changed) {
+    async fn has(&mut self, changed: &AppliedChange) {
         loop {
             let change = self.changes.next().await.unwrap().unwrap();
             if change.flag_version == Some(changed.version) {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tower_flags::document::Edit;
 use tower_flags::operate::rollout;
-use tower_flags::store::{Author, Change, Changed, MemoryStore, StoreExt};
+use tower_flags::store::{AppliedChange, Author, Change, MemoryStore, StoreExt};
 use tower_flags::{Flag, Timestamp};
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -28,24 +28,24 @@ fn planned(zero: i64, enabled: bool, paused_after: Option<i64>) -> String {
     )
 }
 
-async fn changed(stored: &str, change: Change) -> Changed {
+async fn changed(stored: &str, change: Change) -> AppliedChange {
     let (store, alice) = (MemoryStore::new(), Author::new("alice"));
     store.change("x", Change::put_text(stored), &alice).await.unwrap();
     store.change("x", change, &alice).await.unwrap()
 }
 
 /// The instant in a stored text, in milliseconds.
-fn paused_at(changed: &Changed) -> Option<i64> {
+fn paused_at(changed: &AppliedChange) -> Option<i64> {
     let text: serde_json::Value = serde_json::from_str(changed.definition.as_ref().unwrap()).unwrap();
     text.get("paused_at").map(|at| at.as_str().unwrap().parse::<Timestamp>().unwrap().unix_millis())
 }
 
-fn share(changed: &Changed, millis: i64) -> String {
+fn share(changed: &AppliedChange, millis: i64) -> String {
     changed.definition.as_ref().unwrap().parse::<Flag>().unwrap().percentage_at(at(millis)).to_string()
 }
 
 #[track_caller]
-fn assert_said(changed: &Changed, seconds: std::ops::RangeInclusive<i64>) {
+fn assert_said(changed: &AppliedChange, seconds: std::ops::RangeInclusive<i64>) {
     let said: Vec<String> = seconds.map(|seconds| format!("the plan's pause was {seconds} s ahead")).collect();
     assert_eq!(changed.notes.len(), 1, "{:?}", changed.notes);
     assert!(said.iter().any(|said| changed.notes[0].starts_with(said)), "{:?}", changed.notes);

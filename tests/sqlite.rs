@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tower_flags::source::{Changes, FlagChange, Freshness, Live, Status};
 use tower_flags::store::{
-    Author, Change, ChangeError, Changed, Error, ErrorKind, Feed, HistoryPage, SqliteStore, SqliteTable, Store,
+    AppliedChange, Author, Change, ChangeError, Error, ErrorKind, Feed, HistoryPage, SqliteStore, SqliteTable, Store,
     StoreExt,
 };
 use tower_flags::testing::{StoreFixture, check_store};
@@ -126,7 +126,7 @@ fn is_stale(status: &Status) -> bool {
 
 /// An edit that was not made, as is certain.
 #[track_caller]
-fn rejected(outcome: Result<Changed, ChangeError>) -> Error {
+fn rejected(outcome: Result<AppliedChange, ChangeError>) -> Error {
     let Err(ChangeError::Store(error)) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.kind(), ErrorKind::Rejected, "{}", chain(&error));
     assert!(error.to_string().contains(": nothing was changed, because "), "{error}");

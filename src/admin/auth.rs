@@ -4,7 +4,7 @@ use http::request::Parts;
 
 use super::access::{Access, Role};
 use super::host::AllowedHosts;
-use super::tokens::{Known, Tokens};
+use super::tokens::{Identification, Tokens};
 use crate::document::Timestamp;
 
 /// Says who asks, from the head of a request: [`Tokens`], or an [`Authorizer`] for applications with a login of their own.
@@ -109,10 +109,10 @@ impl<F: Fn(&Parts) -> Access + Send + Sync + 'static> Authorize for Authorizer<F
 impl Authorize for Tokens {
     fn authorize(&self, request: &Parts) -> Access {
         match self.known(request, Timestamp::now()) {
-            Known::Current { name, role: Role::Viewer } => Access::Viewer(name.to_owned()),
-            Known::Current { name, role: Role::Responder } => Access::Responder(name.to_owned()),
-            Known::Current { name, role: Role::Editor } => Access::Editor(name.to_owned()),
-            Known::Expired { .. } | Known::Unknown | Known::Nobody => Access::None,
+            Identification::Current { name, role: Role::Viewer } => Access::Viewer(name.to_owned()),
+            Identification::Current { name, role: Role::Responder } => Access::Responder(name.to_owned()),
+            Identification::Current { name, role: Role::Editor } => Access::Editor(name.to_owned()),
+            Identification::Expired { .. } | Identification::Unknown | Identification::Nobody => Access::None,
         }
     }
 

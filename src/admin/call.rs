@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::access::{Access, Role};
 use super::problem::{Failure, Kind};
 use super::state::State;
-use super::tokens::Known;
+use super::tokens::Identification;
 use crate::document::{Problem, json as node_of};
 use crate::store::Author;
 
@@ -32,16 +32,16 @@ pub(super) const MAX_NAME: usize = 200;
 
 /// Whoever asks.
 #[derive(Clone, Debug)]
-pub(super) struct Who {
+pub(super) struct Principal {
     pub(super) name: String,
     pub(super) role: Role,
 }
 
-impl Who {
+impl Principal {
     /// Who asks, or why they may not.
     pub(super) fn of(access: Access) -> Result<Self, Failure> {
         let (name, role) = match access {
-            Access::None => return Err(Failure::unauthorized(Known::Nobody)),
+            Access::None => return Err(Failure::unauthorized(Identification::Nobody)),
             Access::Denied => return Err(Failure::new(Kind::Forbidden, "the caller may not see flags")),
             Access::Viewer(name) => (name, Role::Viewer),
             Access::Responder(name) => (name, Role::Responder),
@@ -63,7 +63,7 @@ impl Who {
 /// A request that may be answered.
 pub(super) struct Call {
     pub(super) state: Arc<State>,
-    pub(super) who: Who,
+    pub(super) who: Principal,
     pub(super) parts: Parts,
     /// What the route does, in a word.
     pub(super) action: &'static str,

@@ -14,14 +14,14 @@ use crate::store::{HistoryPage, Loaded, Stored};
 
 /// What a flag is, or was last where it is not there any more, when another definition takes its place.
 #[derive(Clone, Debug)]
-pub(super) struct Before {
+pub(super) struct Predecessor {
     is_there: bool,
     text: Option<String>,
     /// Whether it is off: as it is stored, or in this process whatever the store says.
     pub(super) is_off: bool,
 }
 
-impl Before {
+impl Predecessor {
     pub(super) async fn of(state: &State, name: &str, stored: &Stored) -> Result<Self, Failure> {
         let mut text = stored.definition.clone();
         if text.is_none() && stored.version > 0 {

@@ -7,14 +7,14 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::call::{Answer, Call, Precondition};
-use super::definition::Before;
+use super::definition::Predecessor;
 use super::missing;
 use super::problem::{Failure, Kind};
 use super::security;
 use super::shown;
 use super::state::IN_FORCE_WITHIN;
 use crate::document::{is_name, not_a_name};
-use crate::store::{Change, ChangeError, Changed, Feed, StoreExt, Stored, digest_of, random_share};
+use crate::store::{AppliedChange, Change, ChangeError, Feed, StoreExt, Stored, digest_of, random_share};
 
 /// How long an edit goes on trying while others are faster.
 pub(super) const EDIT_WITHIN: Duration = Duration::from_secs(5);
@@ -27,8 +27,8 @@ pub(super) async fn apply(
     call: &Call,
     within: Duration,
     precondition: &Precondition,
-    make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
-) -> Result<Changed, Failure> {
+    make: impl Fn(&Stored, &Predecessor) -> Result<Change, Failure> + Send + Sync,
+) -> Result<AppliedChange, Failure> {
     let deadline = Instant::now() + within;
     match attempt(call, within, precondition, make).await {
         Err(failure) if matches!(failure.kind, Kind::NoSuchFlag | Kind::Removed) => {
@@ -57,8 +57,8 @@ async fn attempt(
     call: &Call,
     within: Duration,
     precondition: &Precondition,
-    make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
-) -> Result<Changed, Failure> {
+    make: impl Fn(&Stored, &Predecessor) -> Result<Change, Failure> + Send + Sync,
+) -> Result<AppliedChange, Failure> {
     let (state, name) = (&call.state, call.name.as_str());
     if !is_name(name) {
         return Err(Failure::new(Kind::NoSuchFlag, not_a_name(name).to_string()));
@@ -74,7 +74,7 @@ async fn attempt(
     loop {
         let stored = until(call, deadline, state.read(name)).await?;
         check(call, precondition, &stored)?;
-        let before = until(call, deadline, Before::of(state, name, &stored)).await?;
+        let before = until(call, deadline, Predecessor::of(state, name, &stored)).await?;
         let change = make(&stored, &before).map_err(|failure| of_other_part(call, failure))?;
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -149,7 +149,7 @@ pub(super) fn text(stored: &Stored) -> Result<&str, Failure> {
 }
 
 /// The answer to an edit that was made: the flag as it is now, and keys that were left out.
-pub(super) async fn edited(call: &Call, status: StatusCode, changed: &Changed, not_taken: &[&str]) -> Answer {
+pub(super) async fn edited(call: &Call, status: StatusCode, changed: &AppliedChange, not_taken: &[&str]) -> Answer {
     call.state.settle(&call.name, changed.version, IN_FORCE_WITHIN).await;
     let mut stored = Stored { definition: changed.definition.clone(), version: changed.version, ..Stored::default() };
     stored.content = stored.definition.as_ref().map(|text| digest_of(text.as_bytes())).unwrap_or_default();

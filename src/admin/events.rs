@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
-use super::call::{Answer, Call, Who};
+use super::call::{Answer, Call, Principal};
 use super::missing;
 use super::problem::{Failure, Kind};
 use super::shown;
 use super::state::State;
 use super::users;
-use crate::source::{FlagChange, Missed};
+use crate::source::{FlagChange, MissedChanges};
 
 /// How long somebody may read nothing while events wait.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
@@ -70,7 +70,7 @@ async fn tell(state: &Arc<State>, parts: &Parts, sender: &Sender) -> Result<(), 
             change = changes.next() => match change {
                 None => return Ok(()),
                 Some(Ok(change)) => Some(Event::Change(change)),
-                Some(Err(Missed(count))) => Some(Event::Missed(count)),
+                Some(Err(MissedChanges(count))) => Some(Event::Missed(count)),
             },
             _ = look.tick() => {
                 // The application has dropped the source: it shuts down.
@@ -95,7 +95,7 @@ async fn tell(state: &Arc<State>, parts: &Parts, sender: &Sender) -> Result<(), 
             }
         };
         // A session ends, and a login of the application's may be withdrawn.
-        let Ok(who) = Who::of(state.authorizer.authorize(parts)) else { return Ok(()) };
+        let Ok(who) = Principal::of(state.authorizer.authorize(parts)) else { return Ok(()) };
         let text = match event {
             None if last_sent.elapsed() < HEARTBEAT_EVERY => continue,
             None => ": still here\n\n".to_owned(),

@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 
 use super::call::{Answer, Call, Precondition};
-use super::definition::{Before, accepted, fits};
+use super::definition::{Predecessor, accepted, fits};
 use super::edits::{self, EDIT_WITHIN};
-use super::links::{Checked, checked};
+use super::links::{CheckedEntry, checked};
 use super::merge::as_written;
 use super::neutral::{csv_field, json_line};
 use super::problem::{Failure, Kind};
@@ -43,7 +43,7 @@ const MAX_NAMED: usize = 20;
 /// texts. An entry without a text, or with a name that no flag may have, is left out and reported.
 pub(super) async fn export(call: Call) -> Answer {
     #[derive(serde::Serialize)]
-    struct Exported<'a> {
+    struct Export<'a> {
         flags: BTreeMap<&'a str, Box<RawValue>>,
     }
     let (loaded, hides) = (call.state.load().await?, call.hides_users());
@@ -69,7 +69,7 @@ pub(super) async fn export(call: Call) -> Answer {
         }
         let nameless = document.problems.iter().filter_map(|problem| problem.flag.as_deref());
         left_out.extend(nameless.filter(|name| !document.flags.contains_key(*name)).map(str::to_owned));
-        serde_json::to_string(&Exported { flags }).map(|body| (body, left_out))
+        serde_json::to_string(&Export { flags }).map(|body| (body, left_out))
     };
     let written = State::off_workers(&call.state.answering, write).await;
     let (body, left_out) = written
@@ -131,13 +131,13 @@ struct Step {
 }
 
 impl Step {
-    async fn of(call: &Call, name: &str, wanted: Option<&Wanted>, creates_again: bool) -> Result<Self, Failure> {
+    async fn of(call: &Call, name: &str, wanted: Option<&ImportedFlag>, creates_again: bool) -> Result<Self, Failure> {
         let stored = call.state.read(name).await.map_err(Failure::of_edit)?;
         let is_removed = stored.definition.is_none() && stored.version > 0 && stored.content.is_empty();
         if wanted.is_some() && is_removed && !creates_again {
             return Err(Failure::removed(&stored));
         }
-        let before = Before::of(&call.state, name, &stored).await.map_err(Failure::of_edit)?;
+        let before = Predecessor::of(&call.state, name, &stored).await.map_err(Failure::of_edit)?;
         let planned = wanted.map(|wanted| wanted.onto(&stored, &before)).transpose()?;
         let changes = shown::difference(name, stored.definition.as_deref(), planned.as_deref());
         let action = match (&stored.definition, &planned) {
@@ -146,7 +146,8 @@ impl Step {
             (_, None) => "remove",
             _ => "change",
         };
-        let is_on = |wanted: &Wanted| flag_from_json(Some(name), &wanted.text).is_ok_and(|flag| flag.is_enabled());
+        let is_on =
+            |wanted: &ImportedFlag| flag_from_json(Some(name), &wanted.text).is_ok_and(|flag| flag.is_enabled());
         let keeps_off = before.is_off && wanted.is_some_and(is_on);
         Ok(Self { name: name.to_owned(), stored, planned, action, keeps_off, changes })
     }
@@ -201,7 +202,7 @@ pub(super) async fn import(call: Call) -> Answer {
             return Err(Failure::new(Kind::Stale, detail).with("etag", etag));
         }
     }
-    let mut plan: BTreeMap<&str, Option<&Wanted>> =
+    let mut plan: BTreeMap<&str, Option<&ImportedFlag>> =
         wanted.iter().map(|wanted| (wanted.name.as_str(), Some(wanted))).collect();
     if removes {
         for (name, definition) in &loaded.document.flags {
@@ -280,7 +281,7 @@ async fn make(call: &Call, steps: &[Step]) -> Answer {
 }
 
 /// A flag of a document that is imported.
-struct Wanted {
+struct ImportedFlag {
     name: String,
     text: String,
     /// Its problems, with their places in the document.
@@ -288,7 +289,7 @@ struct Wanted {
 }
 
 /// The flags of a document, each with its text. A text that cannot stand in a document as it is comes in quotes.
-fn wanted(text: &str) -> Result<Vec<Wanted>, Failure> {
+fn wanted(text: &str) -> Result<Vec<ImportedFlag>, Failure> {
     let document = Document::from_json(text)?;
     let flags = members(text).into_iter().flatten().find(|(key, _)| key == "flags");
     let flags = flags.and_then(|(_, flags)| members(flags.get())).unwrap_or_default();
@@ -302,16 +303,16 @@ fn wanted(text: &str) -> Result<Vec<Wanted>, Failure> {
             Some(_) => Vec::new(),
             None => errors.get(&*name).cloned().unwrap_or_default(),
         };
-        Wanted { text: in_quotes.unwrap_or_else(|| raw.get().to_owned()), problems, name: name.into_owned() }
+        ImportedFlag { text: in_quotes.unwrap_or_else(|| raw.get().to_owned()), problems, name: name.into_owned() }
     };
     // Null equals absent.
     Ok(flags.into_iter().filter(|(_, raw)| raw.get() != "null").map(wanted).collect())
 }
 
-impl Wanted {
+impl ImportedFlag {
     /// The stored text with the imported definition: unchanged if both mean the same, whether they are accepted or not.
     /// Keys of other services stay, unless a whole text has to replace one that cannot be read.
-    fn onto(&self, stored: &Stored, before: &Before) -> Result<String, Failure> {
+    fn onto(&self, stored: &Stored, before: &Predecessor) -> Result<String, Failure> {
         let name = self.name.as_str();
         if let Some(stored) = stored.definition.as_deref().filter(|stored| self.is_in(stored)) {
             return Ok(stored.to_owned());
@@ -467,7 +468,7 @@ pub(super) async fn history(call: Call) -> Answer {
 
 const CSV_HEAD: &str = "number,flag,version,at,actor,reason,before,after,previous,digest,breaks\r\n";
 
-fn csv(Checked { entry, digest, breaks }: &Checked, hides: bool) -> String {
+fn csv(CheckedEntry { entry, digest, breaks }: &CheckedEntry, hides: bool) -> String {
     let entry = users::shown_entry(entry, hides);
     let HistoryEntry { number, flag, version, at, actor, reason, before, after, previous } = &*entry;
     let text = |text: &Option<String>| text.as_deref().map(csv_field).unwrap_or_default();
@@ -485,7 +486,7 @@ fn csv(Checked { entry, digest, breaks }: &Checked, hides: bool) -> String {
     )
 }
 
-fn line(Checked { entry, digest, breaks }: &Checked, hides: bool) -> String {
+fn line(CheckedEntry { entry, digest, breaks }: &CheckedEntry, hides: bool) -> String {
     let mut value = json!(users::shown_entry(entry, hides));
     if hides {
         value["previous"] = Value::Null;

@@ -12,7 +12,7 @@ use super::problem::{Failure, Kind};
 use super::reply;
 use super::state::State;
 use crate::context::Context;
-use crate::document::{Flag, Percentage, Problem, Timestamp, Unkept, WHOLE_NUMBER, json as json_node, members, quoted};
+use crate::document::{Flag, Loss, Percentage, Problem, Timestamp, WHOLE_NUMBER, json as json_node, members, quoted};
 use crate::engine::{FlagSet, Query};
 
 /// Most bytes of a question.
@@ -37,7 +37,7 @@ struct Question {
 fn all_digits(question: &str) -> Result<(), Failure> {
     let attributes = members(question).into_iter().flatten().filter(|(key, _)| key == "attributes");
     for (name, value) in attributes.filter_map(|(_, attributes)| members(attributes.get())).flatten() {
-        if let Err(Unkept::Number(digits)) = json_node(value.get())?.to_exact_value() {
+        if let Err(Loss::Number(digits)) = json_node(value.get())?.to_exact_value() {
             let found = Problem::new(WHOLE_NUMBER, digits).with_help("give a longer number as text, in quotes");
             return Err(Failure::new(Kind::Malformed, format!("attribute {}: {found}", quoted(&name))));
         }

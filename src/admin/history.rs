@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::call::{Answer, Call};
 use super::definition::{accepted, fits_in};
 use super::edits::{self, EDIT_WITHIN, edited};
-use super::links::{Checked, checked};
+use super::links::{CheckedEntry, checked};
 use super::problem::{Failure, Kind};
 use super::reply;
 use super::shown;
@@ -58,7 +58,7 @@ async fn page(call: &Call, page: HistoryPage) -> Answer {
 }
 
 /// An entry with what it changed, and whether it is what was written.
-fn entry(Checked { entry, digest, breaks }: &Checked) -> Value {
+fn entry(CheckedEntry { entry, digest, breaks }: &CheckedEntry) -> Value {
     let mut shown = json!(entry);
     shown["digest"] = json!(digest);
     shown["breaks"] = breaks.iter().map(verification::shown).collect();
@@ -80,7 +80,7 @@ pub(super) async fn revert(call: Call) -> Answer {
     }
     let target = entry_at(&call, version).await?;
     let (target, _) = checked(&call.state, vec![target], true).await?;
-    let Some(Checked { entry: target, breaks, .. }) = target.into_iter().next() else {
+    let Some(CheckedEntry { entry: target, breaks, .. }) = target.into_iter().next() else {
         return Err(Failure::new(Kind::NoSuchVersion, format!("the history has no version {version}")));
     };
     let is_changed = |broken: &&BrokenLink| broken.problem == BrokenBy::Changed && broken.number == target.number;

@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 3;
 
 /// An entry that was checked.
-pub(super) struct Checked {
+pub(super) struct CheckedEntry {
     pub(super) entry: HistoryEntry,
     /// Its digest, in the form in which the entry after it should carry it; `None` where that needs a key that this process
     /// does not have.
@@ -41,7 +41,7 @@ pub(super) async fn checked(
     state: &Arc<State>,
     entries: Vec<HistoryEntry>,
     is_of_flag: bool,
-) -> Result<(Vec<Checked>, bool), Failure> {
+) -> Result<(Vec<CheckedEntry>, bool), Failure> {
     let (started, mut runs, mut is_cut) = (Instant::now(), Vec::new(), false);
     for entries in split(entries, is_of_flag) {
         if !runs.is_empty() && started.elapsed() > WITHIN {
@@ -63,7 +63,7 @@ pub(super) async fn checked(
             for entry in run.entries {
                 let next = entry.previous.clone();
                 let digest = digest_like(keys.as_ref(), &entry, &std::mem::replace(&mut digest, next));
-                checked.push(Checked { entry, digest, breaks: Vec::new() });
+                checked.push(CheckedEntry { entry, digest, breaks: Vec::new() });
             }
             breaks.iter().for_each(|broken| attach(&mut checked[first..], broken));
             all.extend(breaks);
@@ -76,8 +76,8 @@ pub(super) async fn checked(
 }
 
 /// Shows a break with its entries; else, where they are not on the page, with the entry after them.
-fn attach(checked: &mut [Checked], broken: &BrokenLink) {
-    let is_in = |checked: &Checked| (broken.number..=broken.through).contains(&checked.entry.number);
+fn attach(checked: &mut [CheckedEntry], broken: &BrokenLink) {
+    let is_in = |checked: &CheckedEntry| (broken.number..=broken.through).contains(&checked.entry.number);
     if checked.iter().any(is_in) {
         checked.iter_mut().filter(|checked| is_in(checked)).for_each(|checked| checked.breaks.push(broken.clone()));
         return;

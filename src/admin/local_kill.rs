@@ -19,7 +19,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::call::{Answer, Call, Precondition};
-use super::definition::{Before, is_killed};
+use super::definition::{Predecessor, is_killed};
 use super::edits::{self, edited};
 use super::missing;
 use super::problem::{Failure, Kind};
@@ -28,7 +28,7 @@ use super::security;
 use super::shown;
 use super::state::{STORE_WITHIN, State};
 use crate::document::flag_from_json;
-use crate::source::{LocalKill, Waits};
+use crate::source::{LocalKill, Obstacle};
 use crate::store::{Author, Backoff, Change, ChangeError, Error, ErrorKind, Feed, StoreExt, Stored};
 
 /// How long requests may go on seeing the flag while the store makes up its mind: 200 ms are promised.
@@ -44,7 +44,7 @@ pub(super) async fn kill(
     call: &Call,
     precondition: &Precondition,
     lost: &[&str],
-    make: impl Fn(&Stored, &Before) -> Result<Change, Failure> + Send + Sync,
+    make: impl Fn(&Stored, &Predecessor) -> Result<Change, Failure> + Send + Sync,
 ) -> Answer {
     let source = &call.state.source;
     let (name, author) = (&call.name, call.author());
@@ -120,7 +120,8 @@ async fn write_killed(call: &Call, held: &LocalKill, lost: &[&str]) -> Answer {
 fn here_alone(call: &Call, held: &LocalKill, failure: &Failure, lost: &[&str]) -> axum::response::Response {
     let source = &call.state.source;
     security::edited(&held.flag, call.action, &call.who.name, None);
-    source.kill_waits(&held.flag, Waits { error: failure.detail().to_owned(), is_permanent: failure.is_permanent() });
+    source
+        .kill_waits(&held.flag, Obstacle { error: failure.detail().to_owned(), is_permanent: failure.is_permanent() });
     let missing = source.missing().into_iter().find(|missing| missing.flag == call.name);
     let shown = missing.map(|missing| missing::shown(&call.state, &missing));
     let mut shown = shown.or_else(|| shown::in_force_alone(&call.state, &call.name)).unwrap_or_default();
@@ -196,10 +197,10 @@ struct Question {
 }
 
 /// What became of a kill that was to be written.
-enum Written {
+enum WriteOutcome {
     Now(u64),
     /// The store says by itself that the flag is off.
-    Before,
+    Predecessor,
     /// The store has lost the flag. The kill is written when an operator confirms it, or when the flag is back.
     Missing,
 }
@@ -241,14 +242,14 @@ impl Writer {
                 author = author.because(reason);
             }
             match write(state, &kill, &author).await {
-                Ok(Written::Now(version)) => {
+                Ok(WriteOutcome::Now(version)) => {
                     tracing::info!(flag = kill.flag, by = kill.by, "the kill is in the store now");
                     security::edited(&kill.flag, "kill", &kill.by, Some(version));
                 }
-                Ok(Written::Before) => state.source.look_now(),
-                Ok(Written::Missing) => self.ask(state, kill, None),
+                Ok(WriteOutcome::Predecessor) => state.source.look_now(),
+                Ok(WriteOutcome::Missing) => self.ask(state, kill, None),
                 Err(ChangeError::Store(error)) => {
-                    let waits = Waits { error: error.chain(), is_permanent: error.is_permanent() };
+                    let waits = Obstacle { error: error.chain(), is_permanent: error.is_permanent() };
                     if state.source.waits_of(&kill.flag).as_ref() != Some(&waits) {
                         tracing::warn!(
                             flag = kill.flag,
@@ -295,23 +296,23 @@ impl Writer {
 }
 
 /// Onto what the kill was made for, or not at all.
-async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<Written, ChangeError> {
+async fn write(state: &State, kill: &LocalKill, author: &Author) -> Result<WriteOutcome, ChangeError> {
     let stored = match timeout(STORE_WITHIN, state.store.read(&kill.flag)).await {
         Ok(stored) => stored?,
         Err(_) => return Err(Error::new(ErrorKind::Unavailable, "no answer in time").into()),
     };
     let Some(text) = &stored.definition else {
         if state.source.has_missing(&kill.flag) {
-            return Ok(Written::Missing);
+            return Ok(WriteOutcome::Missing);
         }
         return Err(ChangeError::Conflict(Box::new(stored)));
     };
     if is_killed(&kill.flag, text) {
-        return Ok(Written::Before);
+        return Ok(WriteOutcome::Predecessor);
     }
     if stored.version != kill.version.unwrap_or_default() {
         return Err(ChangeError::Conflict(Box::new(stored)));
     }
     let change = Change::kill().over(&stored).within(STORE_WITHIN);
-    state.store.change(&kill.flag, change, author).await.map(|changed| Written::Now(changed.version))
+    state.store.change(&kill.flag, change, author).await.map(|changed| WriteOutcome::Now(changed.version))
 }

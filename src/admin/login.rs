@@ -152,7 +152,7 @@ impl Drop for Place<'_> {
 }
 
 #[derive(Deserialize)]
-struct Given {
+struct Credentials {
     token: String,
 }
 
@@ -169,7 +169,7 @@ pub(super) async fn log_in(state: &State, parts: &Parts, body: Body) -> Answer {
         Failure::new(Kind::TooManyLogins, detail).with_header(RETRY_AFTER, HeaderValue::from(seconds))
     })?;
     let body = read_body(parts, body, MAX_BODY, BODY_WITHIN).await?;
-    let Ok(Given { token }) = serde_json::from_slice(&body) else {
+    let Ok(Credentials { token }) = serde_json::from_slice(&body) else {
         return Err(Failure::new(Kind::Malformed, "expected {\"token\": \"…\"}"));
     };
     let (name, value, seconds) = match tokens.log_in(&token, Timestamp::now()) {

@@ -21,7 +21,7 @@ use super::shown::{self, View};
 use super::state::{IN_FORCE_WITHIN, State};
 use crate::document::{Edit, Flag, Timestamp, flag_from_json};
 use crate::source::MissingFlag;
-use crate::store::{Change, Changed, HistoryPage, Loaded};
+use crate::store::{AppliedChange, Change, HistoryPage, Loaded};
 
 /// How many missing flags the status names.
 const MAX_NAMED: usize = 20;
@@ -83,7 +83,7 @@ pub(super) async fn write_back(call: Call) -> Answer {
         None => {
             let stored = call.state.read(&call.name).await.map_err(Failure::of_edit)?;
             edits::text(&stored)?;
-            Changed::nothing(&stored)
+            AppliedChange::nothing(&stored)
         }
     };
     edited(&call, StatusCode::OK, &changed, &[]).await
@@ -134,7 +134,7 @@ async fn write_each(call: &Call, missing: &[MissingFlag]) -> Answer {
 }
 
 /// Removes a missing flag in a way that the store records: writes it back switched off, and then removes it.
-pub(super) async fn remove(call: &Call, missing: &MissingFlag) -> Result<Changed, Failure> {
+pub(super) async fn remove(call: &Call, missing: &MissingFlag) -> Result<AppliedChange, Failure> {
     write(call, missing, true, EDIT_WITHIN).await?;
     edits::apply(call, EDIT_WITHIN, &Precondition::IsThere, |_, _| Ok(Change::remove())).await
 }
@@ -145,7 +145,7 @@ pub(super) async fn write(
     missing: &MissingFlag,
     off: bool,
     within: Duration,
-) -> Result<(Changed, bool), Failure> {
+) -> Result<(AppliedChange, bool), Failure> {
     let (state, name) = (&call.state, call.name.as_str());
     let deadline = Instant::now() + within;
     let text = edits::until(call, deadline, text_of(call, missing)).await?;

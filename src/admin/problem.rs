@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::tokens::Known;
+use super::tokens::Identification;
 use super::users;
 use crate::document::Problem;
 use crate::store::{ChangeError, Error, ErrorKind, Stored};
@@ -161,13 +161,13 @@ impl Failure {
     }
 
     /// The caller is unknown. Only a caller with an expired token learns that it has expired.
-    pub(super) fn unauthorized(known: Known<'_>) -> Self {
+    pub(super) fn unauthorized(known: Identification<'_>) -> Self {
         let detail = match known {
-            Known::Expired { name, day } => {
+            Identification::Expired { name, day } => {
                 format!("the token of {name} has expired: it was good until the end of {day} in UTC")
             }
-            Known::Unknown | Known::Current { .. } => "the token is unknown".to_owned(),
-            Known::Nobody => "expected a token, as `Authorization: Bearer` or from the page".to_owned(),
+            Identification::Unknown | Identification::Current { .. } => "the token is unknown".to_owned(),
+            Identification::Nobody => "expected a token, as `Authorization: Bearer` or from the page".to_owned(),
         };
         Self::new(Kind::Unauthorized, detail)
     }

@@ -13,14 +13,14 @@ use super::users;
 
 /// The answer in JSON, in the extensions of the response until [`written`].
 #[derive(Clone)]
-struct Unwritten(Arc<Value>);
+struct PendingJson(Arc<Value>);
 
 /// An answer in JSON, without its body yet.
 pub(super) fn json(status: StatusCode, body: Value) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.extensions_mut().insert(Unwritten(Arc::new(body)));
+    response.extensions_mut().insert(PendingJson(Arc::new(body)));
     response
 }
 
@@ -29,7 +29,7 @@ const LARGE: usize = 64 * 1024;
 
 /// The response with its body, and users hidden in it if `hides`.
 pub(super) async fn written(state: &State, response: Response, hides: bool) -> Response {
-    let Some(Unwritten(body)) = response.extensions().get::<Unwritten>() else { return response };
+    let Some(PendingJson(body)) = response.extensions().get::<PendingJson>() else { return response };
     if outweighs(body, LARGE).is_some() {
         return written_here(response, hides);
     }
@@ -50,7 +50,7 @@ fn outweighs(value: &Value, weight: usize) -> Option<usize> {
 }
 
 fn written_here(mut response: Response, hides: bool) -> Response {
-    let Some(Unwritten(body)) = response.extensions_mut().remove::<Unwritten>() else { return response };
+    let Some(PendingJson(body)) = response.extensions_mut().remove::<PendingJson>() else { return response };
     if !hides {
         *response.body_mut() = Body::from(body.to_string());
         return response;

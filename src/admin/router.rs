@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::access::{Access, Role};
 use super::auth::Authorize;
-use super::call::{Answer, BODY_WITHIN, Call, MAX_BODY, Query, Who, decoded, read_body};
+use super::call::{Answer, BODY_WITHIN, Call, MAX_BODY, Principal, Query, decoded, read_body};
 use super::host::AllowedHosts;
 use super::login::Logins;
 use super::problem::{Failure, Kind};
@@ -265,7 +265,7 @@ async fn answer(state: Arc<State>, parts: Parts, body: axum::body::Body) -> Answ
 }
 
 /// The caller, or why the request is rejected.
-fn who(state: &State, parts: &Parts) -> Result<Who, Failure> {
+fn who(state: &State, parts: &Parts) -> Result<Principal, Failure> {
     let access = state.authorizer.authorize(parts);
     if access == Access::None
         && let Some(tokens) = state.authorizer.tokens()
@@ -274,11 +274,11 @@ fn who(state: &State, parts: &Parts) -> Result<Who, Failure> {
         state.security.unauthorized(parts, known);
         return Err(Failure::unauthorized(known));
     }
-    Who::of(access).inspect_err(|failure| state.security.refused(parts, failure, None))
+    Principal::of(access).inspect_err(|failure| state.security.refused(parts, failure, None))
 }
 
 /// Answers a known caller.
-async fn answer_to(state: Arc<State>, who: Who, parts: Parts, path: String, body: axum::body::Body) -> Answer {
+async fn answer_to(state: Arc<State>, who: Principal, parts: Parts, path: String, body: axum::body::Body) -> Answer {
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     let is_safe = is_read || parts.method == Method::OPTIONS;
     // A browser may send any other credential along with a request of another site. An unknown bearer may stand beside
@@ -329,7 +329,7 @@ async fn answer_to(state: Arc<State>, who: Who, parts: Parts, path: String, body
     State::off_workers(&editing, move || runtime.block_on(handler(call))).await
 }
 
-fn too_small(who: &Who, needs: Role) -> Failure {
+fn too_small(who: &Principal, needs: Role) -> Failure {
     let instead = match who.role {
         Role::Responder => "; a responder kills by POST flags/{name}/kill, and restores by POST flags/{name}/restore",
         _ => "",

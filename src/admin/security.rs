@@ -13,7 +13,7 @@ use tracing::field::{debug, display};
 
 use super::peer::{Peer, peer};
 use super::problem::{Failure, Kind};
-use super::tokens::Known;
+use super::tokens::Identification;
 use crate::document::quoted;
 use crate::store::BrokenLink;
 
@@ -75,11 +75,11 @@ impl Security {
     }
 
     /// A request whose credentials were rejected. Without credentials it is no event.
-    pub(super) fn unauthorized(&self, parts: &Parts, known: Known<'_>) {
+    pub(super) fn unauthorized(&self, parts: &Parts, known: Identification<'_>) {
         let (reason, name) = match known {
-            Known::Unknown => ("unknown", None),
-            Known::Expired { name, .. } => ("expired", Some(name)),
-            Known::Current { .. } | Known::Nobody => return,
+            Identification::Unknown => ("unknown", None),
+            Identification::Expired { name, .. } => ("expired", Some(name)),
+            Identification::Current { .. } | Identification::Nobody => return,
         };
         let count = self.failed_bearers.fetch_add(1, Ordering::Relaxed) + 1;
         let Some(suppressed) = self.bearers.next(Instant::now()) else { return };
@@ -112,10 +112,10 @@ pub(super) fn logged_in(from: Peer, name: &str) {
 }
 
 /// A login that failed, with the number of failures in a row.
-pub(super) fn login_failed(from: Peer, failures: u32, known: Known<'_>) {
+pub(super) fn login_failed(from: Peer, failures: u32, known: Identification<'_>) {
     let from = from.map(display);
     match known {
-        Known::Expired { name, .. } => {
+        Identification::Expired { name, .. } => {
             tracing::warn!(target: TARGET, event = "login_failed", from, name, failures, "a login with an expired token");
         }
         _ => tracing::warn!(target: TARGET, event = "login_failed", from, failures, "a login with an unknown token"),

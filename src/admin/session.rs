@@ -25,11 +25,11 @@ pub(super) const COOKIE_NAME: &str = "tower_flags_admin";
 
 /// The sessions that were logged out, by the digests of their tokens.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<BTreeMap<String, Ended>>);
+pub(super) struct Sessions(Mutex<BTreeMap<String, EndedSessions>>);
 
 /// The sessions of one token that are over before their time.
 #[derive(Debug, Default)]
-struct Ended {
+struct EndedSessions {
     ends: BTreeSet<i64>,
     /// Those that end up to here are over too.
     up_to: i64,
@@ -58,12 +58,12 @@ impl Sessions {
         self.ended().entry(digest.to_owned()).or_default().add(session.until);
     }
 
-    fn ended(&self) -> MutexGuard<'_, BTreeMap<String, Ended>> {
+    fn ended(&self) -> MutexGuard<'_, BTreeMap<String, EndedSessions>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ended {
+impl EndedSessions {
     fn has(&self, until: i64) -> bool {
         until <= self.up_to || self.ends.contains(&until)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::{Answer, Call, Who};
+use super::call::{Answer, Call, Principal};
 use super::missing;
 use super::reply;
 use super::shown;
@@ -30,7 +30,7 @@ pub(super) async fn status(call: Call) -> Answer {
     Ok(reply::json(StatusCode::OK, body))
 }
 
-fn shown_to(who: &Who, state: &State, head: Option<&Head>, error: Option<&str>) -> Value {
+fn shown_to(who: &Principal, state: &State, head: Option<&Head>, error: Option<&str>) -> Value {
     let capabilities = state.store.capabilities();
     let kills: Vec<Value> = state.source.local_kills().iter().map(|kill| shown::local_kill(state, kill)).collect();
     json!({

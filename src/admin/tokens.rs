@@ -101,7 +101,7 @@ impl Entry {
 
 /// Who a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known<'a> {
+pub(super) enum Identification<'a> {
     /// A caller with a token, or a session of one.
     Current { name: &'a str, role: Role },
     /// A caller whose token was good until this day.
@@ -216,25 +216,25 @@ impl Tokens {
     }
 
     /// Who asks. An unknown bearer may be a proxy's own, and a session beside it decides.
-    pub(super) fn known(&self, request: &Parts, now: Timestamp) -> Known<'_> {
+    pub(super) fn known(&self, request: &Parts, now: Timestamp) -> Identification<'_> {
         let by_bearer = self.entry_by_bearer(request);
         let sessions: Vec<&Entry> = self.sessions_of(request).map(|(_, entry)| entry).collect();
         let entries = || by_bearer.into_iter().chain(sessions.iter().copied());
         if let Some(Entry { name, role, .. }) = entries().find(|entry| !entry.has_expired(now)) {
-            return Known::Current { name, role: *role };
+            return Identification::Current { name, role: *role };
         }
         match entries().find_map(|entry| Some((&entry.name, entry.expires_on?))) {
-            Some((name, day)) => Known::Expired { name, day },
-            None if bearer(request).is_some() => Known::Unknown,
-            None => Known::Nobody,
+            Some((name, day)) => Identification::Expired { name, day },
+            None if bearer(request).is_some() => Identification::Unknown,
+            None => Identification::Nobody,
         }
     }
 
     /// Whose token it is, the value of a cookie that stands for it, and for how many seconds.
-    pub(super) fn log_in(&self, token: &str, now: Timestamp) -> Result<(&str, String, u64), Known<'_>> {
-        let Some(entry) = self.entry_of(token.as_bytes()) else { return Err(Known::Unknown) };
+    pub(super) fn log_in(&self, token: &str, now: Timestamp) -> Result<(&str, String, u64), Identification<'_>> {
+        let Some(entry) = self.entry_of(token.as_bytes()) else { return Err(Identification::Unknown) };
         match entry.expires_on {
-            Some(day) if day.is_over_at(now) => Err(Known::Expired { name: &entry.name, day }),
+            Some(day) if day.is_over_at(now) => Err(Identification::Expired { name: &entry.name, day }),
             day => {
                 let (value, seconds) = Sessions::seal(&entry.digest, now, day.map(Day::end));
                 Ok((&entry.name, value, seconds))
@@ -396,15 +396,15 @@ mod tests {
         let tokens: Tokens = format!("a:responder-until-2027-01-01:{TOKEN}").parse().unwrap();
         let bearer = request("authorization", &format!("Bearer {TOKEN}"));
         let (last, over) = (at("2027-01-01T23:59:59.999Z"), at("2027-01-02T00:00:00Z"));
-        let current = Known::Current { name: "a", role: Role::Responder };
-        let expired = Known::Expired { name: "a", day: "2027-01-01".parse().unwrap() };
+        let current = Identification::Current { name: "a", role: Role::Responder };
+        let expired = Identification::Expired { name: "a", day: "2027-01-01".parse().unwrap() };
         assert_eq!((tokens.known(&bearer, last), tokens.known(&bearer, over)), (current, expired));
         assert!(tokens.is_by_bearer(&bearer, last) && !tokens.is_by_bearer(&bearer, over));
         let seconds = |now| tokens.log_in(TOKEN, now).map(|(.., seconds)| seconds);
         assert_eq!(seconds(at("2027-01-01T00:00:00Z")), Ok(10 * 60 * 60));
         assert_eq!(seconds(at("2027-01-01T23:00:00Z")), Ok(60 * 60));
         assert_eq!(seconds(over), Err(expired));
-        assert_eq!(tokens.log_in("x", last).unwrap_err(), Known::Unknown);
+        assert_eq!(tokens.log_in("x", last).unwrap_err(), Identification::Unknown);
         // A cookie that was sealed before the day was set.
         let (value, _) = Sessions::seal(&tokens.entries[0].digest, Timestamp::now(), None);
         let session = request("cookie", &format!("tower_flags_admin={value}"));

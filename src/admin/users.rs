@@ -190,8 +190,8 @@ mod tests {
     fn no_message_about_a_damaged_document_quotes_a_user() {
         use crate::document::{Document, Problem};
 
-        type Read = fn(&str) -> Result<Document, Problem>;
-        let documents: [(&str, Read); 3] = [
+        type Reader = fn(&str) -> Result<Document, Problem>;
+        let documents: [(&str, Reader); 3] = [
             (
                 r#"{"flags": {"a": {"percentage": 5, "users": ["mallory", "mallory_2"], "on": true}}}"#,
                 Document::from_json,

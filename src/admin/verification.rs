@@ -24,7 +24,9 @@ use super::reply;
 use super::security;
 use super::state::{STORE_WITHIN, State};
 use crate::document::{Problem, Timestamp};
-use crate::store::{BrokenBy, BrokenLink, Error, Feed, Head, Known, Store, Verification, random_share, verification};
+use crate::store::{
+    BrokenBy, BrokenLink, Error, Feed, Head, Knowledge, Store, Verification, random_share, verification,
+};
 
 /// When the first check begins after the start: after this time and, at random, up to four times more.
 const FIRST_AFTER: Duration = Duration::from_secs(60);
@@ -61,17 +63,17 @@ struct Progress {
     /// How many checks have ended.
     ended: u64,
     is_running: bool,
-    last: Option<Done>,
+    last: Option<Completion>,
     /// Why the last check failed, and whether the next one will.
     error: Option<(String, bool)>,
     /// Breaks that served pages have shown since the last check.
     found: Vec<BrokenLink>,
-    known: Known,
+    known: Knowledge,
     next: Option<Timestamp>,
 }
 
 /// A check that has ended.
-struct Done {
+struct Completion {
     at: Timestamp,
     took: Duration,
     found: Verification,
@@ -97,7 +99,7 @@ impl Progress {
 
 impl Verifier {
     /// The knowledge of earlier checks, for a check of a part.
-    pub(super) fn known(&self) -> Known {
+    pub(super) fn known(&self) -> Knowledge {
         self.progress.borrow().known.clone()
     }
 
@@ -150,7 +152,7 @@ impl Verifier {
 
     pub(super) fn shown(&self) -> Value {
         let progress = self.progress.borrow();
-        let verified = progress.last.as_ref().map(|Done { at, took, found }| {
+        let verified = progress.last.as_ref().map(|Completion { at, took, found }| {
             json!({
                 "at": at,
                 "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -183,7 +185,7 @@ impl Verifier {
         matches!(timeout(WAIT, progress.wait_for(|progress| progress.ended > ended)).await, Ok(Ok(_)))
     }
 
-    fn begin(&self) -> Known {
+    fn begin(&self) -> Knowledge {
         self.progress.send_modify(|progress| progress.is_running = true);
         self.known()
     }
@@ -204,7 +206,7 @@ impl Verifier {
                         known.verified = found.head.clone();
                     }
                     (progress.error, progress.found) = (None, Vec::new());
-                    progress.last = Some(Done { at: Timestamp::now(), took, found });
+                    progress.last = Some(Completion { at: Timestamp::now(), took, found });
                 }
                 Err(error) => {
                     let is_permanent = error.is_permanent();

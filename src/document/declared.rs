@@ -195,12 +195,12 @@ pub trait Variants: Copy + 'static {
 
 /// A flag that the code declares, from [`declare_flags!`](crate::declare_flags): a name that the
 /// compiler checks, and the type of its answer.
-pub struct Declared<T = bool> {
+pub struct DeclaredFlag<T = bool> {
     declaration: &'static Declaration,
     of: std::marker::PhantomData<fn() -> T>,
 }
 
-impl<T> Declared<T> {
+impl<T> DeclaredFlag<T> {
     #[doc(hidden)]
     #[must_use]
     pub const fn new(declaration: &'static Declaration) -> Self {
@@ -214,15 +214,15 @@ impl<T> Declared<T> {
     }
 }
 
-impl<T> Clone for Declared<T> {
+impl<T> Clone for DeclaredFlag<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Declared<T> {}
+impl<T> Copy for DeclaredFlag<T> {}
 
-impl<T> fmt::Debug for Declared<T> {
+impl<T> fmt::Debug for DeclaredFlag<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Declared").field(&self.declaration.name).finish()
     }
@@ -242,7 +242,7 @@ impl FlagName for Declaration {
     }
 }
 
-impl<T> FlagName for Declared<T> {
+impl<T> FlagName for DeclaredFlag<T> {
     fn name(&self) -> &str {
         self.declaration.name
     }

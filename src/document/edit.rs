@@ -9,7 +9,7 @@ use super::definitions::Document;
 use super::flag::Flag;
 use super::name::FlagName;
 use super::problem::{Problem, quoted};
-use super::read::{Definition, Key, Known, accepted_flag, flag_from_json, lookup, spelling_of};
+use super::read::{Definition, Key, KnownKey, accepted_flag, flag_from_json, lookup, spelling_of};
 use super::text::{Plain, members, position};
 use super::timestamp::Timestamp;
 
@@ -93,7 +93,7 @@ impl Edit {
     }
 
     fn names(&self, wanted: Key) -> bool {
-        self.changes.iter().any(|(spelling, _)| matches!(lookup(spelling), Known::Key(key) if key == wanted))
+        self.changes.iter().any(|(spelling, _)| matches!(lookup(spelling), KnownKey::Key(key) if key == wanted))
     }
 
     /// Like [`apply`](Self::apply), but compiles no regular expression, which takes a while.
@@ -101,7 +101,7 @@ impl Edit {
         let mut text = Text::of(stored).map_err(|problem| problem.of_flag(name))?;
         let in_force = stored.and_then(|stored| flag_from_json(Some(name), stored).ok());
         for (spelling, value) in &self.changes {
-            let Known::Key(key) = lookup(spelling) else {
+            let KnownKey::Key(key) = lookup(spelling) else {
                 return Err(Problem::new("a known key", quoted(spelling)).of_flag(name));
             };
             if *value == Some(Plain::Null) {
@@ -113,7 +113,7 @@ impl Edit {
         let was_on = in_force.as_ref().is_some_and(Flag::is_enabled);
         let in_force = in_force.filter(|_| !self.names(Key::Percentage)).map(|flag| flag.percentage_at(now));
         let switch = self.changes.iter().rev().find_map(|(spelling, value)| {
-            matches!(lookup(spelling), Known::Key(Key::Enabled)).then_some(value.as_ref())
+            matches!(lookup(spelling), KnownKey::Key(Key::Enabled)).then_some(value.as_ref())
         });
         let flag = flag_from_json(Some(name), &text.joined())?;
         let stops = match switch {
@@ -202,7 +202,7 @@ impl Text {
     }
 
     fn position(&self, key: Key) -> Option<usize> {
-        let is_it = |member: &Member| matches!(lookup(&member.key), Known::Key(known) if known == key);
+        let is_it = |member: &Member| matches!(lookup(&member.key), KnownKey::Key(known) if known == key);
         // A spelling beside it that is null counts as absent.
         let is_set = |member: &Member| is_it(member) && member.value != "null";
         self.members.iter().position(is_set).or_else(|| self.members.iter().position(is_it))

@@ -95,13 +95,13 @@ mod texts;
 mod timestamp;
 mod write;
 
-pub use declared::{Declaration, Declared, Variants, distinct};
+pub use declared::{Declaration, DeclaredFlag, Variants, distinct};
 pub use definitions::Document;
 pub(crate) use definitions::Shortfall;
 pub use edit::Edit;
 pub use flag::{Bookkeeping, Flag, Kind, Variant};
 pub use name::FlagName;
-pub use percentage::{NotAPercentage, Percentage};
+pub use percentage::{Percentage, PercentageError};
 pub use problem::{Problem, Severity};
 pub use scheme::Scheme;
 pub use timestamp::{Day, ParseDayError, ParseTimestampError, Timestamp};
@@ -136,10 +136,10 @@ pub(crate) use read::{
 pub(crate) use read::{MAX_LOOKED_AT, Raw};
 #[cfg(feature = "admin")]
 pub(crate) use read::{canonical_key, is_foreign_key};
+#[cfg(feature = "admin")]
+pub(crate) use text::Loss;
 #[cfg(any(feature = "admin", feature = "file"))]
 pub(crate) use text::Plain;
-#[cfg(feature = "admin")]
-pub(crate) use text::Unkept;
 #[cfg(any(feature = "admin", feature = "file"))]
 pub(crate) use text::members;
 #[cfg(feature = "file")]

@@ -23,7 +23,7 @@ pub(crate) enum Number {
 
 /// Why a text is not a number that a comparison can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
+enum NumberFault {
     NoNumber,
     TooLarge,
     Rounded,
@@ -36,26 +36,26 @@ impl Number {
         Self::parse(digits).map_err(|wrong| {
             let found = shortened(digits);
             match wrong {
-                Wrong::NoNumber => Problem::new("a finite number", found),
-                Wrong::TooLarge => Problem::new(WHOLE, found)
+                NumberFault::NoNumber => Problem::new("a finite number", found),
+                NumberFault::TooLarge => Problem::new(WHOLE, found)
                     .with_help("compare a longer number as text: put it and the attribute in quotes"),
-                Wrong::Rounded => Problem::new("a number that a 64-bit float holds exactly as written", found)
+                NumberFault::Rounded => Problem::new("a number that a 64-bit float holds exactly as written", found)
                     .with_help("write a whole number without a point or exponent, or a fraction with fewer digits"),
             }
         })
     }
 
-    fn parse(digits: &str) -> Result<Self, Wrong> {
+    fn parse(digits: &str) -> Result<Self, NumberFault> {
         if is_whole(digits) {
-            let number: i128 = digits.parse().map_err(|_| Wrong::TooLarge)?;
-            return if is_of_64_bits(number) { Ok(Self::Whole(number)) } else { Err(Wrong::TooLarge) };
+            let number: i128 = digits.parse().map_err(|_| NumberFault::TooLarge)?;
+            return if is_of_64_bits(number) { Ok(Self::Whole(number)) } else { Err(NumberFault::TooLarge) };
         }
-        let float = digits.parse::<f64>().ok().filter(|float| float.is_finite()).ok_or(Wrong::NoNumber)?;
+        let float = digits.parse::<f64>().ok().filter(|float| float.is_finite()).ok_or(NumberFault::NoNumber)?;
         let number = Self::of_float(float);
         let is_held = match number {
-            Self::Whole(whole) if !is_of_64_bits(whole) => return Err(Wrong::TooLarge),
+            Self::Whole(whole) if !is_of_64_bits(whole) => return Err(NumberFault::TooLarge),
             Self::Whole(whole) => decimal(digits) == decimal(&whole.to_string()),
-            Self::Fraction(float) if float.fract() == 0.0 => return Err(Wrong::TooLarge),
+            Self::Fraction(float) if float.fract() == 0.0 => return Err(NumberFault::TooLarge),
             // No more digits than the shortest text of this float. There are two such texts if the float lies halfway.
             Self::Fraction(float) => {
                 let shortest = format!("{float:e}");
@@ -67,7 +67,7 @@ impl Number {
                 }
             }
         };
-        if is_held { Ok(number) } else { Err(Wrong::Rounded) }
+        if is_held { Ok(number) } else { Err(NumberFault::Rounded) }
     }
 
     /// The number that an attribute holds.
@@ -194,27 +194,27 @@ mod tests {
             assert_eq!(serde_json::to_string(&number).unwrap(), written, "{text}");
         }
         for (text, wrong) in [
-            ("18446744073709551616", Wrong::TooLarge),
-            ("-9223372036854775809", Wrong::TooLarge),
-            ("18446744073709551616.0", Wrong::TooLarge),
-            ("1e20", Wrong::TooLarge),
-            ("-1e300", Wrong::TooLarge),
-            ("9007199254740993.0", Wrong::Rounded),
-            ("1.8446744073709551615e19", Wrong::TooLarge),
-            ("1.2345678901234568e18", Wrong::Rounded),
-            ("1234567890123456789.5", Wrong::Rounded),
-            ("0.10000000000000000555", Wrong::Rounded),
-            ("1e-400", Wrong::Rounded),
-            ("1e-99999999999999999999", Wrong::Rounded),
-            ("1e400", Wrong::NoNumber),
-            ("inf", Wrong::NoNumber),
-            ("nan", Wrong::NoNumber),
-            ("out of range", Wrong::NoNumber),
-            ("-", Wrong::NoNumber),
+            ("18446744073709551616", NumberFault::TooLarge),
+            ("-9223372036854775809", NumberFault::TooLarge),
+            ("18446744073709551616.0", NumberFault::TooLarge),
+            ("1e20", NumberFault::TooLarge),
+            ("-1e300", NumberFault::TooLarge),
+            ("9007199254740993.0", NumberFault::Rounded),
+            ("1.8446744073709551615e19", NumberFault::TooLarge),
+            ("1.2345678901234568e18", NumberFault::Rounded),
+            ("1234567890123456789.5", NumberFault::Rounded),
+            ("0.10000000000000000555", NumberFault::Rounded),
+            ("1e-400", NumberFault::Rounded),
+            ("1e-99999999999999999999", NumberFault::Rounded),
+            ("1e400", NumberFault::NoNumber),
+            ("inf", NumberFault::NoNumber),
+            ("nan", NumberFault::NoNumber),
+            ("out of range", NumberFault::NoNumber),
+            ("-", NumberFault::NoNumber),
         ] {
             assert_eq!(Number::parse(text).unwrap_err(), wrong, "{text}");
         }
-        assert_eq!(Number::parse(&"9".repeat(100_000)).unwrap_err(), Wrong::TooLarge);
+        assert_eq!(Number::parse(&"9".repeat(100_000)).unwrap_err(), NumberFault::TooLarge);
         // Both have the digits of -197108850599707.125, which is halfway between them.
         assert_eq!(Number::parse("-197108850599707.12").ok(), Number::parse("-197108850599707.13").ok());
     }

@@ -37,7 +37,7 @@ impl Pattern {
             return Err(Problem::new(format!("a regular expression of at most {MAX_PATTERN} bytes"), found));
         }
         let ast = ast::parse::Parser::new().parse(text).map_err(|error| not_a_pattern(text, &error.to_string()))?;
-        let mut weighing = Weighing::default();
+        let mut weighing = PatternWeight::default();
         let cost = weighing.cost(&ast);
         if weighing.is_folding && weighing.characters > MAX_FOLDED {
             let expected =
@@ -125,14 +125,14 @@ const LAST_CASED: u32 = 0x1_E943;
 
 /// What is known of a pattern from its syntax.
 #[derive(Debug, Default)]
-struct Weighing {
+struct PatternWeight {
     /// Whether a part of it ignores case.
     is_folding: bool,
     /// The characters in ranges, each of which is looked up where case is ignored.
     characters: u64,
 }
 
-impl Weighing {
+impl PatternWeight {
     /// The cost of a part. Parsing has bounded how deep it goes.
     fn cost(&mut self, ast: &Ast) -> u64 {
         match ast {

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 /// assert_eq!(share.thousandths(), 12_500);
 /// assert_eq!(share.to_string(), "12.5");
 /// assert!("0.0001".parse::<Percentage>().is_err());
-/// # Ok::<(), tower_flags::document::NotAPercentage>(())
+/// # Ok::<(), tower_flags::document::PercentageError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percentage(u32);
@@ -41,15 +41,15 @@ impl Percentage {
 }
 
 impl FromStr for Percentage {
-    type Err = NotAPercentage;
+    type Err = PercentageError;
 
     /// Reads a decimal number, with or without an exponent, exactly: no floating point is involved.
     ///
     /// # Errors
     ///
     /// Numbers below 0, above 100 or with a non-zero fourth decimal, and whatever is not a number.
-    fn from_str(text: &str) -> Result<Self, NotAPercentage> {
-        thousandths(text).and_then(Self::from_thousandths).ok_or(NotAPercentage)
+    fn from_str(text: &str) -> Result<Self, PercentageError> {
+        thousandths(text).and_then(Self::from_thousandths).ok_or(PercentageError)
     }
 }
 
@@ -106,18 +106,18 @@ impl Percentage {
 }
 
 impl TryFrom<i32> for Percentage {
-    type Error = NotAPercentage;
+    type Error = PercentageError;
 
-    fn try_from(whole: i32) -> Result<Self, NotAPercentage> {
+    fn try_from(whole: i32) -> Result<Self, PercentageError> {
         whole.to_string().parse()
     }
 }
 
 impl TryFrom<f64> for Percentage {
-    type Error = NotAPercentage;
+    type Error = PercentageError;
 
     /// The shortest decimal number that is this float: `0.1` is a tenth of a percent.
-    fn try_from(number: f64) -> Result<Self, NotAPercentage> {
+    fn try_from(number: f64) -> Result<Self, PercentageError> {
         number.to_string().parse()
     }
 }
@@ -147,15 +147,15 @@ impl Serialize for Percentage {
 
 /// A text that is not a percentage; says what one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotAPercentage;
+pub struct PercentageError;
 
-impl fmt::Display for NotAPercentage {
+impl fmt::Display for PercentageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "expected {}", Percentage::EXPECTED)
     }
 }
 
-impl std::error::Error for NotAPercentage {}
+impl std::error::Error for PercentageError {}
 
 #[cfg(test)]
 mod tests {
@@ -213,7 +213,7 @@ mod tests {
             "0x10",
             "١",
         ] {
-            assert_eq!(text.parse::<Percentage>(), Err(NotAPercentage), "{text}");
+            assert_eq!(text.parse::<Percentage>(), Err(PercentageError), "{text}");
         }
     }
 

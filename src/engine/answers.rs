@@ -9,9 +9,9 @@ use super::bucketing::Bucket;
 use super::entry::{Entry, WrongType};
 use super::readable::{Readable, Reader};
 use super::reason::{Evaluation, Reason};
-use super::set::{Decided, Decision, FlagSet, ForcedAt, decide_all, decide_one, ones, put, turn_off};
+use super::set::{Decision, FlagSet, ForcedAt, Results, decide_all, decide_one, ones, put, turn_off};
 use crate::context::Context;
-use crate::document::{Declared, FlagName, Timestamp, Variant};
+use crate::document::{DeclaredFlag, FlagName, Timestamp, Variant};
 
 /// Every flag of one set, decided for one [`Query`](crate::engine::Query). Pure data: equal sets and queries have equal answers.
 ///
@@ -55,7 +55,7 @@ pub struct Answers {
     now: Timestamp,
     /// In ascending order of flags.
     forced: Box<[ForcedAt]>,
-    decided: Decided,
+    decided: Results,
     /// The reasons that another engine gave, by number; empty where it gave none.
     reasons: Box<[Reason]>,
 }
@@ -63,7 +63,7 @@ pub struct Answers {
 impl Answers {
     /// Decides every flag of a set for a caller, with these answers forced, which are in ascending order of flags.
     pub(super) fn decide_with(set: Arc<FlagSet>, context: Context, now: Timestamp, forced: Box<[ForcedAt]>) -> Self {
-        let decided = Decided::none(&set);
+        let decided = Results::none(&set);
         let mut answers = Self { set, context, now, forced, decided, reasons: Box::default() };
         decide_all(&answers.set, &answers.context, &answers.forced, &mut answers.decided);
         answers
@@ -152,7 +152,7 @@ impl Answers {
 
     /// The answer of a declared flag in its own type: `bool`, or the enum of its variants.
     #[must_use]
-    pub fn get<T: Readable>(&self, flag: Declared<T>) -> T {
+    pub fn get<T: Readable>(&self, flag: DeclaredFlag<T>) -> T {
         T::read(self, flag.declaration())
     }
 

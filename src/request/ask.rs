@@ -8,10 +8,10 @@ use http::request::Parts;
 use super::caught::Code;
 use super::config::Config;
 use super::flags::{Flags, home};
-use super::identity::Found;
+use super::identity::ContextOrigin;
 use super::incoming::Incoming;
 use super::respond::ResponsePlan;
-use super::scope::{self, Around};
+use super::scope::{self, OuterLayer};
 use crate::context::Context;
 use crate::document::Timestamp;
 use crate::engine::{Answers, FlagSet, Forced, ForcedBy, Query, Reason, SourceId};
@@ -36,12 +36,12 @@ impl RequestState {
         let around = scope::around(parts);
         let is_nested = around.as_ref().is_some_and(|around| around.is_layer);
         let (context, found) = config.identity.of(parts, around.as_ref(), &config.counters);
-        let incoming = Incoming::of(parts, &config.identity.user_header, found == Found::InExtension);
-        let flags = around.map(|Around { flags, .. }| flags);
+        let incoming = Incoming::of(parts, &config.identity.user_header, found == ContextOrigin::InExtension);
+        let flags = around.map(|OuterLayer { flags, .. }| flags);
         let mut state = Self {
             now: flags.as_ref().map_or_else(|| (config.clock)(), Flags::instant),
             number: number(flags.as_ref()),
-            plan: ResponsePlan::of(parts, config, is_nested, found == Found::ByHeaders),
+            plan: ResponsePlan::of(parts, config, is_nested, found == ContextOrigin::ByHeaders),
             context: known_around(context, flags.as_ref()),
             around: flags,
             incoming,

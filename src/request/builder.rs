@@ -25,12 +25,12 @@ use crate::engine::{Answers, FlagSetBuilder, Query, Reason, SourceId};
 #[must_use = "a builder does nothing until it is built"]
 pub struct FlagsBuilder {
     set: FlagSetBuilder,
-    given: BTreeMap<String, Given>,
+    given: BTreeMap<String, GivenAnswer>,
 }
 
 /// The answer of one flag.
 #[derive(Clone, Debug)]
-struct Given {
+struct GivenAnswer {
     enabled: bool,
     variant: Option<String>,
     reason: Reason,
@@ -95,7 +95,7 @@ impl FlagsBuilder {
 
     fn give(mut self, name: &str, enabled: bool, variant: Option<String>) -> Self {
         self.set = self.set.flag(name);
-        self.given.insert(name.to_owned(), Given { enabled, variant, reason: Reason::Static });
+        self.given.insert(name.to_owned(), GivenAnswer { enabled, variant, reason: Reason::Static });
         self
     }
 
@@ -111,7 +111,7 @@ impl FlagsBuilder {
         let Self { set, given } = self;
         let set = set.build();
         let mut answers = Answers::of(&set, query);
-        for (name, Given { enabled, variant, reason }) in given {
+        for (name, GivenAnswer { enabled, variant, reason }) in given {
             let Some(number) = set.number(&name) else { continue };
             match variant {
                 Some(variant) => answers.set_variant(number, &variant),

@@ -27,16 +27,16 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let Some(flags) = this.flags {
-                scope::drop_within(flags, Clear(this.inner));
+                scope::drop_within(flags, ClearOnDrop(this.inner));
             }
         }
     }
 }
 
 /// Drops what it points to when it is dropped itself.
-struct Clear<'a, T>(Pin<&'a mut Option<T>>);
+struct ClearOnDrop<'a, T>(Pin<&'a mut Option<T>>);
 
-impl<T> Drop for Clear<'_, T> {
+impl<T> Drop for ClearOnDrop<'_, T> {
     fn drop(&mut self) {
         self.0.set(None);
     }

@@ -91,12 +91,12 @@ fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// A value to come from code of the application; `None` if it panics. A panic while it is dropped is caught too.
-pub(super) struct Pending<T> {
+pub(super) struct CaughtFuture<T> {
     future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     counters: Arc<Counters>,
 }
 
-impl<T> Pending<T> {
+impl<T> CaughtFuture<T> {
     pub(super) fn new(future: Pin<Box<dyn Future<Output = T> + Send>>, counters: &Arc<Counters>) -> Self {
         Self { future: Some(future), counters: Arc::clone(counters) }
     }
@@ -107,7 +107,7 @@ impl<T> Pending<T> {
     }
 }
 
-impl<T> Future for Pending<T> {
+impl<T> Future for CaughtFuture<T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<T>> {
@@ -126,7 +126,7 @@ impl<T> Future for Pending<T> {
     }
 }
 
-impl<T> Drop for Pending<T> {
+impl<T> Drop for CaughtFuture<T> {
     fn drop(&mut self) {
         self.end();
     }

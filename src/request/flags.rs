@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::marks::Marks;
 use crate::context::Context;
-use crate::document::{Declared, FlagName, Timestamp, Variant};
+use crate::document::{DeclaredFlag, FlagName, Timestamp, Variant};
 use crate::engine::{
     Answers, Entry, Evaluation, FlagSet, Forced, Readable, Reader, Reason, SourceId, WrongType, value_of,
 };
@@ -207,7 +207,7 @@ impl Flags {
     /// assert_eq!(flags.get(PRICING), Pricing::Higher);
     /// ```
     #[must_use]
-    pub fn get<T: Readable>(&self, flag: Declared<T>) -> T {
+    pub fn get<T: Readable>(&self, flag: DeclaredFlag<T>) -> T {
         T::read(self, flag.declaration())
     }
 

@@ -73,12 +73,12 @@ impl HeaderPolicy {
         matches!(self, Self::All | Self::When(_))
     }
 
-    pub(super) fn wants(&self, request: &Parts) -> Wanted {
+    pub(super) fn wants(&self, request: &Parts) -> HeaderContent {
         match self {
-            Self::All => Wanted::All,
-            Self::Read => Wanted::Read,
-            Self::When(accepts) if accepts(request) => Wanted::All,
-            Self::Never | Self::When(_) => Wanted::None,
+            Self::All => HeaderContent::All,
+            Self::Read => HeaderContent::Read,
+            Self::When(accepts) if accepts(request) => HeaderContent::All,
+            Self::Never | Self::When(_) => HeaderContent::None,
         }
     }
 }
@@ -96,7 +96,7 @@ impl std::fmt::Debug for HeaderPolicy {
 
 /// Which flags the header names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum HeaderContent {
     None,
     Read,
     All,
@@ -107,17 +107,18 @@ pub(super) enum Wanted {
 pub(super) fn write(
     headers: &mut HeaderMap,
     flags: &Flags,
-    wanted: Wanted,
+    wanted: HeaderContent,
     directives: Directives,
     limit: usize,
     counters: &Counters,
 ) {
-    if wanted == Wanted::None {
+    if wanted == HeaderContent::None {
         take_away(headers, &X_ACTIVE_FLAGS);
         take_away(headers, &X_ACTIVE_FLAGS_OMITTED);
         return;
     }
-    let line = if directives.is_shared { Line::default() } else { Line::of(flags, wanted == Wanted::Read, limit) };
+    let line =
+        if directives.is_shared { Line::default() } else { Line::of(flags, wanted == HeaderContent::Read, limit) };
     match line.value {
         Some(value) => {
             headers.insert(&X_ACTIVE_FLAGS, value);

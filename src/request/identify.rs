@@ -211,14 +211,14 @@ where
                 None
             }
         };
-        let identifying = Identifying { future: identifying, shared: Arc::clone(shared) };
+        let identifying = PendingContext { future: identifying, shared: Arc::clone(shared) };
         IdentifyFuture { future: ThenCall::new(identifying, inner, Request::from_parts(parts, body)) }
     }
 }
 
 pin_project! {
     /// The caller to come.
-    struct Identifying<F, I> {
+    struct PendingContext<F, I> {
         // `None` if the closure has panicked.
         #[pin]
         future: Option<F>,
@@ -226,7 +226,7 @@ pin_project! {
     }
 }
 
-impl<F, I> Prepare for Identifying<F, I>
+impl<F, I> Prepare for PendingContext<F, I>
 where
     F: Future<Output: Identity>,
 {
@@ -253,7 +253,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         #[pin]
-        future: ThenCall<Identifying<F, I>, S, B>,
+        future: ThenCall<PendingContext<F, I>, S, B>,
     }
 }
 

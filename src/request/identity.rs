@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caught::Code;
 use super::counts::{Counters, count};
-use super::scope::Around;
+use super::scope::OuterLayer;
 use crate::context::Context;
 
 pub(super) static X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -84,14 +84,19 @@ impl Identification {
     }
 
     /// The caller, and how it was found: the caller of the layer around, or an anonymous one, if nothing names one.
-    pub(super) fn of(&self, request: &Parts, around: Option<&Around>, counters: &Counters) -> (Context, Found) {
+    pub(super) fn of(
+        &self,
+        request: &Parts,
+        around: Option<&OuterLayer>,
+        counters: &Counters,
+    ) -> (Context, ContextOrigin) {
         let lost = || around.and_then(|around| around.lost.as_ref());
         if let Some(context) = request.extensions.get::<Context>().or_else(lost) {
-            return (context.clone(), Found::InExtension);
+            return (context.clone(), ContextOrigin::InExtension);
         }
         let outer = around.map(|around| around.flags.context());
         if let Some(context) = self.closure.as_ref().and_then(|identify| identify(request)) {
-            return (context, Found::Otherwise);
+            return (context, ContextOrigin::Otherwise);
         }
         let may_read_headers = match self.headers {
             Headers::Unsaid => self.closure.is_none() && outer.is_none(),
@@ -99,7 +104,7 @@ impl Identification {
             Headers::Ignored => false,
         };
         let named = if may_read_headers { self.named_by_headers(&request.headers, counters) } else { None };
-        let found = if may_read_headers { Found::ByHeaders } else { Found::Otherwise };
+        let found = if may_read_headers { ContextOrigin::ByHeaders } else { ContextOrigin::Otherwise };
         (named.or_else(|| outer.cloned()).unwrap_or_default(), found)
     }
 
@@ -151,7 +156,7 @@ impl Identification {
 
 /// How the caller was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum ContextOrigin {
     InExtension,
     /// Headers were read, whether or not they name one.
     ByHeaders,

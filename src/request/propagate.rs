@@ -14,7 +14,7 @@ use super::accessors::inner_accessors;
 use super::caught::caught;
 use super::flags::Flags;
 use super::scope;
-use super::signed::claims::{Claims, MAX_LEN, Wanted, spelled};
+use super::signed::claims::{Claims, ForcedState, MAX_LEN, spelled};
 use super::signed::decisions::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
 use super::signed::hosts::Host;
 use super::signed::key::SigningKey;
@@ -78,7 +78,7 @@ struct Config {
     valid_for: Duration,
     longest_life: Duration,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    warned: Warned,
+    warned: LoggedWarnings,
 }
 
 /// Whom a header is for.
@@ -91,7 +91,7 @@ struct Audience {
 
 /// The warnings that were logged already.
 #[derive(Clone, Default)]
-struct Warned {
+struct LoggedWarnings {
     /// Not all of it fits.
     leaves_out: Arc<AtomicBool>,
     /// A request was made outside of any.
@@ -119,7 +119,7 @@ impl SendDecisionsLayer {
             valid_for: Duration::from_secs(30),
             longest_life: LONGEST_LIFE,
             clock: Arc::new(Timestamp::now),
-            warned: Warned::default(),
+            warned: LoggedWarnings::default(),
         };
         Self { config: Arc::new(config) }
     }
@@ -335,7 +335,7 @@ impl Config {
     }
 
     fn signed(&self, flags: &Flags, to: &Audience) -> Option<HeaderValue> {
-        let decided: Vec<(&str, Wanted)> =
+        let decided: Vec<(&str, ForcedState)> =
             self.flags.iter().filter_map(|name| Some((&**name, decided(flags, name)?))).collect();
         if decided.is_empty() {
             return None;
@@ -353,9 +353,9 @@ impl Config {
         // Each adds `"name":answer,` with an answer of `true`, `false` or a name in quotes.
         let fitting = decided.into_iter().take_while(|(name, wanted)| {
             let answer = match wanted {
-                Wanted::Switch(true) => 4,
-                Wanted::Switch(false) => 5,
-                Wanted::Variant(variant) => variant.len() + 2,
+                ForcedState::Switch(true) => 4,
+                ForcedState::Switch(false) => 5,
+                ForcedState::Variant(variant) => variant.len() + 2,
             };
             size += name.len() + r#""":,"#.len() + answer;
             to.key.sealed_len(size) <= MAX_LEN
@@ -379,11 +379,11 @@ impl Config {
 }
 
 /// The answer, where a usable definition gives one.
-fn decided(flags: &Flags, name: &str) -> Option<Wanted> {
+fn decided(flags: &Flags, name: &str) -> Option<ForcedState> {
     let answer = flags.evaluation(name);
     match answer.variant {
         _ if answer.reason.is_default() => None,
-        Some(variant) => Some(Wanted::Variant(variant)),
-        None => Some(Wanted::Switch(answer.enabled)),
+        Some(variant) => Some(ForcedState::Variant(variant)),
+        None => Some(ForcedState::Switch(answer.enabled)),
     }
 }

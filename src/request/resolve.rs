@@ -14,11 +14,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::accessors::inner_accessors;
-use super::caught::{Code, Pending, Predicate};
+use super::caught::{CaughtFuture, Code, Predicate};
 use super::counts::{Counters, RequestCounts, count};
 use super::flags::{Flags, home};
 use super::identity::{Headers, Identification};
-use super::resolved::Resolved;
+use super::resolved::ResolvedAnswers;
 use super::scope;
 use super::then_call::{Prepare, ThenCall};
 use crate::context::Context;
@@ -238,7 +238,7 @@ struct Resolution {
     context: Context,
     now: Timestamp,
     around: Option<Flags>,
-    answers: Pending<Answers>,
+    answers: CaughtFuture<Answers>,
     /// Made at the first poll, where the runtime is sure to be there.
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -247,7 +247,7 @@ impl Resolution {
     fn new(resolver: Arc<Resolver>, context: Context, now: Timestamp) -> Self {
         let (engine, caller) = (Arc::clone(&resolver.engine), context.clone());
         let answers = Box::pin(async move { engine.resolve(&caller, now).await });
-        let answers = Pending::new(answers, &resolver.counters);
+        let answers = CaughtFuture::new(answers, &resolver.counters);
         Self { resolver, context, now, around: None, answers, deadline: None }
     }
 
@@ -300,7 +300,7 @@ impl Prepare for Box<Resolution> {
     fn poll_prepare(self: Pin<&mut Self>, cx: &mut TaskContext<'_>, extensions: &mut Extensions) -> Poll<()> {
         let resolution = self.get_mut();
         let answers = ready!(resolution.poll(cx)).unwrap_or_else(|| resolution.fall_back());
-        extensions.insert(Resolved { answers, home: home(&resolution.resolver) });
+        extensions.insert(ResolvedAnswers { answers, home: home(&resolution.resolver) });
         Poll::Ready(())
     }
 }

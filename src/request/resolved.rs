@@ -5,7 +5,7 @@ use crate::engine::Answers;
 
 /// The answers that a [`ResolveLayer`](super::ResolveLayer) leaves for the flag layer inside.
 #[derive(Clone)]
-pub(super) struct Resolved {
+pub(super) struct ResolvedAnswers {
     pub(super) answers: Answers,
     pub(super) home: Home,
 }

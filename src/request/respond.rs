@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use super::caches::{self, Directives};
 use super::config::Config;
 use super::flags::Flags;
-use super::header::{self, Wanted};
+use super::header::{self, HeaderContent};
 
 /// What the request says about the headers of its response.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct ResponsePlan {
     /// Whether a layer around this one adds `X-Active-Flags`.
     is_nested: bool,
     /// Which flags `X-Active-Flags` names.
-    wanted: Wanted,
+    wanted: HeaderContent,
     /// Whether headers were read to find out who asks.
     is_by_headers: bool,
     /// Whether a tester's token was accepted.
@@ -41,7 +41,7 @@ impl ResponsePlan {
     pub(super) fn of(request: &Parts, config: &Config, is_nested: bool, is_by_headers: bool) -> Self {
         Self {
             is_nested,
-            wanted: if is_nested { Wanted::None } else { config.header_policy.wants(request) },
+            wanted: if is_nested { HeaderContent::None } else { config.header_policy.wants(request) },
             is_by_headers,
             is_overridden: false,
             override_cookies: Vec::new(),

@@ -13,9 +13,9 @@ use http::request::Parts;
 
 use super::flags::Flags;
 use super::incoming::Incoming;
-use super::resolved::Resolved;
+use super::resolved::ResolvedAnswers;
 use crate::context::Context;
-use crate::document::{Declared, FlagName};
+use crate::document::{DeclaredFlag, FlagName};
 use crate::engine::Readable;
 
 tokio::task_local! {
@@ -39,7 +39,7 @@ impl From<Flags> for Scope {
 
 /// The answers of the layer around.
 #[derive(Clone, Debug)]
-pub(super) struct Around {
+pub(super) struct OuterLayer {
     pub(super) flags: Flags,
     /// Whether there is a flag layer around, which adds the headers.
     pub(super) is_layer: bool,
@@ -49,25 +49,25 @@ pub(super) struct Around {
 
 /// Finds the layers around through the request's extensions, else through the scope if the request was rebuilt without
 /// them. The answers of a resolving layer are taken out: those of this layer will have them.
-pub(super) fn around(parts: &mut Parts) -> Option<Around> {
+pub(super) fn around(parts: &mut Parts) -> Option<OuterLayer> {
     let layer = layer_around(parts);
-    let Some(Resolved { answers, home }) = parts.extensions.remove() else { return layer };
+    let Some(ResolvedAnswers { answers, home }) = parts.extensions.remove() else { return layer };
     let (flags, is_layer, lost) = match layer {
-        Some(Around { flags, is_layer, lost }) => (Some(flags), is_layer, lost),
+        Some(OuterLayer { flags, is_layer, lost }) => (Some(flags), is_layer, lost),
         None => (None, false, None),
     };
-    Some(Around { flags: Flags::resolved(answers, flags, Vec::new(), home), is_layer, lost })
+    Some(OuterLayer { flags: Flags::resolved(answers, flags, Vec::new(), home), is_layer, lost })
 }
 
 /// The flag layer around.
-pub(super) fn layer_around(parts: &Parts) -> Option<Around> {
+pub(super) fn layer_around(parts: &Parts) -> Option<OuterLayer> {
     if let Some(flags) = parts.extensions.get::<Flags>() {
-        return Some(Around { flags: flags.clone(), is_layer: true, lost: None });
+        return Some(OuterLayer { flags: flags.clone(), is_layer: true, lost: None });
     }
     let scope = CURRENT.try_with(|scope| {
         let incoming = scope.incoming.as_ref().filter(|incoming| incoming.is_rebuilt_as(parts))?;
         let lost = incoming.is_named_by_extension.then(|| scope.flags.context().clone());
-        Some(Around { flags: scope.flags.clone(), is_layer: true, lost })
+        Some(OuterLayer { flags: scope.flags.clone(), is_layer: true, lost })
     });
     scope.ok().flatten()
 }
@@ -86,12 +86,12 @@ pub(super) fn enter<T>(flags: &Flags, work: impl FnOnce() -> T) -> T {
 /// any more: [`enter`] would panic then, and a panic in a thread's last drops ends the process.
 pub(super) fn drop_within<T>(flags: &Flags, value: T) {
     // Tokio drops a future like that, whether or not it was polled.
-    drop(CURRENT.scope(flags.clone().into(), Held(value)));
+    drop(CURRENT.scope(flags.clone().into(), DropGuard(value)));
 }
 
-struct Held<T>(#[allow(dead_code, reason = "held to be dropped")] T);
+struct DropGuard<T>(#[allow(dead_code, reason = "held to be dropped")] T);
 
-impl<T> Future for Held<T> {
+impl<T> Future for DropGuard<T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<()> {
@@ -151,7 +151,7 @@ pub fn try_flag(name: impl FlagName) -> Result<bool, OutOfScope> {
     CURRENT.try_with(|scope| scope.flags.is_enabled_or(name, default)).map_err(|_| OutOfScope)
 }
 
-impl<T: Readable> Declared<T> {
+impl<T: Readable> DeclaredFlag<T> {
     /// The answer for the caller of the current request, as [`Flags::get`] gives it. Outside of any
     /// request it is the default, and counts like [`flag`].
     ///

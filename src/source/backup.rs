@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use tempfile::NamedTempFile;
 
 use super::kills::{Kills, LocalKill};
-use super::missing::Recalled;
-use super::seen::Seen;
+use super::missing::BackupDefinitions;
+use super::seen::SeenFlags;
 use crate::document::{Definition, Document, Flag, Problem};
 use crate::store::{Error, ErrorKind, check_owner, is_mounted, open_itself, overwrite, without_values};
 
@@ -34,11 +34,11 @@ pub(super) struct Stamp {
 /// What the file holds.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Saved {
+pub(super) struct BackupContent {
     /// The form of the file.
     format: u32,
     pub(super) origin: String,
-    pub(super) seen: Seen,
+    pub(super) seen: SeenFlags,
     /// What was switched off in this process alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) kills: Vec<LocalKill>,
@@ -60,8 +60,8 @@ fn check_size(bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-impl Saved {
-    pub(super) fn new(document: &Document, origin: &str, seen: Seen, kills: &Kills, missing: &Document) -> Self {
+impl BackupContent {
+    pub(super) fn new(document: &Document, origin: &str, seen: SeenFlags, kills: &Kills, missing: &Document) -> Self {
         let text = |flag: &Flag| RawValue::from_string(flag.to_stored()).ok();
         let flags =
             document.flags.iter().filter_map(|(name, definition)| match kills.instead(name).unwrap_or(definition) {
@@ -91,9 +91,9 @@ impl Saved {
     }
 
     /// What a store may have lost since it was written, or before.
-    pub(super) fn recalled(&self) -> Recalled {
+    pub(super) fn recalled(&self) -> BackupDefinitions {
         let document = |texts| document_of(texts).unwrap_or_default();
-        Recalled { flags: document(&self.flags), missing: document(&self.missing) }
+        BackupDefinitions { flags: document(&self.flags), missing: document(&self.missing) }
     }
 }
 
@@ -111,13 +111,13 @@ impl Backup {
     }
 
     /// `None` where there is no file yet.
-    pub(super) fn read(&self) -> Result<Option<Saved>, Error> {
+    pub(super) fn read(&self) -> Result<Option<BackupContent>, Error> {
         let bytes = match self.bytes() {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.error("cannot be read").caused_by(error)),
         };
-        let saved: Saved = serde_json::from_slice(&bytes)
+        let saved: BackupContent = serde_json::from_slice(&bytes)
             .map_err(|error| self.error("is no backup").caused_by(without_values(&error)))?;
         if saved.format == FORMAT {
             Ok(Some(saved))
@@ -138,7 +138,7 @@ impl Backup {
         Ok(bytes)
     }
 
-    pub(super) fn write(&self, saved: &Saved) -> io::Result<()> {
+    pub(super) fn write(&self, saved: &BackupContent) -> io::Result<()> {
         let content = serde_json::to_vec(saved)?;
         check_size(content.len() as u64)?;
         // What is not ours is left alone: the path may be a wrong one.

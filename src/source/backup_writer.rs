@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::backup::{Backup, Saved, Stamp};
+use super::backup::{Backup, BackupContent, Stamp};
 use super::kills::LocalKill;
 use crate::document::Problem;
 use crate::store::Error;
@@ -29,11 +29,11 @@ pub(super) struct BackupWriter {
     waiting: Mutex<Option<JoinHandle<()>>>,
     /// Held by the one that writes.
     turn: tokio::sync::Mutex<()>,
-    held: watch::Sender<Held>,
+    held: watch::Sender<FileState>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct FileState {
     /// The version in effect.
     version: u64,
     /// By their flags.
@@ -45,8 +45,8 @@ struct Held {
 }
 
 /// What was written, and whether another process had written the file since this one did.
-struct Written {
-    saved: Saved,
+struct WriteReport {
+    saved: BackupContent,
     is_shared: bool,
 }
 
@@ -58,7 +58,10 @@ impl BackupWriter {
 
     /// What the file holds at a start; `None` if there is no file yet. What cannot be read is a problem until the file is
     /// written. If it is not read in time, nothing is written until it is, and then `late` gets it.
-    pub(super) async fn read(self: &Arc<Self>, late: impl FnOnce(Saved) + Send + 'static) -> Option<Saved> {
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        late: impl FnOnce(BackupContent) + Send + 'static,
+    ) -> Option<BackupContent> {
         let reading = Arc::clone(self);
         let read = move || {
             *reading.stamp() = reading.backup.stamp();
@@ -69,9 +72,9 @@ impl BackupWriter {
 
     async fn read_by(
         self: &Arc<Self>,
-        read: impl FnOnce() -> Result<Option<Saved>, Error> + Send + 'static,
-        late: impl FnOnce(Saved) + Send + 'static,
-    ) -> Option<Saved> {
+        read: impl FnOnce() -> Result<Option<BackupContent>, Error> + Send + 'static,
+        late: impl FnOnce(BackupContent) + Send + 'static,
+    ) -> Option<BackupContent> {
         let (writer, (sender, receiver)) = (Arc::clone(self), oneshot::channel());
         tokio::spawn(async move {
             let _turn = writer.turn.lock().await;
@@ -115,7 +118,7 @@ impl BackupWriter {
 
     /// Starts to write what is in effect, with its version, unless the file holds that version. Where it takes too
     /// long there is a problem until it is done.
-    pub(super) fn save(self: &Arc<Self>, in_effect: impl FnOnce(u64) -> Option<(u64, Saved)> + Send + 'static) {
+    pub(super) fn save(self: &Arc<Self>, in_effect: impl FnOnce(u64) -> Option<(u64, BackupContent)> + Send + 'static) {
         let mut waiting = self.waiting();
         // That one has not yet looked at what is in effect.
         if waiting.as_ref().is_some_and(|task| !task.is_finished()) {
@@ -155,7 +158,10 @@ impl BackupWriter {
     }
 
     /// The version that was to be written, and what came of it; `None` where the file holds it already.
-    fn write(&self, in_effect: impl FnOnce(u64) -> Option<(u64, Saved)>) -> Option<(u64, Result<Written, Problem>)> {
+    fn write(
+        &self,
+        in_effect: impl FnOnce(u64) -> Option<(u64, BackupContent)>,
+    ) -> Option<(u64, Result<WriteReport, Problem>)> {
         let held = self.held.borrow().version;
         let (version, saved) = in_effect(held)?;
         let mut stamp = self.stamp();
@@ -163,10 +169,10 @@ impl BackupWriter {
         let is_shared = found.is_some() && found != *stamp;
         let written = self.backup.write(&saved);
         *stamp = self.backup.stamp();
-        Some((version, written.map(|()| Written { saved, is_shared }).map_err(|error| self.backup.problem(error))))
+        Some((version, written.map(|()| WriteReport { saved, is_shared }).map_err(|error| self.backup.problem(error))))
     }
 
-    fn written(&self, version: u64, Written { saved, is_shared }: Written) {
+    fn written(&self, version: u64, WriteReport { saved, is_shared }: WriteReport) {
         let before = self.problem();
         let problem = is_shared.then(|| self.backup.is_shared().in_source(&self.source));
         match &problem {
@@ -175,7 +181,7 @@ impl BackupWriter {
             _ => {}
         }
         let kills = saved.kills.into_iter().map(|kill| (kill.flag.clone(), kill)).collect();
-        self.held.send_replace(Held { version, kills, tried: version, problem });
+        self.held.send_replace(FileState { version, kills, tried: version, problem });
     }
 
     fn failed(&self, problem: Problem) {
@@ -195,10 +201,10 @@ mod tests {
     use super::*;
     use crate::document::Document;
     use crate::source::kills::Kills;
-    use crate::source::seen::Seen;
+    use crate::source::seen::SeenFlags;
 
-    fn saved(origin: &str) -> Saved {
-        Saved::new(&Document::new(), origin, Seen::default(), &Kills::default(), &Document::new())
+    fn saved(origin: &str) -> BackupContent {
+        BackupContent::new(&Document::new(), origin, SeenFlags::default(), &Kills::default(), &Document::new())
     }
 
     #[tokio::test]
@@ -213,7 +219,7 @@ mod tests {
             released.recv().unwrap();
             Ok(Some(saved("there")))
         };
-        let take = move |saved: Saved| {
+        let take = move |saved: BackupContent| {
             assert!(!there.exists(), "nothing was written before");
             late.send(saved.origin).unwrap();
         };

@@ -13,7 +13,7 @@ use crate::document::{Document, Problem, Severity, Timestamp};
 use crate::engine::{Answers, FlagSet, Identity, Query, Reason, SourceId};
 
 /// Hears that a source has new definitions.
-pub trait Listener: Send + Sync {
+pub trait Subscriber: Send + Sync {
     fn changed(&self);
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Board {
 #[derive(Default)]
 struct Writing {
     document: Arc<Document>,
-    listeners: Vec<Weak<dyn Listener>>,
+    listeners: Vec<Weak<dyn Subscriber>>,
 }
 
 impl std::fmt::Debug for Writing {
@@ -89,7 +89,7 @@ impl Board {
         Arc::clone(&self.writing().document)
     }
 
-    pub(crate) fn on_change(&self, listener: Weak<dyn Listener>) {
+    pub(crate) fn on_change(&self, listener: Weak<dyn Subscriber>) {
         self.writing().listeners.push(listener);
     }
 

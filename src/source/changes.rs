@@ -35,26 +35,26 @@ pub struct Changes(broadcast::Receiver<FlagChange>);
 
 /// So many changes were lost, since nobody asked for them in time: look at all flags anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missed(pub u64);
+pub struct MissedChanges(pub u64);
 
-impl fmt::Display for Missed {
+impl fmt::Display for MissedChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} changes of flags were not asked for in time and are lost", self.0)
     }
 }
 
-impl std::error::Error for Missed {}
+impl std::error::Error for MissedChanges {}
 
 impl Changes {
     /// Waits for the next one; `None` when the source is gone.
     ///
     /// # Errors
     ///
-    /// [`Missed`] once after some were lost; the next call goes on behind them. 1 024 wait.
-    pub async fn next(&mut self) -> Option<Result<FlagChange, Missed>> {
+    /// [`MissedChanges`] once after some were lost; the next call goes on behind them. 1 024 wait.
+    pub async fn next(&mut self) -> Option<Result<FlagChange, MissedChanges>> {
         match self.0.recv().await {
             Ok(change) => Some(Ok(change)),
-            Err(RecvError::Lagged(count)) => Some(Err(Missed(count))),
+            Err(RecvError::Lagged(count)) => Some(Err(MissedChanges(count))),
             Err(RecvError::Closed) => None,
         }
     }
@@ -62,15 +62,15 @@ impl Changes {
 
 /// Where changes are told.
 #[derive(Debug)]
-pub(super) struct Teller(broadcast::Sender<FlagChange>);
+pub(super) struct Notifier(broadcast::Sender<FlagChange>);
 
-impl Default for Teller {
+impl Default for Notifier {
     fn default() -> Self {
         Self(broadcast::Sender::new(WAITING))
     }
 }
 
-impl Teller {
+impl Notifier {
     pub(super) fn subscribe(&self) -> Changes {
         Changes(self.0.subscribe())
     }

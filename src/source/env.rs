@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use super::board::{Board, Listener, log_problems};
+use super::board::{Board, Subscriber, log_problems};
 use super::layered::{Definitions, sealed};
 use super::traits::{Source, Status};
 use crate::document::{Definition, Document, Flag, Percentage, Problem, Severity, is_name, nearest, quoted};
@@ -270,7 +270,7 @@ impl sealed::Part for Env {
     }
 
     /// The environment is read once, so there is nothing to tell.
-    fn on_change(&self, _: Weak<dyn Listener>) {}
+    fn on_change(&self, _: Weak<dyn Subscriber>) {}
 }
 
 #[cfg(test)]

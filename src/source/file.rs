@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use super::board::Listener;
+use super::board::Subscriber;
 use super::layered::{Definitions, sealed};
 use super::live::{LONGEST_REFRESH, Live, LiveBuilder};
 use super::traits::{Source, Status};
@@ -102,7 +102,7 @@ impl sealed::Part for File {
         sealed::Part::document(&self.live, below)
     }
 
-    fn on_change(&self, listener: Weak<dyn Listener>) {
+    fn on_change(&self, listener: Weak<dyn Subscriber>) {
         self.live.on_change(listener);
     }
 }

@@ -9,11 +9,11 @@ use crate::store::Error;
 #[derive(Debug)]
 pub(super) struct Health {
     source: String,
-    now: Mutex<Now>,
+    now: Mutex<HealthState>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Now {
+pub(super) struct HealthState {
     pub(super) stale_since: Option<Timestamp>,
     pub(super) last_error: Option<String>,
     /// The problem of a document that was refused as a whole.
@@ -25,7 +25,7 @@ impl Health {
         Self { source: source.to_owned(), now: Mutex::default() }
     }
 
-    pub(super) fn now(&self) -> MutexGuard<'_, Now> {
+    pub(super) fn now(&self) -> MutexGuard<'_, HealthState> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -34,7 +34,7 @@ impl Health {
         if health.last_error.is_some() {
             tracing::info!(source = self.source, "rules are current again");
         }
-        *health = Now::default();
+        *health = HealthState::default();
     }
 
     /// Notices have ended: what is in effect may be old from now on.
@@ -53,7 +53,7 @@ impl Health {
         if health.last_error.as_ref() != Some(&message) {
             tracing::warn!(source = self.source, "changes are seen late: {message}");
         }
-        *health = Now { last_error: Some(message), ..Now::default() };
+        *health = HealthState { last_error: Some(message), ..HealthState::default() };
     }
 
     /// Rules are not loaded. `has_rules` says whether there are earlier ones.

@@ -44,7 +44,7 @@ impl LocalKill {
 /// Why a kill is not in the store yet.
 #[cfg(feature = "admin")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Waits {
+pub(crate) struct Obstacle {
     /// The store's answer, or why there was none.
     pub(crate) error: String,
     /// Whether the store keeps answering so until its set-up or the kill is changed.
@@ -52,7 +52,7 @@ pub(crate) struct Waits {
 }
 
 #[cfg(feature = "admin")]
-impl Waits {
+impl Obstacle {
     fn help(&self) -> String {
         let end = if self.is_permanent { "this does not go away by itself" } else { "it is tried again" };
         format!(
@@ -64,15 +64,15 @@ impl Waits {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Kills(BTreeMap<Arc<str>, Held>);
+pub(super) struct Kills(BTreeMap<Arc<str>, ActiveKill>);
 
 #[derive(Debug)]
-struct Held {
+struct ActiveKill {
     kill: LocalKill,
     /// What would be in effect without it, and the problem that stands for it. `None` where there would be no flag.
     instead: Option<(Definition, Problem)>,
     #[cfg(feature = "admin")]
-    waits: Option<Waits>,
+    waits: Option<Obstacle>,
 }
 
 impl Kills {
@@ -92,22 +92,22 @@ impl Kills {
 
     /// Remembers why a kill is not in the store yet.
     #[cfg(feature = "admin")]
-    pub(super) fn wait(&mut self, flag: &str, waits: Waits) {
+    pub(super) fn wait(&mut self, flag: &str, waits: Obstacle) {
         if let Some(held) = self.0.get_mut(flag) {
             held.waits = Some(waits);
         }
     }
 
     #[cfg(feature = "admin")]
-    pub(super) fn waits(&self, flag: &str) -> Option<Waits> {
+    pub(super) fn waits(&self, flag: &str) -> Option<Obstacle> {
         self.0.get(flag)?.waits.clone()
     }
 
     /// Adds to the kills' problems why they are not in the store yet.
     #[cfg(feature = "admin")]
     pub(super) fn explain<'a>(&'a self, problems: &mut [Problem]) {
-        let waiting = |held: &'a Held| Some((&held.instead.as_ref()?.1, held.waits.as_ref()?));
-        let waiting: HashMap<&Problem, &Waits> = self.0.values().filter_map(waiting).collect();
+        let waiting = |held: &'a ActiveKill| Some((&held.instead.as_ref()?.1, held.waits.as_ref()?));
+        let waiting: HashMap<&Problem, &Obstacle> = self.0.values().filter_map(waiting).collect();
         if waiting.is_empty() {
             return;
         }
@@ -120,7 +120,7 @@ impl Kills {
 
     #[cfg(feature = "file")]
     pub(super) fn of(kills: Vec<LocalKill>) -> Self {
-        Self(kills.into_iter().map(|kill| (Arc::from(&*kill.flag), Held::new(kill))).collect())
+        Self(kills.into_iter().map(|kill| (Arc::from(&*kill.flag), ActiveKill::new(kill))).collect())
     }
 
     /// What the store says of the flag.
@@ -134,7 +134,7 @@ impl Kills {
         let version = kill.version;
         let name: Arc<str> = Arc::from(&*kill.flag);
         self.forget(&name, document);
-        let mut held = Held::new(kill);
+        let mut held = ActiveKill::new(kill);
         held.hold_off(&name, document, version);
         self.0.insert(name, held);
     }
@@ -178,7 +178,7 @@ impl Kills {
     }
 }
 
-impl Held {
+impl ActiveKill {
     fn new(kill: LocalKill) -> Self {
         Self {
             kill,

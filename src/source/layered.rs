@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use super::board::{Board, Listener, log_problems};
+use super::board::{Board, Subscriber, log_problems};
 use super::traits::{Freshness, Source, Status};
 use crate::document::{Definition, Document, FlagName, MAX_FLAGS, Problem, Severity, kept};
 use crate::engine::{Answers, Query, SourceId};
@@ -20,14 +20,14 @@ pub trait Definitions: Source + sealed::Part {
 pub(crate) mod sealed {
     use std::sync::{Arc, Weak};
 
-    use super::{Document, Listener};
+    use super::{Document, Subscriber};
 
     pub trait Part {
         /// The definitions in effect; `below` holds those of the parts below, if there are any.
         fn document(&self, below: Option<&Document>) -> Arc<Document>;
 
         /// Whom to tell of changes.
-        fn on_change(&self, listener: Weak<dyn Listener>);
+        fn on_change(&self, listener: Weak<dyn Subscriber>);
     }
 }
 
@@ -53,10 +53,10 @@ pub(crate) mod sealed {
 /// ```
 #[derive(Clone)]
 pub struct Layered {
-    merged: Arc<Merged>,
+    merged: Arc<Merge>,
 }
 
-struct Merged {
+struct Merge {
     board: Board,
     /// From the bottom up.
     parts: Vec<Arc<dyn Definitions>>,
@@ -90,9 +90,9 @@ impl Layered {
 
     fn of(parts: Vec<Arc<dyn Definitions>>) -> Self {
         let merged =
-            Arc::new(Merged { board: Board::new(), parts, part_of: RwLock::default(), logged: Mutex::default() });
+            Arc::new(Merge { board: Board::new(), parts, part_of: RwLock::default(), logged: Mutex::default() });
         for part in &merged.parts {
-            let listener: Arc<dyn Listener> = merged.clone();
+            let listener: Arc<dyn Subscriber> = merged.clone();
             part.on_change(Arc::downgrade(&listener));
         }
         merged.merge();
@@ -120,7 +120,7 @@ impl Layered {
     }
 }
 
-impl Merged {
+impl Merge {
     fn merge(&self) {
         self.board.publish(|_| {
             // Nothing is in force before some part has something, so that `NotLoaded` is told from
@@ -210,7 +210,7 @@ impl<'a> ProblemKey<'a> {
     }
 }
 
-impl Listener for Merged {
+impl Subscriber for Merge {
     fn changed(&self) {
         self.merge();
     }
@@ -275,7 +275,7 @@ impl sealed::Part for Layered {
         self.merged.board.document()
     }
 
-    fn on_change(&self, listener: Weak<dyn Listener>) {
+    fn on_change(&self, listener: Weak<dyn Subscriber>) {
         self.merged.board.on_change(listener);
     }
 }

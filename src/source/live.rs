@@ -10,19 +10,19 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 #[cfg(feature = "file")]
-use super::backup::{Backup, Saved};
+use super::backup::{Backup, BackupContent};
 #[cfg(feature = "file")]
 use super::backup_writer::BackupWriter;
-use super::board::{Board, Listener, log_problems};
-use super::changes::{Changes, Teller};
+use super::board::{Board, Subscriber, log_problems};
+use super::changes::{Changes, Notifier};
 use super::condition::Condition;
 use super::health::Health;
 #[cfg(feature = "admin")]
-use super::kills::Waits;
+use super::kills::Obstacle;
 use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
-use super::missing::{MissingFlag, MissingFlags, Recalled};
-use super::seen::Seen;
+use super::missing::{BackupDefinitions, MissingFlag, MissingFlags};
+use super::seen::SeenFlags;
 use super::tasks::{blocking, joined};
 use super::traits::{Freshness, Source, Status};
 use crate::document::{Definition, Document, FlagName, Problem, Timestamp};
@@ -76,15 +76,15 @@ struct Shared {
     board: Board,
     health: Health,
     condition: Mutex<Condition>,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenFlags>,
     /// Locked after the board, where both are.
     kills: Mutex<Kills>,
     missing: Mutex<MissingFlags>,
     /// How often the kills and the missing flags changed. Written under the board's lock.
     exceptions: AtomicU64,
     /// What the backup file held, until the store has given rules.
-    recalled: Mutex<Recalled>,
-    changes: Teller,
+    recalled: Mutex<BackupDefinitions>,
+    changes: Notifier,
     /// Wakes the keeper, whatever it waits for.
     look_now: Notify,
     #[cfg(feature = "file")]
@@ -338,13 +338,13 @@ impl Live {
 
     /// Remembers why a kill of this process is not in the store yet.
     #[cfg(feature = "admin")]
-    pub(crate) fn kill_waits(&self, flag: &str, waits: Waits) {
+    pub(crate) fn kill_waits(&self, flag: &str, waits: Obstacle) {
         self.shared.kills().wait(flag, waits);
     }
 
     /// Why a kill of this process is not in the store yet, if it was tried.
     #[cfg(feature = "admin")]
-    pub(crate) fn waits_of(&self, flag: &str) -> Option<Waits> {
+    pub(crate) fn waits_of(&self, flag: &str) -> Option<Obstacle> {
         self.shared.kills().waits(flag)
     }
 
@@ -464,7 +464,7 @@ impl LiveBuilder {
             missing: Mutex::default(),
             exceptions: AtomicU64::new(0),
             recalled: Mutex::default(),
-            changes: Teller::default(),
+            changes: Notifier::default(),
             look_now: Notify::new(),
             #[cfg(feature = "file")]
             backup: self.backup.map(|backup| BackupWriter::new(self.feed.name(), backup)),
@@ -713,9 +713,9 @@ impl Shared {
     /// What the backup file holds; from now on what it has seen counts as seen. Of what is read late, kills of this process
     /// count.
     #[cfg(feature = "file")]
-    async fn remember(self: &Arc<Self>) -> Option<Saved> {
+    async fn remember(self: &Arc<Self>) -> Option<BackupContent> {
         let shared = Arc::clone(self);
-        let late = move |saved: Saved| {
+        let late = move |saved: BackupContent| {
             shared.republish(|document, kills| {
                 for kill in saved.kills {
                     kills.add(kill, document);
@@ -732,7 +732,7 @@ impl Shared {
 
     /// Puts the rules of the backup file in force, where the store has given none.
     #[cfg(feature = "file")]
-    fn start_from(&self, saved: &Saved) {
+    fn start_from(&self, saved: &BackupContent) {
         match saved.document() {
             Ok(mut document) => {
                 self.kills().hold_off(&mut document, saved.seen.versions());
@@ -759,7 +759,13 @@ impl Shared {
             let saved = || {
                 let missing = shared.recalled().missing.clone();
                 let missing = shared.missing().definitions(missing);
-                Saved::new(&shared.board.document(), set.origin(), shared.seen().clone(), &shared.kills(), &missing)
+                BackupContent::new(
+                    &shared.board.document(),
+                    set.origin(),
+                    shared.seen().clone(),
+                    &shared.kills(),
+                    &missing,
+                )
             };
             (set.version() != held).then(|| (set.version(), saved()))
         });
@@ -782,7 +788,7 @@ impl Shared {
         error
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, SeenFlags> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -790,7 +796,7 @@ impl Shared {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn recalled(&self) -> MutexGuard<'_, Recalled> {
+    fn recalled(&self) -> MutexGuard<'_, BackupDefinitions> {
         self.recalled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -896,7 +902,7 @@ impl sealed::Part for Live {
         self.shared.board.document()
     }
 
-    fn on_change(&self, listener: Weak<dyn Listener>) {
+    fn on_change(&self, listener: Weak<dyn Subscriber>) {
         self.shared.board.on_change(listener);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::board::{Board, Listener};
+use super::board::{Board, Subscriber};
 use super::layered::{Definitions, sealed};
 use super::traits::{Source, Status};
 use crate::document::{Document, Flag, FlagName, Problem};
@@ -130,7 +130,7 @@ impl sealed::Part for Memory {
         self.board.document()
     }
 
-    fn on_change(&self, listener: Weak<dyn Listener>) {
+    fn on_change(&self, listener: Weak<dyn Subscriber>) {
         self.board.on_change(listener);
     }
 }

@@ -28,7 +28,7 @@ pub struct MissingFlag {
 
 /// What a backup file held when this process started.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recalled {
+pub(super) struct BackupDefinitions {
     /// The flags that were in effect.
     pub(super) flags: Document,
     /// Those that the store had lost.
@@ -71,7 +71,7 @@ impl MissingFlags {
         loaded: &Loaded,
         in_effect: &Document,
         earlier_versions: &BTreeMap<Arc<str>, u64>,
-        recalled: &Recalled,
+        recalled: &BackupDefinitions,
         allow_shrink: bool,
     ) -> (Document, Self) {
         let Loaded { document, removed, versions, records_removals, .. } = loaded;

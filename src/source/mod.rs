@@ -51,14 +51,14 @@ mod seen;
 mod tasks;
 mod traits;
 
-pub use changes::{Changes, FlagChange, Missed};
+pub use changes::{Changes, FlagChange, MissedChanges};
 pub use env::Env;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::File;
 pub use kills::LocalKill;
 #[cfg(feature = "admin")]
-pub(crate) use kills::Waits;
+pub(crate) use kills::Obstacle;
 pub use layered::{Definitions, Layered};
 pub use live::{Live, LiveBuilder};
 pub use memory::Memory;

@@ -19,7 +19,7 @@ use crate::store::Loaded;
 /// switched off, and that its history does not know, stays off until its first edit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Seen {
+pub(super) struct SeenFlags {
     /// The identity of the store in which all of it was seen; empty before that is known.
     #[serde(skip_serializing_if = "String::is_empty")]
     store: String,
@@ -34,7 +34,7 @@ pub(super) struct Seen {
     held: BTreeMap<Arc<str>, u64>,
 }
 
-impl Seen {
+impl SeenFlags {
     /// Takes in what was loaded from the store of this identity, if that is known, and switches off the flags that have
     /// to stay off.
     pub(super) fn take(&mut self, loaded: &mut Loaded, identity: Option<&str>) {

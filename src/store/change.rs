@@ -11,7 +11,7 @@ use super::history::{Head, HistoryEntry, content_of};
 use super::history_keys::{HistoryKeys, digest_with};
 use super::random::random_share;
 use super::traits::{Commit, HistoryPage, Progress, Store, Stored};
-use super::verify::{BrokenLink, Known, Verification, verification};
+use super::verify::{BrokenLink, Knowledge, Verification, verification};
 use crate::document::{
     Edit, Flag, FlagName, Percentage, Problem, Timestamp, accepted_flag, flag_from_json, is_name, killed, not_a_name,
 };
@@ -92,8 +92,8 @@ enum To {
     Edited(Edit),
     Killed,
     Restored,
-    Computed {
-        edit: Computed,
+    Computation {
+        edit: Computation,
         /// Nothing that is wrong with a flag holds up a kill.
         is_kill: bool,
     },
@@ -105,9 +105,9 @@ enum To {
 type Compute = dyn Fn(Result<Flag, Problem>, Timestamp) -> Result<Edit, Problem> + Send + Sync;
 
 #[derive(Clone)]
-struct Computed(Arc<Compute>);
+struct Computation(Arc<Compute>);
 
-impl fmt::Debug for Computed {
+impl fmt::Debug for Computation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("..")
     }
@@ -125,7 +125,7 @@ impl Change {
     pub(crate) fn computed(
         edit: impl Fn(Result<Flag, Problem>, Timestamp) -> Result<Edit, Problem> + Send + Sync + 'static,
     ) -> Self {
-        Self::to(To::Computed { edit: Computed(Arc::new(edit)), is_kill: false })
+        Self::to(To::Computation { edit: Computation(Arc::new(edit)), is_kill: false })
     }
 
     /// Like that, for an edit that switches the flag off: where what is stored is no accepted flag, it is switched off
@@ -133,7 +133,7 @@ impl Change {
     pub(crate) fn computed_kill(
         edit: impl Fn(Result<Flag, Problem>, Timestamp) -> Result<Edit, Problem> + Send + Sync + 'static,
     ) -> Self {
-        Self::to(To::Computed { edit: Computed(Arc::new(edit)), is_kill: true })
+        Self::to(To::Computation { edit: Computation(Arc::new(edit)), is_kill: true })
     }
 
     /// Sets `enabled`, and leaves everything else as it is. A flag that is not there is made on for everyone.
@@ -184,7 +184,7 @@ impl Change {
     }
 
     /// Switches the flag on again with the settings it had. A paused schedule stays paused. If its pause lies ahead, as
-    /// written by a process whose clock runs ahead, it is paused from now on, and [`Changed::notes`] says so. The flag
+    /// written by a process whose clock runs ahead, it is paused from now on, and [`AppliedChange::notes`] says so. The flag
     /// has to be there.
     ///
     /// An edit also where the store says that the flag is on already: after a store came back older, sources hold
@@ -245,7 +245,7 @@ impl Change {
             To::Edited(edit) => edit.text(flag, stored.definition.as_deref(), now).map(Some),
             To::Killed => Ok(Some(killed_text(flag, stored.definition.as_deref(), now))),
             To::Restored => Edit::new().set("enabled", true).apply(flag, stored.definition.as_deref(), now).map(Some),
-            To::Computed { edit: Computed(edit), is_kill } => {
+            To::Computation { edit: Computation(edit), is_kill } => {
                 let text = stored.definition.as_deref();
                 let edited = edit(flag_from_json(Some(flag), text.unwrap_or_default()), now)
                     .map_err(|problem| problem.of_flag(flag))
@@ -265,7 +265,7 @@ impl Change {
         match &self.to {
             To::Edited(edit) => edit.brings_patterns(),
             To::Definition(_) => true,
-            To::Killed | To::Restored | To::Computed { .. } | To::Removed => false,
+            To::Killed | To::Restored | To::Computation { .. } | To::Removed => false,
         }
     }
 }
@@ -294,7 +294,7 @@ pub(super) fn killed_text(flag: &str, text: Option<&str>, now: Timestamp) -> Str
 /// A change that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Changed {
+pub struct AppliedChange {
     /// The flag's version now.
     pub version: u64,
     /// The stored text now; `None` where the flag was removed.
@@ -305,7 +305,7 @@ pub struct Changed {
     pub notes: Vec<String>,
 }
 
-impl Changed {
+impl AppliedChange {
     /// The answer for a flag that is as it was.
     #[cfg(feature = "admin")]
     pub(crate) fn nothing(stored: &Stored) -> Self {
@@ -426,7 +426,7 @@ pub trait StoreExt: Store {
         flag: impl FlagName + Send,
         change: Change,
         by: impl Into<Author>,
-    ) -> impl Future<Output = Result<Changed, ChangeError>> + Send {
+    ) -> impl Future<Output = Result<AppliedChange, ChangeError>> + Send {
         let (flag, by) = (flag.name().to_owned(), by.into());
         async move { Attempts::new(self, flag, change, &by).run().await }
     }
@@ -465,7 +465,7 @@ pub trait StoreExt: Store {
     ///
     /// The store cannot be read.
     fn verification(&self) -> impl Future<Output = Result<Verification, Error>> + Send {
-        verification(self, Known::default())
+        verification(self, Knowledge::default())
     }
 }
 
@@ -486,7 +486,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         Self { store, flag, change, by, in_doubt: Vec::new() }
     }
 
-    async fn run(mut self) -> Result<Changed, ChangeError> {
+    async fn run(mut self) -> Result<AppliedChange, ChangeError> {
         if !is_name(&self.flag) {
             return Err(not_a_name(&self.flag).into());
         }
@@ -552,7 +552,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
     }
 
     /// One try. `None` where somebody else was faster.
-    async fn attempt(&mut self) -> Result<Option<Changed>, ChangeError> {
+    async fn attempt(&mut self) -> Result<Option<AppliedChange>, ChangeError> {
         let mut stored = self.store.read(&self.flag).await?;
         let recent = self.store.recent_edits();
         if let Some(recent) = recent
@@ -570,7 +570,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
             return Err(ChangeError::Conflict(Box::new(stored)));
         }
         let needs_it = match self.change.to {
-            To::Removed | To::Computed { .. } => true,
+            To::Removed | To::Computation { .. } => true,
             // One that was removed is told as such.
             To::Killed | To::Restored => stored.version == 0,
             To::Edited(_) | To::Definition(_) => false,
@@ -594,7 +594,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         // What somebody else wrote becomes an entry also where nothing is to be done beside it.
         let is_edit = definition != stored.definition || is_foreign || matches!(self.change.to, To::Restored);
         if !is_edit {
-            return Ok(Some(Changed { version: stored.version, definition, entry: None, notes: Vec::new() }));
+            return Ok(Some(AppliedChange { version: stored.version, definition, entry: None, notes: Vec::new() }));
         }
         let commit = commit_over(self.store, &self.flag, stored, definition, self.by, now).await?;
         // In doubt until there is an answer. Where it is not waited for, the store says whether it was sent.
@@ -616,12 +616,12 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
     }
 
     /// The answer for a commit that was made, in this run of the server.
-    fn acknowledged(&self, commit: Commit, run: Option<Arc<str>>) -> Changed {
+    fn acknowledged(&self, commit: Commit, run: Option<Arc<str>>) -> AppliedChange {
         if let Some(recent) = self.store.recent_edits() {
             recent.add(&commit, run);
         }
         let Commit { version, definition, mut entries, .. } = commit;
-        Changed { version, definition, entry: entries.pop(), notes: Vec::new() }
+        AppliedChange { version, definition, entry: entries.pop(), notes: Vec::new() }
     }
 
     /// The commit that was made, of those whose answer was lost.

@@ -72,10 +72,10 @@ pub(super) fn hex_of(bytes: &[u8]) -> String {
 /// The digest of many parts, none of which is copied.
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 #[derive(Default)]
-pub(super) struct Digesting(Sha256);
+pub(super) struct Digester(Sha256);
 
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
-impl Digesting {
+impl Digester {
     /// Adds a part with its length, so that no two rows of parts are alike.
     pub(super) fn add(&mut self, part: &[u8]) {
         self.0.update(part.len().to_le_bytes());

@@ -71,7 +71,7 @@ struct Key {
 
 /// The result of comparing a digest with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attested {
+pub(super) enum Attestation {
     /// The digest is that of the entry.
     Same,
     /// The entry has another digest.
@@ -165,11 +165,11 @@ pub(crate) fn digest_like(keys: Option<&HistoryKeys>, entry: &HistoryEntry, dige
 }
 
 /// Whether a digest is that of an entry. What it is compared with is no secret: a writer of the store sees all digests.
-pub(super) fn attested(keys: Option<&HistoryKeys>, entry: &HistoryEntry, digest: &str) -> Attested {
+pub(super) fn attested(keys: Option<&HistoryKeys>, entry: &HistoryEntry, digest: &str) -> Attestation {
     match digest_like(keys, entry, digest) {
-        None => Attested::UnknownKey,
-        Some(found) if found == digest => Attested::Same,
-        Some(_) => Attested::Other,
+        None => Attestation::UnknownKey,
+        Some(found) if found == digest => Attestation::Same,
+        Some(_) => Attestation::Other,
     }
 }
 
@@ -263,14 +263,14 @@ mod tests {
         let old = HistoryKeys::new("old", OTHER).unwrap();
         let keys = HistoryKeys::new("new", SECRET).unwrap().accept_up_to(7, "old", OTHER).unwrap();
         let of = |number| attested(Some(&keys), &entry(number), &old.digest(&entry(number)));
-        assert_eq!((of(7), of(8)), (Attested::Same, Attested::UnknownKey));
-        assert_eq!(attested(Some(&keys), &entry(9), &keys.digest(&entry(9))), Attested::Same);
-        assert_eq!(attested(Some(&keys), &entry(9), &keys.digest(&entry(8))), Attested::Other);
-        assert_eq!(attested(Some(&old), &entry(9), &keys.digest(&entry(9))), Attested::UnknownKey);
-        assert_eq!(attested(None, &entry(9), &keys.digest(&entry(9))), Attested::UnknownKey);
-        assert_eq!(attested(Some(&keys), &entry(9), &entry(9).digest()), Attested::Same, "without a key");
+        assert_eq!((of(7), of(8)), (Attestation::Same, Attestation::UnknownKey));
+        assert_eq!(attested(Some(&keys), &entry(9), &keys.digest(&entry(9))), Attestation::Same);
+        assert_eq!(attested(Some(&keys), &entry(9), &keys.digest(&entry(8))), Attestation::Other);
+        assert_eq!(attested(Some(&old), &entry(9), &keys.digest(&entry(9))), Attestation::UnknownKey);
+        assert_eq!(attested(None, &entry(9), &keys.digest(&entry(9))), Attestation::UnknownKey);
+        assert_eq!(attested(Some(&keys), &entry(9), &entry(9).digest()), Attestation::Same, "without a key");
         let stolen = keys.digest(&entry(5)).replace("new:", "old:");
-        assert_eq!(attested(Some(&keys), &entry(5), &stolen), Attested::Other);
+        assert_eq!(attested(Some(&keys), &entry(5), &stolen), Attestation::Other);
     }
 
     #[test]

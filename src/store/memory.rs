@@ -29,13 +29,13 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Content {
-    flags: BTreeMap<String, Kept>,
+    flags: BTreeMap<String, StoredFlag>,
     history: Vec<HistoryEntry>,
     head: Head,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Kept {
+struct StoredFlag {
     definition: Option<String>,
     version: u64,
     content: String,
@@ -63,7 +63,7 @@ impl MemoryStore {
 
 impl Content {
     fn stored(&self, flag: &str) -> Stored {
-        let Kept { definition, version, content } = self.flags.get(flag).cloned().unwrap_or_default();
+        let StoredFlag { definition, version, content } = self.flags.get(flag).cloned().unwrap_or_default();
         Stored { definition, version, content, head: self.head.clone(), run: None }
     }
 
@@ -128,7 +128,7 @@ impl Store for MemoryStore {
                 return Ok(false);
             }
             let Commit { flag, definition, version, content: digest, entries, head, .. } = commit.clone();
-            content.flags.insert(flag, Kept { definition, version, content: digest });
+            content.flags.insert(flag, StoredFlag { definition, version, content: digest });
             content.history.extend(entries);
             content.head = head;
             drop(content);

@@ -78,7 +78,7 @@ mod traits;
 mod verify;
 
 pub(crate) use backoff::Backoff;
-pub use change::{Author, Change, ChangeError, Changed, StoreExt};
+pub use change::{AppliedChange, Author, Change, ChangeError, StoreExt};
 #[cfg(feature = "file")]
 pub(crate) use error::without_values;
 pub use error::{Error, ErrorKind};
@@ -116,4 +116,4 @@ pub(crate) use history_keys::digest_like;
 pub(crate) use own_work::OwnWork;
 pub(crate) use random::random_share;
 #[cfg(feature = "admin")]
-pub(crate) use verify::{Known, Walk, verification};
+pub(crate) use verify::{Knowledge, Walk, verification};

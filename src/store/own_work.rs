@@ -52,15 +52,15 @@ impl OwnWork {
     pub(crate) async fn counted<T>(work: impl Future<Output = T>) -> T {
         let Ok(own) = OWN_WORK.try_with(Self::clone) else { return work.await };
         own.0.send_modify(|work| work.since = Some(Instant::now()));
-        let _ends = Ends(own);
+        let _ends = WorkGuard(own);
         work.await
     }
 }
 
 /// Ends the work under way.
-struct Ends(OwnWork);
+struct WorkGuard(OwnWork);
 
-impl Drop for Ends {
+impl Drop for WorkGuard {
     fn drop(&mut self) {
         self.0.0.send_modify(|work| work.took += work.since.take().map(|since| since.elapsed()).unwrap_or_default());
     }

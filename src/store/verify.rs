@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::{Error, ErrorKind};
 use super::history::{Head, HistoryEntry};
-use super::history_keys::{Attested, HistoryKeys, attested, key_of};
+use super::history_keys::{Attestation, HistoryKeys, attested, key_of};
 use super::traits::{HistoryPage, Store};
 
 /// Most breaks that are listed.
@@ -157,7 +157,7 @@ pub fn verify<'a>(
     entries: impl IntoIterator<Item = &'a HistoryEntry, IntoIter: DoubleEndedIterator>,
     head: &Head,
 ) -> Result<(), BrokenLink> {
-    let mut walk = Walk::new(None, Known::default(), head.clone());
+    let mut walk = Walk::new(None, Knowledge::default(), head.clone());
     for entry in entries.into_iter().rev() {
         walk.add(entry);
     }
@@ -166,7 +166,7 @@ pub fn verify<'a>(
 
 /// A process's knowledge of a history from earlier checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct Knowledge {
     /// The furthest end that it has seen: what ends before it was cut off.
     pub(crate) seen: Head,
     /// The end of the last check that found it whole: the entry there is still the same one.
@@ -179,7 +179,7 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub(crate) struct Walk {
     keys: Option<HistoryKeys>,
-    known: Known,
+    known: Knowledge,
     /// From this entry on each has a key.
     required_from: Option<u64>,
     /// The number and digest that the next entry should have.
@@ -192,7 +192,7 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// `head` is what the first entry should be: the store's head, or the link of the entry above.
-    pub(crate) fn new(keys: Option<HistoryKeys>, known: Known, head: Head) -> Self {
+    pub(crate) fn new(keys: Option<HistoryKeys>, known: Knowledge, head: Head) -> Self {
         let required = keys.as_ref().and_then(HistoryKeys::required_from);
         let required_from = required.into_iter().chain(known.keyed_from).min();
         let found = Verification { head: head.clone(), ..Verification::default() };
@@ -222,12 +222,12 @@ impl Walk {
         let number = entry.number;
         let attested = attested(self.keys.as_ref(), entry, digest);
         match attested {
-            Attested::Same => {}
-            Attested::Other => self.report(BrokenBy::Changed, number, number),
-            Attested::UnknownKey => self.report(BrokenBy::UnknownKey, number, number),
+            Attestation::Same => {}
+            Attestation::Other => self.report(BrokenBy::Changed, number, number),
+            Attestation::UnknownKey => self.report(BrokenBy::UnknownKey, number, number),
         }
         if key_of(digest).is_some() {
-            if attested == Attested::Same {
+            if attested == Attestation::Same {
                 self.found.keyed_from = Some(number);
             }
             if let Some((first, last)) = self.unkeyed.take() {
@@ -312,7 +312,7 @@ impl Walk {
 }
 
 /// Reads the whole history and checks it: see [`StoreExt::verification`](super::StoreExt::verification).
-pub(crate) async fn verification<S: Store + ?Sized>(store: &S, known: Known) -> Result<Verification, Error> {
+pub(crate) async fn verification<S: Store + ?Sized>(store: &S, known: Knowledge) -> Result<Verification, Error> {
     let head = in_time(store, store.read("")).await?.head;
     let newest = HistoryPage::newest().limit(1);
     let newest = in_time(store, store.history(&newest)).await?.first().map_or(0, |entry| entry.number);
@@ -464,7 +464,7 @@ mod tests {
         entries: &[HistoryEntry],
         head: &Head,
         keys: Option<&HistoryKeys>,
-        known: &Known,
+        known: &Knowledge,
     ) -> Vec<(BrokenBy, u64, u64)> {
         let mut walk = Walk::new(keys.cloned(), known.clone(), head.clone());
         entries.iter().rev().for_each(|entry| walk.add(entry));
@@ -481,20 +481,20 @@ mod tests {
                 entries[at].previous = entries[at - 1].digest();
             }
             // Entry 1 is as it was, and attested by entry 2.
-            let found = found(&entries, &head(&entries), with, &Known::default());
+            let found = found(&entries, &head(&entries), with, &Knowledge::default());
             let expected = if with.is_some() { vec![(BrokenBy::Unkeyed, 2, 5)] } else { vec![] };
             assert_eq!(found, expected);
         }
         // The digests are there, and the attacker does not have the key.
         let (mut entries, end) = keyed(&[Some(&keys); 5]);
         entries[1].actor = Some("mallory".to_owned());
-        assert_eq!(found(&entries, &end, Some(&keys), &Known::default()), [(BrokenBy::Changed, 2, 2)]);
+        assert_eq!(found(&entries, &end, Some(&keys), &Knowledge::default()), [(BrokenBy::Changed, 2, 2)]);
     }
 
     #[test]
     fn entries_before_the_key_are_right_and_those_after_it_need_it() {
         let keys = HistoryKeys::new("a", SECRET).unwrap();
-        let (with, none) = (Some(&keys), Known::default());
+        let (with, none) = (Some(&keys), Knowledge::default());
         let (mut entries, end) = keyed(&[None, None, with, with]);
         assert_eq!(found(&entries, &end, with, &none), []);
         let required = keys.clone().keyed_from(2);
@@ -510,7 +510,7 @@ mod tests {
         assert_eq!(lacks[1..3], [(BrokenBy::UnknownKey, 5, 5), (BrokenBy::Unkeyed, 3, 4)], "{lacks:?}");
         // Everything that had a key was cut off.
         let (entries, end) = keyed(&[None; 3]);
-        let knows = Known { keyed_from: Some(3), ..Known::default() };
+        let knows = Knowledge { keyed_from: Some(3), ..Knowledge::default() };
         assert_eq!(found(&entries, &end, with, &knows), [(BrokenBy::Unkeyed, 3, 3)]);
     }
 
@@ -519,15 +519,15 @@ mod tests {
         let old = HistoryKeys::new("old", OTHER).unwrap();
         let both = HistoryKeys::new("new", SECRET).unwrap().accept_up_to(2, "old", OTHER).unwrap();
         let (entries, end) = keyed(&[Some(&old), Some(&old), Some(&both), Some(&both)]);
-        assert_eq!(found(&entries, &end, Some(&both), &Known::default()), []);
+        assert_eq!(found(&entries, &end, Some(&both), &Knowledge::default()), []);
         let (entries, end) = keyed(&[Some(&old), Some(&old), Some(&both), Some(&old)]);
-        assert_eq!(found(&entries, &end, Some(&both), &Known::default()), [(BrokenBy::UnknownKey, 4, 4)]);
+        assert_eq!(found(&entries, &end, Some(&both), &Knowledge::default()), [(BrokenBy::UnknownKey, 4, 4)]);
     }
 
     #[test]
     fn an_end_that_this_process_has_seen_is_missed() {
         let entries = chain(4);
-        let known = Known { seen: head(&entries), verified: head(&entries), keyed_from: None };
+        let known = Knowledge { seen: head(&entries), verified: head(&entries), keyed_from: None };
         assert_eq!(found(&entries, &head(&entries), None, &known), []);
         assert_eq!(found(&entries[..2], &head(&entries[..2]), None, &known), [(BrokenBy::CutOff, 3, 4)]);
         let mut others = entries.clone();
@@ -538,7 +538,7 @@ mod tests {
     #[test]
     fn the_end_of_the_last_check_and_the_furthest_one_are_both_compared() {
         let entries = chain(4);
-        let known = Known { seen: head(&entries), verified: head(&entries[..2]), keyed_from: None };
+        let known = Knowledge { seen: head(&entries), verified: head(&entries[..2]), keyed_from: None };
         assert_eq!(found(&entries, &head(&entries), None, &known), []);
         let mut others = entries.clone();
         others[3].actor = Some("mallory".to_owned());
@@ -555,7 +555,7 @@ mod tests {
         for entry in entries.iter_mut().skip(1).step_by(2) {
             entry.version += 1000;
         }
-        let mut walk = Walk::new(None, Known::default(), Head::new(500, entries[499].digest()));
+        let mut walk = Walk::new(None, Knowledge::default(), Head::new(500, entries[499].digest()));
         entries.iter().rev().for_each(|entry| walk.add(entry));
         let found = walk.end();
         assert_eq!((found.broken, found.breaks.len(), found.entries), (249, MAX_BREAKS, 500));

@@ -29,14 +29,14 @@ use crate::source::{ReadObserver, Source, Status};
 #[must_use = "fixed flags do nothing until something is asked of them"]
 pub struct TestFlags {
     answers: FlagsBuilder,
-    asked: Arc<Asked>,
+    asked: Arc<ReadLog>,
 }
 
 /// What was asked, in order.
 #[derive(Default)]
-struct Asked(Mutex<Vec<String>>);
+struct ReadLog(Mutex<Vec<String>>);
 
-impl ReadObserver for Asked {
+impl ReadObserver for ReadLog {
     fn read(&self, name: &str) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !names.iter().any(|asked| asked == name) {

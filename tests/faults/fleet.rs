@@ -11,7 +11,7 @@ use axum::routing::get;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tower_flags::source::{Freshness, Live, Source};
-use tower_flags::store::{Author, Change, ChangeError, Changed, ErrorKind, Feed, HistoryPage, Store, StoreExt};
+use tower_flags::store::{AppliedChange, Author, Change, ChangeError, ErrorKind, Feed, HistoryPage, Store, StoreExt};
 use tower_flags::{FlagLayer, Flags};
 
 use crate::support::{Client, serve};
@@ -98,7 +98,7 @@ struct EditorState {
 }
 
 impl EditorState {
-    fn take(&self, number: u64, outcome: Result<Changed, ChangeError>) {
+    fn take(&self, number: u64, outcome: Result<AppliedChange, ChangeError>) {
         let mut outcomes = self.outcomes.lock().unwrap();
         match outcome {
             Ok(_) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::flag::{self, FlagReading, MAX_FLAG};
 use super::keys::{is_name, nearest, not_a_name};
-use super::parts::{Located, Reading, located};
+use super::parts::{LocatedProblem, Reading, located};
 use crate::document::flag::Flag;
 use crate::document::problem::{Place, Problem, Severity, quoted};
 use crate::document::text::{self, Node, View};
@@ -55,9 +55,9 @@ pub(crate) struct DocumentReading {
 
 /// The same before offsets are turned into lines.
 #[derive(Default)]
-struct Unplaced {
+struct OffsetProblem {
     flags: Flags,
-    problems: Vec<Located>,
+    problems: Vec<LocatedProblem>,
     places: Vec<(Arc<str>, usize)>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn read(text: &str, format: Format) -> Result<DocumentReading, Proble
         Format::Toml => read_root(&text::TomlDocument::parse(text)?.root().into()),
     }
     .map(|unplaced| unplaced.placed_in(text))
-    .map_err(|Located { problem, offset }| problem.at_offset(text, offset))
+    .map_err(|LocatedProblem { problem, offset }| problem.at_offset(text, offset))
 }
 
 /// The text of one flag, as a store has given it.
@@ -199,7 +199,7 @@ fn read_one(name: &str, bytes: &[u8]) -> Result<DocumentReading, Problem> {
     Ok(read_flags(vec![(Cow::Borrowed(name), node)]).placed_in(text))
 }
 
-fn read_root(root: &Node<'_>) -> Reading<Unplaced> {
+fn read_root(root: &Node<'_>) -> Reading<OffsetProblem> {
     let View::Map(members) = root.view() else {
         return Err(located(root, Problem::new("an object with the key \"flags\"", root.kind())));
     };
@@ -236,8 +236,8 @@ fn read_root(root: &Node<'_>) -> Reading<Unplaced> {
     Ok(read_flags(members))
 }
 
-fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> Unplaced {
-    let Unplaced { flags: mut definitions, mut problems, mut places } = Unplaced::default();
+fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> OffsetProblem {
+    let OffsetProblem { flags: mut definitions, mut problems, mut places } = OffsetProblem::default();
     let mut seen = HashSet::new();
     for (name, node) in members {
         let is_first = seen.insert(name.clone());
@@ -249,7 +249,7 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> Unplaced {
             continue;
         }
         let FlagReading { flag, is_killed, is_hidden, errors, warnings } = flag::read(Some(&name), &node);
-        let mut add = |mut located: Located| {
+        let mut add = |mut located: LocatedProblem| {
             located.problem = located.problem.of_flag(&name);
             problems.push(located);
         };
@@ -273,10 +273,10 @@ fn read_flags(members: Vec<(Cow<'_, str>, Node<'_>)>) -> Unplaced {
         }
         definitions.insert(name, definition);
     }
-    Unplaced { flags: definitions, problems, places }
+    OffsetProblem { flags: definitions, problems, places }
 }
 
-impl Unplaced {
+impl OffsetProblem {
     fn placed_in(self, text: &str) -> DocumentReading {
         let Self { flags, problems, mut places } = self;
         places.sort_by_key(|(_, offset)| *offset);
@@ -304,11 +304,11 @@ impl Definition {
 
 /// Turns offsets into lines and columns; errors come before warnings, each in the order of the
 /// document.
-fn with_positions(mut problems: Vec<Located>, text: &str) -> Vec<Problem> {
+fn with_positions(mut problems: Vec<LocatedProblem>, text: &str) -> Vec<Problem> {
     problems.sort_by_key(|located| located.offset);
     let mut walk = Walk::over(text);
     let mut positioned: Vec<Problem> =
-        problems.into_iter().map(|Located { problem, offset }| problem.at_place(&walk.to(offset))).collect();
+        problems.into_iter().map(|LocatedProblem { problem, offset }| problem.at_place(&walk.to(offset))).collect();
     positioned.sort_by_key(|problem| problem.severity == Severity::Warning);
     positioned
 }

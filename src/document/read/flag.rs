@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::keys::{self, Key, Known, spelling_of};
-use super::parts::{self, Located, Reading, located};
+use super::keys::{self, Key, KnownKey, spelling_of};
+use super::parts::{self, LocatedProblem, Reading, located};
 use crate::document::flag::{Bookkeeping, Flag, Kind, Schedule};
 use crate::document::patterns::check_patterns;
 use crate::document::problem::{Problem, Severity, quoted, shortened};
@@ -29,8 +29,8 @@ pub(super) struct FlagReading {
     pub(super) is_killed: bool,
     /// Whether the text legibly hides the flag, readable or not.
     pub(super) is_hidden: bool,
-    pub(super) errors: Vec<Located>,
-    pub(super) warnings: Vec<Located>,
+    pub(super) errors: Vec<LocatedProblem>,
+    pub(super) warnings: Vec<LocatedProblem>,
 }
 
 /// Reads a flag from JSON text, and compiles its regular expressions once to see that they keep to the limits.
@@ -81,7 +81,7 @@ pub(crate) fn flag_from_json(name: Option<&str>, json: &str) -> Result<Flag, Pro
     let reading = read(name, &node);
     match (reading.flag, reading.errors.into_iter().next()) {
         (Some(flag), None) => Ok(flag),
-        (_, Some(Located { problem, offset })) => {
+        (_, Some(LocatedProblem { problem, offset })) => {
             let problem = problem.at_offset(json, offset);
             Err(match name {
                 Some(name) => problem.of_flag(name),
@@ -150,16 +150,16 @@ impl<'a> Keys<'a> {
                 continue;
             }
             match keys::lookup(&spelling) {
-                Known::Foreign => {}
-                Known::Unknown(near) => {
+                KnownKey::Foreign => {}
+                KnownKey::Unknown(near) => {
                     let problem = Problem::new("a known key", quoted(&spelling));
                     refuse(match near {
                         Some(near) => problem.with_help(format!("did you mean {near:?}?")),
                         None => problem.with_help("foreign data belongs in \"metadata\""),
                     });
                 }
-                Known::Key(_) if node.is_null() => {}
-                Known::Key(key) => match present.iter().find(|(known, ..)| *known == key) {
+                KnownKey::Key(_) if node.is_null() => {}
+                KnownKey::Key(key) => match present.iter().find(|(known, ..)| *known == key) {
                     Some((_, other, _)) => {
                         let found = format!("{} and {}", quoted(other), quoted(&spelling));
                         refuse(Problem::new(format!("one spelling of {:?}", spelling_of(key)), found));
@@ -176,7 +176,12 @@ impl<'a> Keys<'a> {
     }
 
     /// Reads the part under `key`; problems go to `problems` with the key as it is spelt.
-    fn part<T>(&self, key: Key, problems: &mut Vec<Located>, read: impl FnOnce(&Node<'a>) -> Reading<T>) -> Option<T> {
+    fn part<T>(
+        &self,
+        key: Key,
+        problems: &mut Vec<LocatedProblem>,
+        read: impl FnOnce(&Node<'a>) -> Reading<T>,
+    ) -> Option<T> {
         let (_, spelling, node) = self.present.iter().find(|(known, ..)| *known == key)?;
         match read(node) {
             Ok(part) => Some(part),
@@ -227,7 +232,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn schedule(&self, errors: &mut Vec<Located>) -> Option<Schedule> {
+    fn schedule(&self, errors: &mut Vec<LocatedProblem>) -> Option<Schedule> {
         let steps = self.part(Key::Schedule, errors, |node| {
             if self.has(Key::Percentage) {
                 let problem = Problem::new("either percentage or schedule", "both");
@@ -245,7 +250,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Bookkeeping decides nothing, so what is wrong in it costs only itself.
-    fn bookkeeping(&self, warnings: &mut Vec<Located>) -> Bookkeeping {
+    fn bookkeeping(&self, warnings: &mut Vec<LocatedProblem>) -> Bookkeeping {
         let first = warnings.len();
         let bookkeeping = Bookkeeping {
             owner: self.part(Key::Owner, warnings, parts::text),

@@ -67,21 +67,21 @@ const SPELLINGS: [(&str, Key); 29] = [
 const FOREIGN: [&str; 5] = ["rollout_stages", "rollout_started", "current_stage", "stage_started", "rolled_back_at"];
 
 /// What a key of a flag object is.
-pub(crate) enum Known {
+pub(crate) enum KnownKey {
     Key(Key),
     Foreign,
     /// With the nearest known spelling, where one is near.
     Unknown(Option<&'static str>),
 }
 
-pub(crate) fn lookup(spelling: &str) -> Known {
+pub(crate) fn lookup(spelling: &str) -> KnownKey {
     if let Some((_, key)) = SPELLINGS.iter().find(|(known, _)| *known == spelling) {
-        return Known::Key(*key);
+        return KnownKey::Key(*key);
     }
     if FOREIGN.contains(&spelling) {
-        return Known::Foreign;
+        return KnownKey::Foreign;
     }
-    Known::Unknown(nearest(spelling, SPELLINGS.iter().map(|(known, _)| *known).chain(FOREIGN)))
+    KnownKey::Unknown(nearest(spelling, SPELLINGS.iter().map(|(known, _)| *known).chain(FOREIGN)))
 }
 
 /// The canonical spelling of a key.
@@ -93,7 +93,7 @@ pub(crate) fn spelling_of(key: Key) -> &'static str {
 #[cfg(feature = "admin")]
 pub(crate) fn canonical_key(spelling: &str) -> Option<&'static str> {
     match lookup(spelling) {
-        Known::Key(key) => Some(spelling_of(key)),
+        KnownKey::Key(key) => Some(spelling_of(key)),
         _ => None,
     }
 }
@@ -101,7 +101,7 @@ pub(crate) fn canonical_key(spelling: &str) -> Option<&'static str> {
 /// Whether it is one of the keys that are carried along and never interpreted.
 #[cfg(feature = "admin")]
 pub(crate) fn is_foreign_key(spelling: &str) -> bool {
-    matches!(lookup(spelling), Known::Foreign)
+    matches!(lookup(spelling), KnownKey::Foreign)
 }
 
 /// The candidate with the fewest edits to `word`, if at most a third of it has to change.
@@ -143,8 +143,8 @@ mod tests {
     fn the_nearest_key_is_named_only_when_it_is_near() {
         assert_eq!(nearest("percentge", ["percentage", "owner"]), Some("percentage"));
         assert_eq!(nearest("colour", ["percentage", "owner"]), None);
-        assert!(matches!(lookup("rollout_pct"), Known::Unknown(_)));
-        assert!(matches!(lookup("rolled_back_at"), Known::Foreign));
+        assert!(matches!(lookup("rollout_pct"), KnownKey::Unknown(_)));
+        assert!(matches!(lookup("rolled_back_at"), KnownKey::Foreign));
     }
 
     #[test]

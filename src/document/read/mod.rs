@@ -21,6 +21,6 @@ pub(crate) use document::{Definition, DocumentReading, Format, MAX_FLAGS, Raw, r
 #[cfg(any(feature = "admin", feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use flag::MAX_FLAG;
 pub(crate) use flag::{accepted_flag, flag_from_json};
-pub(crate) use keys::{Key, Known, NAME_PATTERN, is_name, lookup, nearest, not_a_name, spelling_of};
+pub(crate) use keys::{Key, KnownKey, NAME_PATTERN, is_name, lookup, nearest, not_a_name, spelling_of};
 #[cfg(feature = "admin")]
 pub(crate) use keys::{canonical_key, is_foreign_key};

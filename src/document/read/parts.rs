@@ -8,7 +8,7 @@ use crate::document::flag::{Requirement, Rule, Serve, Step, Variant};
 use crate::document::number::WHOLE;
 use crate::document::percentage::{self, Percentage};
 use crate::document::problem::{Problem, quoted, shortened};
-use crate::document::text::{Node, Unkept, View};
+use crate::document::text::{Loss, Node, View};
 use crate::document::texts::Texts;
 use crate::document::timestamp::{Day, Timestamp};
 
@@ -21,25 +21,25 @@ pub(crate) const MAX_STEPS: usize = 100;
 
 /// A problem and where the value it is about starts in the document.
 #[derive(Debug)]
-pub(crate) struct Located {
+pub(crate) struct LocatedProblem {
     pub(crate) problem: Problem,
     pub(crate) offset: usize,
 }
 
 /// What reading a part gives: the part, or what is wrong with it.
-pub(crate) type Reading<T> = Result<T, Located>;
+pub(crate) type Reading<T> = Result<T, LocatedProblem>;
 
 /// A problem with the value itself; the caller adds the path that leads to it.
 pub(crate) fn wrong<T>(node: &Node<'_>, expected: impl Into<String>) -> Reading<T> {
     Err(located(node, Problem::new(expected, node.describe())))
 }
 
-pub(crate) fn located(node: &Node<'_>, problem: Problem) -> Located {
-    Located { problem, offset: node.offset() }
+pub(crate) fn located(node: &Node<'_>, problem: Problem) -> LocatedProblem {
+    LocatedProblem { problem, offset: node.offset() }
 }
 
 /// Puts a key or position before the path of a problem.
-pub(crate) fn under(step: impl std::fmt::Display) -> impl FnOnce(Located) -> Located {
+pub(crate) fn under(step: impl std::fmt::Display) -> impl FnOnce(LocatedProblem) -> LocatedProblem {
     move |mut located| {
         located.problem.path = match located.problem.path.as_str() {
             "" => step.to_string(),
@@ -71,9 +71,8 @@ pub(crate) fn percentage(node: &Node<'_>) -> Reading<Percentage> {
     }
     let reading = wrong(node, Percentage::EXPECTED);
     match node.view() {
-        View::Text(text) if text.parse::<Percentage>().is_ok() => {
-            reading.map_err(|located| Located { problem: located.problem.with_help("remove the quotes"), ..located })
-        }
+        View::Text(text) if text.parse::<Percentage>().is_ok() => reading
+            .map_err(|located| LocatedProblem { problem: located.problem.with_help("remove the quotes"), ..located }),
         _ => reading,
     }
 }
@@ -255,8 +254,8 @@ fn weight_and_value(node: &Node<'_>) -> Reading<(Percentage, Option<serde_json::
 /// A value that keeps all digits of its whole numbers.
 pub(crate) fn exact(node: &Node<'_>, expected: &str) -> Reading<serde_json::Value> {
     node.to_exact_value().or_else(|unkept| match unkept {
-        Unkept::Value => wrong(node, expected),
-        Unkept::Number(digits) => {
+        Loss::Value => wrong(node, expected),
+        Loss::Number(digits) => {
             let problem = Problem::new(WHOLE, shortened(&digits)).with_help("put a longer number in quotes");
             Err(located(node, problem))
         }

@@ -11,7 +11,7 @@ mod toml;
 mod view;
 
 pub(crate) use json::{members, position};
-pub(crate) use node::{Node, Unkept, View, json};
+pub(crate) use node::{Loss, Node, View, json};
 pub(crate) use plain::Plain;
 #[cfg(feature = "file")]
 pub(crate) use toml::{TomlDocument, unreadable_numbers};

@@ -43,7 +43,7 @@ pub(crate) type View<'a> = ViewOf<'a, Node<'a>>;
 
 /// Why a value cannot be kept as written.
 #[derive(Debug)]
-pub(crate) enum Unkept {
+pub(crate) enum Loss {
     /// It is nested too deep, has a key twice, or holds what JSON cannot.
     Value,
     /// It holds a whole number with more digits than are kept.
@@ -85,32 +85,32 @@ impl<'a> Node<'a> {
     }
 
     /// The whole value, with all digits of its whole numbers.
-    pub(crate) fn to_exact_value(&self) -> Result<Value, Unkept> {
+    pub(crate) fn to_exact_value(&self) -> Result<Value, Loss> {
         self.read_value(keeps_digits)
     }
 
-    fn read_value(&self, is_kept: fn(&str) -> bool) -> Result<Value, Unkept> {
+    fn read_value(&self, is_kept: fn(&str) -> bool) -> Result<Value, Loss> {
         // Asked first, since it sees what a look level by level does not: half a surrogate pair in a
         // key, and numbers beyond all bounds.
         if let Self::Json(node) = self
             && serde_json::from_str::<Value>(node.text()).is_err()
         {
-            return Err(Unkept::Value);
+            return Err(Loss::Value);
         }
         self.read_value_within(MAX_DEPTH, is_kept)
     }
 
-    fn read_value_within(&self, depth: usize, is_kept: fn(&str) -> bool) -> Result<Value, Unkept> {
-        let below = depth.checked_sub(1).ok_or(Unkept::Value)?;
+    fn read_value_within(&self, depth: usize, is_kept: fn(&str) -> bool) -> Result<Value, Loss> {
+        let below = depth.checked_sub(1).ok_or(Loss::Value)?;
         Ok(match self.view() {
             View::Null => Value::Null,
             View::Bool(value) => Value::Bool(value),
-            View::Number(digits) if !is_kept(&digits) => return Err(Unkept::Number(digits.into_owned())),
+            View::Number(digits) if !is_kept(&digits) => return Err(Loss::Number(digits.into_owned())),
             View::Number(digits) => Value::Number(match digits.parse::<i64>() {
                 Ok(integer) => integer.into(),
                 Err(_) => match digits.parse::<u64>() {
                     Ok(integer) => integer.into(),
-                    Err(_) => digits.parse().ok().and_then(Number::from_f64).ok_or(Unkept::Value)?,
+                    Err(_) => digits.parse().ok().and_then(Number::from_f64).ok_or(Loss::Value)?,
                 },
             }),
             View::Text(text) => Value::String(text.into_owned()),
@@ -121,12 +121,12 @@ impl<'a> Node<'a> {
                 let mut object = Map::new();
                 for (key, member) in members {
                     if object.insert(key.into_owned(), member.read_value_within(below, is_kept)?).is_some() {
-                        return Err(Unkept::Value);
+                        return Err(Loss::Value);
                     }
                 }
                 Value::Object(object)
             }
-            View::Broken => return Err(Unkept::Value),
+            View::Broken => return Err(Loss::Value),
         })
     }
 

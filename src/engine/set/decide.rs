@@ -1,9 +1,9 @@
 //! Deciding, in the order of DESIGN section 4: all flags of a set at once, or one flag with its
 //! reason. The two share every step that looks at a caller.
 
-use super::decided::Decided;
 use super::flag_set::FlagSet;
 use super::hashed::bucketed;
+use super::results::Results;
 use crate::context::Context;
 use crate::document::{Flag, Percentage, Serve, Timestamp};
 use crate::engine::bucketing::{Bucket, variant_bucket};
@@ -31,7 +31,7 @@ impl ForcedAt {
 }
 
 /// Decides every flag, from all off. Steps are those of the order of deciding in DESIGN section 4.
-pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], decided: &mut Decided) {
+pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], decided: &mut Results) {
     if !set.is_of_engine() {
         decide_by_rules(set, context, decided);
     }
@@ -45,7 +45,7 @@ pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], 
 }
 
 /// Steps 5 to 10. Disabled flags are in no table.
-fn decide_by_rules(set: &FlagSet, context: &Context, decided: &mut Decided) {
+fn decide_by_rules(set: &FlagSet, context: &Context, decided: &mut Results) {
     let (core, plan) = (set.core(), set.plan());
     let (on, _) = decided.split_mut();
     // Step 8: 100 %.
@@ -83,7 +83,7 @@ fn decide_by_rules(set: &FlagSet, context: &Context, decided: &mut Decided) {
 }
 
 /// Writes one result. A flag that is off has no variant.
-pub(crate) fn put(set: &FlagSet, decided: &mut Decided, flag: u32, enabled: bool, variant: Option<u8>) {
+pub(crate) fn put(set: &FlagSet, decided: &mut Results, flag: u32, enabled: bool, variant: Option<u8>) {
     decided.set(flag, enabled);
     if let Some(slot) = set.variant_slot(flag) {
         decided.set_variant(slot, variant.filter(|_| enabled));
@@ -97,7 +97,7 @@ fn turn_on(on: &mut [u64], flag: u32, is_on: bool) {
 }
 
 /// Gives every flag that is on the variant its weights choose, unless a rule or a forced answer has.
-fn choose_variants(set: &FlagSet, context: &Context, decided: &mut Decided) {
+fn choose_variants(set: &FlagSet, context: &Context, decided: &mut Results) {
     let core = set.core();
     if set.is_of_engine() {
         return;
@@ -114,14 +114,14 @@ fn choose_variants(set: &FlagSet, context: &Context, decided: &mut Decided) {
 }
 
 /// Turns flags off after all were decided, and with them what requires them.
-pub(crate) fn turn_off(set: &FlagSet, forced: &[ForcedAt], flags: &[u32], decided: &mut Decided) {
+pub(crate) fn turn_off(set: &FlagSet, forced: &[ForcedAt], flags: &[u32], decided: &mut Results) {
     for &flag in flags {
         put(set, decided, flag, false, None);
     }
     settle(set, forced, decided);
 }
 
-fn settle(set: &FlagSet, forced: &[ForcedAt], decided: &mut Decided) {
+fn settle(set: &FlagSet, forced: &[ForcedAt], decided: &mut Results) {
     for (flag, needs) in &set.core().requirements {
         if !decided.is_on(*flag) || ForcedAt::of(forced, *flag).is_some() {
             continue;

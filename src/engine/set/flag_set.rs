@@ -6,7 +6,7 @@ use super::bits::Bits;
 use super::core::{Core, Tables};
 use super::identity::{Identity, SourceId};
 use super::plan::Plan;
-use super::settle::Settled;
+use super::settle::Settlement;
 use crate::document::{Definition, Document, Flag, FlagName, Problem, Timestamp};
 use crate::engine::reason::Reason;
 
@@ -47,7 +47,7 @@ impl FlagSet {
         identity: Identity,
         now: Timestamp,
     ) -> Arc<Self> {
-        let settled = Settled::from(document, previous.map(Self::core));
+        let settled = Settlement::from(document, previous.map(Self::core));
         Self::of(settled.tables, identity, Reason::Unknown, false, now)
     }
 
@@ -60,7 +60,7 @@ impl FlagSet {
         identity: Identity,
         now: Timestamp,
     ) -> Arc<Self> {
-        let Settled { tables, unfit } = Settled::from(document, previous.map(Self::core));
+        let Settlement { tables, unfit } = Settlement::from(document, previous.map(Self::core));
         for (name, used, problem) in unfit {
             document.flags.insert(name, used);
             document.problems.push(problem);

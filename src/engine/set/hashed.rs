@@ -137,12 +137,12 @@ impl Variants {
 }
 
 /// What a flag buckets its callers by: borrowed, or an integer in decimal.
-pub(super) enum Bucketed<'a> {
+pub(super) enum BucketKey<'a> {
     Text(&'a [u8]),
     Integer { digits: [u8; 20], len: usize },
 }
 
-impl Bucketed<'_> {
+impl BucketKey<'_> {
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text,
@@ -152,23 +152,23 @@ impl Bucketed<'_> {
 }
 
 /// The caller's value of an attribute, or the user id; `None` where there is nothing to bucket.
-pub(super) fn bucketed<'a>(attribute: Option<&str>, context: &'a Context) -> Option<Bucketed<'a>> {
+pub(super) fn bucketed<'a>(attribute: Option<&str>, context: &'a Context) -> Option<BucketKey<'a>> {
     use std::io::Write;
 
     let attribute = match attribute {
         None | Some("user_id") => {
-            return Some(context.bucketed_bytes()).filter(|id| !id.is_empty()).map(Bucketed::Text);
+            return Some(context.bucketed_bytes()).filter(|id| !id.is_empty()).map(BucketKey::Text);
         }
         Some(name) => context.attribute(name)?,
     };
     match attribute {
-        serde_json::Value::String(text) if !text.is_empty() => Some(Bucketed::Text(text.as_bytes())),
+        serde_json::Value::String(text) if !text.is_empty() => Some(BucketKey::Text(text.as_bytes())),
         serde_json::Value::Number(number) if number.is_i64() || number.is_u64() => {
             let mut digits = [0; 20];
             let mut rest = digits.as_mut_slice();
             write!(rest, "{number}").ok()?;
             let len = 20 - rest.len();
-            Some(Bucketed::Integer { digits, len })
+            Some(BucketKey::Integer { digits, len })
         }
         _ => None,
     }

@@ -63,18 +63,18 @@ pub(super) struct Compiler<'a> {
     known: HashMap<&'a str, &'a Arc<Regex>>,
     /// Of texts that the set before has compiled and does not use.
     sizes: Option<&'a Sizes>,
-    compiled: HashMap<&'a str, Result<Compiled, Problem>>,
+    compiled: HashMap<&'a str, Result<CompiledPattern, Problem>>,
     work: usize,
 }
 
 /// A pattern that can be compiled.
-enum Compiled {
+enum CompiledPattern {
     Regex(Arc<Regex>),
     /// It was compiled for an earlier set, and is compiled again if it is used.
     Size(usize),
 }
 
-impl Compiled {
+impl CompiledPattern {
     fn size(&self) -> usize {
         match self {
             Self::Regex(regex) => regex.size(),
@@ -115,7 +115,7 @@ impl<'a> Compiler<'a> {
             }
         }
         // An earlier definition stays in effect where the new one does not fit, so its place is kept until then.
-        let mut held = Held::default();
+        let mut held = TextsInUse::default();
         let earlier = |number: u32| previous(number).into_iter().flat_map(patterns).map(Pattern::as_str);
         for number in (0_u32..).take(definitions.len()) {
             earlier(number).for_each(|text| held.add(text, self.size(text)));
@@ -154,7 +154,7 @@ impl<'a> Compiler<'a> {
     /// Compiles one pattern, unless its text is known, and gives its size.
     fn pattern(&mut self, pattern: &'a Pattern) -> Result<usize, Problem> {
         let entry = match self.compiled.entry(pattern.as_str()) {
-            Entry::Occupied(known) => return known.get().as_ref().map(Compiled::size).map_err(Clone::clone),
+            Entry::Occupied(known) => return known.get().as_ref().map(CompiledPattern::size).map_err(Clone::clone),
             Entry::Vacant(entry) => entry,
         };
         if self.work > MAX_WORK {
@@ -168,23 +168,23 @@ impl<'a> Compiler<'a> {
         }
         let size = self.sizes.and_then(|sizes| sizes.get(pattern.as_str()));
         let compiled = match (self.known.get(pattern.as_str()), size) {
-            (Some(known), _) => Ok(Compiled::Regex(Arc::clone(known))),
-            (None, Some(Some(size))) => Ok(Compiled::Size(*size)),
+            (Some(known), _) => Ok(CompiledPattern::Regex(Arc::clone(known))),
+            (None, Some(Some(size))) => Ok(CompiledPattern::Size(*size)),
             (None, Some(None)) => Err(too_large(pattern.as_str())),
-            (None, None) => pattern.compile().map(|regex| Compiled::Regex(Arc::new(regex))),
+            (None, None) => pattern.compile().map(|regex| CompiledPattern::Regex(Arc::new(regex))),
         };
         // Also where nothing was to do: what is refused does not depend on what was there before.
-        let bytes = compiled.as_ref().map_or(MAX_COMPILED, Compiled::size);
+        let bytes = compiled.as_ref().map_or(MAX_COMPILED, CompiledPattern::size);
         self.work += bytes.max(pattern.as_str().len() * WORK_A_BYTE);
-        entry.insert(compiled).as_ref().map(Compiled::size).map_err(Clone::clone)
+        entry.insert(compiled).as_ref().map(CompiledPattern::size).map_err(Clone::clone)
     }
 
     /// Compiles the patterns of a flag that is used after all, of which only the sizes are known.
     fn compile_sized(&mut self, flag: &'a Flag) -> Result<(), Problem> {
         let compile = |pattern: &'a Pattern| {
             let text = pattern.as_str();
-            if let Some(Ok(Compiled::Size(_))) = self.compiled.get(text) {
-                self.compiled.insert(text, Ok(Compiled::Regex(Arc::new(pattern.compile()?))));
+            if let Some(Ok(CompiledPattern::Size(_))) = self.compiled.get(text) {
+                self.compiled.insert(text, Ok(CompiledPattern::Regex(Arc::new(pattern.compile()?))));
             }
             Ok(self.size(text))
         };
@@ -193,7 +193,7 @@ impl<'a> Compiler<'a> {
 
     fn find(&self, text: &str) -> Option<&Arc<Regex>> {
         match self.compiled.get(text) {
-            Some(Ok(Compiled::Regex(regex))) => Some(regex),
+            Some(Ok(CompiledPattern::Regex(regex))) => Some(regex),
             _ => self.known.get(text).copied(),
         }
     }
@@ -231,12 +231,12 @@ fn with_patterns(definitions: &[Definition]) -> impl Iterator<Item = (u32, &Flag
 
 /// Texts in use, and the size of what they compile to.
 #[derive(Default)]
-struct Held<'a> {
+struct TextsInUse<'a> {
     texts: HashMap<&'a str, (usize, usize)>,
     bytes: usize,
 }
 
-impl<'a> Held<'a> {
+impl<'a> TextsInUse<'a> {
     fn add(&mut self, text: &'a str, size: usize) {
         let (uses, _) = self.texts.entry(text).or_insert((0, size));
         if *uses == 0 {

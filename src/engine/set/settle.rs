@@ -10,13 +10,13 @@ use super::requires::{Fault, Graph, MAX_DEPTH, Need, Requirements};
 use crate::document::{Definition, Document, Problem, Requirement, kept, nearest, quoted};
 
 /// Definitions after everything that one flag says of others is checked.
-pub(super) struct Settled {
+pub(super) struct Settlement {
     pub(super) tables: Tables,
     /// The definitions in effect of flags whose patterns are over a budget, and the problems.
     pub(super) unfit: Vec<(Arc<str>, Definition, Problem)>,
 }
 
-impl Settled {
+impl Settlement {
     /// Refuses flags whose patterns are over a budget, and those whose `requires` cannot be met by any set, until none is
     /// left: refusing one brings back an earlier definition, which may require something else.
     pub(super) fn from(document: &Document, previous: Option<&Core>) -> Self {

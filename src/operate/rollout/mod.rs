@@ -95,7 +95,7 @@
 //!   and an edit by a process whose clock is ahead lies in the future of the others. A plan that such a process has
 //!   paused or killed therefore continues elsewhere until that instant. Killing, restoring, pausing and rolling back
 //!   bring the pause to now. Resuming removes the pause and moves no step. The answer says so
-//!   ([`Changed::notes`](crate::store::Changed::notes)).
+//!   ([`AppliedChange::notes`](crate::store::AppliedChange::notes)).
 //! - An edit takes a moment until all processes have it. A step that falls into that moment is made, and taken back
 //!   when the pause arrives.
 //! - Services that read the same store and know no `schedule` find a flag without a percentage, and some of them take

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::plan::{MOST, Plan};
 use crate::document::parts::{
-    Located, Reading, instant, list, located, members, missing, no_more_keys, percentage, thousandths, under,
+    LocatedProblem, Reading, instant, list, located, members, missing, no_more_keys, percentage, thousandths, under,
 };
 use crate::document::{Node, Percentage, Problem, json};
 
@@ -24,7 +24,7 @@ impl FromStr for Plan {
     ///
     /// The first thing that is wrong, with where it is: unknown keys and keys that stand twice too.
     fn from_str(json_text: &str) -> Result<Self, Problem> {
-        plan(&json(json_text)?).map_err(|Located { problem, offset }| problem.at_offset(json_text, offset))
+        plan(&json(json_text)?).map_err(|LocatedProblem { problem, offset }| problem.at_offset(json_text, offset))
     }
 }
 

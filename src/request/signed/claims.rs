@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::key::{Sealed, SigningKey};
+use super::key::{SealedText, SigningKey};
 use crate::document::Timestamp;
 use crate::engine::{Forced, ForcedBy};
 
@@ -29,12 +29,12 @@ pub(in crate::request) struct Claims {
     /// By which rules: their [origin](crate::Flags::origin).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::request) origin: Option<String>,
-    pub(in crate::request) flags: BTreeMap<String, Wanted>,
+    pub(in crate::request) flags: BTreeMap<String, ForcedState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(in crate::request) enum Wanted {
+pub(in crate::request) enum ForcedState {
     Switch(bool),
     Variant(String),
 }
@@ -106,7 +106,7 @@ impl fmt::Display for Refusal {
 
 /// The id of the key that a text says it is signed with, for the log: no text of any other form is repeated there.
 pub(in crate::request) fn key_id(text: &[u8]) -> Option<&str> {
-    Sealed::parse(std::str::from_utf8(text).ok()?).map(|sealed| sealed.id)
+    SealedText::parse(std::str::from_utf8(text).ok()?).map(|sealed| sealed.id)
 }
 
 /// `30 days`, or else as `Duration` writes it: `60s`.
@@ -143,7 +143,7 @@ impl Claims {
         if text.len() > MAX_LEN {
             return Err(Refusal::TooLong { most: MAX_LEN });
         }
-        let sealed = Sealed::parse(text).ok_or(Refusal::Signature)?;
+        let sealed = SealedText::parse(text).ok_or(Refusal::Signature)?;
         // Users name ids, so that several keys may have one.
         let mut keys = keys.iter().filter(|key| (*key).borrow().id() == sealed.id).peekable();
         if keys.peek().is_none() {
@@ -181,8 +181,8 @@ impl Claims {
         let only_for = self.user.filter(|_| is_token);
         self.flags.into_iter().map(move |(flag, wanted)| {
             let (enabled, variant) = match wanted {
-                Wanted::Switch(enabled) => (enabled, None),
-                Wanted::Variant(variant) => (true, Some(variant)),
+                ForcedState::Switch(enabled) => (enabled, None),
+                ForcedState::Variant(variant) => (true, Some(variant)),
             };
             Forced { flag, enabled, variant, by, only_for: only_for.clone(), until }
         })

@@ -67,10 +67,10 @@ impl SigningKey {
     pub fn with_id(self, id: impl AsRef<str>) -> Result<Self, InvalidKeyId> {
         let id = id.as_ref();
         if let Some(character) = id.chars().find(|character| !is_id_character(*character)) {
-            return Err(InvalidKeyId(Found::Character(character)));
+            return Err(InvalidKeyId(KeyIdFault::Character(character)));
         }
         if !is_id(id) {
-            return Err(InvalidKeyId(Found::Len(id.len())));
+            return Err(InvalidKeyId(KeyIdFault::Len(id.len())));
         }
         Ok(Self { id: id.into(), ..self })
     }
@@ -95,7 +95,7 @@ impl SigningKey {
     }
 
     /// Whether this key has sealed the text for this purpose. Compared in constant time.
-    pub(in crate::request) fn has_sealed(&self, purpose: &str, sealed: &Sealed<'_>) -> bool {
+    pub(in crate::request) fn has_sealed(&self, purpose: &str, sealed: &SealedText<'_>) -> bool {
         mac(&self.secret, purpose, sealed.id, &sealed.payload).verify_slice(&sealed.mac).is_ok()
     }
 
@@ -105,13 +105,13 @@ impl SigningKey {
 }
 
 /// A text in its parts, by whomever it was written.
-pub(in crate::request) struct Sealed<'a> {
+pub(in crate::request) struct SealedText<'a> {
     pub(in crate::request) id: &'a str,
     pub(in crate::request) payload: Vec<u8>,
     mac: Vec<u8>,
 }
 
-impl<'a> Sealed<'a> {
+impl<'a> SealedText<'a> {
     pub(in crate::request) fn parse(text: &'a str) -> Option<Self> {
         let (id, rest) = text.split_once('.').filter(|(id, _)| is_id(id))?;
         let (payload, mac) = rest.split_once('.')?;
@@ -141,10 +141,10 @@ impl fmt::Debug for SigningKey {
 
 /// An id that no key can have. It says nothing of the id itself, in case that it was the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidKeyId(Found);
+pub struct InvalidKeyId(KeyIdFault);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum KeyIdFault {
     Len(usize),
     Character(char),
 }
@@ -153,8 +153,8 @@ impl fmt::Display for InvalidKeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "expected a key id of 1 to {MAX_ID} ASCII letters, digits, `-` and `_`, ")?;
         match self.0 {
-            Found::Len(len) => write!(f, "found one of {len}"),
-            Found::Character(character) => write!(f, "found the character {character:?} in it"),
+            KeyIdFault::Len(len) => write!(f, "found one of {len}"),
+            KeyIdFault::Character(character) => write!(f, "found the character {character:?} in it"),
         }
     }
 }

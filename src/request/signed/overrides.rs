@@ -60,7 +60,7 @@ pub struct Overrides {
 
 /// What a request has brought.
 #[derive(Debug, Default)]
-pub(in crate::request) struct Found {
+pub(in crate::request) struct RequestOverrides {
     pub(in crate::request) forced: Vec<Forced>,
     /// Whether a valid token was there, whatever it does.
     pub(in crate::request) is_valid: bool,
@@ -113,10 +113,10 @@ impl Overrides {
         who: &Context,
         now: Timestamp,
         counters: &Counters,
-    ) -> Found {
+    ) -> RequestOverrides {
         let link = request.uri.query().and_then(parameter);
         if link == Some(b"") {
-            return Found { set_cookies: self.cleared().collect(), ..Found::default() };
+            return RequestOverrides { set_cookies: self.cleared().collect(), ..RequestOverrides::default() };
         }
         // Of two lines nobody can say which was meant; neither is.
         let mut lines = request.headers.get_all(&X_FLAG_OVERRIDE).iter();
@@ -131,7 +131,11 @@ impl Overrides {
             match self.open(token, who, now) {
                 Ok(claims) => {
                     let set_cookies = if is_link { self.cookies(token, &claims, now) } else { Vec::new() };
-                    return Found { forced: claims.forced(ForcedBy::Override).collect(), is_valid: true, set_cookies };
+                    return RequestOverrides {
+                        forced: claims.forced(ForcedBy::Override).collect(),
+                        is_valid: true,
+                        set_cookies,
+                    };
                 }
                 Err(refusal) => {
                     if count_reason(&counters.refused_overrides, &counters.told, refusal.number()) {
@@ -141,7 +145,7 @@ impl Overrides {
                 }
             }
         }
-        Found::default()
+        RequestOverrides::default()
     }
 
     fn open(&self, token: &[u8], who: &Context, now: Timestamp) -> Result<Claims, Refusal> {

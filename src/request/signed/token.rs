@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::claims::{Claims, Wanted, spelled};
+use super::claims::{Claims, ForcedState, spelled};
 use super::key::SigningKey;
 use crate::document::{FlagName, Timestamp};
 
@@ -54,20 +54,20 @@ impl OverrideToken {
 
     /// The flag is on; where it has variants, the weights choose.
     pub fn on(self, flag: impl FlagName) -> Self {
-        self.with(flag, Wanted::Switch(true))
+        self.with(flag, ForcedState::Switch(true))
     }
 
     /// The flag is off.
     pub fn off(self, flag: impl FlagName) -> Self {
-        self.with(flag, Wanted::Switch(false))
+        self.with(flag, ForcedState::Switch(false))
     }
 
     /// The flag is on with this variant; where it has no such variant, the weights choose.
     pub fn variant(self, flag: impl FlagName, variant: impl AsRef<str>) -> Self {
-        self.with(flag, Wanted::Variant(variant.as_ref().to_owned()))
+        self.with(flag, ForcedState::Variant(variant.as_ref().to_owned()))
     }
 
-    fn with(mut self, flag: impl FlagName, wanted: Wanted) -> Self {
+    fn with(mut self, flag: impl FlagName, wanted: ForcedState) -> Self {
         self.claims.flags.insert(flag.name().to_owned(), wanted);
         self
     }

@@ -12,7 +12,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::replace::{Prepared, beside};
+use super::replace::{PreparedFile, beside};
 use crate::store::history::digest_of;
 
 /// The first byte of a file while it is written: neither JSON nor TOML may have it.
@@ -25,13 +25,13 @@ const AFTER: &str = "new";
 /// The contents before and after an edit, beside the file that is written in place.
 #[derive(Debug)]
 pub(super) struct Copies {
-    before: Prepared,
-    after: Prepared,
+    before: PreparedFile,
+    after: PreparedFile,
 }
 
 /// The outcome of writing a file in place.
 #[derive(Debug)]
-pub(super) enum Written {
+pub(super) enum WriteOutcome {
     Whole,
     /// It is as it was before.
     Undone(io::Error),
@@ -43,15 +43,15 @@ impl Copies {
     /// Writes and syncs both. They are removed on drop.
     pub(super) fn new(target: &Path, like: &Metadata, before: &[u8], after: &[u8]) -> io::Result<Self> {
         Ok(Self {
-            before: Prepared::copy(target, BEFORE, like, before)?,
-            after: Prepared::copy(target, AFTER, like, after)?,
+            before: PreparedFile::copy(target, BEFORE, like, before)?,
+            after: PreparedFile::copy(target, AFTER, like, after)?,
         })
     }
 
     /// Writes the file, which holds `before`.
-    pub(super) fn persist(self, target: &Path, before: &[u8], after: &[u8]) -> Written {
+    pub(super) fn persist(self, target: &Path, before: &[u8], after: &[u8]) -> WriteOutcome {
         let written = write(target, before, before, after);
-        if matches!(written, Written::Broken(_)) {
+        if matches!(written, WriteOutcome::Broken(_)) {
             self.before.keep();
             self.after.keep();
         }
@@ -64,27 +64,29 @@ impl Copies {
 pub(crate) fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
     let before = std::fs::read(path)?;
     match write(path, &before, &before, content) {
-        Written::Whole => Ok(()),
-        Written::Undone(error) | Written::Broken(error) => Err(error),
+        WriteOutcome::Whole => Ok(()),
+        WriteOutcome::Undone(error) | WriteOutcome::Broken(error) => Err(error),
     }
 }
 
 /// Makes `after` of the file, which holds `found` and held `before`, or else `before` again.
-fn write(target: &Path, found: &[u8], before: &[u8], after: &[u8]) -> Written {
+fn write(target: &Path, found: &[u8], before: &[u8], after: &[u8]) -> WriteOutcome {
     let mut file = match OpenOptions::new().read(true).write(true).open(target) {
         Ok(file) => file,
-        Err(error) if found == before => return Written::Undone(error),
-        Err(error) => return Written::Broken(error),
+        Err(error) if found == before => return WriteOutcome::Undone(error),
+        Err(error) => return WriteOutcome::Broken(error),
     };
     let written = match grow(&mut file, found, after) {
-        Err(error) if found == before && file.set_len(found.len() as u64).is_ok() => return Written::Undone(error),
+        Err(error) if found == before && file.set_len(found.len() as u64).is_ok() => {
+            return WriteOutcome::Undone(error);
+        }
         Err(error) => Err(error),
         Ok(()) => fill(&mut file, after),
     };
-    let Err(error) = written else { return Written::Whole };
+    let Err(error) = written else { return WriteOutcome::Whole };
     match fill(&mut file, before) {
-        Ok(()) => Written::Undone(error),
-        Err(_) => Written::Broken(error),
+        Ok(()) => WriteOutcome::Undone(error),
+        Err(_) => WriteOutcome::Broken(error),
     }
 }
 
@@ -129,8 +131,8 @@ pub(super) fn finish(target: &Path, found: &[u8], file_before: &str, file_after:
         return Ok(());
     }
     match write(target, found, &before, &after) {
-        Written::Whole | Written::Undone(_) => Ok(()),
-        Written::Broken(error) => Err(error),
+        WriteOutcome::Whole | WriteOutcome::Undone(_) => Ok(()),
+        WriteOutcome::Broken(error) => Err(error),
     }
 }
 

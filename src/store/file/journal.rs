@@ -18,7 +18,7 @@ use crate::store::traits::HistoryPage;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line {
     /// Written and synced before the flags are: an edit that may still not come to be.
-    Edit(Edited),
+    Edit(JournalEdit),
     /// The edit that ends with this head is in the file of flags.
     Applied(Head),
     /// The edit that ends with this head never came to be: it is no part of the history.
@@ -27,7 +27,7 @@ pub(super) enum Line {
 
 /// An edit, and which file it makes of which.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Edited {
+pub(super) struct JournalEdit {
     /// The digest of the file of flags before.
     pub(super) file_before: String,
     /// Its digest after.
@@ -39,7 +39,7 @@ pub(super) struct Edited {
     pub(super) entries: Vec<HistoryEntry>,
 }
 
-impl Edited {
+impl JournalEdit {
     pub(super) fn head(&self) -> Head {
         let Some(last) = self.entries.last() else { return Head::default() };
         Head::new(last.number, self.digest.clone().unwrap_or_else(|| last.digest()))
@@ -54,7 +54,7 @@ impl Line {
 
 /// What the history says of one flag.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct FlagHistory {
     pub(super) version: u64,
     /// The digest of the text that the last edit left; empty where it left none.
     pub(super) content: String,
@@ -73,12 +73,12 @@ struct Place {
 
 /// An edit that no later line has decided on.
 #[derive(Clone, Debug)]
-struct Pending {
+struct PendingEdit {
     place: Place,
     /// It may be taken back, and another one of the same length written in its place.
     line: Vec<u8>,
     head: Head,
-    edited: Edited,
+    edited: JournalEdit,
 }
 
 /// The history as far as it was read. Texts stay in the file.
@@ -90,11 +90,11 @@ pub(super) struct Journal {
     /// The last bytes before that, which show that it is still the same file.
     last_bytes: Vec<u8>,
     lines: Vec<Place>,
-    flags: HashMap<Arc<str>, Known>,
+    flags: HashMap<Arc<str>, FlagHistory>,
     head: Head,
     /// The digest of the file of flags that the last edit left.
     file: String,
-    pending: Option<Pending>,
+    pending: Option<PendingEdit>,
 }
 
 /// What came of looking for new lines.
@@ -108,18 +108,18 @@ pub(super) enum News {
 const LAST_BYTES: usize = 128;
 
 /// A line says that what was taken in before is otherwise.
-struct Otherwise;
+struct Contradiction;
 
 impl Journal {
     pub(super) fn head(&self) -> &Head {
         &self.head
     }
 
-    pub(super) fn flags(&self) -> impl Iterator<Item = (&str, &Known)> {
+    pub(super) fn flags(&self) -> impl Iterator<Item = (&str, &FlagHistory)> {
         self.flags.iter().map(|(name, known)| (&**name, known))
     }
 
-    pub(super) fn flag(&self, name: &str) -> Option<&Known> {
+    pub(super) fn flag(&self, name: &str) -> Option<&FlagHistory> {
         self.flags.get(name)
     }
 
@@ -129,7 +129,7 @@ impl Journal {
     }
 
     /// The edit that no line has decided on.
-    pub(super) fn pending(&self) -> Option<&Edited> {
+    pub(super) fn pending(&self) -> Option<&JournalEdit> {
         self.pending.as_ref().map(|pending| &pending.edited)
     }
 
@@ -160,7 +160,7 @@ impl Journal {
             reader.seek(SeekFrom::Start(0))?;
         }
         let end = self.end;
-        if let Err(Otherwise) = self.read(&mut reader, end == 0)? {
+        if let Err(Contradiction) = self.read(&mut reader, end == 0)? {
             *self = Self { path: path.to_owned(), ..Self::default() };
             reader.seek(SeekFrom::Start(0))?;
             let _ = self.read(&mut reader, true)?;
@@ -186,7 +186,7 @@ impl Journal {
         Ok(has_pending && has(self.end - self.last_bytes.len() as u64, &self.last_bytes)?)
     }
 
-    fn read(&mut self, reader: &mut BufReader<File>, is_from_start: bool) -> io::Result<Result<(), Otherwise>> {
+    fn read(&mut self, reader: &mut BufReader<File>, is_from_start: bool) -> io::Result<Result<(), Contradiction>> {
         let mut text = Vec::new();
         loop {
             text.clear();
@@ -201,7 +201,7 @@ impl Journal {
             match serde_json::from_slice::<Line>(&text) {
                 Ok(line) => {
                     if self.add(line, offset, &text, is_from_start).is_err() {
-                        return Ok(Err(Otherwise));
+                        return Ok(Err(Contradiction));
                     }
                 }
                 Err(_) if text.trim_ascii().is_empty() => {}
@@ -215,7 +215,7 @@ impl Journal {
     }
 
     /// Takes in a line. What an edit follows upon says whether the one before was made.
-    fn add(&mut self, line: Line, offset: u64, text: &[u8], is_from_start: bool) -> Result<(), Otherwise> {
+    fn add(&mut self, line: Line, offset: u64, text: &[u8], is_from_start: bool) -> Result<(), Contradiction> {
         let is_known_otherwise = match line {
             Line::Edit(edited) => {
                 let Some(first) = edited.entries.first() else { return Ok(()) };
@@ -229,7 +229,7 @@ impl Journal {
                 }
                 let place =
                     Place { offset, len: text.len(), flag: Arc::from(first.flag.as_str()), first: first.number };
-                self.pending = Some(Pending { place, line: text.to_vec(), head: edited.head(), edited });
+                self.pending = Some(PendingEdit { place, line: text.to_vec(), head: edited.head(), edited });
                 !had_pending && !follows_head
             }
             Line::Applied(head) => {
@@ -245,13 +245,13 @@ impl Journal {
                 self.head == head
             }
         };
-        if is_known_otherwise && !is_from_start { Err(Otherwise) } else { Ok(()) }
+        if is_known_otherwise && !is_from_start { Err(Contradiction) } else { Ok(()) }
     }
 
-    fn apply(&mut self, Pending { place, head, edited, .. }: Pending) {
+    fn apply(&mut self, PendingEdit { place, head, edited, .. }: PendingEdit) {
         let Some(last) = edited.entries.last() else { return };
         let content = last.after.as_ref().map(|text| digest_of(text.as_bytes())).unwrap_or_default();
-        let known = Known { version: last.version, content, line: self.lines.len() };
+        let known = FlagHistory { version: last.version, content, line: self.lines.len() };
         self.flags.insert(Arc::clone(&place.flag), known);
         self.lines.push(place);
         self.head = head;
@@ -259,7 +259,7 @@ impl Journal {
     }
 
     /// The text that the last edit of a flag has left.
-    pub(super) fn last_text(&self, known: &Known) -> io::Result<Option<String>> {
+    pub(super) fn last_text(&self, known: &FlagHistory) -> io::Result<Option<String>> {
         let mut file = guarded::open_itself(&self.path, OpenOptions::new().read(true))?;
         let entries = self.entries(&mut file, known.line)?;
         Ok(entries.into_iter().next_back().and_then(|entry| entry.after))
@@ -303,18 +303,18 @@ impl Journal {
 
 /// How long a history was; `None` where there was none.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Before(Option<u64>);
+pub(super) struct FormerLength(Option<u64>);
 
 /// Adds lines, as one write, to the history at `path`; a line before them that was torn off is set off. `sync`
 /// brings them to the disk before it returns.
 ///
 /// Only the holder of the lock writes.
-pub(super) fn append(path: &Path, like: &std::fs::Metadata, lines: &str, sync: bool) -> io::Result<Before> {
+pub(super) fn append(path: &Path, like: &std::fs::Metadata, lines: &str, sync: bool) -> io::Result<FormerLength> {
     let (mut file, is_new) = super::replace::open_beside(path, like)?;
-    let before = Before(if is_new { None } else { Some(file.metadata()?.len()) });
+    let before = FormerLength(if is_new { None } else { Some(file.metadata()?.len()) });
     let added = add(&mut file, lines).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
     let added = match before {
-        Before(None) if sync => added.and_then(|()| super::replace::sync_folder(path)),
+        FormerLength(None) if sync => added.and_then(|()| super::replace::sync_folder(path)),
         _ => added,
     };
     if let Err(error) = added {
@@ -341,9 +341,9 @@ fn add(file: &mut File, lines: &str) -> io::Result<()> {
 }
 
 /// Removes the added lines of an edit that was not made: repeated attempts would add lines without end.
-pub(super) fn take_back(path: &Path, before: Before) -> io::Result<()> {
+pub(super) fn take_back(path: &Path, before: FormerLength) -> io::Result<()> {
     match before {
-        Before(None) => std::fs::remove_file(path),
-        Before(Some(len)) => guarded::open_itself(path, OpenOptions::new().write(true))?.set_len(len),
+        FormerLength(None) => std::fs::remove_file(path),
+        FormerLength(Some(len)) => guarded::open_itself(path, OpenOptions::new().write(true))?.set_len(len),
     }
 }

@@ -20,12 +20,12 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 
 /// A new content that waits beside the file it is for. Dropped, it is gone.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct PreparedFile {
     path: PathBuf,
     is_kept: bool,
 }
 
-impl Prepared {
+impl PreparedFile {
     /// Writes and syncs the next content, with the owner and permissions of the file it is for.
     pub(super) fn for_file(target: &Path, ending: &str, like: &Metadata, bytes: &[u8]) -> io::Result<Self> {
         Self::written(target, ending, like, like.permissions(), bytes)
@@ -67,7 +67,7 @@ impl Prepared {
     }
 }
 
-impl Drop for Prepared {
+impl Drop for PreparedFile {
     fn drop(&mut self) {
         if !self.is_kept {
             let _ = std::fs::remove_file(&self.path);

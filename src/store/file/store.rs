@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::feed::{Content, MAX_READS, REPLACED_OUTSIDE, RESYNC, RulesFile, SETTLING, is_replaced_outside};
-use super::in_place::{self, Copies, Written};
-use super::journal::{Edited, Journal, Line, News, append, take_back};
+use super::in_place::{self, Copies, WriteOutcome};
+use super::journal::{Journal, JournalEdit, Line, News, append, take_back};
 use super::mounted::is_mounted;
-use super::replace::{Prepared, beside, lock, lock_itself, sync_folder};
+use super::replace::{PreparedFile, beside, lock, lock_itself, sync_folder};
 use super::text;
 use crate::document::{Problem, Severity, utf_8};
 use crate::store::error::{Error, ErrorKind};
@@ -294,18 +294,18 @@ struct Edit<'a> {
 }
 
 /// The next content beside the file.
-enum Next {
-    Renamed(Prepared),
+enum NextContent {
+    Renamed(PreparedFile),
     InPlace(Copies),
 }
 
 impl Edit<'_> {
-    fn prepared(&self, turn: &Turn) -> io::Result<Next> {
+    fn prepared(&self, turn: &Turn) -> io::Result<NextContent> {
         let Turn { target, like, is_mounted, .. } = turn;
         if *is_mounted {
-            Copies::new(target, like, &self.before.bytes, self.after).map(Next::InPlace)
+            Copies::new(target, like, &self.before.bytes, self.after).map(NextContent::InPlace)
         } else {
-            Prepared::for_file(target, "new", like, self.after).map(Next::Renamed)
+            PreparedFile::for_file(target, "new", like, self.after).map(NextContent::Renamed)
         }
     }
 }
@@ -428,7 +428,7 @@ impl Shared {
     /// The same, but also finishes a half-written file; returns the content after that.
     fn decide_in_turn(&self, journal: &mut Journal, mut content: Content, turn: &Turn) -> Result<Content, Error> {
         let Some(pending) = journal.pending() else { return Ok(content) };
-        let Edited { file_before, file_after, .. } = pending;
+        let JournalEdit { file_before, file_after, .. } = pending;
         if ![file_before, file_after].contains(&&content.digest) {
             in_place::finish(&turn.target, &content.bytes, file_before, file_after).map_err(|cause| {
                 let message = format!("{}: an interrupted edit cannot be finished", self.file.name);
@@ -447,7 +447,7 @@ impl Shared {
     }
 
     /// Whether an edit has come to be in the file; `None` where that cannot be read.
-    fn is_made(&self, edited: &Edited, content: &Content) -> Option<bool> {
+    fn is_made(&self, edited: &JournalEdit, content: &Content) -> Option<bool> {
         if edited.file_after == content.digest {
             return Some(true);
         }
@@ -535,7 +535,7 @@ impl Shared {
         let prepared = edit
             .prepared(&turn)
             .map_err(|error| self.rejected("its next content cannot be written beside it", error))?;
-        let line = Line::Edit(Edited {
+        let line = Line::Edit(JournalEdit {
             file_before: content.digest.clone(),
             file_after: digest_of(edit.after),
             digest: Some(commit.head.digest.clone()),
@@ -564,13 +564,13 @@ impl Shared {
     }
 
     /// Replaces the content that the next one was made from; `false` if the file has changed since.
-    fn make(&self, edit: &Edit<'_>, prepared: Next, turn: &Turn) -> Result<bool, Error> {
+    fn make(&self, edit: &Edit<'_>, prepared: NextContent, turn: &Turn) -> Result<bool, Error> {
         let target = &turn.target;
         if !self.file.read_blocking().is_ok_and(|now| now.digest == edit.before.digest) {
             return Ok(false);
         }
         let copies = match prepared {
-            Next::Renamed(next) => match next.persist(target) {
+            NextContent::Renamed(next) => match next.persist(target) {
                 Ok(()) => {
                     // The edit is made, and the next read finds it.
                     return sync_folder(target).map(|()| true).map_err(|cause| {
@@ -585,19 +585,19 @@ impl Shared {
                 }
                 Err(error) => return Err(self.rejected("it cannot be replaced", error)),
             },
-            Next::InPlace(copies) => copies,
+            NextContent::InPlace(copies) => copies,
         };
         match copies.persist(target, &edit.before.bytes, edit.after) {
-            Written::Whole if self.file.read_blocking().is_ok_and(|now| now.digest == digest_of(edit.after)) => {
+            WriteOutcome::Whole if self.file.read_blocking().is_ok_and(|now| now.digest == digest_of(edit.after)) => {
                 Ok(true)
             }
             // The flag itself shows the outcome.
-            Written::Whole => {
+            WriteOutcome::Whole => {
                 let message = format!("{}: another program has written it at the same time", self.file.name);
                 Err(Error::new(ErrorKind::Unavailable, message))
             }
-            Written::Undone(error) => Err(self.rejected("it cannot be written", error)),
-            Written::Broken(error) => {
+            WriteOutcome::Undone(error) => Err(self.rejected("it cannot be written", error)),
+            WriteOutcome::Broken(error) => {
                 let message =
                     format!("{}: it is half written, and will be finished when that is possible", self.file.name);
                 Err(Error::new(ErrorKind::Unavailable, message).caused_by(error))

@@ -35,7 +35,7 @@ pub(super) struct Answer {
 
 /// A client for one URL.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct UrlClient {
     pub(super) name: String,
     url: Url,
     client: Client,
@@ -47,7 +47,7 @@ pub(super) struct Asker {
     progress: Duration,
 }
 
-impl Asker {
+impl UrlClient {
     pub(super) fn new(
         url: &str,
         headers: HeaderMap,
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_host_elsewhere_redirects_to_nothing_local() {
         let next = |url: &str, target: &str| {
-            let asker = Asker::new(url, HeaderMap::new(), &[], PROGRESS, true).unwrap();
+            let asker = UrlClient::new(url, HeaderMap::new(), &[], PROGRESS, true).unwrap();
             asker.next(&asker.url, target, has_local_host(&asker.url)).map_err(|error| error.to_string())
         };
         let elsewhere = "http://flags.example.com/flags.json";
@@ -261,7 +261,7 @@ mod tests {
         let local = server(None).await;
         let far = server(Some(format!("http://{local}/"))).await;
         let near = server(Some(format!("http://far.example:{}/", far.port()))).await;
-        let mut asker = Asker::new(&format!("http://{near}/"), HeaderMap::new(), &[], PROGRESS, true).unwrap();
+        let mut asker = UrlClient::new(&format!("http://{near}/"), HeaderMap::new(), &[], PROGRESS, true).unwrap();
         // In place of a name server: another machine that this test can have.
         let client = Client::builder().tls_backend_preconfigured(tls(&[], false).unwrap()).no_proxy();
         let client = client.redirect(reqwest::redirect::Policy::none());
@@ -275,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn a_redirect_from_another_machine_does_not_lead_here_by_a_name() {
         let local = server(None).await;
-        let asker = Asker::new("http://flags.example.com/", HeaderMap::new(), &[], PROGRESS, true).unwrap();
+        let asker = UrlClient::new("http://flags.example.com/", HeaderMap::new(), &[], PROGRESS, true).unwrap();
         // Stands for a name that is not known to be local until it is resolved.
         let url = Url::parse(&format!("http://localhost:{}/", local.port())).unwrap();
         let error = asker.send(&url, &HeaderMap::new(), false).await.unwrap_err();

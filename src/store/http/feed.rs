@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, timeout};
 
 use super::answer;
-use super::client::{Answer, Asker};
+use super::client::{Answer, UrlClient};
 use crate::document::{Document, Problem, Timestamp};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
@@ -140,7 +140,7 @@ impl HttpFeedBuilder {
             value.set_sensitive(true);
             headers.append(key, value);
         }
-        let asker = Asker::new(&self.url, headers, &self.roots, self.within, self.follows_redirects)?;
+        let asker = UrlClient::new(&self.url, headers, &self.roots, self.within, self.follows_redirects)?;
         let shared = Shared {
             asker,
             every: self.every,
@@ -153,7 +153,7 @@ impl HttpFeedBuilder {
 }
 
 struct Shared {
-    asker: Asker,
+    asker: UrlClient,
     every: Duration,
     within: Duration,
     state: Mutex<State>,
@@ -163,13 +163,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// The document that the server gave last.
-    last: Option<Seen>,
+    last: Option<SeenDocument>,
     /// Since when, and until when, the server wants to be left alone.
-    rest: Option<Rest>,
+    rest: Option<RetryAfter>,
 }
 
 /// A document that was seen, good or not.
-struct Seen {
+struct SeenDocument {
     /// Headers that ask for another one.
     validators: HeaderMap,
     origin: String,
@@ -177,7 +177,7 @@ struct Seen {
 }
 
 #[derive(Clone, Copy)]
-struct Rest {
+struct RetryAfter {
     until: Instant,
     /// The same for messages.
     until_instant: Timestamp,
@@ -211,13 +211,13 @@ impl Feed for HttpFeed {
     }
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
-        struct Nothing;
-        impl Notices for Nothing {
+        struct NoNotices;
+        impl Notices for NoNotices {
             fn next(&mut self) -> BoxFuture<'_, Result<(), Error>> {
                 Box::pin(std::future::pending())
             }
         }
-        Box::pin(async { Ok(Box::new(Nothing) as Box<dyn Notices>) })
+        Box::pin(async { Ok(Box::new(NoNotices) as Box<dyn Notices>) })
     }
 
     fn resync_every(&self) -> Duration {
@@ -279,7 +279,7 @@ impl Shared {
         };
         let origin = digest_of(&body);
         if known == Some(&origin) {
-            self.state().last = Some(Seen { validators, origin, refused: None });
+            self.state().last = Some(SeenDocument { validators, origin, refused: None });
             self.state().rest = None;
             return Ok(None);
         }
@@ -297,7 +297,7 @@ impl Shared {
     ) -> Result<Option<Loaded>, Error> {
         let refused = document.as_ref().err().cloned();
         let mut state = self.state();
-        state.last = Some(Seen { validators, origin: origin.clone(), refused });
+        state.last = Some(SeenDocument { validators, origin: origin.clone(), refused });
         state.rest = None;
         drop(state);
         let mut document = document.map_err(Error::refused)?;
@@ -309,7 +309,7 @@ impl Shared {
         let now = SystemTime::now();
         if let Some(rest) = answer::rest(status, headers, now) {
             let until_instant = Timestamp::from_unix_millis(Timestamp::from(now + rest).unix_millis());
-            let rest = Rest { until: Instant::now() + rest, until_instant, status };
+            let rest = RetryAfter { until: Instant::now() + rest, until_instant, status };
             self.state().rest = Some(rest);
             return self.resting(rest);
         }
@@ -317,7 +317,7 @@ impl Shared {
         Error::new(kind, format!("{}: {message}", self.asker.name))
     }
 
-    fn resting(&self, rest: Rest) -> Error {
+    fn resting(&self, rest: RetryAfter) -> Error {
         let (_, message) = answer::refusal(rest.status);
         let message = format!("{}: {message}, and is not asked before {}", self.asker.name, rest.until_instant);
         Error::new(ErrorKind::Unavailable, message)

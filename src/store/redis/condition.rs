@@ -21,21 +21,21 @@ const LATE: u64 = 5;
 pub(super) struct CutOff(Mutex<Option<Timestamp>>);
 
 /// The server's report of itself. Answers that the user may not ask for are `None`.
-struct Said {
+struct ServerReport {
     memory: Option<String>,
     persistence: Option<String>,
     replication: Option<String>,
     clock: Option<Timestamp>,
     appendfsync: Option<String>,
     ping_every: Option<u64>,
-    waits: Waits,
+    waits: WaitAofSupport,
     /// Whether this user may edit, to whom it matters whether edits last.
     can_edit: bool,
 }
 
 /// Whether the server has `WAITAOF`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
+enum WaitAofSupport {
     Can,
     /// Before Redis 7.2.
     Cannot,
@@ -49,7 +49,7 @@ pub(super) async fn condition(
     cut_off: &CutOff,
     is_unsynced: bool,
 ) -> Result<Condition, Error> {
-    let said = Said::ask(connection).await?;
+    let said = ServerReport::ask(connection).await?;
     let now = Timestamp::from(SystemTime::now());
     let mut condition = Condition { clock: said.clock, ..Condition::default() };
     condition.problems.extend(said.eviction());
@@ -82,7 +82,7 @@ fn before(now: Timestamp, seconds: u64) -> Timestamp {
     Timestamp::from_unix_millis(now.unix_millis().saturating_sub(millis))
 }
 
-impl Said {
+impl ServerReport {
     async fn ask(connection: &mut Connection) -> Result<Self, Error> {
         let mut commands = Pipeline::with_capacity(8);
         for section in ["memory", "persistence", "replication"] {
@@ -107,10 +107,10 @@ impl Said {
             ping_every: setting(answer(5)).and_then(|seconds| seconds.parse().ok()),
             waits: match answer(6) {
                 Value::ServerError(error) if error.details().is_some_and(|said| said.contains("unknown command")) => {
-                    Waits::Cannot
+                    WaitAofSupport::Cannot
                 }
-                Value::ServerError(error) if error.code() == "NOPERM" => Waits::MayNot,
-                _ => Waits::Can,
+                Value::ServerError(error) if error.code() == "NOPERM" => WaitAofSupport::MayNot,
+                _ => WaitAofSupport::Can,
             },
             can_edit: matches!(answer(7), Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript)),
         })
@@ -141,14 +141,14 @@ impl Said {
             return problem("appendonly no", "CONFIG SET appendonly yes and CONFIG SET appendfsync always");
         }
         match (self.appendfsync.as_deref(), self.waits) {
-            (None, Waits::Can) if is_unsynced => problem(
+            (None, WaitAofSupport::Can) if is_unsynced => problem(
                 &format!(
                     "an edit that was not on its disk after {DISK:?}, and an appendfsync that this user may not read"
                 ),
                 "CONFIG SET appendfsync always or everysec; edits do not wait for the disk until one has arrived there",
             ),
-            (Some("always"), _) | (Some("everysec") | None, Waits::Can) => None,
-            (Some("everysec"), Waits::MayNot) => problem(
+            (Some("always"), _) | (Some("everysec") | None, WaitAofSupport::Can) => None,
+            (Some("everysec"), WaitAofSupport::MayNot) => problem(
                 "appendfsync everysec, and a user who may not call WAITAOF",
                 "ACL SETUSER … +waitaof, or CONFIG SET appendfsync always",
             ),

@@ -132,15 +132,15 @@ impl Connection {
 
 /// Connections that nobody is using.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<Vec<Connection>>);
+pub(super) struct IdleConnections(Mutex<Vec<Connection>>);
 
-impl Idle {
+impl IdleConnections {
     fn all(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection for the caller alone.
-    pub(super) async fn lease(&self, server: &Arc<Server>) -> Result<Leased<'_>, Error> {
+    pub(super) async fn lease(&self, server: &Arc<Server>) -> Result<LeasedConnection<'_>, Error> {
         let idle = {
             let mut all = self.all();
             all.retain(Connection::is_open);
@@ -154,18 +154,18 @@ impl Idle {
                 connection
             }
         };
-        Ok(Leased { idle: self, connection: Some(connection) })
+        Ok(LeasedConnection { idle: self, connection: Some(connection) })
     }
 }
 
 /// A connection in use.
-pub(super) struct Leased<'a> {
-    idle: &'a Idle,
+pub(super) struct LeasedConnection<'a> {
+    idle: &'a IdleConnections,
     /// There until this is dropped.
     connection: Option<Connection>,
 }
 
-impl std::ops::Deref for Leased<'_> {
+impl std::ops::Deref for LeasedConnection<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -173,13 +173,13 @@ impl std::ops::Deref for Leased<'_> {
     }
 }
 
-impl std::ops::DerefMut for Leased<'_> {
+impl std::ops::DerefMut for LeasedConnection<'_> {
     fn deref_mut(&mut self) -> &mut Connection {
         self.connection.as_mut().expect("it is there until this is dropped")
     }
 }
 
-impl Drop for Leased<'_> {
+impl Drop for LeasedConnection<'_> {
     fn drop(&mut self) {
         let mut all = self.idle.all();
         match self.connection.take() {

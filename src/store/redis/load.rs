@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis::{Pipeline, Value};
 
 use super::connection::{ANSWER, Connection, LARGE_ANSWER, bytes_of, on, text_of};
-use super::held::{Held, Pair, Switch, a};
+use super::key_content::{KeyContent, Pair, Switch, a};
 use super::keys::{Keys, head_of, pattern, version_of};
 use crate::document::{
     Definition, Document, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Severity, beyond, is_name, kept,
 };
 use crate::store::error::Error;
 use crate::store::feed::Loaded;
-use crate::store::history::Digesting;
+use crate::store::history::Digester;
 
 /// How many keys the server looks at in one go while names are collected: about a millisecond of its time.
 const SCANNED: usize = 2000;
@@ -96,7 +96,7 @@ impl Content {
         self.versions.iter().all(|(name, record)| record.ends_with(' ') || self.flags.contains_key(name))
     }
 
-    fn held(&mut self, key: &Key) -> &mut Held {
+    fn held(&mut self, key: &Key) -> &mut KeyContent {
         let pair = self.flags.entry(key.name.clone()).or_default();
         if key.is_switch { &mut pair.switch } else { &mut pair.flag }
     }
@@ -142,9 +142,9 @@ impl Content {
             is_whole &= values.next().as_ref().and_then(text_of) == self.head.as_deref();
             for ((key, _), value) in part.iter().zip(values) {
                 *self.held(key) = match value {
-                    Value::BulkString(bytes) => Held::Text { length: bytes.len(), bytes },
+                    Value::BulkString(bytes) => KeyContent::Text { length: bytes.len(), bytes },
                     // Gone since its name was read.
-                    _ => Held::Nothing,
+                    _ => KeyContent::Nothing,
                 };
             }
             is_first = false;
@@ -160,7 +160,7 @@ impl Content {
         texts.retain(|(key, length)| {
             let stays = is_beyond.next() == Some(true);
             if stays {
-                *self.held(key) = Held::Text { length: *length, bytes: Vec::new() };
+                *self.held(key) = KeyContent::Text { length: *length, bytes: Vec::new() };
             }
             !stays
         });
@@ -221,18 +221,18 @@ impl Content {
 
     /// A digest of all of it: equal ones mean equal documents, whoever wrote them and whatever was in between.
     pub(super) fn origin(&self) -> String {
-        let mut digesting = Digesting::default();
+        let mut digesting = Digester::default();
         let mut add = |part: &[u8]| digesting.add(part);
         for (name, pair) in &self.flags {
             add(name.as_bytes());
             for held in [&pair.flag, &pair.switch] {
                 match held {
-                    Held::Nothing => add(b"n"),
-                    Held::Text { length, bytes } => {
+                    KeyContent::Nothing => add(b"n"),
+                    KeyContent::Text { length, bytes } => {
                         add(&length.to_le_bytes());
                         add(bytes);
                     }
-                    Held::Other(kind) => {
+                    KeyContent::Other(kind) => {
                         add(b"o");
                         add(kind.as_bytes());
                     }
@@ -254,10 +254,10 @@ impl Content {
     pub(super) fn loaded(self, origin: String, keys: &Keys) -> Result<Loaded, Error> {
         let texts = self.flags.iter().filter_map(|(name, pair)| {
             let text = match (&pair.flag, pair.switch.switch()) {
-                (Held::Text { bytes, length }, _) if bytes.len() == *length => Raw::Text(bytes),
-                (Held::Text { length, .. }, _) if pair.flag.too_long().is_none() => Raw::Unread(*length),
-                (Held::Nothing, Switch::On) => Raw::Text(b"true"),
-                (Held::Nothing, Switch::Off) => Raw::Text(b"false"),
+                (KeyContent::Text { bytes, length }, _) if bytes.len() == *length => Raw::Text(bytes),
+                (KeyContent::Text { length, .. }, _) if pair.flag.too_long().is_none() => Raw::Unread(*length),
+                (KeyContent::Nothing, Switch::On) => Raw::Text(b"true"),
+                (KeyContent::Nothing, Switch::Off) => Raw::Text(b"false"),
                 _ => return None,
             };
             Some((name.as_str(), text))
@@ -301,7 +301,7 @@ fn settle(document: &mut Document, name: &str, pair: &Pair, keys: &Keys) {
     };
     let flag_key = keys.flag(name);
     match &pair.flag {
-        Held::Other(kind) => refuse(document, "a string".to_owned(), a(kind).into_owned(), &flag_key),
+        KeyContent::Other(kind) => refuse(document, "a string".to_owned(), a(kind).into_owned(), &flag_key),
         held => {
             if let Some(length) = held.too_long() {
                 let expected = format!("a flag of at most {MAX_FLAG} bytes");
@@ -314,9 +314,9 @@ fn settle(document: &mut Document, name: &str, pair: &Pair, keys: &Keys) {
         Switch::None | Switch::On => {}
         Switch::Odd => {
             let found = match &pair.switch {
-                Held::Other(kind) => a(kind).into_owned(),
-                Held::Text { bytes, .. } => crate::document::quoted(&String::from_utf8_lossy(bytes)),
-                Held::Nothing => return,
+                KeyContent::Other(kind) => a(kind).into_owned(),
+                KeyContent::Text { bytes, .. } => crate::document::quoted(&String::from_utf8_lossy(bytes)),
+                KeyContent::Nothing => return,
             };
             if pair.flag.is_something() {
                 let problem = Problem::new("true or false", found).of_flag(name).in_source(&switch_key);
@@ -402,7 +402,7 @@ async fn measure(connection: &mut Connection, wanted: &mut [Key], content: &mut 
                     let length = usize::try_from(length).unwrap_or(usize::MAX);
                     key.length = Some(length);
                     if length > MAX_FLAG {
-                        *content.held(key) = Held::Text { length, bytes: Vec::new() };
+                        *content.held(key) = KeyContent::Text { length, bytes: Vec::new() };
                     }
                 }
                 Value::ServerError(error) if error.code() == "WRONGTYPE" => others.push(&*key),
@@ -418,7 +418,7 @@ async fn measure(connection: &mut Connection, wanted: &mut [Key], content: &mut 
             let kind = connection.checked(kind)?;
             match text_of(&kind) {
                 Some("none") => {}
-                kind => *content.held(key) = Held::Other(kind.unwrap_or("value of another type").to_owned()),
+                kind => *content.held(key) = KeyContent::Other(kind.unwrap_or("value of another type").to_owned()),
             }
         }
     }

@@ -135,7 +135,7 @@
 
 mod condition;
 mod connection;
-mod held;
+mod key_content;
 mod keys;
 mod load;
 mod notices;

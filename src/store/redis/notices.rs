@@ -19,7 +19,7 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// The notices of one connection.
 pub(super) struct Tracking {
-    heard: watch::Receiver<Heard>,
+    heard: watch::Receiver<NoticeState>,
     /// Notices of acknowledged edits that this process found to be lost.
     reports: watch::Receiver<u64>,
     /// Asks whether the server is still there, and keeps the connection.
@@ -28,13 +28,13 @@ pub(super) struct Tracking {
 
 /// What was heard so far.
 #[derive(Clone, Debug, Default)]
-struct Heard {
+struct NoticeState {
     /// Why nothing will be heard any more.
-    lost: Option<Lost>,
+    lost: Option<NoticesLost>,
 }
 
 #[derive(Clone, Debug)]
-struct Lost {
+struct NoticesLost {
     kind: ErrorKind,
     message: String,
 }
@@ -44,7 +44,7 @@ impl Tracking {
     ///
     /// The server cannot be reached, or does not let this user do it.
     pub(super) async fn start(server: &Arc<Server>, keys: &Keys, reports: watch::Receiver<u64>) -> Result<Self, Error> {
-        let (changed, heard) = watch::channel(Heard::default());
+        let (changed, heard) = watch::channel(NoticeState::default());
         let sender = changed.clone();
         let ended = format!("redis {}: the connection has ended", server.name);
         let pushed = move |push: PushInfo| match push.kind {
@@ -72,15 +72,15 @@ impl Tracking {
     }
 }
 
-impl From<Lost> for Error {
-    fn from(Lost { kind, message }: Lost) -> Self {
+impl From<NoticesLost> for Error {
+    fn from(NoticesLost { kind, message }: NoticesLost) -> Self {
         Self::new(kind, message)
     }
 }
 
 /// The first reason is the one that is told.
-fn lose(heard: &watch::Sender<Heard>, kind: ErrorKind, message: String) {
-    heard.send_modify(|heard| _ = heard.lost.get_or_insert(Lost { kind, message }));
+fn lose(heard: &watch::Sender<NoticeState>, kind: ErrorKind, message: String) {
+    heard.send_modify(|heard| _ = heard.lost.get_or_insert(NoticesLost { kind, message }));
 }
 
 impl Drop for Tracking {

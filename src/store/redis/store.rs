@@ -9,8 +9,8 @@ use redis::{Pipeline, Script, ServerErrorKind, Value, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::condition::{CutOff, condition, setting};
-use super::connection::{ANSWER, AwaitsDisk, DISK, Idle, Leased, bytes_of, on, text_of};
-use super::held::{Held, Pair, SwitchTo, a};
+use super::connection::{ANSWER, AwaitsDisk, DISK, IdleConnections, LeasedConnection, bytes_of, on, text_of};
+use super::key_content::{KeyContent, Pair, SwitchTo, a};
 use super::keys::{Keys, Prefixes, entry_of, head_of, head_text, version_of, version_text};
 use super::load::Content;
 use super::notices::Tracking;
@@ -43,7 +43,7 @@ struct Shared {
     name: String,
     server: Arc<Server>,
     keys: Keys,
-    idle: Idle,
+    idle: IdleConnections,
     /// The last known end of the history, and the run of the server.
     newest: Mutex<(u64, Option<Arc<str>>)>,
     cut_off: CutOff,
@@ -147,7 +147,7 @@ impl RedisStoreBuilder {
                 name,
                 server,
                 keys,
-                idle: Idle::default(),
+                idle: IdleConnections::default(),
                 newest: Mutex::default(),
                 cut_off: CutOff::default(),
                 is_unsynced: AtomicBool::new(false),
@@ -184,12 +184,12 @@ impl RedisStore {
 }
 
 impl Shared {
-    async fn connection(&self) -> Result<Leased<'_>, Error> {
+    async fn connection(&self) -> Result<LeasedConnection<'_>, Error> {
         self.idle.lease(&self.server).await
     }
 
     /// Both keys of a flag, and what the store knows of it.
-    async fn read(&self, connection: &mut Leased<'_>, name: &str) -> Result<(Pair, Stored), Error> {
+    async fn read(&self, connection: &mut LeasedConnection<'_>, name: &str) -> Result<(Pair, Stored), Error> {
         for _ in 0..ATTEMPTS {
             if let Some(read) = self.try_to_read(connection, name).await? {
                 return Ok(read);
@@ -200,7 +200,11 @@ impl Shared {
     }
 
     /// `None` where it was changed meanwhile. No transaction: a server refuses those when it is short of memory.
-    async fn try_to_read(&self, connection: &mut Leased<'_>, name: &str) -> Result<Option<(Pair, Stored)>, Error> {
+    async fn try_to_read(
+        &self,
+        connection: &mut LeasedConnection<'_>,
+        name: &str,
+    ) -> Result<Option<(Pair, Stored)>, Error> {
         let mut version = on("HGET", &self.keys.versions);
         version.arg(name);
         let mut commands = Pipeline::with_capacity(9);
@@ -234,7 +238,7 @@ impl Shared {
         for (held, answers) in [&mut pair.flag, &mut pair.switch].into_iter().zip(held.chunks_exact(3)) {
             // Errors are those of another type, which the type tells; or of missing permission.
             let kind = connection.checked(answers[0].clone())?;
-            match Held::of(&kind, &answers[1], &answers[2]) {
+            match KeyContent::of(&kind, &answers[1], &answers[2]) {
                 Some(found) => *held = found,
                 None => {
                     for answer in &answers[1..] {
@@ -245,7 +249,7 @@ impl Shared {
             }
         }
         for (held, key) in [&pair.flag, &pair.switch].into_iter().zip(keys.iter().flatten()) {
-            if let Held::Other(kind) = held {
+            if let KeyContent::Other(kind) = held {
                 let problem = Problem::new("a string", a(kind)).of_flag(name).in_source(key);
                 let help = format!("an edit would destroy it: move it away, or DEL {key}");
                 return Err(Error::refused(problem.with_help(help)));
@@ -269,7 +273,7 @@ impl Shared {
 
     /// If a killed server came back without edits that were seen, waits some time for the processes that made them to
     /// write them again. Otherwise the rules go back to older ones.
-    async fn await_lost_edits(&self, connection: &mut Leased<'_>, mut number: u64) -> Result<bool, Error> {
+    async fn await_lost_edits(&self, connection: &mut LeasedConnection<'_>, mut number: u64) -> Result<bool, Error> {
         let (newest, run) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if number >= newest || connection.run == run {
             self.saw(number, &connection.run);
@@ -307,7 +311,7 @@ impl Shared {
     }
 
     /// Lets edits wait for the disk again where the last one on this connection has arrived there after all.
-    async fn look_at_disk(&self, connection: &mut Leased<'_>) -> Result<(), Error> {
+    async fn look_at_disk(&self, connection: &mut LeasedConnection<'_>) -> Result<(), Error> {
         if connection.awaits_disk == AwaitsDisk::Unsynced && is_synced(&wait_aof(connection, 0, Duration::ZERO).await?)
         {
             connection.awaits_disk = AwaitsDisk::Yes;
@@ -317,7 +321,7 @@ impl Shared {
     }
 
     /// Waits until the server has on its disk what was written on this connection, where it can tell.
-    async fn await_disk(&self, connection: &mut Leased<'_>) -> Result<(), Error> {
+    async fn await_disk(&self, connection: &mut LeasedConnection<'_>) -> Result<(), Error> {
         if connection.awaits_disk == AwaitsDisk::Unknown {
             connection.awaits_disk = match policy(connection).await? {
                 // It leaves syncing to the machine then, and waiting takes half a minute.
@@ -351,7 +355,7 @@ impl Shared {
         }
     }
 
-    async fn write(&self, connection: &mut Leased<'_>, commit: &Commit, pair: &Pair) -> Result<bool, Error> {
+    async fn write(&self, connection: &mut LeasedConnection<'_>, commit: &Commit, pair: &Pair) -> Result<bool, Error> {
         let (keys, Commit { flag, expected, definition, version, content, entries, head, .. }) = (&self.keys, commit);
         // Without plain switches there is no such key, and the one that is named in its place is only read.
         let switch_key = keys.switch(flag);
@@ -361,7 +365,7 @@ impl Shared {
             run.arg(&keys.versions).arg(&keys.head).arg(&keys.history).arg(&keys.entries).arg(flag);
             for held in [&pair.flag, &pair.switch] {
                 match held {
-                    Held::Text { length, bytes } => run.arg(*length).arg(bytes),
+                    KeyContent::Text { length, bytes } => run.arg(*length).arg(bytes),
                     _ => run.arg(-1).arg(""),
                 };
             }
@@ -403,7 +407,7 @@ impl Shared {
     /// was removed from the stream hides no older ones.
     async fn entries(
         &self,
-        connection: &mut Leased<'_>,
+        connection: &mut LeasedConnection<'_>,
         flag: Option<&str>,
         before: Option<u64>,
         limit: usize,
@@ -487,7 +491,7 @@ impl Shared {
 }
 
 /// The `appendfsync` of the server; `None` where the user may not ask.
-async fn policy(connection: &mut Leased<'_>) -> Result<Option<String>, Error> {
+async fn policy(connection: &mut LeasedConnection<'_>) -> Result<Option<String>, Error> {
     let mut ask = Pipeline::with_capacity(1);
     ask.cmd("CONFIG").arg("GET").arg("appendfsync");
     Ok(connection.ask(&ask, ANSWER).await?.pop().as_ref().and_then(setting))
@@ -495,7 +499,7 @@ async fn policy(connection: &mut Leased<'_>) -> Result<Option<String>, Error> {
 
 /// The answer of the server when so many of its disks, 0 or 1, have what was written on this connection, or after this
 /// time.
-async fn wait_aof(connection: &mut Leased<'_>, disks: u8, within: Duration) -> Result<Value, Error> {
+async fn wait_aof(connection: &mut LeasedConnection<'_>, disks: u8, within: Duration) -> Result<Value, Error> {
     let mut wait = Pipeline::with_capacity(1);
     wait.cmd("WAITAOF").arg(disks).arg(0).arg(within.as_millis() as u64);
     Ok(connection.ask(&wait, within + ANSWER).await?.pop().unwrap_or_default())

@@ -45,12 +45,12 @@ pub(super) type Address<DB> = fn(&Options<DB>) -> Option<(String, u16)>;
 
 enum Origin<DB: Database> {
     /// Made when they are needed. A pool of `sqlx` would hide for two seconds that nobody listens, and why.
-    Own(Arc<Own<DB>>),
+    Own(Arc<OwnConnections<DB>>),
     /// The application's.
     Pool(Pool<DB>),
 }
 
-struct Own<DB: Database> {
+struct OwnConnections<DB: Database> {
     options: Options<DB>,
     idle: Mutex<Vec<DB::Connection>>,
     /// Raised when what is open is of no use any more.
@@ -59,7 +59,11 @@ struct Own<DB: Database> {
 
 impl<DB: Database> Connections<DB> {
     pub(super) fn own(options: Options<DB>) -> Self {
-        Self::of(Origin::Own(Arc::new(Own { options, idle: Mutex::default(), generation: AtomicU64::new(0) })))
+        Self::of(Origin::Own(Arc::new(OwnConnections {
+            options,
+            idle: Mutex::default(),
+            generation: AtomicU64::new(0),
+        })))
     }
 
     pub(super) fn pool(pool: Pool<DB>) -> Self {
@@ -78,7 +82,7 @@ impl<DB: Database> Connections<DB> {
 
     /// When the server answered last.
     #[cfg(feature = "postgres")]
-    pub(super) fn answered(&self) -> watch::Receiver<Answered> {
+    pub(super) fn answered(&self) -> watch::Receiver<LastAnswer> {
         self.places.answered.subscribe()
     }
 
@@ -139,7 +143,7 @@ impl<DB: Database> Connections<DB> {
             };
             if held.is_ok() {
                 let now = Some(Instant::now());
-                place.places.answered.send_replace(Answered { any: now, opened: now });
+                place.places.answered.send_replace(LastAnswer { any: now, opened: now });
             }
             // If the caller has stopped waiting, the next one gets it.
             if let Err(Ok(lease)) = opening.send(held.map(|held| Lease(Some((held, place))))) {
@@ -171,30 +175,32 @@ impl<DB: Database> Connections<DB> {
 }
 
 impl<DB: Database> Origin<DB> {
-    fn open(&self) -> impl Future<Output = Result<Held<DB>, sqlx::Error>> + Send + use<DB> {
+    fn open(&self) -> impl Future<Output = Result<LeasedConnection<DB>, sqlx::Error>> + Send + use<DB> {
         let opening = match self {
             Self::Own(own) => Ok((Arc::clone(own), own.generation.load(Ordering::Acquire))),
             Self::Pool(pool) => Err(pool.acquire()),
         };
         async {
             Ok(match opening {
-                Ok((own, generation)) => Held::Own { connection: own.options.connect().await?, own, generation },
-                Err(acquired) => Held::Pooled(acquired.await?),
+                Ok((own, generation)) => {
+                    LeasedConnection::Own { connection: own.options.connect().await?, own, generation }
+                }
+                Err(acquired) => LeasedConnection::Pooled(acquired.await?),
             })
         }
     }
 }
 
-impl<DB: Database> Own<DB> {
+impl<DB: Database> OwnConnections<DB> {
     fn idle(&self) -> MutexGuard<'_, Vec<DB::Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An open connection.
-    fn held(self: &Arc<Self>) -> Option<Held<DB>> {
+    fn held(self: &Arc<Self>) -> Option<LeasedConnection<DB>> {
         let generation = self.generation.load(Ordering::Acquire);
         let connection = self.idle().pop()?;
-        Some(Held::Own { connection, own: Arc::clone(self), generation })
+        Some(LeasedConnection::Own { connection, own: Arc::clone(self), generation })
     }
 }
 
@@ -205,7 +211,7 @@ struct Places {
     /// When one of those was given back.
     given_back: Mutex<Instant>,
     last: Arc<Semaphore>,
-    answered: watch::Sender<Answered>,
+    answered: watch::Sender<LastAnswer>,
 }
 
 impl Places {
@@ -231,12 +237,12 @@ impl Places {
 
 /// When a server answered last.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Answered {
+pub(super) struct LastAnswer {
     pub(super) any: Option<Instant>,
     /// On a connection that was new.
     pub(super) opened: Option<Instant>,
 }
-impl Answered {
+impl LastAnswer {
     /// Waits until a connection has been silent for a long time from now on, and the server has answered others.
     pub(super) async fn others(answered: &mut watch::Receiver<Self>, last: fn(&Self) -> Option<Instant>) {
         // What was under way before may still be answered.
@@ -258,10 +264,10 @@ struct Place {
 impl Place {
     /// Waits until a silent connection has to give up its place: when the store is dropped, or when all places are taken
     /// and the server has answered other connections for a long time.
-    async fn is_lost(&mut self, last: fn(&Answered) -> Option<Instant>) {
+    async fn is_lost(&mut self, last: fn(&LastAnswer) -> Option<Instant>) {
         let mut answered = self.places.answered.subscribe();
         let needed = async {
-            Answered::others(&mut answered, last).await;
+            LastAnswer::others(&mut answered, last).await;
             while self.places.free.available_permits() > 0 {
                 sleep(Duration::from_secs(1)).await;
             }
@@ -283,10 +289,10 @@ impl Drop for Place {
 
 /// A connection in use. If it is not given back, it is closed: after a failure, or an abandoned request, it may still
 /// hold an old answer. It keeps its place until the server has answered.
-pub(super) struct Lease<DB: Database>(Option<(Held<DB>, Place)>);
+pub(super) struct Lease<DB: Database>(Option<(LeasedConnection<DB>, Place)>);
 
-enum Held<DB: Database> {
-    Own { connection: DB::Connection, own: Arc<Own<DB>>, generation: u64 },
+enum LeasedConnection<DB: Database> {
+    Own { connection: DB::Connection, own: Arc<OwnConnections<DB>>, generation: u64 },
     Pooled(PoolConnection<DB>),
 }
 
@@ -299,20 +305,20 @@ impl<DB: Database> Lease<DB> {
     pub(super) fn give_back(mut self) {
         let Some((held, _place)) = self.0.take() else { return };
         match held {
-            Held::Own { connection, own, generation } => {
+            LeasedConnection::Own { connection, own, generation } => {
                 let mut idle = own.idle();
                 if own.generation.load(Ordering::Acquire) == generation {
                     idle.push(connection);
                 }
             }
-            Held::Pooled(connection) => drop(connection),
+            LeasedConnection::Pooled(connection) => drop(connection),
         }
     }
 
     /// The place of a connection that the server has closed.
     fn into_place(mut self) -> Place {
         let (held, place) = self.0.take().expect("it is held until it is given back");
-        drop(Silent(Some(held)));
+        drop(AbandonedConnection(Some(held)));
         place
     }
 }
@@ -320,7 +326,7 @@ impl<DB: Database> Lease<DB> {
 impl<DB: Database> Drop for Lease<DB> {
     fn drop(&mut self) {
         let Some((held, mut place)) = self.0.take() else { return };
-        let mut silent = Silent(Some(held));
+        let mut silent = AbandonedConnection(Some(held));
         // After the end of the runtime, nothing can be awaited.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
@@ -336,7 +342,7 @@ impl<DB: Database> Drop for Lease<DB> {
     }
 }
 
-impl<DB: Database> Held<DB> {
+impl<DB: Database> LeasedConnection<DB> {
     fn connection(&mut self) -> &mut DB::Connection {
         match self {
             Self::Own { connection, .. } => connection,
@@ -353,9 +359,9 @@ impl<DB: Database> Held<DB> {
 }
 
 /// A connection that is never used again, and never returns to a pool.
-struct Silent<DB: Database>(Option<Held<DB>>);
+struct AbandonedConnection<DB: Database>(Option<LeasedConnection<DB>>);
 
-impl<DB: Database> Silent<DB> {
+impl<DB: Database> AbandonedConnection<DB> {
     /// Waits for the request that is under way.
     async fn ping(&mut self) -> Result<(), sqlx::Error> {
         match &mut self.0 {
@@ -372,9 +378,9 @@ impl<DB: Database> Silent<DB> {
     }
 }
 
-impl<DB: Database> Drop for Silent<DB> {
+impl<DB: Database> Drop for AbandonedConnection<DB> {
     fn drop(&mut self) {
-        drop(self.0.take().map(Held::into_connection));
+        drop(self.0.take().map(LeasedConnection::into_connection));
     }
 }
 

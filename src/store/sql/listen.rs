@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
-use super::hearing::Teller;
-use super::lease::{ANSWER, Answered, late};
+use super::lease::{ANSWER, LastAnswer, late};
+use super::notifications::Notifier;
 use super::transaction::SHORT;
 use super::trouble::Trouble;
 use crate::store::{Error, ErrorKind};
@@ -23,13 +23,13 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Listeners {
     unanswered: watch::Sender<usize>,
     /// When the server answered the store's other connections.
-    answered: watch::Receiver<Answered>,
+    answered: watch::Receiver<LastAnswer>,
     /// Tasks that wait for answers end with the store.
     store: watch::Sender<()>,
 }
 
 impl Listeners {
-    pub(super) fn new(answered: watch::Receiver<Answered>) -> Self {
+    pub(super) fn new(answered: watch::Receiver<LastAnswer>) -> Self {
         Self { unanswered: watch::Sender::new(0), answered, store: watch::Sender::new(()) }
     }
 
@@ -62,9 +62,9 @@ impl Listeners {
         }
     }
 
-    fn unanswered(&self) -> Unanswered {
+    fn unanswered(&self) -> PendingAnswer {
         self.unanswered.send_modify(|count| *count += 1);
-        Unanswered { count: self.unanswered.clone(), answered: self.answered.clone(), store: self.store.subscribe() }
+        PendingAnswer { count: self.unanswered.clone(), answered: self.answered.clone(), store: self.store.subscribe() }
     }
 }
 
@@ -74,7 +74,7 @@ async fn start(options: PgConnectOptions, channel: &str, listeners: Weak<Listene
     options.connect().await?.close().await?;
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ANSWER).idle_timeout(None).max_lifetime(None);
     let listener = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
-    let mut listener = Listener { listener: Quiet(Some(listener)), listeners };
+    let mut listener = Listener { listener: SilentListener(Some(listener)), listeners };
     // What is told while nobody listens is lost: a lost connection ends the listening.
     listener.get().eager_reconnect(false);
     let listen = format!("BEGIN; {SHORT}; LISTEN \"{channel}\"; COMMIT");
@@ -83,30 +83,30 @@ async fn start(options: PgConnectOptions, channel: &str, listeners: Weak<Listene
 }
 
 /// A listener that counts as waiting for an answer.
-struct Unanswered {
+struct PendingAnswer {
     count: watch::Sender<usize>,
-    answered: watch::Receiver<Answered>,
+    answered: watch::Receiver<LastAnswer>,
     store: watch::Receiver<()>,
 }
 
-impl Unanswered {
+impl PendingAnswer {
     /// Waits until the store is dropped, or the server has long answered others.
-    async fn is_lost(&mut self, last: fn(&Answered) -> Option<Instant>) {
+    async fn is_lost(&mut self, last: fn(&LastAnswer) -> Option<Instant>) {
         tokio::select! {
-            () = Answered::others(&mut self.answered, last) => {}
+            () = LastAnswer::others(&mut self.answered, last) => {}
             _ = self.store.changed() => {}
         }
     }
 }
 
-impl Drop for Unanswered {
+impl Drop for PendingAnswer {
     fn drop(&mut self) {
         self.count.send_modify(|count| *count -= 1);
     }
 }
 
 pub(super) struct Listener {
-    listener: Quiet,
+    listener: SilentListener,
     listeners: Weak<Listeners>,
 }
 
@@ -116,7 +116,7 @@ impl Listener {
     }
 
     /// Tells of every notice until the connection is lost or silent.
-    pub(super) async fn run(mut self, teller: &Teller) -> Trouble {
+    pub(super) async fn run(mut self, teller: &Notifier) -> Trouble {
         loop {
             // Giving up waiting loses nothing: `try_recv` takes whole messages only.
             match timeout(PING_EVERY, self.get().try_recv()).await {
@@ -161,9 +161,9 @@ impl Drop for Listener {
 /// A listener that leaves nothing behind. Dropping a [`PgListener`] says goodbye to the server in a task of its
 /// own, which lasts as long as the server is silent.
 #[derive(Default)]
-struct Quiet(Option<PgListener>);
+struct SilentListener(Option<PgListener>);
 
-impl Quiet {
+impl SilentListener {
     fn get(&mut self) -> &mut PgListener {
         self.0.as_mut().expect("it is there until it is dropped")
     }
@@ -173,7 +173,7 @@ impl Quiet {
     }
 }
 
-impl Drop for Quiet {
+impl Drop for SilentListener {
     fn drop(&mut self) {
         let Some(listener) = self.0.take() else { return };
         // The goodbye goes to a runtime that never runs, and ends with it; so does the connection.

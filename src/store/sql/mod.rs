@@ -241,10 +241,10 @@
 //!
 //! Such a table has no versions, so that a copy of it that came back older switches on again what that copy has on.
 
-mod hearing;
 mod lease;
 #[cfg(feature = "postgres")]
 mod listen;
+mod notifications;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]

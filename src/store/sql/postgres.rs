@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, PgPool, Postgres, Row, ValueRef};
 
-use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, WHOLE, late};
 use super::listen::Listeners;
+use super::notifications::Notifications;
 use super::postgres_tables::{Access, Tables, check_before_making};
-use super::postgres_url::Parsed;
+use super::postgres_url::ServerUrl;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
-use super::transaction::{For, Transaction};
+use super::transaction::{Purpose, Transaction};
 use super::trouble::{Trouble, mending};
 use crate::document::{MAX_FLAGS, Problem, Timestamp};
 use crate::store::parsing::Parsing;
@@ -111,7 +111,7 @@ impl PostgresStore {
         if !(self.makes_tables && trouble.is_missing_table::<Postgres>()) {
             return Err(trouble);
         }
-        let mut transaction = Transaction::begin(&self.server.connections, For::Reading).await?;
+        let mut transaction = Transaction::begin(&self.server.connections, Purpose::Reading).await?;
         let checked = check_before_making(self.name(), transaction.connection()).await;
         transaction.end(checked).await?;
         let mut lease = self.server.connections.lease().await?;
@@ -142,7 +142,7 @@ impl PostgresStore {
             rows::read_column(&as_bytes("f.definition"), length, "f.name"),
             MAX_FLAGS + 1
         );
-        let (mut transaction, tables) = self.begin(For::ReadingAll, Access::ReadFlags).await?;
+        let (mut transaction, tables) = self.begin(Purpose::ReadingAll, Access::ReadFlags).await?;
         let query = sqlx::query(tables.sql(&statement));
         let found = late(WHOLE, query.fetch_all(transaction.connection())).await;
         let found = transaction.end(found).await?;
@@ -168,7 +168,7 @@ impl PostgresStore {
              LEFT JOIN schema.tower_flags f ON f.name == $1 \
              LEFT JOIN schema.tower_flags_versions v ON v.name == $1 \
              LEFT JOIN schema.tower_flags_head h ON true";
-        let (mut transaction, tables) = self.begin(For::Reading, Access::ReadFlags).await?;
+        let (mut transaction, tables) = self.begin(Purpose::Reading, Access::ReadFlags).await?;
         let query = sqlx::query(tables.sql(statement)).bind(flag);
         let row = late(ANSWER, query.fetch_one(transaction.connection())).await;
         let row = transaction.end(row).await?;
@@ -183,7 +183,7 @@ impl PostgresStore {
     }
 
     /// Begins a transaction on the tables.
-    async fn begin(&self, what_for: For, access: Access) -> Result<(Transaction, Tables), Trouble> {
+    async fn begin(&self, what_for: Purpose, access: Access) -> Result<(Transaction, Tables), Trouble> {
         let mut transaction = Transaction::begin(&self.server.connections, what_for).await?;
         match Tables::locked(self.name(), transaction.connection(), access).await {
             Ok(tables) => Ok((transaction, tables)),
@@ -197,7 +197,7 @@ impl PostgresStore {
     async fn write(&self, commit: &Commit) -> Result<bool, Error> {
         commit.begin_preparing();
         let unmade = |trouble: Trouble| trouble.into_unmade::<Postgres>(self.name());
-        let (mut transaction, tables) = self.begin(For::Writing, Access::Write).await.map_err(unmade)?;
+        let (mut transaction, tables) = self.begin(Purpose::Writing, Access::Write).await.map_err(unmade)?;
         let trouble = match write_all(transaction.connection(), &tables, commit).await {
             Ok(true) if commit.begin_sending() => match transaction.commit().await {
                 Ok(()) => return Ok(true),
@@ -229,7 +229,7 @@ impl PostgresStore {
 
     async fn entries(&self, page: &HistoryPage) -> Result<Vec<HistoryEntry>, Trouble> {
         let (before, limit) = (page.before.map_or(i64::MAX, to_column), page.limit.min(1000) as i64);
-        let (mut transaction, tables) = self.begin(For::ReadingAll, Access::ReadHistory).await?;
+        let (mut transaction, tables) = self.begin(Purpose::ReadingAll, Access::ReadHistory).await?;
         let query = match &page.flag {
             Some(flag) => sqlx::query(tables.sql(
                 "SELECT number, version, at, flag, actor, reason, before, after, previous \
@@ -433,7 +433,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(url: &str) -> Result<Self, Error> {
-        let Parsed { options, plaintext } = Parsed::new(url)?;
+        let ServerUrl { options, plaintext } = ServerUrl::new(url)?;
         let name = name_of(&options);
         let server = Self::with(name, Connections::own(options.disable_statement_logging()));
         Ok(Self { plaintext, ..server })
@@ -463,7 +463,7 @@ impl Server {
             let options = self.connections.options().disable_statement_logging();
             let listener = self.listeners.listen(options, channel).await?;
             let name = Arc::clone(&self.name);
-            Ok(Hearing::start(move |teller| async move {
+            Ok(Notifications::start(move |teller| async move {
                 let trouble = listener.run(&teller).await;
                 trouble.into_error::<Postgres>(&name, "changes are no longer heard of")
             }))

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::lease::{ANSWER, late};
 use super::postgres::Server;
 use super::postgres_tables::Schema;
-use super::transaction::{For, Transaction};
+use super::transaction::{Purpose, Transaction};
 use super::trouble::Trouble;
 use crate::document::{Problem, Timestamp};
 use crate::store::{Condition, Error};
@@ -37,7 +37,7 @@ impl Server {
     }
 
     async fn ask(&self, has_tables: bool) -> Result<Condition, Trouble> {
-        let mut transaction = Transaction::begin(&self.connections, For::Reading).await?;
+        let mut transaction = Transaction::begin(&self.connections, Purpose::Reading).await?;
         let found = self.ask_in(transaction.connection(), has_tables).await;
         transaction.end(found).await
     }

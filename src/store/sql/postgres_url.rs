@@ -39,13 +39,13 @@ const ESCAPED: &str = "in a password write / as %2F, ? as %3F, # as %23 and @ as
 
 /// The server of a URL.
 #[derive(Debug)]
-pub(super) struct Parsed {
+pub(super) struct ServerUrl {
     pub(super) options: PgConnectOptions,
     /// The problem that neither the URL nor `PGSSLMODE` chooses between TLS and plain text, and the host is elsewhere.
     pub(super) plaintext: Option<Problem>,
 }
 
-impl Parsed {
+impl ServerUrl {
     pub(super) fn new(url: &str) -> Result<Self, Error> {
         // A path, or the URL of something else, would connect to wherever the defaults say.
         let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme));

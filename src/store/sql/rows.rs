@@ -5,7 +5,7 @@ use std::borrow::Cow;
 #[cfg(feature = "postgres")]
 use crate::document::MAX_FLAG;
 use crate::document::{Document, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Timestamp};
-use crate::store::history::Digesting;
+use crate::store::history::Digester;
 use crate::store::parsing::Parsing;
 use crate::store::{Error, Head, HistoryEntry, Loaded};
 
@@ -109,7 +109,7 @@ impl Rows {
 
     /// A digest of all of it: whoever changed anything, also by putting an older copy in place, changes it.
     fn origin(&self) -> String {
-        let mut digesting = Digesting::default();
+        let mut digesting = Digester::default();
         let mut part = |tag: u8, bytes: &[u8]| {
             digesting.add(&[tag]);
             digesting.add(bytes);

@@ -13,8 +13,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSync
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, Sqlite, SqlitePool};
 use tokio::time::{Instant, sleep};
 
-use super::hearing::Hearing;
 use super::lease::{ANSWER, Connections, Lease, WHOLE, late};
+use super::notifications::Notifications;
 use super::rows::{self, EntryRow, FlagRow, Rows, Text, from_column, text_of, to_column};
 use super::sqlite_codes::is_busy;
 use super::trouble::{Trouble, mending};
@@ -531,7 +531,7 @@ impl File {
         let error = |name: &str, what, trouble: Trouble| trouble.into_error::<Sqlite>(name, what);
         let watch = watch.await.map_err(|trouble| error(&self.name, "changes cannot be noticed", trouble))?;
         let name = Arc::clone(&self.name);
-        Ok(Box::new(Hearing::start(move |teller| async move {
+        Ok(Box::new(Notifications::start(move |teller| async move {
             error(&name, "changes are no longer noticed", watch.run(&teller).await)
         })))
     }

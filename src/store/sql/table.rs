@@ -24,7 +24,7 @@ use super::rows::{self, FlagRow, Rows, Text};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, File};
 #[cfg(feature = "postgres")]
-use super::transaction::{For, Transaction};
+use super::transaction::{Purpose, Transaction};
 use super::trouble::Trouble;
 #[cfg(feature = "sqlite")]
 use crate::document::MAX_FLAG;
@@ -140,7 +140,7 @@ impl PostgresTable {
             rows::read_column(&postgres::as_bytes("definition"), length, "name"),
             as_table(&self.query)
         );
-        let mut transaction = Transaction::begin(&self.server.connections, For::ReadingAll).await?;
+        let mut transaction = Transaction::begin(&self.server.connections, Purpose::ReadingAll).await?;
         let found = late(WHOLE, sqlx::query(AssertSqlSafe(statement)).fetch_all(transaction.connection())).await;
         let found = transaction.end(found).await?;
         let mut rows = Rows::default();
@@ -168,7 +168,7 @@ impl Feed for PostgresTable {
         Box::pin(async {
             match &self.channel {
                 Some(channel) => self.server.listen(channel).await,
-                None => Ok(Box::new(Never) as Box<dyn Notices>),
+                None => Ok(Box::new(NoNotices) as Box<dyn Notices>),
             }
         })
     }
@@ -198,10 +198,10 @@ impl fmt::Debug for PostgresTable {
 
 /// Where nobody tells of changes.
 #[cfg(feature = "postgres")]
-struct Never;
+struct NoNotices;
 
 #[cfg(feature = "postgres")]
-impl Notices for Never {
+impl Notices for NoNotices {
     fn next(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::pending())
     }

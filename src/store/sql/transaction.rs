@@ -20,7 +20,7 @@ const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', 
 
 /// The purpose of a transaction.
 #[derive(Clone, Copy)]
-pub(super) enum For {
+pub(super) enum Purpose {
     /// Reading what is at hand.
     Reading,
     /// Reading all of it.
@@ -28,7 +28,7 @@ pub(super) enum For {
     Writing,
 }
 
-impl For {
+impl Purpose {
     fn begin(self) -> String {
         match self {
             Self::Reading => format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {SHORT}"),
@@ -42,7 +42,7 @@ impl For {
 pub(super) struct Transaction(Lease<Postgres>);
 
 impl Transaction {
-    pub(super) async fn begin(connections: &Connections<Postgres>, what_for: For) -> Result<Self, Trouble> {
+    pub(super) async fn begin(connections: &Connections<Postgres>, what_for: Purpose) -> Result<Self, Trouble> {
         let mut lease = connections.lease().await?;
         let begin = sqlx::raw_sql(sqlx::AssertSqlSafe(what_for.begin()));
         late(ANSWER, begin.execute(lease.connection())).await?;

@@ -7,8 +7,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
 use tokio::time::{Instant, sleep_until};
 
-use super::hearing::Teller;
 use super::lease::{ANSWER, late};
+use super::notifications::Notifier;
 use super::trouble::Trouble;
 use crate::store::{Error, ErrorKind};
 
@@ -71,7 +71,7 @@ impl Watch {
     }
 
     /// Tells of every change until the file is another or cannot be read.
-    pub(super) async fn run(mut self, teller: &Teller) -> Trouble {
+    pub(super) async fn run(mut self, teller: &Notifier) -> Trouble {
         match self.look(teller).await {
             Ok(()) => {
                 let message =
@@ -82,7 +82,7 @@ impl Watch {
         }
     }
 
-    async fn look(&mut self, teller: &Teller) -> Result<(), Trouble> {
+    async fn look(&mut self, teller: &Notifier) -> Result<(), Trouble> {
         for look in 1_u32.. {
             // Late looks are not made up for.
             sleep_until(Instant::now() + LOOK_EVERY).await;

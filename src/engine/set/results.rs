@@ -4,7 +4,7 @@ use super::flag_set::FlagSet;
 
 /// The results of one set for one caller.
 #[derive(Clone, Debug)]
-pub(crate) struct Decided {
+pub(crate) struct Results {
     /// How many words have results; those behind have variants.
     results: usize,
     words: Words,
@@ -22,7 +22,7 @@ const FEW: usize = 8;
 /// Stands in the byte of a variant where there is none; variant n stands as n + 1.
 const NO_VARIANT: u8 = 0;
 
-impl Decided {
+impl Results {
     /// Every flag of a set off.
     pub(crate) fn none(set: &FlagSet) -> Self {
         let results = set.len().div_ceil(64);

@@ -9,7 +9,7 @@ use crate::document::{Edit, Flag, MAX_FLAG, Percentage, Timestamp, flag_from_jso
 
 /// What one key holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum KeyContent {
     #[default]
     Nothing,
     /// A text of this length; one that is longer than a flag may be is not here in full.
@@ -18,7 +18,7 @@ pub(super) enum Held {
     Other(String),
 }
 
-impl Held {
+impl KeyContent {
     /// From the answers to `TYPE`, `STRLEN` and `GETRANGE` up to one byte more than a flag may have; `None` where
     /// they do not go together.
     pub(super) fn of(kind: &Value, length: &Value, bytes: &Value) -> Option<Self> {
@@ -78,8 +78,8 @@ pub(super) enum Switch {
 /// Both keys of one flag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pair {
-    pub(super) flag: Held,
-    pub(super) switch: Held,
+    pub(super) flag: KeyContent,
+    pub(super) switch: KeyContent,
 }
 
 impl Pair {
@@ -162,11 +162,11 @@ pub(super) fn a(kind: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn held(text: &str) -> Held {
+    fn held(text: &str) -> KeyContent {
         if text.is_empty() {
-            return Held::Nothing;
+            return KeyContent::Nothing;
         }
-        Held::Text { length: text.len(), bytes: text.as_bytes().to_vec() }
+        KeyContent::Text { length: text.len(), bytes: text.as_bytes().to_vec() }
     }
 
     fn pair(flag: &str, switch: &str) -> Pair {
@@ -183,16 +183,16 @@ mod tests {
         for odd in ["True", "true\n", "1", "0", "on", "{\"enabled\":true}"] {
             assert_eq!(switch(odd), Switch::Odd, "{odd:?}");
         }
-        assert_eq!(Held::Other("hash".to_owned()).switch(), Switch::Odd);
+        assert_eq!(KeyContent::Other("hash".to_owned()).switch(), Switch::Odd);
     }
 
     #[test]
     fn answers_of_different_moments_do_not_go_together() {
         let of = |kind: &str, length: i64, bytes: &str| {
-            Held::of(&Value::SimpleString(kind.to_owned()), &Value::Int(length), &Value::BulkString(bytes.into()))
+            KeyContent::of(&Value::SimpleString(kind.to_owned()), &Value::Int(length), &Value::BulkString(bytes.into()))
         };
-        assert_eq!((of("none", 0, ""), of("string", 2, "ab")), (Some(Held::Nothing), Some(held("ab"))));
-        assert_eq!(of("hash", 0, ""), Some(Held::Other("hash".to_owned())));
+        assert_eq!((of("none", 0, ""), of("string", 2, "ab")), (Some(KeyContent::Nothing), Some(held("ab"))));
+        assert_eq!(of("hash", 0, ""), Some(KeyContent::Other("hash".to_owned())));
         for (kind, length, bytes) in [("none", 2, ""), ("none", 0, "ab"), ("string", 2, "abc"), ("string", 0, "a")] {
             assert_eq!(of(kind, length, bytes), None, "{kind} {length} {bytes:?}");
         }
