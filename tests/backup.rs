@@ -36,7 +36,7 @@ async fn without_the_store_the_last_rules_answer_until_it_is_back() {
     let path = folder.path().join("flags.backup");
     let first = connect(&store, &path).await;
     assert_eq!(first.status().freshness, Freshness::Fresh);
-    let origin = first.status().origin;
+    let revision = first.status().revision;
     drop(first);
 
     store.is_down(true);
@@ -44,7 +44,7 @@ async fn without_the_store_the_last_rules_answer_until_it_is_back() {
     assert!(is_on(&second, "a") && !is_on(&second, "b"));
     let status = second.status();
     assert!(matches!(status.freshness, Freshness::StaleSince(_)), "{status:?}");
-    assert_eq!((status.origin, status.last_error.as_deref()), (origin, Some("the store is down")));
+    assert_eq!((status.revision, status.last_error.as_deref()), (revision, Some("the store is down")));
 
     store.is_down(false);
     becomes(&store, &second, content(4, &[("a", "false", 2), ("b", "true", 3)])).await;
@@ -103,7 +103,7 @@ async fn a_backup_that_cannot_be_read_or_written_costs_nothing_else() {
     let (folder, store) = (folder(), Rewound::new(content(1, &[("a", "true", 1)])));
     let path = folder.path().join("flags.backup");
     for garbage in
-        ["", "{", "[]", r#"{"format": 99}"#, r#"{"format": 2, "origin": "", "seen": {}, "flags": {}, "removed": []}"#]
+        ["", "{", "[]", r#"{"format": 99}"#, r#"{"format": 2, "revision": "", "seen": {}, "flags": {}, "removed": []}"#]
     {
         std::fs::write(&path, garbage).unwrap();
         let source = connect(&store, &path).await;
@@ -276,7 +276,7 @@ async fn rules_that_come_too_late_for_the_start_are_not_replaced_by_the_backup()
         let source = Live::builder(feed(rules(2, "false"))).backup(&path).start_within(Duration::from_millis(bound));
         let source = source.connect().await.unwrap();
         until(|| !is_on(&source, "x")).await;
-        assert!(source.status().origin.starts_with("2 "), "with {bound} ms");
+        assert!(source.status().revision.starts_with("2 "), "with {bound} ms");
     }
 }
 
@@ -335,7 +335,7 @@ async fn a_backup_that_would_be_too_large_to_read_is_not_written() {
     let path = folder.path().join("flags.backup");
     let source = connect(&store, &path).await;
     let before = std::fs::read(&path).unwrap();
-    becomes(&store, &source, Loaded::new(document, "large").at_revision(2)).await;
+    becomes(&store, &source, Loaded::new(document, "large").at_sequence(2)).await;
     let expected = format!("backup file that can be written, found {}: larger than {MOST} bytes", path.display());
     let is_rejected = || problems(&source).iter().any(|found| found.contains(&expected));
     until(|| is_rejected() || path.metadata().unwrap().len() != before.len() as u64).await;

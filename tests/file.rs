@@ -169,7 +169,7 @@ async fn the_folder_itself_may_go_and_come_back() {
 async fn what_is_refused_as_a_whole_changes_nothing_and_is_said_with_its_place() {
     let (_folder, path) = Folder::with("flags.json", ON);
     let source = File::open(&path).await.unwrap();
-    let origin = source.status().origin;
+    let revision = source.status().revision;
     let name = path.display();
     for (text, message) in [
         ("", format!("{name}, line 1, column 1: expected a JSON document, found nothing")),
@@ -186,7 +186,7 @@ async fn what_is_refused_as_a_whole_changes_nothing_and_is_said_with_its_place()
         let status = source.status();
         assert!(matches!(status.freshness, Freshness::StaleSince(_)));
         assert_eq!(status.problems[0].to_string(), message);
-        assert_eq!((status.version, &status.origin), (1, &origin));
+        assert_eq!((status.version, &status.revision), (1, &revision));
         assert!(flags(&source).is_enabled("search"));
     }
     rename_over(&path, ON);

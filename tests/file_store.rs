@@ -368,7 +368,7 @@ async fn an_edit_that_died_before_the_rename_was_not_made_and_is_marked_so() {
 
         let store = file.reopened();
         let loaded = store.load(None).await.unwrap().unwrap();
-        assert_eq!((loaded.versions["a"], loaded.revision), (2, Some(3)));
+        assert_eq!((loaded.versions["a"], loaded.sequence), (2, Some(3)));
         assert_eq!(version(&store, "a").await, 2);
         assert_eq!(history(&store, "a").await.len(), 2);
         let lines = read(&file.history_path());

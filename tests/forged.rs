@@ -174,7 +174,7 @@ impl Kind {
                 let payload = match self.is_decisions {
                     false => claims.replacen('{', r#"{"user":"bob","#, 1),
                     true if random.one_in(2) => self.claims(30, "shop", random.of(&audience)),
-                    true if random.one_in(2) => claims.replace("\"from\"", "\"origin\""),
+                    true if random.one_in(2) => claims.replace("\"from\"", "\"revision\""),
                     true if random.one_in(2) => claims.replace("\"for\"", "\"user\""),
                     true => self.claims(30, random.of(&["blog", "Shop", "", "payments", "cart"]), "payments"),
                 };

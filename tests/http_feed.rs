@@ -169,12 +169,12 @@ async fn a_document_is_loaded_once_as_long_as_its_tag_is_the_same() {
         let feed = server.feed();
         let first = loaded(&feed).await;
         assert_eq!(first.document.flags().count(), 1);
-        assert!(feed.load(Some(&first.origin)).await.unwrap().is_none());
+        assert!(feed.load(Some(&first.revision)).await.unwrap().is_none());
         // Somebody who has nothing, or something else, gets the whole.
-        assert_eq!(loaded(&feed).await.origin, first.origin);
+        assert_eq!(loaded(&feed).await.revision, first.revision);
         assert!(feed.load(Some("else")).await.unwrap().is_some());
         // The same bytes are the same document, whatever the server says of them.
-        assert!(feed.load(Some(&first.origin)).await.unwrap().is_none());
+        assert!(feed.load(Some(&first.revision)).await.unwrap().is_none());
         let has_asked: Vec<bool> = server.requests().iter().map(|request| request.contains(asked)).collect();
         assert_eq!(has_asked, [false, true, false, false, true], "{given}");
         for request in server.requests() {
@@ -317,14 +317,14 @@ async fn what_is_no_document_is_refused_and_stays_reported_while_nothing_is_new(
         let good = answer(200, &["etag: \"good\""], ON);
         let server = Server::new([good.clone(), bad, answer(304, &[], ""), good]).await;
         let feed = server.feed();
-        let origin = loaded(&feed).await.origin;
+        let revision = loaded(&feed).await.revision;
         for _ in 0..2 {
-            let error = feed.load(Some(&origin)).await.unwrap_err();
+            let error = feed.load(Some(&revision)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Refused);
             assert!(said(&error).contains(what), "{}", said(&error));
             assert_eq!(error.problem().unwrap().source.as_deref(), Some(feed.name()));
         }
-        assert!(feed.load(Some(&origin)).await.unwrap().is_none(), "the good one is back, which was known");
+        assert!(feed.load(Some(&revision)).await.unwrap().is_none(), "the good one is back, which was known");
         let asked = server.requests();
         assert!(asked[2].contains("if-none-match: \"bad\"") && asked[3].contains("if-none-match: \"bad\""));
     }

@@ -36,7 +36,7 @@ async fn one_lost_flag_of_many_is_off_and_a_problem_until_it_is_back_or_an_edit_
     // With the record of the last edit, as after `DEL`; and without it, as where the record is lost, too.
     for versions in [vec![("a", 3), ("b", 1), ("c", 1)], vec![("b", 1), ("c", 1)]] {
         let mut lost = recorded(5, &all[1..]).with_versions(versions.clone());
-        lost.origin = format!("lost {versions:?}");
+        lost.revision = format!("lost {versions:?}");
         becomes(&store, &source, lost).await;
         assert!(!is_on(&source, "a") && is_on(&source, "b"));
         let missing = source.missing();

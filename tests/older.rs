@@ -59,7 +59,7 @@ async fn a_store_that_goes_back_twice_is_held_to_the_lower_version() {
 async fn where_the_store_counts_no_edits_the_versions_of_its_flags_tell() {
     let without_revision = |flags: &[(&str, &str, u64)]| {
         let mut content = content(0, flags);
-        content.revision = None;
+        content.sequence = None;
         content
     };
     let store = Rewound::new(without_revision(&[("checkout", "false", 7), ("search", "true", 3)]));

@@ -56,12 +56,12 @@ impl Feed for Server {
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
-            let origin = self.answer()?.to_string();
-            if known == Some(origin.as_str()) {
+            let revision = self.answer()?.to_string();
+            if known == Some(revision.as_str()) {
                 return Ok(None);
             }
             let document = Document::from_json(r#"{"flags": {"x": true}}"#).map_err(Error::refused)?;
-            Ok(Some(Loaded::new(document, origin)))
+            Ok(Some(Loaded::new(document, revision)))
         })
     }
 
@@ -182,10 +182,10 @@ async fn a_source_that_could_load_and_not_listen_tries_to_listen_again_soon() {
     sleep(Duration::from_millis(2010)).await;
     assert_eq!(source.status().last_error, None);
     // And hears what comes, without the wait for a resync.
-    let before = source.status().origin;
+    let before = source.status().revision;
     server.state.send_replace((true, 7));
     sleep(Duration::from_millis(100)).await;
-    assert_ne!(source.status().origin, before);
+    assert_ne!(source.status().revision, before);
 }
 
 /// Panics the second time that it is read.
@@ -215,7 +215,7 @@ async fn a_feed_that_panics_is_asked_again_within_two_seconds() {
     let source = Live::connect(Panics(server.clone(), Arc::default())).await.unwrap();
     server.state.send_replace((true, 1));
     let start = Instant::now();
-    while source.status().origin != "1" {
+    while source.status().revision != "1" {
         sleep(Duration::from_millis(10)).await;
     }
     assert!(start.elapsed() <= Duration::from_millis(2020), "{:?}", start.elapsed());

@@ -273,12 +273,12 @@ async fn flags_go_on_where_the_records_of_the_store_are_broken() {
         set(&server, "ff:y", "true");
         let loaded = store.load(None).await.unwrap().unwrap();
         assert_eq!(loaded.document.flags().count(), 2, "{what}");
-        let before = loaded.origin;
+        let before = loaded.revision;
         let outcome = store.change("x", Change::kill(), &alice()).await;
         let Err(ChangeError::Store(error)) = outcome else { panic!("{what}: {outcome:?}") };
         assert_eq!(error.kind(), ErrorKind::Refused, "{what}: {error}");
         let after = store.load(None).await.unwrap().unwrap();
-        assert_eq!(after.origin, before, "{what}: all of an edit or nothing");
+        assert_eq!(after.revision, before, "{what}: all of an edit or nothing");
         let told: String = after.document.problems().iter().map(ToString::to_string).collect();
         if matches!(what, "HGET" | "GET") {
             assert!(told.contains(&key), "{told}");
@@ -623,7 +623,7 @@ async fn many_and_large_definitions_are_all_there() {
     let loaded = store.load(None).await.unwrap().unwrap();
     assert_eq!(loaded.document.flags().count(), 5012);
     assert_eq!(loaded.document.flags().filter(|(_, flag)| flag.is_enabled()).count(), 12);
-    assert!(store.load(Some(&loaded.origin)).await.unwrap().is_none());
+    assert!(store.load(Some(&loaded.revision)).await.unwrap().is_none());
     let told = |text: &str| loaded.document.problems().iter().any(|problem| problem.to_string().contains(text));
     assert!(told("found at least 9990 more"));
     many(5000..10_000, "ff:", "true");

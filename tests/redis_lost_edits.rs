@@ -76,7 +76,7 @@ async fn other_processes_do_not_go_back_to_older_rules_meanwhile() {
         put(&editor, "x", &format!(r#"{{"percentage": {percentage}}}"#)).await;
     }
     let newest = store(&server).read("x").await.unwrap().head;
-    until("the newest rules", async || source.status().origin == origin(&server).await).await;
+    until("the newest rules", async || source.status().revision == revision(&server).await).await;
     let mut changes = source.subscribe();
     server.kill();
     until("the outage shows", async || source.status().freshness != Freshness::Fresh).await;
@@ -91,8 +91,8 @@ async fn other_processes_do_not_go_back_to_older_rules_meanwhile() {
     assert!(source.status().problems.iter().all(|problem| !problem.to_string().contains("older copy")));
 }
 
-async fn origin(server: &Redis) -> String {
-    store(server).load(None).await.unwrap().unwrap().origin
+async fn revision(server: &Redis) -> String {
+    store(server).load(None).await.unwrap().unwrap().revision
 }
 
 #[tokio::test(flavor = "multi_thread")]

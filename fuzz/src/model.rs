@@ -135,9 +135,9 @@ impl Claims {
         (1..=life).contains(&left).then_some((key, claims))
     }
 
-    /// An object of `exp` and `flags`, perhaps with `user`, `for`, `from` and `origin`; each once, and nothing else.
+    /// An object of `exp` and `flags`, perhaps with `user`, `for`, `from` and `revision`; each once, and nothing else.
     fn parse(payload: &[u8]) -> Option<Self> {
-        let (mut exp, mut user, mut audience, mut from, mut origin, mut flags) = (None, None, None, None, None, None);
+        let (mut exp, mut user, mut audience, mut from, mut revision, mut flags) = (None, None, None, None, None, None);
         for (name, value) in serde_json::from_slice::<Members>(payload).ok()?.0 {
             let value = value.get();
             let was_there = match name.as_str() {
@@ -145,7 +145,7 @@ impl Claims {
                 "user" => user.replace(serde_json::from_str(value).ok()?).is_some(),
                 "for" => audience.replace(serde_json::from_str(value).ok()?).is_some(),
                 "from" => from.replace(serde_json::from_str(value).ok()?).is_some(),
-                "origin" => origin.replace(serde_json::from_str::<Option<String>>(value).ok()?).is_some(),
+                "revision" => revision.replace(serde_json::from_str::<Option<String>>(value).ok()?).is_some(),
                 "flags" => flags.replace(wanted(value)?).is_some(),
                 _ => return None,
             };

@@ -109,7 +109,7 @@ fn answer_at(state: &State, context: &Context, at: Timestamp, hides: bool) -> Va
         })
     };
     let answers: Vec<Value> = set.names().filter(|name| !hidden.contains(name)).map(explain).collect();
-    json!({ "at": at, "version": flags.version(), "origin": flags.origin(), "flags": answers, "hidden": hidden })
+    json!({ "at": at, "version": flags.version(), "revision": flags.revision(), "flags": answers, "hidden": hidden })
 }
 
 /// The flags whose answers tell whether a user is named: those with a list of users, and those that require one.

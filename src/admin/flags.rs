@@ -53,7 +53,7 @@ fn listed_as(state: &State, loaded: Result<Arc<Loaded>, Failure>) -> Value {
             json!({
                 "from": "store",
                 "store": Feed::name(&state.store),
-                "origin": loaded.origin,
+                "revision": loaded.revision,
                 "etag": shown::etag_of_all(&loaded),
                 "flags": flags,
                 "problems": loaded.document.problems,
@@ -71,7 +71,7 @@ fn listed_as(state: &State, loaded: Result<Arc<Loaded>, Failure>) -> Value {
             json!({
                 "from": "this process",
                 "store": Feed::name(&state.store),
-                "origin": set.origin(),
+                "revision": set.revision(),
                 "etag": null,
                 "flags": flags,
                 "problems": set.problems(),

@@ -86,7 +86,7 @@
 //! not a valid flag is hidden from them entirely, and left out of exports. For them, digests in the history are `null`, and an
 //! `ETag` is that of the text without users. `explain` leaves out flags that name users and flags that require one of these, because
 //! the answer would reveal whether a user is named; `hidden` lists them. Rules are shown unchanged: a rule that compares `user_id`
-//! reveals the users that it names. `origin` is a digest of everything in the store.
+//! reveals the users that it names. `revision` is a digest of everything in the store.
 //!
 //! **Tokens** may expire: `alice:editor-until-2027-01-01:TOKEN` is good until the end of that day in UTC, and so are its sessions.
 //! After that, requests with it get 401, and `detail` says that the token has expired. `status` names tokens that expire within 14
@@ -102,7 +102,7 @@
 //! | `GET` (the root), `app.js` and its modules, `style.css` | | the page |
 //! | `POST login` | | `{"token": …}` for a cookie that lasts 10 hours: 200 `{"expires_in": seconds}`, 401, 429 with `Retry-After` |
 //! | `POST logout` | viewer | 204; ends the session, in this process |
-//! | `GET flags` | viewer | `{from, store, origin, etag, flags: [flag, …], problems, error}` |
+//! | `GET flags` | viewer | `{from, store, revision, etag, flags: [flag, …], problems, error}` |
 //! | `GET flags/{name}` | viewer | a flag |
 //! | `PUT flags/{name}` | editor | the body is the definition, kept as it is written but for `enabled` and `percentage` where they are left out; `If-Match`, or `If-None-Match: *` for a new one (201); `?create_again=true` for a name that was removed (409 without) |
 //! | `PATCH flags/{name}` | editor | merge patch |
@@ -173,7 +173,7 @@
 //! seen is `cut-off`, until the process ends.
 //!
 //! **explain** takes `{"user_id": "u", "groups": ["g"], "attributes": {"plan": "pro"}, "visitor": "v",
-//! "at": "2026-12-01T09:00:00Z"}`, all optional, and answers `{at, version, origin, flags: [{name, enabled, variant,
+//! "at": "2026-12-01T09:00:00Z"}`, all optional, and answers `{at, version, revision, flags: [{name, enabled, variant,
 //! value, reason, words, bucket, percentage, shadowed_by}, …], hidden: [name, …]}`; `bucket` in percent with three decimals.
 //!
 //! **status**: `{now, you: {name, role}, library, rules, source, store: {name, is_shared, is_durable, has_notices,

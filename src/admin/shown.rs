@@ -28,7 +28,7 @@ pub(super) fn etag_without_users(stored: &Stored) -> Option<String> {
 
 /// What an import is made for: everything that the store holds.
 pub(super) fn etag_of_all(loaded: &Loaded) -> String {
-    format!("\"{}\"", &digest_of(loaded.origin.as_bytes())[..16])
+    format!("\"{}\"", &digest_of(loaded.revision.as_bytes())[..16])
 }
 
 /// Everything about one flag, as the store has it.

@@ -114,7 +114,7 @@ impl State {
     /// Everything that the store holds; not again where it is what was there last.
     pub(super) async fn load(&self) -> Result<Arc<Loaded>, Failure> {
         let last = self.last().clone();
-        let found = self.in_time(self.store.load(last.as_ref().map(|loaded| &*loaded.origin))).await?;
+        let found = self.in_time(self.store.load(last.as_ref().map(|loaded| &*loaded.revision))).await?;
         match (found, last) {
             (Some(loaded), _) => {
                 let loaded = Arc::new(loaded);

@@ -201,8 +201,8 @@ impl Answers {
 
     /// The store's own version or digest of the set, which processes can compare.
     #[must_use]
-    pub fn origin(&self) -> &str {
-        self.set.origin()
+    pub fn revision(&self) -> &str {
+        self.set.revision()
     }
 
     /// How many flags there are.

@@ -101,8 +101,8 @@ impl<'a> Outcome<'a> {
 
     /// The store's own version or digest of the flag set.
     #[must_use]
-    pub fn origin(&self) -> &'a str {
-        self.reads.answers().origin()
+    pub fn revision(&self) -> &'a str {
+        self.reads.answers().revision()
     }
 }
 

@@ -88,8 +88,8 @@ impl FlagsBuilder {
     }
 
     /// The source, its version in this process, and its own version or digest.
-    pub fn identity(mut self, source: SourceId, version: u64, origin: impl Into<String>) -> Self {
-        self.set = self.set.identity(source, version, origin);
+    pub fn identity(mut self, source: SourceId, version: u64, revision: impl Into<String>) -> Self {
+        self.set = self.set.identity(source, version, revision);
         self
     }
 

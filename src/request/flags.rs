@@ -283,8 +283,8 @@ impl Flags {
 
     /// The store's own version or digest of the flag set, which processes can compare.
     #[must_use]
-    pub fn origin(&self) -> &str {
-        self.flag_set().origin()
+    pub fn revision(&self) -> &str {
+        self.flag_set().revision()
     }
 
     /// The flag set that these answers come from: that of the innermost layer.

@@ -345,7 +345,7 @@ impl Config {
         let mut claims = Claims {
             audience: Some(to.name.clone()),
             from: Some(self.service.clone()),
-            origin: Some(flags.origin().to_owned()).filter(|origin| !origin.is_empty()),
+            revision: Some(flags.revision().to_owned()).filter(|revision| !revision.is_empty()),
             ..Claims::until(exp)
         };
         let mut size = claims.payload().len();

@@ -37,7 +37,7 @@ pub(super) struct Stamp {
 pub(super) struct BackupContent {
     /// The form of the file.
     format: u32,
-    pub(super) origin: String,
+    pub(super) revision: String,
     pub(super) seen: SeenFlags,
     /// What was switched off in this process alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -61,7 +61,7 @@ fn check_size(bytes: u64) -> io::Result<()> {
 }
 
 impl BackupContent {
-    pub(super) fn new(document: &Document, origin: &str, seen: SeenFlags, kills: &Kills, missing: &Document) -> Self {
+    pub(super) fn new(document: &Document, revision: &str, seen: SeenFlags, kills: &Kills, missing: &Document) -> Self {
         let text = |flag: &Flag| RawValue::from_string(flag.to_stored()).ok();
         let flags =
             document.flags.iter().filter_map(|(name, definition)| match kills.instead(name).unwrap_or(definition) {
@@ -78,7 +78,7 @@ impl BackupContent {
         });
         Self {
             format: FORMAT,
-            origin: origin.to_owned(),
+            revision: revision.to_owned(),
             seen,
             kills: kills.list(),
             flags: flags.collect(),

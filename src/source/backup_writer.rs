@@ -203,8 +203,8 @@ mod tests {
     use crate::source::kills::Kills;
     use crate::source::seen::SeenFlags;
 
-    fn saved(origin: &str) -> BackupContent {
-        BackupContent::new(&Document::new(), origin, SeenFlags::default(), &Kills::default(), &Document::new())
+    fn saved(revision: &str) -> BackupContent {
+        BackupContent::new(&Document::new(), revision, SeenFlags::default(), &Kills::default(), &Document::new())
     }
 
     #[tokio::test]
@@ -221,7 +221,7 @@ mod tests {
         };
         let take = move |saved: BackupContent| {
             assert!(!there.exists(), "nothing was written before");
-            late.send(saved.origin).unwrap();
+            late.send(saved.revision).unwrap();
         };
         assert!(writer.read_by(read, take).await.is_none());
         let said = writer.problem().unwrap().to_string();

@@ -53,9 +53,9 @@ impl Board {
     pub(crate) fn publish(&self, update: impl FnOnce(&Document) -> Option<(Document, String)>) {
         let listeners = {
             let mut writing = self.writing();
-            let Some((mut document, origin)) = update(&writing.document) else { return };
+            let Some((mut document, revision)) = update(&writing.document) else { return };
             let previous = self.set.load_full();
-            let identity = Identity { source: self.id, version: previous.version() + 1, origin };
+            let identity = Identity { source: self.id, version: previous.version() + 1, revision };
             self.set.store(FlagSet::compile_and_settle(&mut document, Some(&previous), identity, Timestamp::now()));
             writing.document = Arc::new(document);
             writing.listeners.retain(|listener| listener.strong_count() > 0);
@@ -111,7 +111,7 @@ impl Board {
         Status {
             freshness: if set.version() == 0 { Freshness::NeverLoaded } else { Freshness::Fresh },
             version: set.version(),
-            origin: set.origin().to_owned(),
+            revision: set.revision().to_owned(),
             flags: set.len(),
             last_error: None,
             problems: set.problems().to_vec(),

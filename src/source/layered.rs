@@ -158,9 +158,10 @@ impl Merge {
                 merged.problems.push(Problem::new(format!("at most {MAX_FLAGS} flags in all parts"), found));
             }
             *self.part_of.write().unwrap_or_else(PoisonError::into_inner) = part_of;
-            let origins = self.parts.iter().map(|part| part.status().origin).filter(|origin| !origin.is_empty());
-            let origins: Vec<String> = origins.collect();
-            Some((merged, origins.join("+")))
+            let revisions =
+                self.parts.iter().map(|part| part.status().revision).filter(|revision| !revision.is_empty());
+            let revisions: Vec<String> = revisions.collect();
+            Some((merged, revisions.join("+")))
         });
         self.log_own_problems();
     }

@@ -620,7 +620,7 @@ impl Keeper {
         }
         let known = self.shared.board.set();
         // Of what the backup file held, problems are not known.
-        let known = self.has_loaded.then(|| known.origin());
+        let known = self.has_loaded.then(|| known.revision());
         let outcome = match self.feed.load(known).await {
             Ok(Some(loaded)) => {
                 let identity = self.identity(&loaded).await;
@@ -738,7 +738,7 @@ impl Shared {
                 self.kills().hold_off(&mut document, saved.seen.versions());
                 // What the store gave too late for the start is newer.
                 let is_first = || self.board.set().version() == 0;
-                self.board.publish(|_| is_first().then(|| (document, saved.origin.clone())));
+                self.board.publish(|_| is_first().then(|| (document, saved.revision.clone())));
                 tracing::warn!(
                     source = self.name,
                     flags = self.board.set().len(),
@@ -761,7 +761,7 @@ impl Shared {
                 let missing = shared.missing().definitions(missing);
                 BackupContent::new(
                     &shared.board.document(),
-                    set.origin(),
+                    set.revision(),
                     shared.seen().clone(),
                     &shared.kills(),
                     &missing,
@@ -813,7 +813,7 @@ impl Shared {
             self.exceptions.fetch_add(is_changed.into(), Relaxed);
             // What is held off for another reason stays off without the kill.
             self.seen().hold_off(&mut document);
-            is_changed.then(|| (document, self.board.set().origin().to_owned()))
+            is_changed.then(|| (document, self.board.set().revision().to_owned()))
         });
         if is_changed {
             self.published(&before);
@@ -842,7 +842,7 @@ impl Shared {
             document.problems.extend(missing.problems());
             let before = std::mem::replace(&mut *self.missing(), missing);
             self.exceptions.fetch_add((have_kills_ended || before != *self.missing()).into(), Relaxed);
-            Some((document, loaded.origin))
+            Some((document, loaded.revision))
         });
         let document = self.published(&before);
         let set = self.board.set();

@@ -26,7 +26,7 @@ pub(super) struct SeenFlags {
     /// The highest revision of the store.
     highest: Option<u64>,
     /// The revision that it had last.
-    revision: Option<u64>,
+    sequence: Option<u64>,
     versions: BTreeMap<Arc<str>, u64>,
     /// Flags that were switched off when they were there last.
     killed: BTreeSet<Arc<str>>,
@@ -59,8 +59,8 @@ impl SeenFlags {
             }
         }
         self.report_age(loaded);
-        self.highest = self.highest.max(loaded.revision);
-        self.revision = loaded.revision;
+        self.highest = self.highest.max(loaded.sequence);
+        self.sequence = loaded.sequence;
         if self.store.is_empty() {
             identity.clone_into(&mut self.store);
         }
@@ -73,8 +73,8 @@ impl SeenFlags {
         if !identity.is_empty() {
             identity.clone_into(&mut self.store);
             self.killed = self.held.keys().cloned().collect();
-            self.highest = loaded.revision;
-            self.revision = loaded.revision;
+            self.highest = loaded.sequence;
+            self.sequence = loaded.sequence;
         }
     }
 
@@ -112,12 +112,12 @@ impl SeenFlags {
     fn is_older(&self, loaded: &Loaded) -> bool {
         let has_older_flag =
             loaded.versions.iter().any(|(name, version)| self.versions.get(name).is_some_and(|seen| version < seen));
-        has_older_flag || matches!((loaded.revision, self.revision), (Some(now), Some(seen)) if now < seen)
+        has_older_flag || matches!((loaded.sequence, self.sequence), (Some(now), Some(seen)) if now < seen)
     }
 
     /// Says that the store lacks edits that were seen, until it has as many again.
     fn report_age(&self, loaded: &mut Loaded) {
-        if let (Some(now), Some(seen)) = (loaded.revision, self.highest)
+        if let (Some(now), Some(seen)) = (loaded.sequence, self.highest)
             && now < seen
         {
             let problem =

@@ -122,7 +122,7 @@ pub struct Status {
     /// The number of the rules in this process: raised by one at each swap; 0 before the first load.
     pub version: u64,
     /// The store's own version or digest of the rules, which processes can compare.
-    pub origin: String,
+    pub revision: String,
     /// How many flags there are.
     pub flags: usize,
     /// What went wrong last, until it goes right again.
@@ -144,7 +144,7 @@ impl Status {
         Self {
             freshness: Freshness::Fresh,
             version: 0,
-            origin: String::new(),
+            revision: String::new(),
             flags: 0,
             last_error: None,
             problems: Vec::new(),

@@ -63,7 +63,7 @@ pub trait Feed: Send + Sync + 'static {
     /// What messages and the parts of [`Layered`](crate::source::Layered) call it.
     fn name(&self) -> &str;
 
-    /// Reads everything. `known` is the origin of what the caller has; `Ok(None)` says that nothing
+    /// Reads everything. `known` is the revision of what the caller has; `Ok(None)` says that nothing
     /// else is there now.
     ///
     /// # Errors
@@ -185,8 +185,8 @@ impl<F: Feed + ?Sized> Feed for Arc<F> {
 pub struct Loaded {
     /// The definitions.
     pub document: Document,
-    /// The store's own version or digest of them; equal origins mean equal documents.
-    pub origin: String,
+    /// The store's own version or digest of them; equal revisions mean equal documents.
+    pub revision: String,
     /// The versions of the flags, where the feed knows them; also of those that were removed.
     pub versions: BTreeMap<Arc<str>, u64>,
     /// Names that the feed itself remembers as removed: that they are missing is no accident.
@@ -196,21 +196,21 @@ pub struct Loaded {
     pub records_removals: bool,
     /// A number that every edit raises, where the feed has one: a smaller one than before means that the store
     /// came back older.
-    pub revision: Option<u64>,
+    pub sequence: Option<u64>,
 }
 
 impl Loaded {
     /// Definitions and what the store calls their version.
     #[must_use]
-    pub fn new(document: Document, origin: impl Into<String>) -> Self {
-        let origin = origin.into();
+    pub fn new(document: Document, revision: impl Into<String>) -> Self {
+        let revision = revision.into();
         Self {
             document,
-            origin,
+            revision,
             versions: BTreeMap::new(),
             removed: BTreeSet::new(),
             records_removals: false,
-            revision: None,
+            sequence: None,
         }
     }
 
@@ -246,8 +246,8 @@ impl Loaded {
 
     /// With the number that every edit raises.
     #[must_use]
-    pub fn at_revision(mut self, revision: u64) -> Self {
-        self.revision = Some(revision);
+    pub fn at_sequence(mut self, sequence: u64) -> Self {
+        self.sequence = Some(sequence);
         self
     }
 }

@@ -74,7 +74,7 @@ impl Content {
         let loaded = loaded
             .with_versions(self.flags.iter().map(|(name, kept)| (&**name, kept.version)))
             .with_removed(self.flags.iter().filter(|(_, kept)| kept.definition.is_none()).map(|(name, _)| &**name))
-            .at_revision(self.head.number);
+            .at_sequence(self.head.number);
         Ok(loaded)
     }
 }

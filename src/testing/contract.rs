@@ -461,11 +461,11 @@ async fn known<F: StoreFixture>(fixture: &F) {
     let store = fixture.fresh().await;
     changed(&store, "x", Change::put_text("true")).await;
     let first = loaded(&store).await;
-    assert!(store.load(Some(&first.origin)).await.expect("it is loaded").is_none());
+    assert!(store.load(Some(&first.revision)).await.expect("it is loaded").is_none());
     changed(&store, "x", Change::kill()).await;
-    let second = store.load(Some(&first.origin)).await.expect("it is loaded").expect("it has changed");
-    assert_ne!(second.origin, first.origin);
-    assert!(second.revision >= first.revision);
+    let second = store.load(Some(&first.revision)).await.expect("it is loaded").expect("it has changed");
+    assert_ne!(second.revision, first.revision);
+    assert!(second.sequence >= first.sequence);
     assert!(second.document.flag("x").is_some_and(|flag| !flag.is_enabled()));
 }
 
@@ -505,7 +505,7 @@ async fn other_processes<F: StoreFixture>(fixture: &F) {
     assert_eq!(text_of(&another, "x").await.as_deref(), Some("true"));
     assert_eq!(changed(&another, "x", Change::kill().at_version(1)).await, 2);
     assert_eq!(stored(&store, "x").await, stored(&another, "x").await);
-    assert_eq!(loaded(&store).await.origin, loaded(&another).await.origin);
+    assert_eq!(loaded(&store).await.revision, loaded(&another).await.revision);
     let shared = fixture.fresh().await;
     let other = fixture.another(&shared).await;
     race(vec![shared, other]).await;
@@ -531,7 +531,7 @@ async fn foreign_writers<F: StoreFixture>(fixture: &F) {
     fixture.write_past(&store, "x", Some(br#"{"enabled": true, "percentage": 50}"#)).await;
     fixture.write_past(&store, "theirs", Some(b"true")).await;
     let after = loaded(&store).await;
-    assert_ne!(after.origin, before.origin, "it is seen");
+    assert_ne!(after.revision, before.revision, "it is seen");
     assert_eq!(after.document.flag("x"), Some(&flag(r#"{"enabled": true, "percentage": 50}"#)));
     assert_eq!(after.document.flag("theirs"), Some(&flag("true")));
     assert_eq!(after.versions.get("x"), Some(&1), "versions outlive it");

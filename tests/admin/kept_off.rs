@@ -249,13 +249,13 @@ async fn a_kill_of_a_flag_that_was_removed_meanwhile_can_be_forgotten() {
         shaky.store.change("a", Change::remove(), &alice()).await.unwrap();
         shaky.is(UP);
         if is_loaded {
-            until(async || api.source.status().origin == "4").await;
+            until(async || api.source.status().revision == "4").await;
         }
         let forgotten = api.ask("POST", "flags/a/forget-kill", &[], "").await;
         assert_eq!((forgotten.status, &json(&forgotten)["flag"]), (200, &Value::Null), "{}", forgotten.text());
         assert!(api.source.local_kills().is_empty());
         assert_eq!(problem(&api.ask("POST", "flags/a/forget-kill", &[], "").await), "no-local-kill");
-        until(async || api.source.status().origin == "4").await;
+        until(async || api.source.status().revision == "4").await;
         assert!(!is_on(&api.source, "a"), "loaded before: {is_loaded}");
         assert_eq!(api.ask("GET", "flags/a", &[], "").await.status, 404);
     }

@@ -221,7 +221,7 @@ async fn a_kill_of_a_flag_that_was_edited_meanwhile_is_a_question() {
         store.store.change(flag, Change::put_text(r#"{"percentage":7}"#), &Author::new("carol")).await.unwrap();
     }
     store.is(UP);
-    until(async || api.source.status().origin == store.store.read("").await.unwrap().head.number.to_string()).await;
+    until(async || api.source.status().revision == store.store.read("").await.unwrap().head.number.to_string()).await;
     until(async || api.get("flags/a").await["local_kill"]["question"] == true).await;
     assert!(!is_on(&api.source, "a"), "and off until somebody says");
     // Longer than it takes to write what is no question.

@@ -265,7 +265,7 @@ pub(crate) async fn hanging_backup() -> Outcome {
     until("rules are loaded", &source, || is_on(&source, "c")).await;
     disk.thaw();
     until("the backup is written", &source, || source.survives_restart(&kill) && !hangs(&source)).await;
-    until("the newest is written", &source, || read(&disk.at("backup")).contains(r#""origin":"6""#)).await;
+    until("the newest is written", &source, || read(&disk.at("backup")).contains(r#""revision":"6""#)).await;
     drop(source);
     let backup = Live::builder(Silent).backup(disk.at("backup")).start_within(Duration::from_millis(50));
     let source = backup.connect().await.unwrap();
@@ -401,7 +401,7 @@ pub(crate) async fn full_mounted_backup() -> Outcome {
     with_three_flags(&store).await;
     let live = Live::builder(store.clone()).backup(&file.path).connect().await.unwrap();
     let before = read(&file.path);
-    assert!(before.contains(r#""origin":"3""#), "{before}");
+    assert!(before.contains(r#""revision":"3""#), "{before}");
     disk.fill();
     store.change("d", large(), &alice()).await.unwrap();
     until("the status says so", &live, || !live.status().problems.is_empty()).await;
@@ -410,6 +410,6 @@ pub(crate) async fn full_mounted_backup() -> Outcome {
     assert_eq!(read(&file.path), before);
     disk.free();
     store.change("d", Change::restore(), &alice()).await.unwrap();
-    until("it is written", &live, || read(&file.path).contains(r#""origin":"5""#)).await;
+    until("it is written", &live, || read(&file.path).contains(r#""revision":"5""#)).await;
     Outcome::Done
 }

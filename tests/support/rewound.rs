@@ -47,7 +47,7 @@ impl Feed for Rewound {
             if is_down {
                 return Err(Error::new(ErrorKind::Unavailable, "the store is down"));
             }
-            Ok(Some(content).filter(|content| known != Some(&content.origin)))
+            Ok(Some(content).filter(|content| known != Some(&content.revision)))
         })
     }
 
@@ -70,7 +70,7 @@ impl Feed for Rewound {
 pub(crate) fn content(revision: u64, flags: &[(&str, &str, u64)]) -> Loaded {
     let document = Document::from_texts(flags.iter().map(|(name, text, _)| (*name, text.as_bytes()))).unwrap();
     let versions = flags.iter().map(|(name, _, version)| (*name, *version));
-    Loaded::new(document, format!("{revision} {flags:?}")).with_versions(versions).at_revision(revision)
+    Loaded::new(document, format!("{revision} {flags:?}")).with_versions(versions).at_sequence(revision)
 }
 
 pub(crate) fn is_on(source: &Live, name: &str) -> bool {
@@ -80,9 +80,9 @@ pub(crate) fn is_on(source: &Live, name: &str) -> bool {
 
 /// Waits until the content has been taken in.
 pub(crate) async fn becomes(store: &Rewound, source: &Live, content: Loaded) {
-    let origin = content.origin.clone();
+    let revision = content.revision.clone();
     store.becomes(content);
-    until(|| source.status().origin == origin).await;
+    until(|| source.status().revision == revision).await;
 }
 
 /// Waits for what another task brings about.

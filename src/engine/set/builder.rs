@@ -84,8 +84,8 @@ impl FlagSetBuilder {
     }
 
     /// The source, its version in this process, and its own version or digest.
-    pub fn identity(mut self, source: SourceId, version: u64, origin: impl Into<String>) -> Self {
-        self.identity = Identity { source, version, origin: origin.into() };
+    pub fn identity(mut self, source: SourceId, version: u64, revision: impl Into<String>) -> Self {
+        self.identity = Identity { source, version, revision: revision.into() };
         self
     }
 

@@ -117,8 +117,8 @@ impl FlagSet {
 
     /// The store's own version or digest, which processes can compare.
     #[must_use]
-    pub fn origin(&self) -> &str {
-        &self.core.identity.origin
+    pub fn revision(&self) -> &str {
+        &self.core.identity.revision
     }
 
     /// Everything that is wrong with the definitions in the set.

@@ -10,5 +10,5 @@ pub struct SourceId(pub(crate) u64);
 pub(crate) struct Identity {
     pub(crate) source: SourceId,
     pub(crate) version: u64,
-    pub(crate) origin: String,
+    pub(crate) revision: String,
 }

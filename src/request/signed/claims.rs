@@ -26,9 +26,9 @@ pub(in crate::request) struct Claims {
     /// The service that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::request) from: Option<String>,
-    /// By which rules: their [origin](crate::Flags::origin).
+    /// By which rules: their [revision](crate::Flags::revision).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::request) origin: Option<String>,
+    pub(in crate::request) revision: Option<String>,
     pub(in crate::request) flags: BTreeMap<String, ForcedState>,
 }
 
@@ -120,7 +120,7 @@ pub(in crate::request) fn spelled(duration: Duration) -> String {
 
 impl Claims {
     pub(in crate::request) fn until(exp: i64) -> Self {
-        Self { exp, user: None, audience: None, from: None, origin: None, flags: BTreeMap::new() }
+        Self { exp, user: None, audience: None, from: None, revision: None, flags: BTreeMap::new() }
     }
 
     pub(in crate::request) fn seal(&self, purpose: &str, key: &SigningKey) -> String {

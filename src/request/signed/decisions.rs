@@ -126,7 +126,7 @@ impl AcceptDecisions {
             Ok(claims) => {
                 tracing::debug!(
                     from = claims.from,
-                    origin = claims.origin,
+                    revision = claims.revision,
                     "decisions of the calling service are taken over"
                 );
                 claims.forced(ForcedBy::Upstream).filter(|forced| self.flags.contains(&forced.flag)).collect()

@@ -467,8 +467,8 @@ impl Shared {
     fn load(&self, known: Option<&str>) -> Result<Option<Loaded>, Error> {
         let (state, content) = self.snapshot()?;
         let head = state.journal.head().clone();
-        let origin = digest_of(format!("{} {} {}", content.digest, head.number, head.digest).as_bytes());
-        if known == Some(origin.as_str()) {
+        let revision = digest_of(format!("{} {} {}", content.digest, head.number, head.digest).as_bytes());
+        if known == Some(revision.as_str()) {
             return Ok(None);
         }
         if let Some(problem) = self.file.refused_before(&content.digest) {
@@ -485,8 +485,8 @@ impl Shared {
         let removed: Vec<&str> =
             names.iter().filter(|(name, _, is_empty)| is_removed(name, *is_empty)).map(|(name, ..)| &**name).collect();
         let versions = names.iter().map(|(name, version, _)| (&**name, *version));
-        let loaded = Loaded::new(document, origin).with_versions(versions).with_removed(removed);
-        Ok(Some(loaded.at_revision(head.number)))
+        let loaded = Loaded::new(document, revision).with_versions(versions).with_removed(removed);
+        Ok(Some(loaded.at_sequence(head.number)))
     }
 
     fn stored(&self, journal: &Journal, content: &Content, flag: &str) -> Result<Stored, Error> {

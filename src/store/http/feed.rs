@@ -172,7 +172,7 @@ struct State {
 struct SeenDocument {
     /// Headers that ask for another one.
     validators: HeaderMap,
-    origin: String,
+    revision: String,
     refused: Option<Problem>,
 }
 
@@ -256,7 +256,7 @@ impl Shared {
     /// What asks for another document than the last: only where the caller has that, or it was refused.
     fn validators(&self, known: Option<&str>) -> HeaderMap {
         let state = self.state();
-        let last = state.last.as_ref().filter(|last| last.refused.is_some() || known == Some(&last.origin));
+        let last = state.last.as_ref().filter(|last| last.refused.is_some() || known == Some(&last.revision));
         last.map(|last| last.validators.clone()).unwrap_or_default()
     }
 
@@ -277,32 +277,32 @@ impl Shared {
             Ok(body) => body,
             Err(problem) => return self.seen(validators, String::new(), Err(problem.in_source(name))),
         };
-        let origin = digest_of(&body);
-        if known == Some(&origin) {
-            self.state().last = Some(SeenDocument { validators, origin, refused: None });
+        let revision = digest_of(&body);
+        if known == Some(&revision) {
+            self.state().last = Some(SeenDocument { validators, revision, refused: None });
             self.state().rest = None;
             return Ok(None);
         }
         // A large document takes a while, and other requests are served on this thread.
         let document = self.parsing.run(name, move || answer::document(&body, &headers)).await?;
         let document = document.map_err(|problem| problem.in_source(name));
-        self.seen(validators, origin, document)
+        self.seen(validators, revision, document)
     }
 
     fn seen(
         &self,
         validators: HeaderMap,
-        origin: String,
+        revision: String,
         document: Result<Document, Problem>,
     ) -> Result<Option<Loaded>, Error> {
         let refused = document.as_ref().err().cloned();
         let mut state = self.state();
-        state.last = Some(SeenDocument { validators, origin: origin.clone(), refused });
+        state.last = Some(SeenDocument { validators, revision: revision.clone(), refused });
         state.rest = None;
         drop(state);
         let mut document = document.map_err(Error::refused)?;
         document.name_source(&self.asker.name);
-        Ok(Some(Loaded::new(document, origin)))
+        Ok(Some(Loaded::new(document, revision)))
     }
 
     fn refused_by(&self, status: StatusCode, headers: &HeaderMap) -> Error {

@@ -220,7 +220,7 @@ impl Content {
     }
 
     /// A digest of all of it: equal ones mean equal documents, whoever wrote them and whatever was in between.
-    pub(super) fn origin(&self) -> String {
+    pub(super) fn revision(&self) -> String {
         let mut digesting = Digester::default();
         let mut add = |part: &[u8]| digesting.add(part);
         for (name, pair) in &self.flags {
@@ -250,8 +250,8 @@ impl Content {
         digesting.finish()
     }
 
-    /// What it means, below this origin.
-    pub(super) fn loaded(self, origin: String, keys: &Keys) -> Result<Loaded, Error> {
+    /// What it means, below this revision.
+    pub(super) fn loaded(self, revision: String, keys: &Keys) -> Result<Loaded, Error> {
         let texts = self.flags.iter().filter_map(|(name, pair)| {
             let text = match (&pair.flag, pair.switch.switch()) {
                 (KeyContent::Text { bytes, length }, _) if bytes.len() == *length => Raw::Text(bytes),
@@ -281,13 +281,13 @@ impl Content {
             .collect();
         let is_gone = |name: &&str| !self.flags.contains_key(*name);
         let removed = versions.iter().filter(|(_, (_, content))| content.is_empty()).map(|(name, _)| *name);
-        let mut loaded = Loaded::new(document, origin)
+        let mut loaded = Loaded::new(document, revision)
             .with_removed(removed.filter(is_gone))
             .with_versions(versions.iter().map(|(name, (version, _))| (*name, *version)))
             .records_removals()
             .shared_with_others();
         if let Some(head) = head {
-            loaded = loaded.at_revision(head.number);
+            loaded = loaded.at_sequence(head.number);
         }
         Ok(loaded)
     }

@@ -548,11 +548,11 @@ impl Feed for RedisStore {
             let loaded = self.shared.parsing.run(&self.shared.name, move || {
                 // They are not part of what all processes share, but the caller has to see that they have changed.
                 let said: String = lost.iter().map(|problem| format!(" {problem}")).collect();
-                let origin = content.origin() + &said;
-                if known.as_ref() == Some(&origin) {
+                let revision = content.revision() + &said;
+                if known.as_ref() == Some(&revision) {
                     return Ok(None);
                 }
-                let mut loaded = content.loaded(origin, &shared.keys)?;
+                let mut loaded = content.loaded(revision, &shared.keys)?;
                 loaded.document.problems.splice(0..0, lost);
                 Ok(Some(loaded))
             });

@@ -35,7 +35,7 @@
 //!    store's alone. A row that is deleted by hand counts as [lost](crate::source::Live::missing): remove flags by an edit.
 //! 3. An edit is one transaction: it locks the head of the history first, and replaces a text only if that is still
 //!    the one it was made for. What was written by hand meanwhile is never lost silently.
-//! 4. One load is one statement, so that all of it is of one moment. Its origin is a digest of everything, so that a
+//! 4. One load is one statement, so that all of it is of one moment. Its revision is a digest of everything, so that a
 //!    restored copy is another one, and older versions and numbers tell that it is older.
 //! 5. A connection that does not answer in time, or whose caller gives up, is closed and never used again. Until the
 //!    server has answered, or has answered others for 30 s, it keeps its place among the connections of the store: a

@@ -88,14 +88,14 @@ impl Rows {
         }
         // A database gives them in any order.
         self.flags.sort_unstable();
-        let origin = self.origin();
-        if known == Some(&*origin) {
+        let revision = self.revision();
+        if known == Some(&*revision) {
             return Ok(None);
         }
         let names: Vec<Cow<'_, str>> = self.flags.iter().map(|row| String::from_utf8_lossy(&row.name)).collect();
         let named = || names.iter().map(AsRef::as_ref).zip(&self.flags);
         let document = Document::from_raw(named().filter_map(|(name, row)| Some((name, row.text.as_ref()?.raw()))));
-        let loaded = Loaded::new(document.map_err(Error::refused)?, origin);
+        let loaded = Loaded::new(document.map_err(Error::refused)?, revision);
         // A table of the application's, which other programs read too.
         let Some(head) = &self.head else { return Ok(Some(loaded.shared_with_others())) };
         let is_removed = |row: &FlagRow| row.text.is_none() && matches!(row.edited, Some((_, true)));
@@ -103,12 +103,12 @@ impl Rows {
             .with_versions(named().filter_map(|(name, row)| Some((name, row.edited?.0))))
             .with_removed(named().filter(|(_, row)| is_removed(row)).map(|(name, _)| name))
             .records_removals()
-            .at_revision(head.number);
+            .at_sequence(head.number);
         Ok(Some(loaded))
     }
 
     /// A digest of all of it: whoever changed anything, also by putting an older copy in place, changes it.
-    fn origin(&self) -> String {
+    fn revision(&self) -> String {
         let mut digesting = Digester::default();
         let mut part = |tag: u8, bytes: &[u8]| {
             digesting.add(&[tag]);
