@@ -5,7 +5,7 @@
 mod rewound;
 
 use tower_flags::source::{Layered, Live, Source};
-use tower_flags::store::Author;
+use tower_flags::store::{Author, ErrorKind};
 
 use rewound::{Rewound, becomes, content, is_on};
 
@@ -82,6 +82,7 @@ async fn what_is_no_flag_cannot_be_killed() {
     for name in ["nothing", "bad", "a b"] {
         let refused = source.kill_here(name, &bob()).await.unwrap_err();
         assert!(refused.to_string().contains("a flag that is in force"), "{refused}");
+        assert!(refused.kind() == ErrorKind::Missing && refused.is_unchanged(), "{refused:?}");
     }
     assert_eq!(source.local_kills(), []);
 }

@@ -152,8 +152,8 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// No flag of this name is in effect, and the store has lost none.
-    pub async fn kill_here(&self, flag: impl FlagName, by: &Author) -> Result<LocalKill, Problem> {
+    /// [`Missing`](ErrorKind::Missing): no flag of this name is in effect, and the store has lost none.
+    pub async fn kill_here(&self, flag: impl FlagName, by: &Author) -> Result<LocalKill, Error> {
         let flag = flag.name();
         let kill = LocalKill {
             flag: flag.to_owned(),
@@ -176,7 +176,7 @@ impl Live {
             tracing::warn!(source = self.shared.name, flag, by = kill.by, "switched off in this process alone");
             Ok(kill)
         } else {
-            Err(Problem::new("a flag that is in force", format!("no flag {flag:?}")).of_flag(flag))
+            Err(Error::missing_flag(&self.shared.name, flag))
         }
     }
 

@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Rejected,
     /// What the store holds was refused as a whole: somebody has to mend it there.
     Refused,
+    /// There is no such flag.
+    Missing,
 }
 
 impl Error {
@@ -78,6 +80,12 @@ impl Error {
         Self::new(ErrorKind::Rejected, format!("{store}: nothing was changed, because {because}"))
     }
 
+    /// There is no flag of this name in effect: nothing was changed.
+    pub(crate) fn missing_flag(source: &str, flag: &str) -> Self {
+        let message = format!("{source}: nothing was changed: expected a flag that is in force, found no flag {flag:?}");
+        Self::new(ErrorKind::Missing, message).unchanged()
+    }
+
     /// Marks an error that does not go away by itself: the same call fails until somebody changes the store's
     /// set-up or the edit.
     #[must_use]
@@ -88,12 +96,13 @@ impl Error {
 
     /// Whether the same call fails until the store's set-up or the edit is changed.
     ///
-    /// `true` for [`Configuration`](ErrorKind::Configuration), [`Denied`](ErrorKind::Denied) and
-    /// [`Refused`](ErrorKind::Refused), and for errors marked by [`permanent`](Self::permanent).
+    /// `true` for [`Configuration`](ErrorKind::Configuration), [`Denied`](ErrorKind::Denied),
+    /// [`Refused`](ErrorKind::Refused) and [`Missing`](ErrorKind::Missing), and for errors marked by
+    /// [`permanent`](Self::permanent).
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        let has_permanent_kind = matches!(self.kind, ErrorKind::Configuration | ErrorKind::Denied | ErrorKind::Refused);
-        self.is_permanent || has_permanent_kind
+        use ErrorKind::{Configuration, Denied, Missing, Refused};
+        self.is_permanent || matches!(self.kind, Configuration | Denied | Refused | Missing)
     }
 
     /// Marks an error of [`Store::commit`](super::Store::commit) as certain: nothing was changed, although the store
