@@ -1,5 +1,8 @@
 //! Any feed, kept current.
 
+#[cfg(feature = "admin")]
+mod admin;
+
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,17 +20,13 @@ use super::board::{Board, Subscriber, log_problems};
 use super::changes::{Changes, Notifier};
 use super::condition::Condition;
 use super::health::Health;
-#[cfg(feature = "admin")]
-use super::kills::Obstacle;
 use super::kills::{Kills, LocalKill};
 use super::layered::{Definitions, sealed};
 use super::missing::{BackupDefinitions, MissingFlag, MissingFlags};
 use super::seen::SeenFlags;
 use super::tasks::{blocking, joined};
 use super::traits::{Freshness, Source, Status};
-use crate::document::{Definition, Document, FlagName, Problem, Timestamp};
-#[cfg(feature = "admin")]
-use crate::engine::FlagSet;
+use crate::document::{Definition, Document, FlagName, Timestamp};
 use crate::engine::{Answers, Query, SourceId};
 use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, OwnWork, random_share};
 
@@ -208,21 +207,6 @@ impl Live {
         self.shared.missing().list()
     }
 
-    /// Whether the store is known to have lost the flag.
-    #[cfg(feature = "admin")]
-    pub(crate) fn has_missing(&self, flag: &str) -> bool {
-        self.shared.missing().has(flag)
-    }
-
-    /// The flags that the store has lost, if it holds this.
-    #[cfg(feature = "admin")]
-    pub(crate) fn missing_from(&self, loaded: &Loaded) -> Vec<MissingFlag> {
-        let (in_force, missing) = (self.shared.board.document(), self.shared.missing().clone());
-        let versions = self.shared.seen().versions().clone();
-        let recalled = self.shared.recalled().clone();
-        missing.after(loaded, &in_force, &versions, &recalled, self.shared.allow_shrink).1.list()
-    }
-
     /// What is switched off in this process alone, in ascending order of names.
     #[must_use]
     pub fn local_kills(&self) -> Vec<LocalKill> {
@@ -252,24 +236,6 @@ impl Live {
         }
     }
 
-    /// Whether there is a backup file.
-    #[cfg(feature = "admin")]
-    pub(crate) fn has_backup(&self) -> bool {
-        #[cfg(feature = "file")]
-        return self.shared.backup.is_some();
-        #[cfg(not(feature = "file"))]
-        false
-    }
-
-    /// Why the backup file does not hold what is in force, where there is one.
-    #[cfg(feature = "admin")]
-    pub(crate) fn backup_problem(&self) -> Option<Problem> {
-        #[cfg(feature = "file")]
-        return self.shared.backup.as_ref()?.problem();
-        #[cfg(not(feature = "file"))]
-        None
-    }
-
     /// Puts other kills in force, and waits a moment for the backup file to have them. It goes on to its end where the
     /// caller goes away meanwhile.
     async fn republish(&self, change: impl FnOnce(&mut Document, &mut Kills) -> bool + Send + 'static) -> bool {
@@ -284,91 +250,6 @@ impl Live {
             is_changed
         }))
         .await
-    }
-
-    /// The rules in force.
-    #[cfg(feature = "admin")]
-    pub(crate) fn set(&self) -> Arc<FlagSet> {
-        self.shared.board.set()
-    }
-
-    /// The number of clones of this source.
-    #[cfg(feature = "admin")]
-    pub(crate) fn holders(&self) -> usize {
-        Arc::strong_count(&self.stop)
-    }
-
-    /// The version that the store said last, where it knows the flag.
-    #[cfg(feature = "admin")]
-    pub(crate) fn version_of(&self, flag: &str) -> Option<u64> {
-        self.shared.seen().versions().get(flag).copied()
-    }
-
-    /// How often the local kills and the missing flags changed. With the same number, they are those of before; the
-    /// same kills do not say so, since another one may have come and gone meanwhile.
-    #[cfg(feature = "admin")]
-    pub(crate) fn exceptions(&self) -> u64 {
-        self.shared.exceptions.load(Relaxed)
-    }
-
-    /// Asks the store now, for who has just edited it: notices may be lost, or a while in coming.
-    #[cfg(feature = "admin")]
-    pub(crate) fn look_now(&self) {
-        self.shared.look_now.notify_one();
-    }
-
-    /// Whether the flag stays off here whatever the store says of it now: it was killed in this process, or seen off
-    /// before the store came back older.
-    #[cfg(feature = "admin")]
-    pub(crate) fn holds_off(&self, flag: &str) -> bool {
-        self.shared.seen().holds_off(flag) || self.shared.kills().has(flag)
-    }
-
-    /// Whether this process alone has switched the flag off.
-    #[cfg(feature = "admin")]
-    pub(crate) fn has_kill_of(&self, flag: &str) -> bool {
-        self.shared.kills().has(flag)
-    }
-
-    /// Whether this kill is still in effect.
-    #[cfg(feature = "admin")]
-    pub(crate) fn has_kill(&self, kill: &LocalKill) -> bool {
-        self.shared.kills().holds(kill)
-    }
-
-    /// Remembers why a kill of this process is not in the store yet.
-    #[cfg(feature = "admin")]
-    pub(crate) fn kill_waits(&self, flag: &str, waits: Obstacle) {
-        self.shared.kills().wait(flag, waits);
-    }
-
-    /// Why a kill of this process is not in the store yet, if it was tried.
-    #[cfg(feature = "admin")]
-    pub(crate) fn waits_of(&self, flag: &str) -> Option<Obstacle> {
-        self.shared.kills().waits(flag)
-    }
-
-    /// The problems that the store reported about itself.
-    #[cfg(feature = "admin")]
-    pub(crate) fn condition(&self) -> Vec<Problem> {
-        self.shared.condition.lock().unwrap_or_else(PoisonError::into_inner).problems.clone()
-    }
-
-    /// Whether the last attempt to load succeeded.
-    #[cfg(feature = "admin")]
-    pub(crate) fn loads_well(&self) -> bool {
-        self.shared.health.now().last_error.is_none()
-    }
-
-    /// Whether requests go by this version of a flag, or a later one.
-    #[cfg(feature = "admin")]
-    pub(crate) fn has_reached(&self, flag: &str, version: u64) -> bool {
-        let is_known = self.version_of(flag).is_some_and(|known| known >= version);
-        if is_known {
-            // The version is known before the swap, which goes on under this lock.
-            drop(self.shared.board.document());
-        }
-        is_known
     }
 
     /// Settings before connecting.
