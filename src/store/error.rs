@@ -82,7 +82,8 @@ impl Error {
 
     /// There is no flag of this name in effect: nothing was changed.
     pub(crate) fn missing_flag(source: &str, flag: &str) -> Self {
-        let message = format!("{source}: nothing was changed: expected a flag that is in force, found no flag {flag:?}");
+        let message =
+            format!("{source}: nothing was changed: expected a flag that is in force, found no flag {flag:?}");
         Self::new(ErrorKind::Missing, message).unchanged()
     }
 

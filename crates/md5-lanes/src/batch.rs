@@ -3,7 +3,7 @@
 use fearless_simd::{Level, Simd, SimdBase, dispatch, u32x8, u32x16};
 use md5::{Digest as _, Md5};
 
-use super::md5::{INITIAL, Number, Pair, Word, compress};
+use super::md5::{INITIAL, Many, Number, compress};
 use super::message::{BLOCK, Layout, MAX_IN_LANES, Value, words};
 
 /// The MD5 digest of one message.
@@ -42,35 +42,46 @@ impl Digest {
 /// The [crate documentation](crate) has an example.
 #[derive(Debug)]
 pub struct Batches<T> {
-    layout: Layout,
-    level: Level,
-    wide: Box<[Batch<T, 16>]>,
-    /// What is left over, where half as many lanes do.
-    narrow: Option<Box<Batch<T, 8>>>,
+    lanes: Lanes,
+    /// What the lanes are for, batch after batch.
+    items: Box<[T]>,
     /// Texts that leave no room for a value in two blocks.
     long: Box<[(T, Box<[u8]>)]>,
 }
 
-impl<T: Copy + Default> Batches<T> {
+/// The texts of [`Batches`].
+#[derive(Debug)]
+struct Lanes {
+    layout: Layout,
+    level: Level,
+    wide: Box<[Batch<16>]>,
+    /// What is left over, where half as many lanes do.
+    narrow: Option<Box<Batch<8>>>,
+}
+
+impl<T: Copy> Batches<T> {
     /// Lays out texts, of any number and length.
     #[must_use]
     pub fn new(layout: Layout, texts: impl IntoIterator<Item = (T, Vec<u8>)>) -> Self {
         let (mut texts, long): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(_, text)| text.len() < MAX_IN_LANES);
-        // Texts of one length put the value at one place, which is done for all lanes at once: full
-        // batches of one length come first, and what is left over of each length shares the others.
+        // The value stands at one place in texts whose lengths are in one word, which is done for all of them at
+        // once: neighbours have similar lengths.
         texts.sort_by_key(|(_, text)| text.len());
-        let by_length = texts.chunk_by(|(_, a), (_, b)| a.len() == b.len());
-        let (full, rest): (Vec<_>, Vec<_>) = by_length.map(|texts| texts.split_at(texts.len() / 16 * 16)).unzip();
-        let texts = [full.concat(), rest.concat()].concat();
+        let level = Level::new();
+        let (items, texts): (Vec<T>, Vec<Vec<u8>>) = texts.into_iter().unzip();
         let (wide, rest) = texts.split_at(match texts.len() % 16 {
-            rest @ 1..=8 => texts.len() - rest,
+            rest @ 1..=8 if !is_wide(level) => texts.len() - rest,
             _ => texts.len(),
         });
-        Self {
+        let lanes = Lanes {
             layout,
-            level: Level::new(),
+            level,
             wide: wide.chunks(16).map(|texts| Batch::new(layout, texts)).collect(),
             narrow: (!rest.is_empty()).then(|| Box::new(Batch::new(layout, rest))),
+        };
+        Self {
+            lanes,
+            items: items.into_boxed_slice(),
             long: long.into_iter().map(|(item, text)| (item, text.into_boxed_slice())).collect(),
         }
     }
@@ -78,42 +89,129 @@ impl<T: Copy + Default> Batches<T> {
     /// Hashes every text with the value, and calls `each` once for each text with its item and digest, in no order.
     #[inline]
     pub fn digest_all(&self, value: &[u8], mut each: impl FnMut(T, Digest)) {
-        for (item, text) in &self.long {
-            each(*item, one(self.layout, text, value));
-        }
-        if value.len() > MAX_IN_LANES {
-            self.wide.iter().for_each(|batch| batch.digest_singly(self.layout, value, &mut each));
-            self.narrow.iter().for_each(|batch| batch.digest_singly(self.layout, value, &mut each));
-        } else if !self.wide.is_empty() || self.narrow.is_some() {
-            let laid_out = Value::new(value, self.layout);
-            dispatch!(self.level, simd => self.digest_lanes(simd, &laid_out, value, &mut each));
-        }
+        self.fold(value, (), |(), item, digest| each(item, digest));
     }
 
-    #[inline(always)]
-    fn digest_lanes<S: Simd>(&self, simd: S, value: &Value, bytes: &[u8], each: &mut impl FnMut(T, Digest)) {
-        if !self.wide.is_empty() {
-            let (pairs, rest) = if has_wide_registers(simd) { self.wide.as_chunks() } else { (&[][..], &*self.wide) };
-            let mut space = [Blocks::ZERO, Blocks::ZERO];
-            for pair in pairs {
-                Batch::digest_pair(pair, simd, self.layout, value, bytes, &mut space, each);
-            }
-            for batch in rest {
-                batch.digest::<S, u32x16<S>>(simd, self.layout, value, bytes, &mut space[0], each);
-            }
+    /// Like [`digest_all`](Self::digest_all). `each` receives what the call before returned, at first `initial`, so that
+    /// a small result stays in registers; the last one is returned.
+    ///
+    /// ```
+    /// use md5_lanes::{Batches, Layout};
+    ///
+    /// let batches = Batches::new(Layout::ValueLast, [(0, b"tea:".to_vec()), (1, b"coffee:".to_vec())]);
+    /// let bits = batches.fold(b"alice", 0, |bits, at, digest| bits | u32::from(digest.remainder_of_100() < 50) << at);
+    /// // The remainders are 52 and 15.
+    /// assert_eq!(bits, 0b10);
+    /// ```
+    #[inline]
+    pub fn fold<A>(&self, value: &[u8], initial: A, mut each: impl FnMut(A, T, Digest) -> A) -> A {
+        let lanes = &self.lanes;
+        let mut all = initial;
+        for (item, text) in &self.long {
+            all = each(all, *item, one(lanes.layout, text, value));
         }
-        if let Some(batch) = &self.narrow {
-            let mut space = Blocks::ZERO;
-            batch.digest::<S, u32x8<S>>(simd, self.layout, value, bytes, &mut space, each);
+        let laid_out = (value.len() <= MAX_IN_LANES).then(|| Value::new(value, lanes.layout));
+        let beside = |longest: usize| laid_out.as_ref().filter(|value| longest + value.len <= MAX_IN_LANES);
+        let (mut rest, mut items) = (&*lanes.wide, &*self.items);
+        while !rest.is_empty() {
+            // Batches are in the order of their lengths.
+            let several = if lanes.is_wide() { rest.len().min(4) } else { 1 };
+            let value_of_several = beside(rest[several - 1].longest);
+            let done;
+            (done, all) = match (rest, value_of_several) {
+                ([a, b, c, d, ..], Some(value)) if several == 4 => {
+                    (4, hand_out(&lanes.hash_several([a, b, c, d], value), items, all, &mut each))
+                }
+                ([a, b, c], Some(value)) if several == 3 => {
+                    (3, hand_out(&lanes.hash_several([a, b, c], value), items, all, &mut each))
+                }
+                ([a, b], Some(value)) if several == 2 => {
+                    (2, hand_out(&lanes.hash_several([a, b], value), items, all, &mut each))
+                }
+                ([batch, ..], _) => match beside(batch.longest) {
+                    Some(value) => (1, hand_out(&lanes.hash_wide(batch, value), items, all, &mut each)),
+                    None => {
+                        (1, batch.digest_singly(lanes.layout, value, &items[..items.len().min(16)], all, &mut each))
+                    }
+                },
+                ([], _) => break,
+            };
+            (rest, items) = (&rest[done..], &items[items.len().min(16 * done)..]);
+        }
+        match &lanes.narrow {
+            None => all,
+            Some(batch) => match beside(batch.longest) {
+                Some(value) => hand_out(&lanes.hash_narrow(batch, value), items, all, &mut each),
+                None => batch.digest_singly(lanes.layout, value, items, all, &mut each),
+            },
         }
     }
 }
 
-/// Whether a vector of sixteen words is one register, and there are enough of them for two batches.
+/// What lanes come to.
+#[repr(align(64))]
+struct Digests<const L: usize> {
+    state: [[u32; L]; 4],
+    remainders: [u32; L],
+}
+
+/// Hands out what the lanes in use have come to.
 #[inline(always)]
-fn has_wide_registers<S: Simd>(simd: S) -> bool {
+fn hand_out<T: Copy, A, const L: usize, const N: usize>(
+    digests: &[Digests<L>; N],
+    items: &[T],
+    mut all: A,
+    each: &mut impl FnMut(A, T, Digest) -> A,
+) -> A {
+    for (Digests { state: [a, b, c, d], remainders }, items) in digests.iter().zip(items.chunks(L)) {
+        for (lane, item) in items.iter().enumerate().take(L) {
+            all = each(
+                all,
+                *item,
+                Digest { state: [a[lane], b[lane], c[lane], d[lane]], remainder_of_100: remainders[lane] },
+            );
+        }
+    }
+    all
+}
+
+impl Lanes {
+    fn is_wide(&self) -> bool {
+        is_wide(self.level)
+    }
+
+    /// Several batches at a time, with registers that take a batch each.
+    #[inline(never)]
+    fn hash_several<const N: usize>(&self, batches: [&Batch<16>; N], value: &Value) -> [Digests<16>; N] {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if let Level::Avx512(simd) = self.level {
+            return simd.vectorize(
+                #[inline(always)]
+                || hash::<_, u32x16<_>, 16, N>(simd, self.layout, batches, value),
+            );
+        }
+        batches.map(|batch| {
+            let [digests] = self.hash_wide(batch, value);
+            digests
+        })
+    }
+
+    #[inline(never)]
+    fn hash_wide(&self, batch: &Batch<16>, value: &Value) -> [Digests<16>; 1] {
+        dispatch!(self.level, simd => hash::<_, u32x16<_>, 16, 1>(simd, self.layout, [batch], value))
+    }
+
+    #[inline(never)]
+    fn hash_narrow(&self, batch: &Batch<8>, value: &Value) -> [Digests<8>; 1] {
+        dispatch!(self.level, simd => hash::<_, u32x8<_>, 8, 1>(simd, self.layout, [batch], value))
+    }
+}
+
+/// Whether a vector of sixteen words is one register, and there are enough of them for several batches.
+#[inline(always)]
+fn is_wide(level: Level) -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    return matches!(simd.level(), Level::Avx512(_));
+    return matches!(level, Level::Avx512(_));
     #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
     return false;
 }
@@ -122,267 +220,239 @@ fn has_wide_registers<S: Simd>(simd: S) -> bool {
 /// lines costs twice as much.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-struct Blocks<const L: usize, const N: usize>([[[u32; L]; 16]; N]);
+struct Rows<const L: usize>([[u32; L]; 16]);
 
-impl<const L: usize, const N: usize> Blocks<L, N> {
-    const ZERO: Self = Self([[[0; L]; 16]; N]);
+impl<const L: usize> Rows<L> {
+    const ZERO: Self = Self([[0; L]; 16]);
 }
 
 /// Texts in lanes.
 #[derive(Debug)]
-struct Batch<T, const L: usize> {
+struct Batch<const L: usize> {
     /// The first block of each text, and the second where one has it, with zeros after the text. Texts
     /// before which the value stands have their end marker.
-    first: Blocks<L, 1>,
-    second: Option<Box<Blocks<L, 1>>>,
-    /// Lanes side by side whose texts have one length; ascending.
-    runs: Box<[Run<L>]>,
-    items: [T; L],
-    /// Lanes in use.
-    used: usize,
+    first: Rows<L>,
+    second: Option<Box<Rows<L>>>,
+    /// The length of each text in bits, and by how many bits its end is in a word.
+    lens: [u32; L],
+    shifts: [u32; L],
+    /// Lanes whose texts end in one word; ascending.
+    ends: Box<[End<L>]>,
+    /// The length of the longest text.
+    longest: usize,
 }
 
-/// Lanes whose texts have one length.
+/// Lanes whose texts end in one word.
 #[derive(Debug)]
-struct Run<const L: usize> {
-    len: usize,
+struct End<const L: usize> {
     /// All ones in these lanes, zero in the others.
     lanes: [u32; L],
+    row: usize,
 }
 
-impl<T: Copy + Default, const L: usize> Batch<T, L> {
-    /// At most `L` texts, each shorter than [`MAX_IN_LANES`].
-    fn new(layout: Layout, texts: &[(T, Vec<u8>)]) -> Self {
-        let mut blocks = Blocks::<L, 2>::ZERO;
+impl<const L: usize> Batch<L> {
+    /// At most `L` texts, each shorter than [`MAX_IN_LANES`], in the order of their lengths.
+    fn new(layout: Layout, texts: &[Vec<u8>]) -> Self {
         let mut batch = Self {
-            first: Blocks::ZERO,
+            first: Rows::ZERO,
             second: None,
-            runs: Box::default(),
-            items: [T::default(); L],
-            used: texts.len(),
+            lens: [0; L],
+            shifts: [0; L],
+            ends: Box::default(),
+            longest: texts.iter().map(Vec::len).max().unwrap_or_default(),
         };
-        let mut runs: Vec<Run<L>> = Vec::new();
-        for (lane, (item, text)) in texts.iter().enumerate() {
-            if runs.last().is_none_or(|run| run.len != text.len()) {
-                runs.push(Run { len: text.len(), lanes: [0; L] });
+        let mut second = Rows::<L>::ZERO;
+        let mut ends: Vec<End<L>> = Vec::new();
+        for (lane, text) in texts.iter().enumerate() {
+            (batch.lens[lane], batch.shifts[lane]) = (text.len() as u32 * 8, text.len() as u32 % 4 * 8);
+            let row = text.len() / 4;
+            if ends.last().is_none_or(|end| end.row != row) {
+                ends.push(End { row, lanes: [0; L] });
             }
-            if let Some(run) = runs.last_mut() {
-                run.lanes[lane] = u32::MAX;
+            if let Some(end) = ends.last_mut() {
+                end.lanes[lane] = u32::MAX;
             }
             let mut text = text.clone();
             if layout == Layout::ValueFirst {
                 text.push(0x80);
             }
-            for (row, word) in blocks.0.as_flattened_mut().iter_mut().zip(words::<32>(&text)) {
+            for (row, word) in batch.first.0.iter_mut().chain(&mut second.0).zip(words::<32>(&text)) {
                 row[lane] = word;
             }
-            batch.items[lane] = *item;
         }
-        batch.runs = runs.into();
-        let [first, second] = blocks.0;
-        batch.first = Blocks([first]);
-        batch.second = (second != Blocks::<L, 1>::ZERO.0[0]).then(|| Box::new(Blocks([second])));
+        batch.ends = ends.into();
+        batch.second = (second.0 != Rows::ZERO.0).then(|| Box::new(second));
         batch
     }
 
-    /// The rows of the texts, as many as there are.
-    fn rows(&self) -> impl Iterator<Item = &[u32; L]> {
-        self.first.0[0].iter().chain(self.second.iter().flat_map(|second| &second.0[0]))
-    }
-
-    fn longest(&self) -> usize {
-        self.runs.last().map_or(0, |run| run.len)
-    }
-
-    fn lens(&self) -> impl Iterator<Item = usize> {
-        self.runs.iter().flat_map(|run| run.lanes.iter().filter(|&&lane| lane != 0).map(|_| run.len))
-    }
-
-    /// Hashes all lanes at once, or one by one where an input takes more than two blocks.
+    /// The rows of a block of the texts.
     #[inline(always)]
-    fn digest<S: Simd, V>(
+    fn block(&self, block: usize) -> &[[u32; L]; 16] {
+        let second = self.second.as_deref().unwrap_or(const { &Rows::ZERO });
+        if block == 0 { &self.first.0 } else { &second.0 }
+    }
+
+    /// Writes one block of the texts with the value and end markers.
+    #[inline(always)]
+    fn write<S: Simd, V, const N: usize>(
         &self,
         simd: S,
         layout: Layout,
         value: &Value,
-        bytes: &[u8],
-        space: &mut Blocks<L, 2>,
-        each: &mut impl FnMut(T, Digest),
+        block: usize,
+        words: &mut [Many<V, N>; 16],
+        n: usize,
     ) where
-        V: Number + SimdBase<S, Element = u32> + Into<[u32; L]>,
-    {
-        let longest = self.longest() + value.len;
-        if longest > MAX_IN_LANES {
-            return self.digest_singly(layout, bytes, each);
-        }
-        let blocks = if takes_two(longest) { 2 } else { 1 };
-        let mut state = INITIAL.map(|word| V::splat(simd, word));
-        if let ([run], Layout::ValueLast) = (&*self.runs, layout) {
-            // One length, one place for the value: its words are the same for all lanes.
-            let words = value.words_from(run.len);
-            let second = self.second.as_deref().unwrap_or(const { &Blocks::ZERO });
-            let rows = [&self.first.0[0], &second.0[0]];
-            for (rows, words) in rows.into_iter().zip(words.as_chunks::<16>().0).take(blocks) {
-                let words = std::array::from_fn(|at| V::from_slice(simd, &rows[at]).or(V::splat(simd, words[at])));
-                state = compress(state, &words);
-            }
-        } else {
-            self.write::<S, V>(simd, layout, value, blocks, space);
-            for (block, rows) in space.0.iter().enumerate().take(blocks) {
-                let next = compress(state, &std::array::from_fn(|at| V::from_slice(simd, &rows[at])));
-                state = if block == 0 { next } else { self.where_two_blocks(simd, value, next, state) };
-            }
-        }
-        self.hand_out(state, each);
-    }
-
-    /// Writes the texts with the value, end markers and lengths: one block where all fit in, else two.
-    #[inline(always)]
-    fn write<S: Simd, V>(&self, simd: S, layout: Layout, value: &Value, blocks: usize, message: &mut Blocks<L, 2>)
-    where
-        V: Number + SimdBase<S, Element = u32> + Into<[u32; L]>,
+        V: Number + SimdBase<S, Element = u32>,
     {
         match layout {
-            Layout::ValueLast => self.write_value_last::<S, V>(simd, value, blocks, message),
-            Layout::ValueFirst => self.write_value_first::<S, V>(simd, value, message),
-        }
-        for run in &self.runs {
-            let len = run.len + value.len;
-            let row = &mut message.0[usize::from(takes_two(len))][14];
-            Self::put(simd, row, V::from_slice(simd, &run.lanes), (len * 8) as u32);
+            Layout::ValueLast => self.write_value_last(simd, value, block, words, n),
+            Layout::ValueFirst => self.write_value_first(simd, value, block, words, n),
         }
     }
 
-    /// Hands out what the lanes in use have come to.
+    /// The lengths in bits that stand in one block, of `blocks`: a message has its own at the end of its last.
     #[inline(always)]
-    fn hand_out<V: Number + Into<[u32; L]>>(&self, state: [V; 4], each: &mut impl FnMut(T, Digest)) {
-        let remainders: [u32; L] = remainder_of_100(state).into();
-        let [a, b, c, d]: [[u32; L]; 4] = state.map(Into::into);
-        for lane in 0..self.used {
-            each(
-                self.items[lane],
-                Digest { state: [a[lane], b[lane], c[lane], d[lane]], remainder_of_100: remainders[lane] },
-            );
-        }
-    }
-
-    /// The state after the second block in the lanes that need one, and after the first in the others.
-    #[inline(always)]
-    fn where_two_blocks<S: Simd, V>(&self, simd: S, value: &Value, second: [V; 4], first: [V; 4]) -> [V; 4]
+    fn lens<S: Simd, V>(&self, simd: S, value: &Value, block: usize, blocks: usize) -> V
     where
-        V: Word + SimdBase<S, Element = u32>,
+        V: Number + SimdBase<S, Element = u32>,
     {
-        let takes_two = self
-            .runs
-            .iter()
-            .filter(|run| takes_two(run.len + value.len))
-            .fold(V::splat(simd, 0), |all, run| all.or(V::from_slice(simd, &run.lanes)));
-        std::array::from_fn(|word| second[word].and(takes_two).or(first[word].and(takes_two.not())))
-    }
-
-    /// Puts a word into some lanes of a row, which have nothing there yet.
-    #[inline(always)]
-    fn put<S: Simd, V>(simd: S, row: &mut [u32; L], lanes: V, word: u32)
-    where
-        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
-    {
-        *row = V::from_slice(simd, row).or(V::splat(simd, word).and(lanes)).into();
-    }
-
-    /// The value and its end marker behind the texts: each word once for all texts of one length.
-    #[inline(always)]
-    fn write_value_last<S: Simd, V>(&self, simd: S, value: &Value, blocks: usize, message: &mut Blocks<L, 2>)
-    where
-        V: Word + SimdBase<S, Element = u32> + Into<[u32; L]>,
-    {
-        message.0[0] = self.first.0[0];
-        if blocks == 2 {
-            message.0[1] = self.second.as_deref().unwrap_or(const { &Blocks::ZERO }).0[0];
+        let bits = V::from_slice(simd, &self.lens).add_constant(value.len as u32 * 8);
+        if blocks == 1 {
+            return bits;
         }
-        for run in &self.runs {
-            let lanes = V::from_slice(simd, &run.lanes);
-            for (row, &word) in message.0.as_flattened_mut()[run.len / 4..].iter_mut().zip(value.words_at(run.len)) {
-                Self::put(simd, row, lanes, word);
+        let takes_two: V = self.takes_two(simd, value);
+        bits.and(if block == 0 { takes_two.not() } else { takes_two })
+    }
+
+    /// The value and its end marker behind the texts: each word once for all texts that end in one word.
+    #[inline(always)]
+    fn write_value_last<S: Simd, V, const N: usize>(
+        &self,
+        simd: S,
+        value: &Value,
+        block: usize,
+        words: &mut [Many<V, N>; 16],
+        n: usize,
+    ) where
+        V: Number + SimdBase<S, Element = u32>,
+    {
+        for (word, row) in words.iter_mut().zip(self.block(block)) {
+            word.0[n] = V::from_slice(simd, row);
+        }
+        let shifts = V::from_slice(simd, &self.shifts);
+        let others = Number::sub(V::splat(simd, 31), shifts);
+        for end in &self.ends {
+            let lanes = V::from_slice(simd, &end.lanes);
+            let skipped = (16 * block).saturating_sub(end.row);
+            let from = (end.row + skipped - 16 * block).min(16);
+            for (word, [before, own]) in words[from..].iter_mut().zip(value.pairs(skipped)) {
+                let own = V::splat(simd, own).shifted_left_by(shifts);
+                let before = V::splat(simd, before >> 1).shifted_right_by(others);
+                word.0[n] = word.0[n].or(own.or(before).and(lanes));
             }
         }
     }
 
     /// The value before the texts, which move down by its length and bring their end marker.
     #[inline(always)]
-    fn write_value_first<S: Simd, V>(&self, simd: S, value: &Value, message: &mut Blocks<L, 2>)
-    where
-        V: Number + SimdBase<S, Element = u32> + Into<[u32; L]>,
+    fn write_value_first<S: Simd, V, const N: usize>(
+        &self,
+        simd: S,
+        value: &Value,
+        block: usize,
+        words: &mut [Many<V, N>; 16],
+        n: usize,
+    ) where
+        V: Number + SimdBase<S, Element = u32>,
     {
         let (start, by) = (value.len / 4, value.len as u32 % 4 * 8);
-        message.0 = Blocks::ZERO.0;
-        let rows = message.0.as_flattened_mut();
-        for (row, &word) in rows.iter_mut().zip(value.words_at(0)) {
-            *row = V::splat(simd, word).into();
+        let text = |at: Option<usize>| match at {
+            Some(at) if at < 32 => V::from_slice(simd, &self.block(at / 16)[at % 16]),
+            _ => V::splat(simd, 0),
+        };
+        for (row, word) in (16 * block..).zip(words) {
+            let own = text(row.checked_sub(start)).shifted_left(by);
+            // What a word loses at its end goes into the row below; a text moved by whole words loses nothing.
+            let lost = text(row.checked_sub(start + 1)).shifted_right(1).shifted_right(31 - by);
+            word.0[n] = V::splat(simd, value.word(row)).or(own).or(lost);
         }
-        // What a word loses at its end goes into the row below; a text moved by whole words loses nothing.
-        let mut lost = V::splat(simd, 0);
-        for (row, text) in rows[start..].iter_mut().zip(self.rows().chain([&[0; L]])) {
-            let text = V::from_slice(simd, text);
-            *row = V::from_slice(simd, row).or(text.shifted_left(by)).or(lost).into();
-            lost = text.shifted_right(1).shifted_right(31 - by);
-        }
+    }
+
+    /// All ones in the lanes that need a second block for the end marker and the length.
+    #[inline(always)]
+    fn takes_two<S: Simd, V>(&self, simd: S, value: &Value) -> V
+    where
+        V: Number + SimdBase<S, Element = u32>,
+    {
+        // The sign of what is left of the first block.
+        let limit = V::splat(simd, (8 * (BLOCK as u32 - 9)).wrapping_sub(value.len as u32 * 8));
+        Number::sub(V::splat(simd, 0), Number::sub(limit, V::from_slice(simd, &self.lens)).shifted_right(31))
     }
 
     #[cold]
-    fn digest_singly(&self, layout: Layout, value: &[u8], each: &mut impl FnMut(T, Digest)) {
-        for (lane, len) in self.lens().enumerate() {
+    fn digest_singly<T: Copy, A>(
+        &self,
+        layout: Layout,
+        value: &[u8],
+        items: &[T],
+        mut all: A,
+        each: &mut impl FnMut(A, T, Digest) -> A,
+    ) -> A {
+        for (lane, (item, len)) in items.iter().zip(self.lens).enumerate() {
             let mut bytes = [0; 2 * BLOCK];
-            for (four, row) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(self.rows()) {
+            let rows = self.block(0).iter().chain(self.block(1));
+            for (four, row) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
                 *four = row[lane].to_le_bytes();
             }
-            each(self.items[lane], one(layout, &bytes[..len], value));
+            all = each(all, *item, one(layout, &bytes[..len as usize / 8], value));
         }
+        all
     }
 }
 
-impl<T: Copy + Default> Batch<T, 16> {
-    /// Hashes two batches at a time.
-    #[inline(always)]
-    fn digest_pair<S: Simd>(
-        pair: &[Self; 2],
-        simd: S,
-        layout: Layout,
-        value: &Value,
-        bytes: &[u8],
-        space: &mut [Blocks<16, 2>; 2],
-        each: &mut impl FnMut(T, Digest),
-    ) {
-        let [one, other] = pair;
-        let longest = one.longest().max(other.longest()) + value.len;
-        if longest > MAX_IN_LANES {
-            for batch in pair {
-                batch.digest::<S, u32x16<S>>(simd, layout, value, bytes, &mut space[0], each);
-            }
-            return;
-        }
-        let blocks = if takes_two(longest) { 2 } else { 1 };
-        for (batch, space) in pair.iter().zip(&mut *space) {
-            batch.write::<S, u32x16<S>>(simd, layout, value, blocks, space);
-        }
-        let splat = |word| u32x16::splat(simd, word);
-        let mut state = INITIAL.map(|word| Pair(splat(word), splat(word)));
-        for block in 0..blocks {
-            let words = std::array::from_fn(|at| {
-                let [one, other] = [&space[0].0[block][at], &space[1].0[block][at]];
-                Pair(u32x16::from_slice(simd, one), u32x16::from_slice(simd, other))
-            });
-            let next = compress(state, &words);
-            state = if block == 0 {
-                next
-            } else {
-                let first = one.where_two_blocks(simd, value, next.map(|word| word.0), state.map(|word| word.0));
-                let second = other.where_two_blocks(simd, value, next.map(|word| word.1), state.map(|word| word.1));
-                std::array::from_fn(|word| Pair(first[word], second[word]))
-            };
-        }
-        one.hand_out(state.map(|word| word.0), each);
-        other.hand_out(state.map(|word| word.1), each);
+/// Hashes batches in turn, step by step, whose inputs take at most two blocks.
+#[inline(always)]
+fn hash<S: Simd, V, const L: usize, const N: usize>(
+    simd: S,
+    layout: Layout,
+    batches: [&Batch<L>; N],
+    value: &Value,
+) -> [Digests<L>; N]
+where
+    V: Number + SimdBase<S, Element = u32> + Into<[u32; L]>,
+{
+    let mut longest = 0;
+    for batch in batches {
+        longest = longest.max(batch.longest + value.len);
     }
+    let blocks = if longest > BLOCK - 9 { 2 } else { 1 };
+    let mut state = INITIAL.map(|word| Many([V::splat(simd, word); N]));
+    for block in 0..blocks {
+        let mut words = [Many([V::splat(simd, 0); N]); 16];
+        for (n, batch) in batches.into_iter().enumerate() {
+            batch.write(simd, layout, value, block, &mut words, n);
+            words[14].0[n] = words[14].0[n].or(batch.lens(simd, value, block, blocks));
+        }
+        let next = compress(state, &words, is_wide(simd.level()));
+        if block == 0 {
+            state = next;
+        } else {
+            for (n, batch) in batches.into_iter().enumerate() {
+                let takes_two: V = batch.takes_two(simd, value);
+                for (word, next) in state.iter_mut().zip(next) {
+                    word.0[n] = next.0[n].and(takes_two).or(word.0[n].and(takes_two.not()));
+                }
+            }
+        }
+    }
+    let mut digests = [const { Digests { state: [[0; L]; 4], remainders: [0; L] } }; N];
+    for (n, digests) in digests.iter_mut().enumerate() {
+        let state = state.map(|word| word.0[n]);
+        digests.remainders = remainder_of_100(state).into();
+        digests.state = state.map(Into::into);
+    }
+    digests
 }
 
 /// One digest by the reference implementation.
@@ -396,12 +466,6 @@ pub(super) fn one(layout: Layout, text: &[u8], value: &[u8]) -> Digest {
     // 2^32, 2^64 and 2^96 leave these remainders.
     let [a, b, c, d] = state.map(|word| u64::from(word.swap_bytes()));
     Digest { state, remainder_of_100: ((a * 36 + b * 16 + c * 96 + d) % 100) as u32 }
-}
-
-/// Whether an input of this length needs a second block for its end marker and length.
-#[inline]
-fn takes_two(len: usize) -> bool {
-    len > BLOCK - 9
 }
 
 /// The remainder of 100 that each lane's digest leaves, as a big-endian number of 128 bits.
@@ -453,7 +517,7 @@ mod tests {
         for layout in [Layout::ValueLast, Layout::ValueFirst] {
             let mut batches = Batches::new(layout, texts.to_vec());
             for level in levels() {
-                batches.level = level;
+                batches.lanes.level = level;
                 for &len in values {
                     let value = text(99, len);
                     let mut digests = vec![None; texts.len()];
@@ -495,7 +559,7 @@ mod tests {
 
     #[test]
     fn every_number_of_lanes_is_hashed_once() {
-        for count in 0..50 {
+        for count in 0..140 {
             let texts: Vec<_> = (0..count).map(|number| (number, text(number, 10 + number as usize % 3))).collect();
             compare(&texts, &[0, 12, 36, 110]);
         }

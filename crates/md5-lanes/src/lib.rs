@@ -1,7 +1,7 @@
 //! MD5 digests of many short messages that share a value, side by side in vector registers.
 //!
 //! Many texts are known beforehand, and one value later: each message is a text and the value. [`Batches`] lays the texts
-//! out once, and then hashes all of them with a value, up to sixteen at a time or twice as many where registers allow it.
+//! out once, and then hashes all of them with a value, up to sixteen at a time, or 64 where registers allow it.
 //!
 //! ```
 //! use md5_lanes::{Batches, Layout};

@@ -25,11 +25,11 @@ pub(super) fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
     words
 }
 
-/// The value as words, ready to be put at any byte of a message.
+/// The value, with zeros around it.
 #[derive(Debug)]
 pub(super) struct Value {
-    /// Moved by 0, 1, 2 and 3 bytes; one word more than the longest value in lanes takes.
-    moved: [[u32; 32]; 4],
+    /// A word before it, and one more than the longest value in lanes takes after it.
+    bytes: [u8; 4 + 2 * BLOCK + 4],
     pub(super) len: usize,
 }
 
@@ -37,41 +37,25 @@ impl Value {
     /// With the end marker behind it, where the value stands last. At most [`MAX_IN_LANES`] bytes.
     #[inline]
     pub(super) fn new(value: &[u8], layout: Layout) -> Self {
-        let mut bytes = [0; 2 * BLOCK];
-        bytes[..value.len()].copy_from_slice(value);
+        let mut bytes = [0; 4 + 2 * BLOCK + 4];
+        bytes[4..4 + value.len()].copy_from_slice(value);
         if layout == Layout::ValueLast {
-            bytes[value.len()] = 0x80;
+            bytes[4 + value.len()] = 0x80;
         }
-        let plain: [u32; 32] = words(&bytes);
-        let mut moved = [plain; 4];
-        let used = (value.len() / 4 + 2).min(32);
-        for (by, words) in moved.iter_mut().enumerate().skip(1) {
-            let bits = 8 * by as u32;
-            words[0] = plain[0] << bits;
-            for at in 1..used {
-                words[at] = plain[at] << bits | plain[at - 1] >> (32 - bits);
-            }
-        }
-        Self { moved, len: value.len() }
+        Self { bytes, len: value.len() }
     }
 
-    /// Two blocks of words with nothing but the value, `start` bytes from their beginning, and the
-    /// length of the whole in bits. At most [`MAX_IN_LANES`] bytes in all.
+    /// One word; zero after the end.
     #[inline(always)]
-    pub(super) fn words_from(&self, start: usize) -> [u32; 32] {
-        let mut words = [0; 32];
-        for (word, &own) in words[start / 4..].iter_mut().zip(self.words_at(start)) {
-            *word = own;
-        }
-        let len = start + self.len;
-        words[if len > BLOCK - 9 { 30 } else { 14 }] = (len * 8) as u32;
-        words
+    pub(super) fn word(&self, at: usize) -> u32 {
+        self.bytes.as_chunks().0.get(at + 1).map_or(0, |word| u32::from_le_bytes(*word))
     }
 
-    /// The words of the value, end marker included, when it starts `start` bytes into the message.
-    #[inline]
-    pub(super) fn words_at(&self, start: usize) -> &[u32] {
-        let by = start % 4;
-        &self.moved[by][..(self.len + by) / 4 + 1]
+    /// Its words after the first `skipped`, end marker included, each with the word before it: a word whose bytes are
+    /// moved takes some of both.
+    #[inline(always)]
+    pub(super) fn pairs(&self, skipped: usize) -> impl Iterator<Item = [u32; 2]> {
+        let words = &self.bytes.as_chunks().0[..self.len / 4 + 3];
+        words.windows(2).skip(skipped).map(|pair| [u32::from_le_bytes(pair[0]), u32::from_le_bytes(pair[1])])
     }
 }

@@ -70,7 +70,20 @@ fn decide_by_rules(set: &FlagSet, context: &Context, decided: &mut Results) {
         }
     }
     // Steps 9 and 10, for flags without rules.
-    plan.partial.for_each(context, |flag, is_on| turn_on(on, flag, is_on));
+    if on.len() <= 2 {
+        // In registers: in memory, each of so few words would wait for the bit before.
+        let words = plan.partial.fold(context, [0; 2], |[first, second], flag, is_on| {
+            let bit = u64::from(is_on) << (flag % 64);
+            let in_second = 0_u64.wrapping_sub(u64::from(flag / 64));
+            [first | bit & !in_second, second | bit & in_second]
+        });
+        on.iter_mut().zip(words).for_each(|(word, more)| *word |= more);
+    } else {
+        plan.partial.fold(context, &mut *on, |on, flag, is_on| {
+            turn_on(on, flag, is_on);
+            on
+        });
+    }
     // Steps 7 to 10.
     for share in &plan.ruled {
         if !decided.is_on(share.flag)

@@ -88,30 +88,31 @@ impl Rollouts {
         }
     }
 
-    /// Says of each flag whether its rollout takes the caller in, in no order. Nothing to bucket the
-    /// caller by: nothing is said.
+    /// Tells `each` of every flag whether its rollout takes the caller in, in no order, and what the call before
+    /// returned, at first `initial`: so a few words stay in registers. Flags that have nothing to bucket the caller by
+    /// are left out.
     #[inline]
-    pub(super) fn for_each(&self, context: &Context, mut each: impl FnMut(u32, bool)) {
+    pub(super) fn fold<A>(&self, context: &Context, initial: A, each: impl Fn(A, u32, bool) -> A) -> A {
+        let mut all = initial;
         for group in &self.groups {
             let Some(value) = bucketed(group.bucket_by.as_deref(), context) else { continue };
             // One loop for each, so that no digest asks which scheme it is of.
-            if group.scheme == Scheme::FlagUser32 {
-                group.batches.digest_all(value.as_bytes(), |goal, digest| {
-                    each(goal.flag, goal.limit.takes_in_top(digest.words()));
-                });
+            all = if group.scheme == Scheme::FlagUser32 {
+                group.batches.fold(value.as_bytes(), all, |all, goal, digest| {
+                    each(all, goal.flag, goal.limit.takes_in_top(digest.words()))
+                })
             } else {
-                group.batches.digest_all(value.as_bytes(), |goal, digest| {
-                    each(goal.flag, goal.limit.takes_in(digest.remainder_of_100(), || digest.words()));
-                });
-            }
+                group.batches.fold(value.as_bytes(), all, |all, goal, digest| {
+                    each(all, goal.flag, goal.limit.takes_in(digest.remainder_of_100(), || digest.words()))
+                })
+            };
         }
         for UserOnly { bucket_by, goals } in &self.user_only {
             let Some(value) = bucketed(bucket_by.as_deref(), context) else { continue };
             let digest = digest_of_value(value.as_bytes());
-            for goal in goals {
-                each(goal.flag, goal.limit.takes_in_top(digest));
-            }
+            all = goals.iter().fold(all, |all, goal| each(all, goal.flag, goal.limit.takes_in_top(digest)));
         }
+        all
     }
 }
 
