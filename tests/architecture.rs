@@ -80,7 +80,7 @@ const AT_HOME: [(&str, &[&str]); 23] = [
     ("notify", &["store/file/watch.rs"]),
     ("toml_edit", &["store/file/in_toml.rs"]),
     ("toml", &["document/text/toml.rs"]),
-    ("jiff", &["document/instant.rs"]),
+    ("jiff", &["document/timestamp.rs"]),
     ("md5", &["engine/bucketing.rs"]),
     ("md5_lanes", &["engine/set/hashed.rs"]),
     ("regex_automata", &["document/pattern.rs"]),

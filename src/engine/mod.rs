@@ -66,4 +66,4 @@ pub use readable::{Readable, Reader};
 pub use reason::{Evaluation, Reason};
 pub use set::{FlagSet, FlagSetBuilder, SourceId};
 
-pub(crate) use set::{Identity, ones};
+pub(crate) use set::{Identity, JoinedNames};

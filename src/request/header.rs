@@ -11,7 +11,8 @@ use super::caches::Directives;
 use super::caught::Code;
 use super::counts::Counters;
 use super::flags::Flags;
-use crate::engine::Entry;
+use super::reads::VisibleRun;
+use crate::engine::{Entry, JoinedNames};
 
 static X_ACTIVE_FLAGS: HeaderName = HeaderName::from_static("x-active-flags");
 static X_FLAG_OVERRIDES: HeaderName = HeaderName::from_static("x-flag-overrides");
@@ -170,10 +171,54 @@ struct Line {
     omitted: u64,
 }
 
+/// A line of up to this size is written on the stack.
+const SHORT: usize = 1024;
+
 impl Line {
-    /// The longest prefix of the sorted list that takes at most `limit` bytes. Measured first and
-    /// written after, into one buffer of that size.
+    /// The longest prefix of the sorted list that takes at most `limit` bytes.
     fn of(flags: &Flags, is_read_only: bool, limit: usize) -> Self {
+        let Some(runs) = flags.visible_runs(is_read_only) else { return Self::of_layers(flags, is_read_only, limit) };
+        if limit <= SHORT {
+            Self::of_runs(runs, limit, &mut [0; SHORT + JoinedNames::SLACK])
+        } else {
+            // More than the names of any set.
+            let limit = limit.min(1 << 22);
+            Self::of_runs(runs, limit, &mut vec![0; limit + JoinedNames::SLACK])
+        }
+    }
+
+    /// The buffer has [`JoinedNames::SLACK`] bytes more than the limit.
+    fn of_runs<'a>(runs: impl Iterator<Item = VisibleRun<'a>>, limit: usize, buffer: &mut [u8]) -> Self {
+        let (mut size, mut omitted) = (0, 0);
+        for run in runs {
+            let separator = usize::from(size > 0);
+            let fits = |run: &VisibleRun<'_>| {
+                size + separator + run.text().1 + run.variant.map_or(0, |variant| 1 + variant.len()) <= limit
+            };
+            let mut fitting = Some(run).filter(|_| omitted == 0);
+            while fitting.is_some_and(|run| !fits(&run)) {
+                fitting = fitting.and_then(VisibleRun::shortened);
+            }
+            omitted += u64::from(run.count() - fitting.map_or(0, |run| run.count()));
+            let Some(run) = fitting else { continue };
+            let (text, len) = run.text();
+            buffer[size] = b',';
+            size += separator;
+            copy(&mut buffer[size..], text, len);
+            size += len;
+            if let Some(variant) = run.variant {
+                buffer[size] = b'=';
+                buffer[size + 1..][..variant.len()].copy_from_slice(variant.as_bytes());
+                size += 1 + variant.len();
+            }
+        }
+        // Names are plain ASCII by the pattern that documents are held to.
+        let value = if size > 0 { HeaderValue::from_bytes(&buffer[..size]).ok() } else { None };
+        Self { value, omitted }
+    }
+
+    /// Measured first and written after, into one buffer of that size.
+    fn of_layers(flags: &Flags, is_read_only: bool, limit: usize) -> Self {
         let (mut size, mut taken, mut omitted) = (0, 0, 0_u64);
         flags.for_each_visible(is_read_only, |name, variant| {
             let separator = usize::from(taken > 0);
@@ -205,5 +250,15 @@ impl Line {
         });
         // Names are plain ASCII by the pattern that documents are held to.
         Self { value: HeaderValue::from_maybe_shared(Bytes::from(buffer)).ok(), omitted }
+    }
+}
+
+/// Copies `len` bytes, and up to a chunk more, which both have.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8], len: usize) {
+    const CHUNK: usize = JoinedNames::SLACK;
+    let chunks = to.as_chunks_mut::<CHUNK>().0.iter_mut().zip(from.as_chunks::<CHUNK>().0);
+    for (to, from) in chunks.take(len.div_ceil(CHUNK)) {
+        *to = *from;
     }
 }

@@ -182,11 +182,17 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Lines<'a> {
 
 fn is_user_id(value: &HeaderValue) -> bool {
     // White space alone comes through where no HTTP/1 parser has trimmed it, and is nobody's id.
-    value.len() <= MAX_USER_ID && std::str::from_utf8(value.as_bytes()).is_ok_and(|id| !id.trim().is_empty())
+    let starts_with_text = matches!(value.as_bytes(), [first, ..] if first.is_ascii_graphic());
+    value.len() <= MAX_USER_ID
+        && std::str::from_utf8(value.as_bytes()).is_ok_and(|id| starts_with_text || !id.trim().is_empty())
 }
 
 fn are_groups(value: &HeaderValue) -> bool {
     let Ok(line) = std::str::from_utf8(value.as_bytes()) else { return false };
+    // A line this short has neither too many groups nor one that is too long.
+    if line.len() <= MAX_GROUPS.min(MAX_GROUP) {
+        return true;
+    }
     let groups = || line.split(',').map(|group| group.trim_matches([' ', '\t'])).filter(|group| !group.is_empty());
     line.len() <= MAX_GROUPS_LINE
         && groups().nth(MAX_GROUPS).is_none()

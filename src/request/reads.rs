@@ -4,7 +4,36 @@ use std::sync::atomic::Ordering;
 
 use super::flags::{Flags, Level};
 use crate::document::Variant;
-use crate::engine::{Reason, ones};
+use crate::engine::{JoinedNames, Reason};
+
+/// Active flags whose numbers follow each other. One with a variant stands alone.
+#[derive(Clone, Copy)]
+pub(super) struct VisibleRun<'a> {
+    names: &'a JoinedNames,
+    first: u32,
+    last: u32,
+    pub(super) variant: Option<&'a str>,
+}
+
+impl VisibleRun<'_> {
+    /// A text that begins with the names, and their length; [`JoinedNames::SLACK`] bytes more can be copied.
+    #[inline]
+    pub(super) fn text(&self) -> (&[u8], usize) {
+        self.names.between(self.first, self.last)
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.last - self.first + 1
+    }
+
+    /// The run without its last flag; `None` where it has no other.
+    pub(super) fn shortened(mut self) -> Option<Self> {
+        (self.first < self.last).then(|| {
+            self.last -= 1;
+            self
+        })
+    }
+}
 
 impl Flags {
     /// Like [`is_enabled_or`](Self::is_enabled_or) and [`variant`](Self::variant), without marking the flag as read.
@@ -69,25 +98,35 @@ impl Flags {
         })
     }
 
-    /// Active flags that clients may see, in ascending byte order, each with its variant; if asked for, only those that
-    /// were read. Nothing is marked as read.
-    pub(super) fn for_each_visible<'a>(&'a self, is_read_only: bool, mut each: impl FnMut(&'a str, Option<&'a str>)) {
+    /// Active flags that clients may see, in ascending order; if asked for, only those that were read. Nothing is marked
+    /// as read. `None` where layers around have answers, too: their flags stand between these.
+    pub(super) fn visible_runs(&self, is_read_only: bool) -> Option<impl Iterator<Item = VisibleRun<'_>>> {
         if self.around().is_some() {
-            for entry in self.entries().filter(|entry| entry.enabled && !entry.is_hidden) {
-                let is_read = || self.find(entry.name).is_some_and(|(level, number)| level.marks.is_read(number));
-                if !is_read_only || is_read() {
-                    each(entry.name, entry.variant);
-                }
-            }
-            return;
+            return None;
         }
         let Level { answers, marks, .. } = self.level();
         let set = answers.flag_set();
-        for (at, (on, hidden)) in answers.on_words().iter().zip(set.hidden().words()).enumerate() {
-            let read = if is_read_only { marks.word(at) } else { u64::MAX };
-            for number in ones(&[on & !hidden & read]) {
-                let number = at as u32 * 64 + number;
-                each(set.name(number), answers.variant_at(number).map(Variant::name));
+        let visible = answers.on_words().iter().zip(set.hidden().words()).zip(set.with_variants().words());
+        Some(visible.zip(0_u32..).flat_map(move |(((on, hidden), &with_variants), at)| {
+            let mut rest = on & !hidden & if is_read_only { marks.word(at as usize) } else { u64::MAX };
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros())?;
+                let first = at * 64 + bit;
+                let is_alone = with_variants >> bit & 1 == 1;
+                let count = if is_alone { 1 } else { ((rest & !with_variants) >> bit).trailing_ones() };
+                rest &= u64::MAX.checked_shl(bit + count).unwrap_or_default();
+                let variant = if is_alone { answers.variant_at(first).map(Variant::name) } else { None };
+                Some(VisibleRun { names: set.joined_names(), first, last: first + count - 1, variant })
+            })
+        }))
+    }
+
+    /// The same, one by one, each with its variant.
+    pub(super) fn for_each_visible<'a>(&'a self, is_read_only: bool, mut each: impl FnMut(&'a str, Option<&'a str>)) {
+        for entry in self.entries().filter(|entry| entry.enabled && !entry.is_hidden) {
+            let is_read = || self.find(entry.name).is_some_and(|(level, number)| level.marks.is_read(number));
+            if !is_read_only || is_read() {
+                each(entry.name, entry.variant);
             }
         }
     }

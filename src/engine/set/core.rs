@@ -6,6 +6,7 @@ use super::bits::Bits;
 use super::hashed::Variants;
 use super::identity::Identity;
 use super::index::{Index, Place};
+use super::joined_names::JoinedNames;
 use super::patterns::Patterns;
 use super::requires::Requirements;
 use crate::document::{Definition, Flag, Problem, Regex, Texts};
@@ -19,6 +20,7 @@ pub(super) struct Core {
     pub(super) absent: Reason,
     /// In ascending byte order; a flag's number is its position.
     pub(super) names: Box<[Arc<str>]>,
+    pub(super) joined_names: JoinedNames,
     pub(super) definitions: Box<[Definition]>,
     pub(super) by_name: Index,
     pub(super) users: Index,
@@ -28,6 +30,8 @@ pub(super) struct Core {
     pub(super) patterns: Patterns,
     /// Flags with variants, ascending; the position is the slot of the variant in the answers.
     pub(super) split: Box<[u32]>,
+    /// The same flags.
+    pub(super) with_variants: Bits,
     pub(super) variants: Variants,
     /// Flags that are switched off.
     pub(super) killed: Bits,
@@ -67,7 +71,7 @@ impl Core {
         };
         let by_name =
             Index::build(names.iter().zip(0_u32..).map(|(name, flag)| (Place { flag, entry: 0 }, name.as_ref())));
-        let (mut killed, mut hidden) = (Bits::zero(names.len()), Bits::zero(names.len()));
+        let [mut killed, mut hidden, mut with_variants] = std::array::from_fn(|_| Bits::zero(names.len()));
         for (definition, number) in definitions.iter().zip(0_u32..) {
             if definition.is_killed() {
                 killed.set(number);
@@ -76,10 +80,11 @@ impl Core {
                 hidden.set(number);
             }
         }
-        let with_variants = || flags(|flag| !flag.variants.is_empty());
-        let split = with_variants().map(|(number, _)| number).collect();
+        let varied = || flags(|flag| !flag.variants.is_empty());
+        let split = varied().map(|(number, _)| number).collect();
+        varied().for_each(|(number, _)| with_variants.set(number));
         // What is switched off keeps its slot and is not hashed.
-        let hashed = (0..).zip(with_variants()).filter(|(_, (_, flag))| flag.enabled);
+        let hashed = (0..).zip(varied()).filter(|(_, (_, flag))| flag.enabled);
         let variants =
             Variants::new(hashed.map(|(slot, (number, flag))| (slot, names[number as usize].as_ref(), flag)));
         Self {
@@ -89,6 +94,7 @@ impl Core {
             requirements,
             patterns,
             split,
+            with_variants,
             variants,
             killed,
             hidden,
@@ -96,6 +102,7 @@ impl Core {
             absent,
             is_of_engine,
             problems: problems.into_boxed_slice(),
+            joined_names: JoinedNames::of(&names),
             names: names.into_boxed_slice(),
             definitions: definitions.into_boxed_slice(),
         }

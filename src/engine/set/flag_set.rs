@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::bits::Bits;
 use super::core::{Core, Tables};
 use super::identity::{Identity, SourceId};
+use super::joined_names::JoinedNames;
 use super::plan::Plan;
 use super::settle::Settlement;
 use crate::document::{Definition, Document, Flag, FlagName, Problem, Timestamp};
@@ -165,6 +166,10 @@ impl FlagSet {
         self.core.name(number)
     }
 
+    pub(crate) fn joined_names(&self) -> &JoinedNames {
+        &self.core.joined_names
+    }
+
     pub(crate) fn definition(&self, number: u32) -> Option<&Flag> {
         match &self.core.definitions[number as usize] {
             Definition::Good(flag) => Some(flag),
@@ -205,6 +210,11 @@ impl FlagSet {
     /// Whether another engine decides its flags.
     pub(crate) fn is_of_engine(&self) -> bool {
         self.core.is_of_engine
+    }
+
+    /// Flags that have variants.
+    pub(crate) fn with_variants(&self) -> &Bits {
+        &self.core.with_variants
     }
 
     /// Slot of a flag's variant in the answers, if it has variants.

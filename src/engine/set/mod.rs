@@ -1,11 +1,11 @@
 //! The compiled form of a document: everything that does not depend on the caller is decided once.
 //!
-//! * `bits`, `share`, `identity`, `index`, `requires`: leaves. `requires` orders flags after those they require and finds cycles.
+//! * `bits`, `share`, `identity`, `index`, `joined_names`, `requires`: leaves. `requires` orders flags after those they require and finds cycles.
 //! * `patterns` compiles regular expressions within budgets.
 //! * `hashed` groups what is hashed for a caller, so that it is hashed together.
 //! * `core` has the tables, `plan` the percentages for an instant; both are the `flag_set`.
 //! * `settle` selects the definition of each flag that is in effect; `builder` takes the flags of another engine.
-//! * `decide` answers for one caller, all flags at once or one flag with its reason, into `decided`.
+//! * `decide` answers for one caller, all flags at once or one flag with its reason, into `results`.
 
 mod bits;
 mod builder;
@@ -15,6 +15,7 @@ mod flag_set;
 mod hashed;
 mod identity;
 mod index;
+mod joined_names;
 mod patterns;
 mod plan;
 mod requires;
@@ -28,4 +29,5 @@ pub(crate) use decide::{Decision, ForcedAt, decide_all, decide_one, put, turn_of
 pub use flag_set::FlagSet;
 pub(crate) use identity::Identity;
 pub use identity::SourceId;
+pub(crate) use joined_names::JoinedNames;
 pub(crate) use results::Results;
