@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_flags::engine::Evaluation;
 use tower_flags::request::{AcceptDecisions, Overrides, SigningKey, Visitors};
-use tower_flags::{Document, FlagLayer, Flags, Timestamp, Memory, flag};
+use tower_flags::{Document, FlagLayer, Flags, Memory, Timestamp, flag};
 
 /// A key: its id and its secret.
 pub type Key = (&'static str, &'static str);

@@ -27,8 +27,8 @@ use fearless_simd::Level;
 use md5::{Digest, Md5};
 use naive::Naive;
 use rounds::{Median, Row, measure, medians, print, print_medians, row};
-use tower_flags::engine::Query;
 use tower_flags::Context;
+use tower_flags::engine::Query;
 use tower_flags_benches::allocations::Counting;
 use tower_flags_benches::swaps;
 use tower_flags_benches::table::{self, Goal};
@@ -150,7 +150,9 @@ fn compare(number: usize, mix: Mix, effort: &Effort) -> (Vec<Median>, Vec<Goal>)
     let mut rows = vec![
         Row::new(OURS, |call| set.answer(&Query::new(&context(user(call)), now)).version()),
         Row::new(OURS_READY, |call| set.answer(&Query::new(&contexts[call % contexts.len()], now)).version()),
-        Row::new(OURS_UUID, |call| uuids.set.answer(&Query::new(&uuids.contexts[call % uuids.contexts.len()], now)).version()),
+        Row::new(OURS_UUID, |call| {
+            uuids.set.answer(&Query::new(&uuids.contexts[call % uuids.contexts.len()], now)).version()
+        }),
         Row::new(NAIVE, |call| naive.evaluate(user(call)).on[0]),
         Row::new(LANES, |_| {
             lanes::sixteen(level, &blocks, &mut remainders);
