@@ -61,6 +61,8 @@ use crate::context::Context;
 /// 3. If the closure or its future panics, the caller is anonymous. The first panic is logged.
 /// 4. The service is always ready. It calls a clone of the inner service as soon as that is ready, after the caller is known.
 ///
+/// `examples/identity` has services with `tower-sessions`, `axum-login` and JSON Web Tokens.
+///
 /// It does not authenticate: a request without a user goes on. There is no deadline: the application's clients have theirs.
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct IdentifyLayer<I> {
