@@ -3,15 +3,18 @@
 
 mod support;
 
+use std::convert::Infallible;
+
 use axum::Router;
 use axum::extract::{Extension, Request};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_flags::engine::{Answers, Query};
 use tower_flags::source::{Source, Status};
-use tower_flags::{Document, FlagLayer, Flags, HeaderPolicy, Memory, flag, variant};
+use tower_flags::{Document, Flag, FlagLayer, Flags, HeaderPolicy, Memory, flag, variant};
 
 use support::{Reply, ask, document, flag_of, get_as, memory, serve};
 
@@ -81,6 +84,38 @@ async fn the_limit_is_exact_and_can_be_any() {
         let expected = prefix(&names, limit);
         assert_header(&reply_of(layer.clone()).await, &expected, &format!("limit {limit}"));
         assert_eq!(layer.counts().omitted_from_header, expected.1 as u64);
+    }
+}
+
+#[tokio::test]
+async fn every_limit_cuts_a_mixed_list_where_the_rule_says() {
+    let (mut document, mut active) = (Document::new(), Vec::new());
+    for number in 0..200 {
+        let name = format!("{}_{number:03}", ["a", "bb", "a-longer-name", "c"][number * 7 % 4]);
+        let definition = match number * number % 11 {
+            0 => "false".to_owned(),
+            1 => r#"{"enabled": true, "hidden": true}"#.to_owned(),
+            3 => format!(r#"{{"enabled": true, "variants": {{"v{number}": 100}}}}"#),
+            _ => "true".to_owned(),
+        };
+        document.insert(&name, definition.parse::<Flag>().unwrap()).unwrap();
+        match number * number % 11 {
+            0 | 1 => {}
+            3 => active.push(format!("{name}=v{number}")),
+            _ => active.push(name),
+        }
+    }
+    active.sort_by(|a, b| a.split('=').next().cmp(&b.split('=').next()));
+    let whole = active.join(",").len();
+    for limit in (0..whole + 2).step_by(3).chain([whole - 1, whole]) {
+        let layer = FlagLayer::new(Memory::from(document.clone())).header_limit(limit);
+        let response = layer.layer(service_fn(async |_| Ok::<_, Infallible>(axum::http::Response::new(String::new()))));
+        let request = axum::http::Request::get("/").header("x-user-id", "alice").body(()).unwrap();
+        let response = response.oneshot(request).await.unwrap();
+        let (line, omitted) = prefix(&active, limit);
+        let found = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(found(ACTIVE), line, "limit {limit}");
+        assert_eq!(found(OMITTED), (omitted > 0).then(|| omitted.to_string()), "limit {limit}");
     }
 }
 

@@ -224,7 +224,7 @@ impl<T> Copy for DeclaredFlag<T> {}
 
 impl<T> fmt::Debug for DeclaredFlag<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Declared").field(&self.declaration.name).finish()
+        f.debug_tuple("DeclaredFlag").field(&self.declaration.name).finish()
     }
 }
 
