@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use md5::{Digest, Md5};
-use tower_flags::Flags;
+use tower_flags::engine;
 use tower_flags_benches::workload::{Flag, Kind, RULE, User, VARIANTS};
 
 /// Flags, ready for the loop.
@@ -62,7 +62,7 @@ impl Naive {
     }
 
     /// Whether every answer is the same as ours.
-    pub fn agrees(&self, user: &User, ours: &Flags) -> bool {
+    pub fn agrees(&self, user: &User, ours: &engine::Answers) -> bool {
         let answers = self.evaluate(user);
         let mut variants = answers.variants.iter().map(|&variant| VARIANTS[usize::from(variant)].0);
         self.flags.iter().enumerate().all(|(number, (name, rule))| {
