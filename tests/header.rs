@@ -109,8 +109,8 @@ async fn every_limit_cuts_a_mixed_list_where_the_rule_says() {
     let whole = active.join(",").len();
     for limit in (0..whole + 2).step_by(3).chain([whole - 1, whole]) {
         let layer = FlagLayer::new(Memory::from(document.clone())).header_limit(limit);
-        let response = layer.layer(service_fn(async |_| Ok::<_, Infallible>(axum::http::Response::new(String::new()))));
-        let request = axum::http::Request::get("/").header("x-user-id", "alice").body(()).unwrap();
+        let response = layer.layer(service_fn(async |_| Ok::<_, Infallible>(Response::new(String::new()))));
+        let request = Request::get("/").header("x-user-id", "alice").body(()).unwrap();
         let response = response.oneshot(request).await.unwrap();
         let (line, omitted) = prefix(&active, limit);
         let found = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
