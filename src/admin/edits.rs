@@ -30,11 +30,17 @@ pub(super) async fn apply(
     make: impl Fn(&Stored, &Predecessor) -> Result<Change, Failure> + Send + Sync,
 ) -> Result<AppliedChange, Failure> {
     let deadline = Instant::now() + within;
-    match attempt(call, within, precondition, make).await {
+    match attempt(call, within, precondition, &make).await {
         Err(failure) if matches!(failure.kind, Kind::NoSuchFlag | Kind::Removed) => {
             let missing = async { Ok(missing::flag(&call.state, &call.name).await) };
             let is_missing = until(call, deadline, missing).await?.is_some();
-            Err(if is_missing { missing::failure(&call.name) } else { failure })
+            if is_missing {
+                Err(missing::failure(&call.name))
+            } else if missing::is_known(&call.state, &call.name) {
+                attempt(call, deadline.saturating_duration_since(Instant::now()), precondition, make).await
+            } else {
+                Err(failure)
+            }
         }
         outcome => outcome,
     }

@@ -100,19 +100,27 @@ pub(super) async fn get(call: Call) -> Answer {
     if !is_name(name) {
         return Err(missing(not_a_name(name).to_string()));
     }
-    let shown = match call.state.read(name).await {
-        Ok(stored) => match edits::text(&stored) {
-            Ok(_) => shown::stored(&call.state, name, &stored),
-            Err(failure) => match missing::flag(&call.state, name).await {
-                Some(missing) => missing::shown(&call.state, &missing),
-                None => shown::of_other_part(&call.state, name).ok_or(failure)?,
-            },
-        },
-        Err(failure) => shown::in_force_alone(&call.state, name)
-            .or_else(|| shown::of_other_part(&call.state, name))
-            .ok_or(failure)?,
+    let shown = match shown(&call.state, name).await {
+        Err(failure) if failure.kind == Kind::NoSuchFlag && missing::is_known(&call.state, name) => {
+            shown(&call.state, name).await?
+        }
+        shown => shown?,
     };
     Ok(shown::answer(StatusCode::OK, shown))
+}
+
+/// A flag as the store has it, or as this process does.
+async fn shown(state: &State, name: &str) -> Result<Value, Failure> {
+    match state.read(name).await {
+        Ok(stored) => match edits::text(&stored) {
+            Ok(_) => Ok(shown::stored(state, name, &stored)),
+            Err(failure) => match missing::flag(state, name).await {
+                Some(missing) => Ok(missing::shown(state, &missing)),
+                None => shown::of_other_part(state, name).ok_or(failure),
+            },
+        },
+        Err(failure) => shown::in_force_alone(state, name).or_else(|| shown::of_other_part(state, name)).ok_or(failure),
+    }
 }
 
 /// Whether a definition says by itself that the flag is on, instead of leaving it to the default.

@@ -35,10 +35,16 @@ pub(super) fn of(state: &State, loaded: &Loaded) -> Vec<MissingFlag> {
     missing
 }
 
+/// Whether this process knows the flag, in effect or lost. Most names that the store does not have are not known here
+/// either. Of one that is known and neither in the store nor missing, the two looks were at different moments: it was
+/// written back in between, or removed.
+pub(super) fn is_known(state: &State, name: &str) -> bool {
+    state.source.has_missing(name) || state.source.set().flag(name).is_some()
+}
+
 /// The same for one flag.
 pub(super) async fn flag(state: &State, name: &str) -> Option<MissingFlag> {
-    // Most names that the store does not have are not known here either.
-    if !state.source.has_missing(name) && state.source.set().flag(name).is_none() {
+    if !is_known(state, name) {
         return None;
     }
     let loaded = state.load().await.ok()?;

@@ -1,10 +1,10 @@
 //! Switching off while the store is away.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_flags::admin::Admin;
 use tower_flags::engine::Query;
 use tower_flags::source::{Layered, Live, Source};
@@ -33,6 +33,8 @@ pub(crate) struct Shaky {
     past: Arc<Mutex<Vec<(String, String)>>>,
     /// A flag that is lost.
     lost: Arc<Mutex<Option<String>>>,
+    /// Whether it is back as soon as somebody has looked for it.
+    comes_back: Arc<AtomicBool>,
     /// Whether it is loaded as seldom as stores are by default.
     is_slow: bool,
 }
@@ -122,6 +124,9 @@ impl Store for Shaky {
             }
             if self.lost.lock().unwrap().as_deref() == Some(flag) {
                 stored.definition = None;
+                if self.comes_back.load(Ordering::SeqCst) {
+                    *self.lost.lock().unwrap() = None;
+                }
             }
             Ok(stored)
         })
@@ -535,4 +540,30 @@ async fn a_kill_of_a_lost_flag_is_in_force_and_said_to_be_though_the_store_canno
         assert_eq!(body["local_kill"]["by"], "alice", "{body}");
         assert!(api.source.local_kills().len() == 1 && !is_on(&api.source, "a"));
     }
+}
+
+/// A flag that is lost, and back between the look for it and the look for what is missing.
+async fn coming_back() -> (Shaky, Api) {
+    let store = Shaky { is_slow: true, ..Shaky::default() };
+    store.store.change("a", Change::put_text("true"), &Author::new("setup")).await.unwrap();
+    let api = Api::over(store.clone()).await;
+    store.loses("a", &api.source).await;
+    store.comes_back.store(true, Ordering::SeqCst);
+    (store, api)
+}
+
+#[tokio::test]
+async fn a_lost_flag_that_comes_back_between_two_looks_is_shown() {
+    let (_store, api) = coming_back().await;
+    let reply = api.ask("GET", "flags/a", &[], "").await;
+    assert_eq!((reply.status, &json(&reply)["from"], &json(&reply)["missing"]), (200, &json!("store"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_lost_flag_that_comes_back_between_two_looks_is_killed() {
+    let (store, api) = coming_back().await;
+    let reply = api.ask("POST", "flags/a/kill", &[], "").await;
+    assert_eq!((reply.status, &json(&reply)["flag"]["enabled"]), (200, &json!(false)), "{}", reply.text());
+    let stored = store.store.read("a").await.unwrap().definition;
+    assert_eq!(stored.as_deref(), Some(r#"{"enabled":false,"percentage":100}"#));
 }
