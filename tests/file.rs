@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tower_flags::engine::{Query, Reason};
 use tower_flags::source::{File, Freshness, Live, Source};
-use tower_flags::store::ErrorKind;
+use tower_flags::store::{ErrorKind, FileStore};
 use tower_flags::{Context, Flags, Timestamp};
 
 /// How long an edit may take to be in force.
@@ -515,4 +515,36 @@ async fn a_feed_that_hangs_or_panics_is_stale_and_asked_again() {
     while flags(&source).is_enabled("search") {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// A document of flags whose patterns are as expensive as the limits of a set allow, and more, no two of them alike.
+fn expensive(salt: usize, is_on: bool) -> String {
+    let flags: Vec<String> = (0..12)
+        .map(|flag| {
+            let patterns: Vec<String> = (0..24).map(|number| format!(r#""{salt}x{flag}x{number}\\w{{5}}""#)).collect();
+            let condition =
+                format!(r#"{{"attribute": "user_id", "op": "matches", "values": [{}]}}"#, patterns.join(","));
+            format!(r#""expensive{flag}": {{"rules": [{{"when": [{condition}], "serve": true}}]}}"#)
+        })
+        .collect();
+    format!(r#"{{"flags": {{"search": {is_on}, {}}}}}"#, flags.join(", "))
+}
+
+#[tokio::test]
+async fn a_kill_beside_expensive_patterns_takes_effect() {
+    let (_folder, path) = Folder::with("flags.json", &expensive(0, true));
+    let store = FileStore::new(&path).unwrap();
+    let (file, live) = (File::open(&path).await.unwrap(), Live::connect(store).await.unwrap());
+    for round in 1..5 {
+        let is_on = round % 2 == 0;
+        std::fs::write(&path, expensive(round, is_on)).unwrap();
+        until(&file, "an edit of a file", |flags| flags.is_enabled("search") == is_on).await;
+        until(&live, "an edit of a store", |flags| flags.is_enabled("search") == is_on).await;
+    }
+    // Of 16 MiB of compiled patterns in a set there is no more, and the rest is named.
+    let problems = file.status().problems;
+    assert!(
+        !problems.is_empty() && problems.iter().all(|problem| problem.to_string().contains("expensive")),
+        "{problems:?}"
+    );
 }

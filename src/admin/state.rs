@@ -207,3 +207,42 @@ impl State {
             && (self.shadowed_by(flag).is_some() || self.in_force().flag(flag) == self.source.set().flag(flag))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_work_runs_at_once_than_there_are_places() {
+        let places = Arc::new(Semaphore::new(2));
+        let (begin, begins) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let ends = Arc::new(Mutex::new(ends));
+        let work = |number: u32| {
+            let (places, begin, ends) = (Arc::clone(&places), begin.clone(), Arc::clone(&ends));
+            tokio::spawn(async move {
+                let work = move || {
+                    begin.send(number).unwrap();
+                    ends.lock().unwrap().recv().unwrap();
+                };
+                State::off_workers(&places, work).await;
+            })
+        };
+        let works: Vec<_> = (0..3).map(work).collect();
+        let mut begun = Vec::new();
+        while begun.len() < 2 {
+            tokio::task::yield_now().await;
+            begun.extend(begins.try_iter());
+        }
+        assert_eq!((places.available_permits(), begun.contains(&2)), (0, false));
+        for _ in 0..3 {
+            end.send(()).unwrap();
+        }
+        for work in works {
+            work.await.unwrap();
+        }
+        assert_eq!((places.available_permits(), begins.try_iter().collect::<Vec<_>>()), (2, vec![2]));
+    }
+}

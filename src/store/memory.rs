@@ -9,6 +9,7 @@ use super::error::{Error, ErrorKind};
 use super::feed::{BoxFuture, Feed, Loaded, Notices};
 use super::history::{Head, HistoryEntry};
 use super::history_keys::HistoryKeys;
+use super::parsing::Parsing;
 use super::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
 use crate::document::{Document, Problem};
 
@@ -24,6 +25,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Shared {
     content: Mutex<Content>,
+    parsing: Parsing,
     changed: watch::Sender<()>,
 }
 
@@ -66,17 +68,15 @@ impl Content {
         let StoredFlag { definition, version, content } = self.flags.get(flag).cloned().unwrap_or_default();
         Stored { definition, version, content, head: self.head.clone(), run: None }
     }
+}
 
-    fn loaded(&self) -> Result<Loaded, Problem> {
-        let definitions =
-            self.flags.iter().filter_map(|(name, kept)| Some((&**name, kept.definition.as_ref()?.as_bytes())));
-        let loaded = Loaded::new(Document::from_texts(definitions)?, self.head.number.to_string());
-        let loaded = loaded
-            .with_versions(self.flags.iter().map(|(name, kept)| (&**name, kept.version)))
-            .with_removed(self.flags.iter().filter(|(_, kept)| kept.definition.is_none()).map(|(name, _)| &**name))
-            .at_sequence(self.head.number);
-        Ok(loaded)
-    }
+/// Parses what the store held when these flags were copied.
+fn loaded(flags: &BTreeMap<String, StoredFlag>, number: u64) -> Result<Loaded, Problem> {
+    let definitions = flags.iter().filter_map(|(name, kept)| Some((&**name, kept.definition.as_ref()?.as_bytes())));
+    let loaded = Loaded::new(Document::from_texts(definitions)?, number.to_string());
+    let removed = flags.iter().filter(|(_, kept)| kept.definition.is_none()).map(|(name, _)| &**name);
+    let loaded = loaded.with_versions(flags.iter().map(|(name, kept)| (&**name, kept.version))).with_removed(removed);
+    Ok(loaded.at_sequence(number))
 }
 
 impl Feed for MemoryStore {
@@ -86,11 +86,15 @@ impl Feed for MemoryStore {
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         Box::pin(async move {
-            let content = self.content();
-            if known == Some(&*content.head.number.to_string()) {
-                return Ok(None);
-            }
-            content.loaded().map(Some).map_err(Error::refused)
+            let (flags, number) = {
+                let content = self.content();
+                if known == Some(&*content.head.number.to_string()) {
+                    return Ok(None);
+                }
+                (content.flags.clone(), content.head.number)
+            };
+            let loaded = self.shared.parsing.run(self.name(), move || loaded(&flags, number)).await?;
+            loaded.map(Some).map_err(Error::refused)
         })
     }
 

@@ -35,7 +35,7 @@ async fn raw(address: SocketAddr, head: &str) -> Reply {
 async fn a_page_whose_name_leads_here_neither_reads_nor_edits() {
     let hosts: AllowedHosts = "flags.internal [::1]:3001".parse().unwrap();
     let (address, _, store) = trusting(hosts).await;
-    // What a browser sends for a page of evil.example, which it takes for the revision of this server.
+    // What a browser sends for a page of evil.example, which it takes for the origin of this server.
     let same = "sec-fetch-site: same-origin\r\ncontent-type: application/json\r\norigin: http://evil.example";
     for host in [
         "evil.example",

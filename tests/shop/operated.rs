@@ -49,7 +49,7 @@ async fn the_dashboard_is_there_for_everybody_and_flags_for_the_token_alone() {
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert_eq!(page.active(), None, "it is not below the layer");
     assert_eq!(ask("/flags").await.status, 401);
-    // The pages of the shop are another revision, and have nothing of the dashboard.
+    // The pages of the shop are another origin, and have nothing of the dashboard.
     assert_ne!(operated.shop.address, operated.shop.admin);
     for path in ["/admin", "/admin/", "/app.js", "/status", "/login"] {
         assert_eq!(operated.shop.ask(&format!("GET {path}"), &[]).await.status, 404, "{path}");

@@ -37,7 +37,7 @@ pub(super) struct RulesFile {
     pub(super) name: String,
     pub(super) format: Format,
     memory: Mutex<Memory>,
-    parsing: Parsing,
+    pub(super) parsing: Parsing,
 }
 
 /// What was seen in the file before.

@@ -155,6 +155,29 @@ struct State {
     settled: String,
 }
 
+/// What the file and its journal held at one moment.
+#[derive(Debug)]
+struct Reading {
+    content: Content,
+    revision: String,
+    /// Of the newest entry of the history.
+    number: u64,
+    /// Each flag of the journal with its version, and whether its last edit removed it.
+    flags: Vec<(String, u64, bool)>,
+}
+
+impl Reading {
+    fn loaded(self, file: &RulesFile) -> Result<Loaded, Error> {
+        let Loaded { document, .. } = file.parse(self.content).map_err(Error::refused)?;
+        let is_removed = |name: &str, is_empty: bool| is_empty && !document.flags.contains_key(name);
+        let removed = self.flags.iter().filter(|(name, _, is_empty)| is_removed(name, *is_empty));
+        let removed: Vec<&str> = removed.map(|(name, ..)| &**name).collect();
+        let versions = self.flags.iter().map(|(name, version, _)| (&**name, *version));
+        let loaded = Loaded::new(document, self.revision).with_versions(versions).with_removed(removed);
+        Ok(loaded.at_sequence(self.number))
+    }
+}
+
 impl FileStore {
     /// The store in a file at a path that ends with `.json` or `.toml`. Nothing is read yet.
     ///
@@ -212,7 +235,13 @@ impl Feed for FileStore {
 
     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
         let known = known.map(str::to_owned);
-        Box::pin(self.run(move |shared| shared.load(known.as_deref())))
+        Box::pin(async move {
+            let Some(reading) = self.run(move |shared| shared.reading(known.as_deref())).await? else {
+                return Ok(None);
+            };
+            let (shared, file) = (Arc::clone(&self.shared), &self.shared.file);
+            file.parsing.run(&file.name, move || reading.loaded(&shared.file)).await?.map(Some)
+        })
     }
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {
@@ -464,29 +493,22 @@ impl Shared {
         Some(is(&last.after) || !is(&last.before))
     }
 
-    fn load(&self, known: Option<&str>) -> Result<Option<Loaded>, Error> {
+    /// What a load has to parse; `None` where nothing has changed since `known`.
+    fn reading(&self, known: Option<&str>) -> Result<Option<Reading>, Error> {
         let (state, content) = self.snapshot()?;
-        let head = state.journal.head().clone();
-        let revision = digest_of(format!("{} {} {}", content.digest, head.number, head.digest).as_bytes());
+        let head = state.journal.head();
+        let (number, digest) = (head.number, &head.digest);
+        let revision = digest_of(format!("{} {number} {digest}", content.digest).as_bytes());
         if known == Some(revision.as_str()) {
             return Ok(None);
         }
         if let Some(problem) = self.file.refused_before(&content.digest) {
             return Err(Error::refused(problem));
         }
-        let names: Vec<(String, u64, bool)> = state
-            .journal
-            .flags()
-            .map(|(name, known)| (name.to_owned(), known.version, known.content.is_empty()))
-            .collect();
-        drop(state);
-        let Loaded { document, .. } = self.file.parse(content).map_err(Error::refused)?;
-        let is_removed = |name: &str, is_empty: bool| is_empty && !document.flags.contains_key(name);
-        let removed: Vec<&str> =
-            names.iter().filter(|(name, _, is_empty)| is_removed(name, *is_empty)).map(|(name, ..)| &**name).collect();
-        let versions = names.iter().map(|(name, version, _)| (&**name, *version));
-        let loaded = Loaded::new(document, revision).with_versions(versions).with_removed(removed);
-        Ok(Some(loaded.at_sequence(head.number)))
+        let flags =
+            state.journal.flags().map(|(name, known)| (name.to_owned(), known.version, known.content.is_empty()));
+        let flags = flags.collect();
+        Ok(Some(Reading { content, revision, number, flags }))
     }
 
     fn stored(&self, journal: &Journal, content: &Content, flag: &str) -> Result<Stored, Error> {
