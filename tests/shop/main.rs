@@ -303,6 +303,14 @@ fn a_shop_that_cannot_start_says_why_in_words() {
     fails_with(&format!("the shop cannot listen on ADDR, {address}: Address already in use"));
     let expected = format!("the dashboard cannot listen on ADMIN_ADDR, {address}: Address already in use");
     fails_at("127.0.0.1:0", &address, &expected);
+
+    // Unless it is told otherwise. The port is taken, by this test or by another program.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:3001");
+    let mut shop = command("shop");
+    let output = shop.env("ADDR", "127.0.0.1:0").env("FLAGS_FILE", &rules).env_remove("ADMIN_ADDR").output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    let expected = "the dashboard cannot listen on ADMIN_ADDR, 127.0.0.1:3001: Address already in use";
+    assert!(log.lines().last().unwrap().starts_with(expected), "{log}");
 }
 
 #[tokio::test]
