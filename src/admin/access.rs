@@ -1,5 +1,8 @@
 //! Roles.
 
+/// Most characters of a caller's name.
+pub(super) const MAX_NAME: usize = 200;
+
 /// The permissions of a caller. Each role includes the roles before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {

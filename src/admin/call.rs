@@ -11,7 +11,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use serde_json::Value;
 
-use super::access::{Access, Role};
+use super::access::{Access, MAX_NAME, Role};
 use super::problem::{Failure, Kind};
 use super::state::State;
 use super::tokens::Identification;
@@ -27,8 +27,6 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 pub(super) const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Most characters of a reason.
 const MAX_REASON: usize = 1000;
-/// Most characters of a caller's name.
-pub(super) const MAX_NAME: usize = 200;
 
 /// Whoever asks.
 #[derive(Clone, Debug)]

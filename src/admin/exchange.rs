@@ -30,7 +30,7 @@ use super::seats::Full;
 use super::shown;
 use super::state::{IN_FORCE_WITHIN, State};
 use super::users;
-use super::verification;
+use super::verifier;
 use crate::document::{
     Definition, Document, Edit, Flag, MAX_FLAG, Plain, Problem, Severity, Timestamp, flag_from_json, is_foreign_key,
     json as json_node, members,
@@ -492,6 +492,6 @@ fn line(CheckedEntry { entry, digest, breaks }: &CheckedEntry, hides: bool) -> S
         value["previous"] = Value::Null;
     }
     value["digest"] = digest.as_deref().filter(|_| !hides).into();
-    value["breaks"] = breaks.iter().map(verification::shown).collect();
+    value["breaks"] = breaks.iter().map(verifier::shown).collect();
     json_line(&value.to_string()) + "\n"
 }

@@ -16,6 +16,7 @@ use super::problem::{Failure, Kind};
 use super::security;
 use super::shown::{self, View};
 use super::state::State;
+use super::write_back;
 use crate::document::{
     Definition, Edit, Plain, Problem, Timestamp, canonical_key, flag_from_json, is_name, not_a_name,
 };
@@ -232,7 +233,7 @@ pub(super) async fn delete(call: Call) -> Answer {
         fits_in(&call.state, &call.name, None).await?;
     }
     let changed = match missing::flag(&call.state, &call.name).await {
-        Some(missing) if precondition == Precondition::IsThere => missing::remove(&call, &missing).await?,
+        Some(missing) if precondition == Precondition::IsThere => write_back::remove(&call, &missing).await?,
         _ => edits::apply(&call, EDIT_WITHIN, &precondition, |_, _| Ok(Change::remove())).await?,
     };
     edited(&call, StatusCode::OK, &changed, &[]).await

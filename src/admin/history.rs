@@ -11,7 +11,7 @@ use super::problem::{Failure, Kind};
 use super::reply;
 use super::shown;
 use super::state::State;
-use super::verification;
+use super::verifier;
 use crate::document::{Timestamp, is_name, not_a_name};
 use crate::store::{BrokenBy, BrokenLink, Change, HistoryEntry, HistoryPage};
 
@@ -61,7 +61,7 @@ async fn page(call: &Call, page: HistoryPage) -> Answer {
 fn entry(CheckedEntry { entry, digest, breaks }: &CheckedEntry) -> Value {
     let mut shown = json!(entry);
     shown["digest"] = json!(digest);
-    shown["breaks"] = breaks.iter().map(verification::shown).collect();
+    shown["breaks"] = breaks.iter().map(verifier::shown).collect();
     shown["changes"] = shown::difference(&entry.flag, entry.before.as_deref(), entry.after.as_deref()).into();
     shown
 }

@@ -27,6 +27,7 @@ use super::reply;
 use super::security;
 use super::shown;
 use super::state::{STORE_WITHIN, State};
+use super::write_back;
 use crate::document::flag_from_json;
 use crate::source::{LocalKill, Obstacle};
 use crate::store::{Author, Backoff, Change, ChangeError, Error, ErrorKind, Feed, StoreExt, Stored};
@@ -111,7 +112,7 @@ async fn write_killed(call: &Call, held: &LocalKill, lost: &[&str]) -> Answer {
         let detail = "the flag was not written back, because the store does not answer, or has the flag again";
         return Ok(here_alone(call, held, &Failure::new(Kind::Missing, detail), lost));
     };
-    match missing::write(call, &missing, true, STORE_WITHIN).await {
+    match write_back::write(call, &missing, true, STORE_WITHIN).await {
         Ok((changed, _)) => edited(call, StatusCode::OK, &changed, lost).await,
         Err(failure) => Ok(here_alone(call, held, &failure, lost)),
     }

@@ -259,6 +259,7 @@ mod host;
 mod links;
 mod local_kill;
 mod login;
+mod logins;
 mod merge;
 mod missing;
 mod neutral;
@@ -279,6 +280,8 @@ mod status;
 mod tokens;
 mod users;
 mod verification;
+mod verifier;
+mod write_back;
 
 pub use access::Access;
 pub use auth::{Authorize, Authorizer};

@@ -18,7 +18,7 @@ use super::access::{Access, Role};
 use super::auth::Authorize;
 use super::call::{Answer, BODY_WITHIN, Call, MAX_BODY, Principal, Query, decoded, read_body};
 use super::host::AllowedHosts;
-use super::login::Logins;
+use super::logins::Logins;
 use super::problem::{Failure, Kind};
 use super::reply;
 use super::route::{Route, route};
@@ -28,8 +28,7 @@ use super::shutdown::Shutdown;
 use super::state::{State, WORK_AT_ONCE};
 use super::tokens::bearer;
 use super::{
-    events, exchange, explain, flags, history, local_kill, login, missing, page, rollout, shutdown, status,
-    verification,
+    events, exchange, explain, flags, history, local_kill, login, page, rollout, status, verification, write_back,
 };
 use crate::document::{MAX_DOCUMENT, Timestamp};
 use crate::source::{Layered, Live};
@@ -176,7 +175,7 @@ impl Admin {
     pub fn router(self) -> Router {
         let state = Arc::new(self.state);
         local_kill::watch(&state);
-        shutdown::watch(&state);
+        state.shutdown.watch(state.end.subscribe());
         verification::watch(&state);
         let answer = {
             let state = Arc::clone(&state);
@@ -200,8 +199,8 @@ pub(super) const ROUTES: &[Route] = &[
     route!("PATCH", "flags/{name}", Editor, ["reason"], flags::patch),
     route!("DELETE", "flags/{name}", Editor, ["reason"], flags::delete),
     route!("POST", "flags/{name}/kill", Responder, ["reason", "write_back"], flags::kill),
-    route!("POST", "flags/{name}/write-back", Editor, ["reason"], missing::write_back),
-    route!("POST", "write-back", Editor, ["reason"], missing::write_back_all),
+    route!("POST", "flags/{name}/write-back", Editor, ["reason"], write_back::write_back),
+    route!("POST", "write-back", Editor, ["reason"], write_back::write_back_all),
     route!("POST", "flags/{name}/restore", Responder, ["reason"], flags::restore),
     route!("POST", "flags/{name}/forget-kill", Responder, [], flags::forget_kill),
     route!("GET", "flags/{name}/history", Viewer, ["before", "limit"], history::of_flag),
@@ -224,7 +223,7 @@ pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
 
 async fn serve(state: Arc<State>, request: Request) -> Response {
     local_kill::watch(&state);
-    shutdown::watch(&state);
+    state.shutdown.watch(state.end.subscribe());
     verification::watch(&state);
     let (parts, body) = request.into_parts();
     let mut response = answer(state, parts, body).await.unwrap_or_else(Failure::into_response);

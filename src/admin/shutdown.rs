@@ -1,11 +1,9 @@
 //! Ends the streams of events when the application shuts down.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
-
-use super::state::State;
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -27,21 +25,19 @@ impl Shutdown {
         // The sender is in `self`, so it cannot be gone.
         let _ = self.has_begun.subscribe().wait_for(|has_begun| *has_begun).await;
     }
-}
 
-/// Starts to wait for the signal, once per router, where there is a runtime. It ends with the router.
-pub(super) fn watch(state: &Arc<State>) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    let shutdown = &state.shutdown;
-    let Some(signal) = shutdown.signal.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-    let has_begun = shutdown.has_begun.clone();
-    let mut end = state.end.subscribe();
-    runtime.spawn(async move {
-        tokio::select! {
-            () = signal => {
-                has_begun.send_replace(true);
+    /// Starts to wait for the signal, once, where there is a runtime, until `end` changes.
+    pub(super) fn watch(&self, mut end: watch::Receiver<()>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Some(signal) = self.signal.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let has_begun = self.has_begun.clone();
+        runtime.spawn(async move {
+            tokio::select! {
+                () = signal => {
+                    has_begun.send_replace(true);
+                }
+                _ = end.changed() => {}
             }
-            _ = end.changed() => {}
-        }
-    });
+        });
+    }
 }

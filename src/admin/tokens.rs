@@ -7,8 +7,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use super::access::Role;
-use super::call::MAX_NAME;
+use super::access::{MAX_NAME, Role};
 use super::session::{Session, Sessions, is_same};
 use crate::document::{Day, Timestamp};
 use crate::store::digest_of;

@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::commit::{Commit, Progress, Stored};
 use super::error::{Error, ErrorKind};
-use super::history::{Head, HistoryEntry, content_of};
+use super::history::{Head, HistoryEntry, HistoryPage, content_of};
 use super::history_keys::{HistoryKeys, digest_with};
 use super::random::random_share;
-use super::traits::{Commit, HistoryPage, Progress, Store, Stored};
+use super::traits::Store;
 use super::verify::{BrokenLink, Knowledge, Verification, verification};
 use crate::document::{
     Edit, Flag, FlagName, Percentage, Problem, Timestamp, accepted_flag, flag_from_json, is_name, killed, not_a_name,

@@ -116,3 +116,57 @@ impl Head {
         Self::new(entry.number, entry.digest())
     }
 }
+
+/// Which part of a history to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HistoryPage {
+    /// Entries of this flag alone.
+    pub flag: Option<String>,
+    /// Entries with smaller numbers alone: the last one of the page before.
+    pub before: Option<u64>,
+    /// At most so many; at most 1 000.
+    pub limit: usize,
+}
+
+impl Default for HistoryPage {
+    fn default() -> Self {
+        Self { flag: None, before: None, limit: 100 }
+    }
+}
+
+impl HistoryPage {
+    /// The newest hundred entries.
+    #[must_use]
+    pub fn newest() -> Self {
+        Self::default()
+    }
+
+    /// Of this flag alone.
+    #[must_use]
+    pub fn of(mut self, flag: impl crate::document::FlagName) -> Self {
+        self.flag = Some(flag.name().to_owned());
+        self
+    }
+
+    /// The page after the one that ended with this number.
+    #[must_use]
+    pub fn before(mut self, number: u64) -> Self {
+        self.before = Some(number);
+        self
+    }
+
+    /// At most so many entries; at most 1 000.
+    #[must_use]
+    pub fn limit(mut self, entries: usize) -> Self {
+        self.limit = entries.min(1000);
+        self
+    }
+
+    /// Whether an entry belongs to it, but for the limit.
+    #[must_use]
+    pub fn has(&self, entry: &HistoryEntry) -> bool {
+        self.flag.as_ref().is_none_or(|flag| *flag == entry.flag)
+            && self.before.is_none_or(|before| entry.number < before)
+    }
+}

@@ -50,6 +50,7 @@
 
 mod backoff;
 mod change;
+mod commit;
 mod error;
 mod feed;
 #[cfg(feature = "file")]
@@ -62,7 +63,6 @@ mod history_keys;
 mod http;
 mod memory;
 mod own_work;
-#[cfg(any(feature = "file", feature = "http", feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod parsing;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod plaintext;
@@ -79,6 +79,7 @@ mod verify;
 
 pub(crate) use backoff::Backoff;
 pub use change::{AppliedChange, Author, Change, ChangeError, StoreExt};
+pub use commit::{Commit, Stored};
 #[cfg(feature = "file")]
 pub(crate) use error::without_values;
 pub use error::{Error, ErrorKind};
@@ -86,7 +87,7 @@ pub use feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::{FileFeed, FileStore};
-pub use history::{Head, HistoryEntry};
+pub use history::{Head, HistoryEntry, HistoryPage};
 pub use history_keys::HistoryKeys;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
@@ -102,7 +103,7 @@ pub use sql::{PostgresStore, PostgresTable};
 #[cfg(feature = "sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use sql::{SqliteStore, SqliteTable};
-pub use traits::{Capabilities, Commit, HistoryPage, Store, Stored};
+pub use traits::{Capabilities, Store};
 pub use verify::{BrokenBy, BrokenLink, Verification, verify};
 
 #[cfg(feature = "admin")]

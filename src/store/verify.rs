@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::error::{Error, ErrorKind};
-use super::history::{Head, HistoryEntry};
+use super::history::{Head, HistoryEntry, HistoryPage};
 use super::history_keys::{Attestation, HistoryKeys, attested, key_of};
-use super::traits::{HistoryPage, Store};
+use super::traits::Store;
 
 /// Most breaks that are listed.
 const MAX_BREAKS: usize = 100;

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::guarded;
 use crate::store::error::without_values;
-use crate::store::history::{Head, HistoryEntry, digest_of};
-use crate::store::traits::HistoryPage;
+use crate::store::history::{Head, HistoryEntry, HistoryPage, digest_of};
 
 /// One line of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -14,12 +14,13 @@ use super::mounted::is_mounted;
 use super::replace::{PreparedFile, beside, lock, lock_itself, sync_folder};
 use super::text;
 use crate::document::{Problem, Severity, utf_8};
+use crate::store::commit::{Commit, Stored};
 use crate::store::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
-use crate::store::history::{HistoryEntry, digest_of};
+use crate::store::history::{HistoryEntry, HistoryPage, digest_of};
 use crate::store::history_keys::HistoryKeys;
 use crate::store::random::random_share;
-use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
+use crate::store::traits::{Capabilities, Store, identity_of};
 
 /// How long another process may hold the lock before an edit is rejected. One edit takes milliseconds.
 const LOCKED: Duration = Duration::from_millis(1500);

@@ -16,13 +16,14 @@ use super::load::Content;
 use super::notices::Tracking;
 use super::server::Server;
 use crate::document::{MAX_FLAG, Problem, is_name};
+use crate::store::commit::{Commit, Stored};
 use crate::store::error::{Error, ErrorKind, without_values};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
-use crate::store::history::HistoryEntry;
+use crate::store::history::{HistoryEntry, HistoryPage};
 use crate::store::history_keys::HistoryKeys;
 use crate::store::parsing::Parsing;
 use crate::store::recent::RecentEdits;
-use crate::store::traits::{Capabilities, Commit, HistoryPage, Store, Stored, identity_of};
+use crate::store::traits::{Capabilities, Store, identity_of};
 
 /// How many entries of the history are read in one go.
 const ENTRIES: usize = 100;
