@@ -88,6 +88,24 @@ async fn what_a_store_reports_of_itself_is_in_the_status_until_the_next_resync_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_is_edited_all_the_time_is_asked_how_it_is_doing() {
+    let patient = Patient::new().await;
+    let live = Live::connect(patient.clone()).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    patient.set(|condition| condition.problems.push(Problem::new("noeviction", "allkeys-lru")));
+    let start = tokio::time::Instant::now();
+    for percentage in 1.. {
+        let share = Change::put_text(format!(r#"{{"percentage": {percentage}}}"#));
+        patient.store.change("search", share, &Author::new("alice")).await.unwrap();
+        sleep(Duration::from_secs(10)).await;
+        if !problems(&live).is_empty() {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "it was never asked");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_edit_is_in_effect_at_once_while_the_store_does_not_say_how_it_is_doing() {
     let patient = Patient::new().await;
     patient.is_silent.store(true, Ordering::SeqCst);

@@ -7,5 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/servers.sh
-TOWER_FLAGS_DOSE=large cargo test --locked --release --all-features --test faults --test storm --test file_store -- --include-ignored --nocapture "$@"
-no_server_is_left
+failed=0
+TOWER_FLAGS_DOSE=large cargo test --locked --release --all-features --no-fail-fast --test faults --test storm --test file_store -- --include-ignored --nocapture "$@" ||
+    failed=1
+no_server_is_left || failed=1
+exit "$failed"

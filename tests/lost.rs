@@ -5,8 +5,10 @@
 #[path = "support/rewound.rs"]
 mod rewound;
 
-use tower_flags::source::{File, Live, MissingFlag, Source};
+use tower_flags::engine::Query;
+use tower_flags::source::{Env, File, Layered, Live, MissingFlag, Source};
 use tower_flags::store::{Author, Change, FileStore, Loaded, StoreExt};
+use tower_flags::{Context, Flags, Timestamp};
 
 use rewound::{Rewound, becomes, content, is_on, until};
 
@@ -52,6 +54,32 @@ async fn one_lost_flag_of_many_is_off_and_a_problem_until_it_is_back_or_an_edit_
     becomes(&store, &source, recorded(6, &all[1..]).with_removed(["a"]).with_versions([("a", 4), ("b", 1), ("c", 1)]))
         .await;
     assert_eq!((source.missing(), problems(&source)), (vec![], vec![]), "an edit removed it");
+}
+
+/// The flags that clients are told of.
+fn visible(source: &impl Source) -> String {
+    let flags = Flags::from(source.answer(&Query::new(&Context::user("alice"), Timestamp::MIN)));
+    serde_json::to_string(&flags).unwrap()
+}
+
+#[tokio::test]
+async fn a_variable_over_a_hidden_flag_keeps_it_hidden_when_the_store_has_lost_it() {
+    let all = [("be-secret", r#"{"enabled": true, "hidden": true}"#, 3), ("b", "true", 1), ("c", "true", 1)];
+    let store = Rewound::new(recorded(5, &all));
+    let live = Live::connect(store.clone()).await.unwrap();
+    let source = Layered::over(live.clone()).with(Env::from_pairs([("FF_BE_SECRET", "on"), ("FF_B", "on")]));
+    let nested = Layered::over(Layered::over(live.clone())).with(Env::from_pairs([("FF_BE_SECRET", "on")]));
+    for (number, left) in [&all[..], &all[1..], &all[..]].into_iter().enumerate() {
+        let number = 5 + number as u64;
+        becomes(&store, &live, recorded(number, left).with_versions(all.map(|(name, _, version)| (name, version))))
+            .await;
+        assert_eq!(visible(&source), r#"{"b":true,"c":true}"#, "{number}");
+        assert_eq!(visible(&nested), r#"{"b":true,"c":true}"#, "{number}");
+        assert!(source.answer(&Query::new(&Context::anonymous(), Timestamp::MIN)).is_enabled("be-secret"), "{number}");
+        // It is known, under its name.
+        let problems = source.status().problems;
+        assert!(!problems.iter().any(|problem| problem.to_string().contains("did you mean")), "{problems:?}");
+    }
 }
 
 #[tokio::test]

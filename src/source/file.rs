@@ -7,7 +7,7 @@ use super::board::Subscriber;
 use super::layered::{Definitions, sealed};
 use super::live::{LONGEST_REFRESH, Live, LiveBuilder};
 use super::traits::{Source, Status};
-use crate::document::Document;
+use crate::document::{Document, Flag};
 use crate::engine::{Answers, Query, SourceId};
 use crate::store::{Error, FileFeed};
 
@@ -100,6 +100,10 @@ impl Definitions for File {
 impl sealed::Part for File {
     fn document(&self, below: Option<&Document>) -> Arc<Document> {
         sealed::Part::document(&self.live, below)
+    }
+
+    fn lost(&self) -> Vec<(Arc<str>, Arc<Flag>)> {
+        sealed::Part::lost(&self.live)
     }
 
     fn on_change(&self, listener: Weak<dyn Subscriber>) {

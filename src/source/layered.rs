@@ -1,11 +1,12 @@
 //! Several sources of definitions as one.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use super::board::{Board, Subscriber, log_problems};
 use super::traits::{Freshness, Source, Status};
-use crate::document::{Definition, Document, FlagName, MAX_FLAGS, Problem, Severity, kept};
+use crate::document::{Definition, Document, Flag, FlagName, MAX_FLAGS, Problem, Severity, kept};
 use crate::engine::{Answers, Query, SourceId};
 
 /// A source that can be a part of [`Layered`]: one that has definitions rather than answers.
@@ -20,11 +21,17 @@ pub trait Definitions: Source + sealed::Part {
 pub(crate) mod sealed {
     use std::sync::{Arc, Weak};
 
-    use super::{Document, Subscriber};
+    use super::{Document, Flag, Subscriber};
 
     pub trait Part {
-        /// The definitions in effect; `below` holds those of the parts below, if there are any.
+        /// The definitions in effect; `below` holds those of the parts below, if there are any, and the flags that they have
+        /// lost.
         fn document(&self, below: Option<&Document>) -> Arc<Document>;
+
+        /// The flags that are no longer in effect because their store has lost them, as they were.
+        fn lost(&self) -> Vec<(Arc<str>, Arc<Flag>)> {
+            Vec::new()
+        }
 
         /// Whom to tell of changes.
         fn on_change(&self, listener: Weak<dyn Subscriber>);
@@ -131,8 +138,11 @@ impl Merge {
             let mut merged = Document::new();
             let mut left_out = 0;
             let mut part_of = BTreeMap::new();
+            let mut lost = BTreeMap::new();
             for (number, part) in self.parts.iter().enumerate() {
-                let document = part.document((number > 0).then_some(&merged));
+                let below = with_lost(&merged, &lost);
+                let document = part.document((number > 0).then_some(&*below));
+                lost.extend(part.lost());
                 for (name, definition) in &document.flags {
                     if merged.flags.len() >= MAX_FLAGS && !merged.flags.contains_key(name) {
                         left_out += 1;
@@ -188,6 +198,17 @@ impl Merge {
         };
         self.parts.iter().flat_map(problems_of).collect()
     }
+}
+
+/// What the parts below define, and have lost.
+fn with_lost<'a>(below: &'a Document, lost: &BTreeMap<Arc<str>, Arc<Flag>>) -> Cow<'a, Document> {
+    let mut below = Cow::Borrowed(below);
+    for (name, flag) in lost {
+        if !below.flags.contains_key(name) {
+            below.to_mut().flags.insert(Arc::clone(name), Definition::Good(Arc::clone(flag)));
+        }
+    }
+    below
 }
 
 /// Everything of a problem but what to do about it. A set may have 10 000 problems, so they are looked up by this and
@@ -274,6 +295,10 @@ impl Definitions for Layered {
 impl sealed::Part for Layered {
     fn document(&self, _: Option<&Document>) -> Arc<Document> {
         self.merged.board.document()
+    }
+
+    fn lost(&self) -> Vec<(Arc<str>, Arc<Flag>)> {
+        self.merged.parts.iter().flat_map(|part| part.lost()).collect()
     }
 
     fn on_change(&self, listener: Weak<dyn Subscriber>) {

@@ -28,7 +28,7 @@ use super::missing::{BackupDefinitions, MissingFlag, MissingFlags};
 use super::seen::SeenFlags;
 use super::tasks::{blocking, joined};
 use super::traits::{Freshness, Source, Status};
-use crate::document::{Definition, Document, FlagName, Timestamp};
+use crate::document::{Definition, Document, Flag, FlagName, Timestamp};
 use crate::engine::{Answers, Query, SourceId};
 use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, OwnWork, random_share};
 
@@ -393,6 +393,8 @@ struct Keeper {
     listening: Backoff,
     /// Asks the feed how it is doing, and ends with the keeper.
     asking: JoinSet<()>,
+    /// When it last began to.
+    asked: Option<Instant>,
     /// Compiles what was loaded. It goes on after a load that timed out, and the next load waits for its end.
     publishing: JoinSet<()>,
 }
@@ -419,8 +421,20 @@ impl Keeper {
     fn new(feed: Arc<dyn Feed>, shared: Arc<Shared>) -> Self {
         let (backoff, listening, asking) = (Backoff::default(), Backoff::default(), JoinSet::new());
         let (has_loaded, has_asked, may_not_ask) = (false, false, false);
-        let (notices, publishing) = (None, JoinSet::new());
-        Self { feed, shared, notices, has_loaded, has_asked, may_not_ask, backoff, listening, asking, publishing }
+        let (notices, publishing, asked) = (None, JoinSet::new(), None);
+        Self {
+            feed,
+            shared,
+            notices,
+            has_loaded,
+            has_asked,
+            may_not_ask,
+            backoff,
+            listening,
+            asking,
+            asked,
+            publishing,
+        }
     }
 
     /// One that waits before its first attempt.
@@ -436,8 +450,9 @@ impl Keeper {
         }
         loop {
             let wait = tokio::time::sleep(self.next_wait());
-            // Notices come often; the store's condition seldom changes.
-            let mut is_resync = self.notices.is_none();
+            // Notices come often; the store's condition seldom changes. However often they come, it is asked for.
+            let is_due = self.asked.is_none_or(|asked| asked.elapsed() >= self.feed.resync_every());
+            let mut is_resync = is_due || self.notices.is_none();
             tokio::select! {
                 () = wait => is_resync = true,
                 () = self.shared.look_now.notified() => {}
@@ -470,6 +485,7 @@ impl Keeper {
             }
         }
         if self.asking.is_empty() {
+            self.asked = Some(Instant::now());
             self.asking.spawn(ask_for_condition(Arc::clone(&self.feed), Arc::clone(&self.shared)));
         }
     }
@@ -783,6 +799,11 @@ impl Definitions for Live {
 impl sealed::Part for Live {
     fn document(&self, _: Option<&Document>) -> Arc<Document> {
         self.shared.board.document()
+    }
+
+    fn lost(&self) -> Vec<(Arc<str>, Arc<Flag>)> {
+        let missing = self.missing().into_iter().filter(|missing| !missing.is_in_effect);
+        missing.filter_map(|missing| Some((missing.flag.into(), missing.definition?))).collect()
     }
 
     fn on_change(&self, listener: Weak<dyn Subscriber>) {

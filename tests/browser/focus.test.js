@@ -105,6 +105,40 @@ for (const [number, [button, { section, set = "full", first } = {}]] of QUESTION
   });
 }
 
+/** Questions about lost flags: on the page of one, and above every page. */
+const OF_LOST = [["Write it back…", ".power"], ["Kill…", ".power"], ["Write them back…", "#banners"], ["Kill it in the store, too", "#banners"]];
+
+for (const [number, [button, place]] of OF_LOST.entries()) {
+  test(`another lost flag leaves the focus and the caret in a question about lost ones: ${button}`, async () => {
+    const [name, another, other] = [`focus_lost_${number}`, `focus_lost_${number}_too`, `focus_other_${number}`];
+    for (const lost of [name, another, other]) await flag(lost, { enabled: true, percentage: 50 });
+    const lose = (lost) => fetch(`${NESTED}/lose/${lost}`, { method: "POST" });
+    await lose(name);
+    const isKilled = button.startsWith("Kill it");
+    if (isKilled) await until(async () => assert.ok([200, 202].includes((await api("POST", `flags/${name}/kill`)).status)));
+    // At the end they are removed while the page shows one.
+    const page = await as(ALICE, `flags/${name}`, { mayFail: /404/ });
+    await page.getByRole("heading", { name: isKilled ? "Off in this process only" : "Off: the store has lost it" }).first().waitFor();
+    const asks = (isKilled ? page.locator("#banners section").filter({ hasText: name }) : page.locator(place)).getByRole("button", { name: button, exact: true });
+    await asks.focus();
+    await page.keyboard.press("Enter");
+    const why = dialog(page).getByLabel("Why?");
+    await why.focus();
+    await page.keyboard.type("two words");
+    for (let steps = 0; steps < 6; steps += 1) await page.keyboard.press("ArrowLeft");
+    // It stands among the lost ones, above the page.
+    await lose(other);
+    await page.locator("#banners").getByText(other).first().waitFor();
+    await page.keyboard.type(" or three");
+    assert.equal(await why.inputValue(), "two or three words");
+    await page.keyboard.press("Escape");
+    await closed(page);
+    await has(page, button);
+    if (isKilled) await api("POST", `flags/${name}/forget-kill`);
+    for (const lost of [name, another, other]) assert.ok((await api("DELETE", `flags/${lost}`, undefined, { headers: { "if-match": "*" } })).status < 300);
+  });
+}
+
 test("an edit that is refused leaves the focus on its button, and one that is made on what it was asked from", async () => {
   await flag("focus_refused", { enabled: true, percentage: 10 });
   const page = await as(ALICE, "flags/focus_refused", { mayFail: /503/ });

@@ -30,6 +30,15 @@ test("a lost flag is listed, and written back from its page", async () => {
   assert.deepEqual([body.entries[0].actor, body.entries[0].reason], ["alice", "evicted"]);
 });
 
+test("a flag that is lost while its page is open is blamed on nobody", async () => {
+  await flag("lost_open", { enabled: true, percentage: 100 });
+  const page = await as(ALICE, "flags/lost_open");
+  await lose("lost_open");
+  await page.locator("#spoken").filter({ hasText: "The store has lost lost_open" }).waitFor({ state: "attached" });
+  await page.getByRole("heading", { name: "Off: the store has lost it" }).waitFor();
+  assert.equal(await page.getByText("has just changed this flag").count(), 0);
+});
+
 test("a lost flag is killed here, and in the store where that is confirmed", async () => {
   await flag("lost_kill", { enabled: true, percentage: 100 });
   await flag("lost_kill_here", { enabled: true, percentage: 100 });

@@ -286,6 +286,17 @@ test("an import shows what it would change first, and the export can be kept", a
   assert.equal(download.suggestedFilename(), "flags.json");
 });
 
+test("an export that leaves flags out says so beside its button", async () => {
+  const page = await as(ALICE);
+  const left = { "x-left-out": "a%20b, too_long", "x-left-out-count": "3" };
+  await page.route("**/export", (route) => (route.request().method() === "HEAD" ? route.fulfill({ headers: left }) : route.fallback()));
+  await page.evaluate(() => {
+    location.hash = "#/transfer";
+  });
+  await page.getByText("does not have 3 flags").waitFor();
+  await page.getByText("a b, too_long and 1 more").waitFor();
+});
+
 test("a flag that requires a missing one is said to reach nobody, with the reason, until that one is there", async () => {
   assert.equal(await shop("needs_missing", "u"), false);
   const [page, list] = [await as(ALICE, "flags/needs_missing"), await as(ALICE)];

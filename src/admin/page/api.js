@@ -70,6 +70,15 @@ async function ask(method, path, { body, headers = {}, query = {}, within = WITH
   return answer;
 }
 
+/** How many flags an export leaves out, and the names of the first of them. */
+export async function leftOut() {
+  const { headers } = await fetch(new URL("export", base), {
+    method: "HEAD", credentials: "same-origin", cache: "no-store", redirect: "error", signal: AbortSignal.timeout(WITHIN),
+  });
+  const names = headers.get("x-left-out");
+  return { count: Number(headers.get("x-left-out-count") ?? 0), names: names ? names.split(", ").map(decodeURIComponent) : [] };
+}
+
 function edit(method, path, options) {
   const asked = ask(method, path, options).catch((refused) => {
     // The edit may have arrived even if the answer was lost, or came from a proxy.

@@ -135,7 +135,11 @@ export async function flagView(name) {
     if (event !== "change" || data.flag !== name) return;
     const before = await page.reload();
     if (!before || before.etag === page.shown.etag) return;
-    const { entries: [last] } = await api.history(name, undefined, 1).catch(() => ({ entries: [] }));
+    // The page itself says what that means. No edit did it, and none is to blame.
+    if (page.shown.missing) return say(`The store has lost ${name}`);
+    // What was written past the history has no entry there.
+    const { entries: [last] } = page.shown.changed_outside ? { entries: [] }
+      : await api.history(name, undefined, 1).catch(() => ({ entries: [] }));
     const isTouched = page.places.some(({ place }) => place.firstElementChild?.isTouched?.());
     notice("news", theirs(last?.actor ?? "Somebody"), " has just changed this flag", because(last?.reason), ". ",
       isTouched && h("b", {}, "What you began is still here; when you save, you are shown both."));

@@ -12,9 +12,13 @@ import { fromTo, list, plural, reachOf, removal } from "./words.js";
 const WORDS = { create: ["is new", "was made"], change: ["changes", "was changed"], remove: ["is removed", "was removed"], refused: ["is refused", "was refused"] };
 
 export function transfer() {
+  const incomplete = h("div", { "aria-live": "polite" });
+  api.leftOut().then(({ count, names }) => count && fill(incomplete, h("p", { class: "callout warn" },
+    `The document does not have ${plural(count, "flag")} whose text the store cannot give, or whose name no flag may have: `,
+    theirs(count > names.length ? `${names.join(", ")} and ${count - names.length} more` : list(names)), ". An import of it does not remove them.")), () => {});
   const element = h("div", { class: "narrow stack" }, h("h1", {}, "Import & export"),
     h("section", { class: "card", "aria-labelledby": "export-title" }, h("h2", { id: "export-title" }, "Export"), h("p", {}, "All flags of the store as one document, to keep or to import elsewhere."),
-      h("p", {}, h("a", { class: "as-button", href: new URL("export", api.base), download: "flags.json" }, "Save flags.json"))),
+      h("p", {}, h("a", { class: "as-button", href: new URL("export", api.base), download: "flags.json" }, "Save flags.json")), incomplete),
     session.mayEdit && importing());
   return { title: "Import & export", element };
 }

@@ -96,6 +96,12 @@ composes! {
         tower_http::timeout::ResponseBodyDeadlineLayer::new(SECOND);
     response_body_timeout: [] [.layer(MapResponseBodyLayer::new(boxed))]
         tower_http::timeout::ResponseBodyTimeoutLayer::new(SECOND);
+    set_multiple_request_headers: [] [] tower_http::set_header::request::SetMultipleRequestHeadersLayer::overriding(
+        vec![(X_OWN, HeaderValue::from_static("1")).into()]
+    );
+    set_multiple_response_headers: [] [] tower_http::set_header::response::SetMultipleResponseHeadersLayer::overriding(
+        vec![(X_OWN, HeaderValue::from_static("1")).into()]
+    );
     set_request_header: [] [] tower_http::set_header::SetRequestHeaderLayer::overriding(
         X_OWN, HeaderValue::from_static("1")
     );

@@ -17,7 +17,7 @@ use tower::limit::RateLimitLayer;
 use tower::load::{CompleteOnResponse, PeakEwma, PendingRequests};
 use tower::spawn_ready::SpawnReadyLayer;
 use tower::steer::Steer;
-use tower::util::{BoxCloneService, BoxCloneSyncServiceLayer, BoxLayer, option_layer};
+use tower::util::{BoxCloneService, BoxCloneServiceLayer, BoxCloneSyncServiceLayer, BoxLayer, option_layer};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_flags_composition::{HIDDEN, PAGE, Plain, boxed, failed, flags, gate, in_process, over_http, page};
 use tower_http::map_response_body::MapResponseBodyLayer;
@@ -76,6 +76,9 @@ async fn boxed_services_and_layers() {
     let mut request = http::Request::new(Full::<Bytes>::default());
     request.extensions_mut().insert(tower_flags::Context::user("alice"));
     assert_eq!(service.oneshot(request).await.unwrap().headers()["x-active-flags"], "mine");
+
+    let layer = BoxCloneServiceLayer::new(ServiceBuilder::new().map_response(|r: http::Response<_>| r).layer(flags()));
+    assert_eq!(in_process(layer.layer(Plain)).await, PAGE);
 
     let layer = ServiceBuilder::new().map_response(|response: Response<_>| response.map(Body::new)).layer(flags());
     assert_eq!(over_http(page().layer(BoxCloneSyncServiceLayer::new(layer))).await, PAGE);
