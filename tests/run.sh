@@ -7,57 +7,54 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/install.sh
 
+. tests/servers.sh
+log=$folder/log
+failed=0
+
+# Runs one check or one set of tests and goes on whatever it says: the end reports all failures of all of them.
+run() {
+    say "$1"
+    shift
+    "$@" 2>&1 | tee -a "$log" || failed=1
+}
+
 # --- checks -----------------------------------------------------------------------------------------
 
-say "formatting"
-cargo fmt --all --check
-
-say "lints, all cargo features"
-cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+run "formatting" cargo fmt --all --check
+run "lints, all cargo features" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 # Each cargo feature alone, and none: the list is the manifest's own.
 features=$(sed -n '/^\[features\]/,/^\[/s/^\([a-z0-9_-]*\) = .*/\1/p' Cargo.toml | grep -vx default)
 for feature in "" $features; do
-    say "lints, cargo feature ${feature:-none}"
-    cargo clippy --locked --lib --no-default-features --features "$feature" -- -D warnings
+    run "lints, cargo feature ${feature:-none}" \
+        cargo clippy --locked --lib --no-default-features --features "$feature" -- -D warnings
 done
 
 # The fuzz targets run by a command of their own, fuzz/run.sh; here it is seen that they go with the crate.
-say "lints, fuzz targets"
-cargo fmt --manifest-path fuzz/Cargo.toml --check
-cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
+run "formatting, fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
+run "lints, fuzz targets" cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 
-say "licences, sources and duplicates of dependencies"
-# Those of other platforms count too, and no build has fetched them.
-cargo fetch --locked
-cargo deny --offline --log-level error check bans licenses sources
+# The dependencies of other platforms count too, and no build has fetched them.
+run "dependencies of all platforms" cargo fetch --locked
+run "licences, sources and duplicates of dependencies" \
+    cargo deny --offline --log-level error check bans licenses sources
 # Their database is on the network.
 if timeout 60 cargo deny fetch db >/dev/null 2>&1; then
-    cargo deny --log-level error check advisories
+    run "advisories" cargo deny --log-level error check advisories
 else
     echo "advisories: not checked, since their database cannot be reached"
 fi
 
-say "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --package tower-flags --package md5-lanes
+RUSTDOCFLAGS="-D warnings" run "documentation" \
+    cargo doc --locked --no-deps --all-features --package tower-flags --package md5-lanes
 
 # --- tests ------------------------------------------------------------------------------------------
 
-. tests/servers.sh
-log=$folder/log
-
-failed=0
-
-# Runs one set of tests and goes on whatever they say: the end reports all failures of all sets.
-run() {
-    say "$*"
-    "$@" 2>&1 | tee -a "$log" || failed=1
-}
-
 # Builds the examples too, some of which the tests run. Ignored are tests that need what was installed
 # above.
-run cargo test --locked --workspace --all-features --no-fail-fast -- --include-ignored
-run cargo test --locked --no-fail-fast --no-default-features --lib --test bucketing --test plain_tower --test resolve --test limits
+run "tests, all cargo features" cargo test --locked --workspace --all-features --no-fail-fast -- --include-ignored
+run "tests, no cargo features" cargo test --locked --no-fail-fast --no-default-features --lib --test bucketing \
+    --test plain_tower --test resolve --test limits
 
 no_server_is_left || failed=1
 

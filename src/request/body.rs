@@ -29,7 +29,7 @@ pin_project! {
 
 impl<B> ResponseBody<B> {
     pub(super) fn new(body: B, flags: Flags, watch: Option<Box<Watch>>, config: Arc<Config>) -> Self {
-        Self { body: InFlags::new(body, Some(flags)), config: Some(config), watch }
+        Self { body: InFlags::new(body, Some(flags.into())), config: Some(config), watch }
     }
 
     /// The body of a request that the layer leaves alone.

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 use super::flags::Flags;
-use super::scope;
+use super::scope::{self, Scope};
 
 pin_project! {
     /// A future or stream that runs, and is dropped, with a request's answers in scope. From
@@ -20,31 +20,19 @@ pin_project! {
         #[pin]
         inner: Option<T>,
         // `None`: nothing is carried, what is in scope where it is polled stays.
-        flags: Option<Flags>,
+        scope: Option<Scope>,
     }
 
     impl<T> PinnedDrop for InFlags<T> {
         fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            if let Some(flags) = this.flags {
-                scope::drop_within(flags, ClearOnDrop(this.inner));
-            }
+            this.end();
         }
     }
 }
 
-/// Drops what it points to when it is dropped itself.
-struct ClearOnDrop<'a, T>(Pin<&'a mut Option<T>>);
-
-impl<T> Drop for ClearOnDrop<'_, T> {
-    fn drop(&mut self) {
-        self.0.set(None);
-    }
-}
-
 impl<T> InFlags<T> {
-    pub(super) fn new(inner: T, flags: Option<Flags>) -> Self {
-        Self { inner: Some(inner), flags }
+    pub(super) fn new(inner: T, scope: Option<Scope>) -> Self {
+        Self { inner: Some(inner), scope }
     }
 
     /// What is carried through the scope; `None` only while this is being dropped.
@@ -56,10 +44,17 @@ impl<T> InFlags<T> {
     pub(super) fn enter<R>(self: Pin<&mut Self>, work: impl FnOnce(Pin<&mut T>) -> R) -> Option<R> {
         let this = self.project();
         let inner = this.inner.as_pin_mut()?;
-        Some(match this.flags {
-            Some(flags) => scope::enter(flags, || work(inner)),
-            None => work(inner),
-        })
+        Some(if this.scope.is_some() { scope::within(this.scope, || work(inner)) } else { work(inner) })
+    }
+
+    /// Drops what is inside, in scope, and gives back what was carried.
+    pub(super) fn end(self: Pin<&mut Self>) -> Option<Scope> {
+        let this = self.project();
+        let mut inner = this.inner;
+        if this.scope.is_some() && inner.is_some() {
+            scope::within(this.scope, || inner.set(None));
+        }
+        this.scope.take()
     }
 }
 
@@ -85,7 +80,10 @@ impl<S: Stream> Stream for InFlags<S> {
 
 impl<T: fmt::Debug> fmt::Debug for InFlags<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InFlags").field("inner", &self.inner).field("flags", &self.flags).finish()
+        f.debug_struct("InFlags")
+            .field("inner", &self.inner)
+            .field("flags", &self.scope.as_ref().map(|scope| &scope.flags))
+            .finish()
     }
 }
 
@@ -104,13 +102,13 @@ impl<T: fmt::Debug> fmt::Debug for InFlags<T> {
 pub trait FlagsExt: Sized {
     /// Runs in the scope of these answers, in place of any other.
     fn in_flags(self, flags: Flags) -> InFlags<Self> {
-        InFlags::new(self, Some(flags))
+        InFlags::new(self, Some(flags.into()))
     }
 
     /// Runs in the scope that is current **now**, at this call; where there is none, as it would
     /// without.
     fn in_current_flags(self) -> InFlags<Self> {
-        InFlags::new(self, Flags::current())
+        InFlags::new(self, Flags::current().map(Scope::from))
     }
 }
 

@@ -7,13 +7,12 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use http::Response;
 use pin_project_lite::pin_project;
-use tokio::task::futures::TaskLocalFuture;
 
 use super::body::ResponseBody;
+use super::carry::InFlags;
 use super::config::Config;
-use super::flags::Flags;
 use super::respond::{ResponsePlan, respond};
-use super::scope::{self, Scope};
+use super::scope::Scope;
 use super::watch::Watch;
 use crate::observe::Failure;
 
@@ -28,11 +27,10 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<F> {
-        /// Tokio polls and drops the inner service's future inside the scope.
+        /// The inner service's future is polled and dropped inside the scope.
         Running {
             #[pin]
-            future: TaskLocalFuture<Scope, F>,
-            flags: Flags,
+            future: InFlags<F>,
             plan: ResponsePlan,
             watch: Option<Box<Watch>>,
             config: Arc<Config>,
@@ -48,13 +46,12 @@ pin_project! {
 impl<F: Future> ResponseFuture<F> {
     pub(super) fn new(
         future: F,
-        scope: Scope,
+        scope: Option<Scope>,
         plan: ResponsePlan,
         watch: Option<Box<Watch>>,
         config: Arc<Config>,
     ) -> Self {
-        let flags = scope.flags.clone();
-        Self { state: State::Running { future: scope::CURRENT.scope(scope, future), flags, plan, watch, config } }
+        Self { state: State::Running { future: InFlags::new(future, scope), plan, watch, config } }
     }
 
     /// For a request that the layer leaves alone.
@@ -71,16 +68,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Running { future, flags, plan, watch, config } => {
-                let result = ready!(future.poll(cx));
+            StateProjection::Running { mut future, plan, watch, config } => {
+                let result = ready!(future.as_mut().poll(cx));
+                let Some(Scope { flags, .. }) = future.end() else { panic!("the future is polled after it has ended") };
                 let mut watch = watch.take();
                 Poll::Ready(match result {
                     Ok(response) => {
-                        let (response, seen) = respond(response, flags, plan, config);
+                        let (response, seen) = respond(response, &flags, plan, config);
                         if let Some(watch) = &mut watch {
                             watch.respond(response.status(), &seen);
                         }
-                        Ok(response.map(|body| ResponseBody::new(body, flags.clone(), watch, Arc::clone(config))))
+                        Ok(response.map(|body| ResponseBody::new(body, flags, watch, Arc::clone(config))))
                     }
                     Err(error) => {
                         if let Some(watch) = &mut watch {

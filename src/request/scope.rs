@@ -1,12 +1,11 @@
 //! The answers of the current task, and reading them from anywhere below the layer.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
-use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context as TaskContext, Poll};
 
 use http::Extensions;
 use http::request::Parts;
@@ -18,8 +17,36 @@ use crate::context::Context;
 use crate::document::{DeclaredFlag, FlagName};
 use crate::engine::Readable;
 
-tokio::task_local! {
-    pub(super) static CURRENT: Scope;
+thread_local! {
+    /// What the task that this thread runs has in scope. Futures lend it while they are polled or dropped, so that it follows the
+    /// task from thread to thread, as in tokio's `task_local`. Moving it here and back touches no count of references, which
+    /// costs as much as everything else here.
+    static CURRENT: RefCell<Option<Scope>> = const { RefCell::new(None) };
+}
+
+/// Reads what is in scope; `None` without a scope, and where the thread is ending.
+pub(super) fn current<T>(read: impl FnOnce(&Scope) -> T) -> Option<T> {
+    CURRENT.try_with(|current| current.borrow().as_ref().map(read)).ok().flatten()
+}
+
+/// Runs `work` with this in scope, which is back when `work` is done, or panics. Where the thread is ending there is no scope
+/// any more, and `work` runs without: a panic in the last drops of a thread ends the process.
+pub(super) fn within<T>(scope: &mut Option<Scope>, work: impl FnOnce() -> T) -> T {
+    fn swap(scope: &mut Option<Scope>) {
+        let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), scope));
+    }
+
+    struct SwapBack<'a>(&'a mut Option<Scope>);
+
+    impl Drop for SwapBack<'_> {
+        fn drop(&mut self) {
+            swap(self.0);
+        }
+    }
+
+    swap(scope);
+    let _back = SwapBack(scope);
+    work()
 }
 
 /// The answers in scope.
@@ -64,12 +91,12 @@ pub(super) fn layer_around(parts: &Parts) -> Option<OuterLayer> {
     if let Some(flags) = parts.extensions.get::<Flags>() {
         return Some(OuterLayer { flags: flags.clone(), is_layer: true, lost: None });
     }
-    let scope = CURRENT.try_with(|scope| {
+    let scope = current(|scope| {
         let incoming = scope.incoming.as_ref().filter(|incoming| incoming.is_rebuilt_as(parts))?;
         let lost = incoming.is_named_by_extension.then(|| scope.flags.context().clone());
         Some(OuterLayer { flags: scope.flags.clone(), is_layer: true, lost })
     });
-    scope.ok().flatten()
+    scope.flatten()
 }
 
 /// The answers of a request: those that the layer around has put into it, else those in scope.
@@ -79,24 +106,7 @@ pub(super) fn of(extensions: &Extensions) -> Option<Flags> {
 
 /// Runs `work` with these answers in scope.
 pub(super) fn enter<T>(flags: &Flags, work: impl FnOnce() -> T) -> T {
-    CURRENT.sync_scope(flags.clone().into(), work)
-}
-
-/// Drops a value with these answers in scope, or without where the thread is ending and has no scope
-/// any more: [`enter`] would panic then, and a panic in a thread's last drops ends the process.
-pub(super) fn drop_within<T>(flags: &Flags, value: T) {
-    // Tokio drops a future like that, whether or not it was polled.
-    drop(CURRENT.scope(flags.clone().into(), DropGuard(value)));
-}
-
-struct DropGuard<T>(#[allow(dead_code, reason = "held to be dropped")] T);
-
-impl<T> Future for DropGuard<T> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
+    within(&mut Some(flags.clone().into()), work)
 }
 
 /// Whether the flag is on for the caller of the current request.
@@ -116,9 +126,9 @@ impl<T> Future for DropGuard<T> {
 pub fn flag(name: impl FlagName) -> bool {
     // Before the answers are borrowed, since the application's code for names may enter a scope.
     let (name, default) = (name.name(), name.default_answer());
-    match CURRENT.try_with(|scope| scope.flags.is_enabled_or(name, default)) {
-        Ok(is_enabled) => is_enabled,
-        Err(_) => {
+    match current(|scope| scope.flags.is_enabled_or(name, default)) {
+        Some(is_enabled) => is_enabled,
+        None => {
             read_out_of_scope(name);
             default
         }
@@ -132,9 +142,9 @@ pub fn flag(name: impl FlagName) -> bool {
 #[track_caller]
 pub fn variant(name: impl FlagName) -> Option<String> {
     let name = name.name();
-    match CURRENT.try_with(|scope| scope.flags.variant(name).map(str::to_owned)) {
-        Ok(variant) => variant,
-        Err(_) => {
+    match current(|scope| scope.flags.variant(name).map(str::to_owned)) {
+        Some(variant) => variant,
+        None => {
             read_out_of_scope(name);
             None
         }
@@ -148,7 +158,7 @@ pub fn variant(name: impl FlagName) -> Option<String> {
 /// [`OutOfScope`] where no layer is around the current task; that is neither counted nor logged.
 pub fn try_flag(name: impl FlagName) -> Result<bool, OutOfScope> {
     let (name, default) = (name.name(), name.default_answer());
-    CURRENT.try_with(|scope| scope.flags.is_enabled_or(name, default)).map_err(|_| OutOfScope)
+    current(|scope| scope.flags.is_enabled_or(name, default)).ok_or(OutOfScope)
 }
 
 impl<T: Readable> DeclaredFlag<T> {
@@ -167,9 +177,9 @@ impl<T: Readable> DeclaredFlag<T> {
     #[must_use]
     #[track_caller]
     pub fn get(self) -> T {
-        match CURRENT.try_with(|scope| scope.flags.get(self)) {
-            Ok(answer) => answer,
-            Err(_) => {
+        match current(|scope| scope.flags.get(self)) {
+            Some(answer) => answer,
+            None => {
                 read_out_of_scope(self.name());
                 T::default_of(self.declaration())
             }
@@ -187,7 +197,7 @@ impl Flags {
     /// ```
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(|scope| scope.flags.clone()).ok()
+        current(|scope| scope.flags.clone())
     }
 }
 

@@ -55,8 +55,8 @@ where
         let watch = Watch::of(start, &self.config, &flags);
         parts.extensions.insert(flags.clone());
         let request = Request::from_parts(parts, body);
-        let scope = Scope { flags, incoming: Some(incoming) };
-        let future = scope::CURRENT.sync_scope(scope.clone(), || self.inner.call(request));
+        let mut scope = Some(Scope { flags, incoming: Some(incoming) });
+        let future = scope::within(&mut scope, || self.inner.call(request));
         ResponseFuture::new(future, scope, plan, watch, Arc::clone(&self.config))
     }
 }

@@ -45,7 +45,7 @@ impl RecentEdits {
     }
 
     /// The acknowledged edits that the store has lost and that were not written again, each by name, until its flag is
-    /// edited: for the problems of [`Feed::load`](super::Feed::load) or [`Feed::condition`](super::Feed::condition).
+    /// edited: for the problems of [`Feed::load`](crate::store::Feed::load) or [`Feed::condition`](crate::store::Feed::condition).
     ///
     /// Compares the store with the memory before, and writes again what it has lost: call it before you read what is to
     /// be loaded.
