@@ -68,6 +68,7 @@ mod declare;
 pub mod docs;
 pub mod document;
 pub mod engine;
+mod error;
 pub mod observe;
 pub mod operate;
 pub mod request;
@@ -101,19 +102,23 @@ pub use source::{Env, Layered, Live, Memory, Source, Status};
 #[cfg_attr(docsrs, doc(cfg(feature = "visitors")))]
 #[doc(inline)]
 pub use request::Visitors;
-#[doc(inline)]
-pub use request::{HeaderPolicy, IdentifyLayer, RequireFlagLayer, ResolveLayer};
 #[cfg(feature = "overrides")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
 #[doc(inline)]
-pub use request::{Overrides, SigningKey};
+pub use request::{AcceptDecisions, OverrideToken, Overrides, SendDecisions, SendDecisionsLayer, SigningKey};
+#[doc(inline)]
+pub use request::{HeaderPolicy, IdentifyLayer, RequireFlagLayer, ResolveLayer};
 
 #[doc(inline)]
-pub use document::{Document, Flag, Percentage, Problem, Timestamp};
+pub use document::{Document, Edit, Flag, Percentage, Problem, Timestamp};
 #[doc(inline)]
-pub use engine::{FlagSet, Query};
+pub use engine::{Answers, Evaluation, FlagSet, Query};
 #[doc(inline)]
-pub use store::{Author, Change, Error, StoreExt};
+pub use error::{Error, ErrorKind};
+#[doc(inline)]
+pub use observe::{Observer, Outcome};
+#[doc(inline)]
+pub use store::{Author, Change, HistoryPage, Store, StoreExt};
 
 #[cfg(all(doctest, feature = "axum", feature = "file", feature = "overrides"))]
 #[doc = include_str!("../README.md")]

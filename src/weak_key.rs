@@ -9,11 +9,9 @@ const MIN_VALUES: usize = 5;
 
 /// A key that is too short or easy to guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[cfg_attr(not(feature = "overrides"), allow(unreachable_pub, reason = "exported with signatures"))]
-pub struct WeakKey {
+pub(crate) struct WeakKey {
     /// The key's length in bytes.
-    pub len: usize,
+    len: usize,
     weakness: Weakness,
 }
 
@@ -73,7 +71,12 @@ impl fmt::Display for WeakKey {
     }
 }
 
-impl std::error::Error for WeakKey {}
+#[cfg(feature = "overrides")]
+impl From<WeakKey> for crate::error::Error {
+    fn from(weak: WeakKey) -> Self {
+        Self::configuration(weak.to_string())
+    }
+}
 
 #[cfg(test)]
 mod tests {

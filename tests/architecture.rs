@@ -13,13 +13,13 @@ mod imports;
 const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("document", &[]),
     ("engine", &["document", "context"]),
-    ("store", &["document", "weak_key"]),
-    ("source", &["document", "engine", "context", "store"]),
-    ("request", &["document", "engine", "context", "source", "observe", "weak_key"]),
+    ("store", &["document", "error", "weak_key"]),
+    ("source", &["document", "engine", "context", "error", "store"]),
+    ("request", &["document", "engine", "context", "source", "observe", "error", "weak_key"]),
     ("observe", &["document", "engine", "context"]),
-    ("operate", &["document", "engine", "context", "store", "source", "observe"]),
-    ("admin", &["document", "engine", "context", "store", "source", "request", "observe", "operate"]),
-    ("testing", &["document", "engine", "context", "store", "source", "request", "observe", "operate"]),
+    ("operate", &["document", "engine", "context", "error", "store", "source", "observe"]),
+    ("admin", &["document", "engine", "context", "error", "store", "source", "request", "observe", "operate"]),
+    ("testing", &["document", "engine", "context", "error", "store", "source", "request", "observe", "operate"]),
 ];
 
 /// What `request` and `operate` may take from `source`: the trait and what it speaks of.

@@ -13,6 +13,7 @@ use http::request::Parts;
 
 use super::problem::{Failure, Kind};
 use crate::document::quoted;
+use crate::error::Error;
 
 /// The names under which the router may be reached, as browsers send them in `Host`. A request for another name is
 /// rejected with 421, whatever its credentials.
@@ -29,7 +30,7 @@ use crate::document::quoted;
 /// assert_eq!(hosts, "Flags.Internal. 10.0.0.7:3001, ::1".parse()?);
 /// assert!(AllowedHosts::new(["https://flags.internal"]).is_err());
 /// assert!(AllowedHosts::new([""; 0]).is_err());
-/// # Ok::<(), tower_flags::admin::BadHosts>(())
+/// # Ok::<(), tower_flags::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHosts {
@@ -50,10 +51,10 @@ impl AllowedHosts {
     /// # Errors
     ///
     /// No name at all, or one that is not a host with or without a port, such as a URL or a pattern.
-    pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, BadHosts> {
+    pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, Error> {
         let names = names.into_iter().map(|name| Name::configured(name.as_ref())).collect::<Result<Vec<_>, _>>()?;
         if names.is_empty() {
-            return Err(BadHosts { message: "expected at least one allowed host, found none".to_owned() });
+            return Err(Error::configuration("expected at least one allowed host, found none"));
         }
         Ok(Self { names: Some(names) })
     }
@@ -104,19 +105,19 @@ impl AllowedHosts {
 }
 
 impl FromStr for AllowedHosts {
-    type Err = BadHosts;
+    type Err = Error;
 
     /// # Errors
     ///
     /// As for [`new`](Self::new).
-    fn from_str(text: &str) -> Result<Self, BadHosts> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         let is_between = |character: char| character.is_whitespace() || character == ',';
         Self::new(text.split(is_between).filter(|name| !name.is_empty()))
     }
 }
 
 impl Name {
-    fn configured(text: &str) -> Result<Self, BadHosts> {
+    fn configured(text: &str) -> Result<Self, Error> {
         if let Ok(address) = text.parse::<Ipv6Addr>() {
             return Ok(Self { host: format!("[{address}]"), port: None });
         }
@@ -128,11 +129,9 @@ impl Name {
                 _ => "",
             };
             let found = quoted(text);
-            BadHosts {
-                message: format!(
-                    "expected a host, or a host and a port such as flags.internal:3001, found {found}{hint}"
-                ),
-            }
+            Error::configuration(format!(
+                "expected a host, or a host and a port such as flags.internal:3001, found {found}{hint}"
+            ))
         })
     }
 
@@ -178,20 +177,6 @@ impl fmt::Display for Name {
         }
     }
 }
-
-/// Names that cannot be allowed hosts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadHosts {
-    message: String,
-}
-
-impl fmt::Display for BadHosts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for BadHosts {}
 
 #[cfg(test)]
 mod tests {

@@ -285,6 +285,6 @@ mod write_back;
 
 pub use access::Access;
 pub use auth::{Authorize, Authorizer};
-pub use host::{AllowedHosts, BadHosts};
+pub use host::AllowedHosts;
 pub use router::{Admin, router};
-pub use tokens::{BadTokens, Token, Tokens};
+pub use tokens::{Token, Tokens};

@@ -10,6 +10,7 @@ use http::request::Parts;
 use super::access::{MAX_NAME, Role};
 use super::session::{Session, Sessions, is_same};
 use crate::document::{Day, Timestamp};
+use crate::error::Error;
 use crate::store::digest_of;
 
 /// Tokens with names and roles, as `Authorization: Bearer` or, from the page's form, behind a cookie.
@@ -29,7 +30,7 @@ use crate::store::digest_of;
 ///
 /// let tokens: Tokens = "deploy-robot:responder-until-2027-01-01:f8b7d1c09e2a4d6f8c3b5a7e9d1f0c2b".parse()?;
 /// assert!("alice:editor:secret".parse::<Tokens>().is_err());
-/// # Ok::<(), tower_flags::admin::BadTokens>(())
+/// # Ok::<(), tower_flags::Error>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Tokens {
@@ -130,7 +131,7 @@ impl Tokens {
     /// # Errors
     ///
     /// As for [`with`](Self::with).
-    pub fn viewer(self, name: impl Into<String>, token: impl AsRef<str>) -> Result<Self, BadTokens> {
+    pub fn viewer(self, name: impl Into<String>, token: impl AsRef<str>) -> Result<Self, Error> {
         self.with(Token::viewer(name, token.as_ref()))
     }
 
@@ -139,7 +140,7 @@ impl Tokens {
     /// # Errors
     ///
     /// As for [`with`](Self::with).
-    pub fn responder(self, name: impl Into<String>, token: impl AsRef<str>) -> Result<Self, BadTokens> {
+    pub fn responder(self, name: impl Into<String>, token: impl AsRef<str>) -> Result<Self, Error> {
         self.with(Token::responder(name, token.as_ref()))
     }
 
@@ -148,7 +149,7 @@ impl Tokens {
     /// # Errors
     ///
     /// As for [`with`](Self::with).
-    pub fn editor(self, name: impl Into<String>, token: impl AsRef<str>) -> Result<Self, BadTokens> {
+    pub fn editor(self, name: impl Into<String>, token: impl AsRef<str>) -> Result<Self, Error> {
         self.with(Token::editor(name, token.as_ref()))
     }
 
@@ -158,15 +159,15 @@ impl Tokens {
     ///
     /// A token of fewer than 32 bytes, of other characters than visible ASCII, or that stands twice; a name that
     /// is empty, has white space or `:`, or is longer than 200 characters.
-    pub fn with(mut self, token: Token) -> Result<Self, BadTokens> {
+    pub fn with(mut self, token: Token) -> Result<Self, Error> {
         let Token { name, role, text, expires_on } = token;
-        let refuse = |expected: &str| Err(BadTokens { message: format!("token of {name:?}: expected {expected}") });
+        let refuse = |expected: &str| Err(Error::configuration(format!("token of {name:?}: expected {expected}")));
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':') {
-            return Err(BadTokens { message: format!("expected a name without white space and ':', found {name:?}") });
+            return Err(Error::configuration(format!("expected a name without white space and ':', found {name:?}")));
         }
         if name.chars().count() > MAX_NAME {
             let message = format!("expected a name of at most {MAX_NAME} characters, found {}", name.chars().count());
-            return Err(BadTokens { message });
+            return Err(Error::configuration(message));
         }
         if text.len() < MIN_LEN {
             let found = text.len();
@@ -188,10 +189,10 @@ impl Tokens {
     /// # Errors
     ///
     /// The variable is not set, or its value is not in that form.
-    pub fn from_env(variable: &str) -> Result<Self, BadTokens> {
+    pub fn from_env(variable: &str) -> Result<Self, Error> {
         let text = std::env::var(variable)
-            .map_err(|error| BadTokens { message: format!("the environment variable {variable}: {error}") })?;
-        text.parse().map_err(|BadTokens { message }| BadTokens { message: format!("{variable}: {message}") })
+            .map_err(|error| Error::configuration(format!("the environment variable {variable}: {error}")))?;
+        text.parse().map_err(|error| Error::configuration(format!("{variable}: {error}")))
     }
 
     /// Whose token it is. The time it takes tells nothing of the tokens: digests are compared, and all of them.
@@ -274,15 +275,15 @@ pub(super) fn bearer(request: &Parts) -> Option<&[u8]> {
 }
 
 impl FromStr for Tokens {
-    type Err = BadTokens;
+    type Err = Error;
 
     /// # Errors
     ///
     /// Not in that form, or no token at all.
-    fn from_str(text: &str) -> Result<Self, BadTokens> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         let mut tokens = Self::new();
         for (number, entry) in text.split_whitespace().enumerate() {
-            let bad = |message: String| BadTokens { message: format!("entry {}: {message}", number + 1) };
+            let bad = |message: String| Error::configuration(format!("entry {}: {message}", number + 1));
             let mut parts = entry.splitn(3, ':');
             // The text itself may be a token and is not repeated.
             let (Some(name), Some(role), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
@@ -302,7 +303,7 @@ impl FromStr for Tokens {
             tokens = tokens.with(Token { name: name.to_owned(), role, text: text.to_owned(), expires_on })?;
         }
         if tokens.entries.is_empty() {
-            return Err(BadTokens { message: "expected at least one token, found none".into() });
+            return Err(Error::configuration("expected at least one token, found none"));
         }
         Ok(tokens)
     }
@@ -321,20 +322,6 @@ impl fmt::Debug for Tokens {
         f.debug_struct("Tokens").field("names", &names).finish()
     }
 }
-
-/// Tokens that cannot be used; the message repeats none of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadTokens {
-    message: String,
-}
-
-impl fmt::Display for BadTokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for BadTokens {}
 
 #[cfg(test)]
 mod tests {

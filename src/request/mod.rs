@@ -155,9 +155,6 @@ mod then_call;
 mod visitors;
 mod watch;
 
-#[cfg(feature = "overrides")]
-#[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
-pub use crate::weak_key::WeakKey;
 pub use body::ResponseBody;
 pub use builder::FlagsBuilder;
 pub use carry::{FlagsExt, InFlags, spawn, spawn_blocking};
@@ -181,7 +178,7 @@ pub use scope::{OutOfScope, flag, panic_out_of_scope, reads_out_of_scope, try_fl
 pub use service::FlagService;
 #[cfg(feature = "overrides")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
-pub use signed::{AcceptDecisions, InvalidKeyId, OverrideToken, Overrides, SigningKey, TokenError};
+pub use signed::{AcceptDecisions, OverrideToken, Overrides, SigningKey};
 #[cfg(feature = "visitors")]
 #[cfg_attr(docsrs, doc(cfg(feature = "visitors")))]
 pub use visitors::Visitors;

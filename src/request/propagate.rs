@@ -40,7 +40,7 @@ use crate::document::{FlagName, Timestamp};
 /// let decisions = SendDecisionsLayer::new("shop", ["new_checkout"]).to("payments", key, ["payments.internal"]);
 /// let client = ServiceBuilder::new().layer(decisions);
 /// # let _ = client;
-/// # Ok::<(), tower_flags::request::WeakKey>(())
+/// # Ok::<(), tower_flags::Error>(())
 /// ```
 ///
 /// A client of other requests than those of `http` goes behind a `map_request` that converts them.

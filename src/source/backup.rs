@@ -14,7 +14,8 @@ use super::kills::{Kills, LocalKill};
 use super::missing::BackupDefinitions;
 use super::seen::SeenFlags;
 use crate::document::{Definition, Document, Flag, Problem};
-use crate::store::{Error, ErrorKind, check_owner, is_mounted, open_itself, overwrite, without_values};
+use crate::error::{Error, ErrorKind, without_values};
+use crate::store::{check_owner, is_mounted, open_itself, overwrite};
 
 /// A file that holds what was in force last. Written whole beside the old one and renamed over it, readable for
 /// its owner alone. A file that is mounted alone is written in place, and what a crash leaves of that is no JSON.

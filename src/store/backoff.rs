@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::ErrorKind;
 use super::random::random_share;
+use crate::error::ErrorKind;
 
 /// The first attempt comes within this time after something failed, so that a fleet does not move as one; and
 /// attempts are this far apart at the beginning of an outage.

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::commit::{Commit, Progress, Stored};
-use super::error::{Error, ErrorKind};
 use super::history::{Head, HistoryEntry, HistoryPage, content_of};
 use super::history_keys::{HistoryKeys, digest_with};
 use super::random::random_share;
@@ -16,6 +15,7 @@ use super::verify::{BrokenLink, Knowledge, Verification, verification};
 use crate::document::{
     Edit, Flag, FlagName, Percentage, Problem, Timestamp, accepted_flag, flag_from_json, is_name, killed, not_a_name,
 };
+use crate::error::{Error, ErrorKind};
 
 /// Who edits, and why.
 ///

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::Error;
 use crate::document::{Document, Problem, Timestamp};
+use crate::error::Error;
 
 /// A future in a box, so that traits with asynchronous methods can be used behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::error::{Error, ErrorKind};
 use super::history::{HistoryEntry, hex_of};
+use crate::error::{Error, ErrorKind};
 use crate::weak_key::WeakKey;
 
 /// Longest id, in bytes.

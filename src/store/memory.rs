@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::commit::{Commit, Stored};
-use super::error::{Error, ErrorKind};
 use super::feed::{BoxFuture, Feed, Loaded, Notices};
 use super::history::{Head, HistoryEntry, HistoryPage};
 use super::history_keys::HistoryKeys;
 use super::parsing::Parsing;
 use super::traits::{Capabilities, Store, identity_of};
 use crate::document::{Document, Problem};
+use crate::error::{Error, ErrorKind};
 
 /// A [`Store`] in memory: for tests, and where edits may be lost with the process. Clones are one store.
 ///

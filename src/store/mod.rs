@@ -51,7 +51,6 @@
 mod backoff;
 mod change;
 mod commit;
-mod error;
 mod feed;
 #[cfg(feature = "file")]
 mod file;
@@ -77,12 +76,10 @@ pub mod sql;
 mod traits;
 mod verify;
 
+pub use crate::error::{Error, ErrorKind};
 pub(crate) use backoff::Backoff;
 pub use change::{AppliedChange, Author, Change, ChangeError, StoreExt};
 pub use commit::{Commit, Stored};
-#[cfg(feature = "file")]
-pub(crate) use error::without_values;
-pub use error::{Error, ErrorKind};
 pub use feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::commit::{Commit, Stored};
-use super::error::Error;
 use super::feed::{BoxFuture, Feed};
 use super::history::{HistoryEntry, HistoryPage};
 use super::history_keys::HistoryKeys;
 use super::recent::RecentEdits;
+use crate::error::Error;
 
 /// A feed that can be edited, and remembers who changed what.
 ///

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::error::{Error, ErrorKind};
 use super::history::{Head, HistoryEntry, HistoryPage};
 use super::history_keys::{Attestation, HistoryKeys, attested, key_of};
 use super::traits::Store;
+use crate::error::{Error, ErrorKind};
 
 /// Most breaks that are listed.
 const MAX_BREAKS: usize = 100;

@@ -41,7 +41,7 @@ pub(in crate::request) const LONGEST_LIFE: Duration = Duration::from_secs(60);
 /// let accepted = AcceptDecisions::new("payments", ["new_checkout"]).from("shop", key);
 /// let layer = FlagLayer::new(Memory::new()).accept_decisions(accepted);
 /// # let _ = layer;
-/// # Ok::<(), tower_flags::request::WeakKey>(())
+/// # Ok::<(), tower_flags::Error>(())
 /// ```
 ///
 /// A key is shared by two sides, so each side that can check a signature can make one: give each pair of services a key of its

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::error::Error;
 use crate::weak_key::WeakKey;
 
 /// A secret for HMAC-SHA256 (RFC 2104): at least 32 random bytes.
@@ -48,10 +49,10 @@ impl SigningKey {
     /// Returns an error for fewer than 32 bytes, and for bytes that are easy to guess: a pattern of fewer than 32 bytes
     /// that repeats (a single byte, too), fewer than 5 different bytes, and bytes that count up or down. A random key is
     /// rejected by mistake with a probability below 10^-12.
-    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, WeakKey> {
+    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, Error> {
         let secret: Arc<[u8]> = bytes.as_ref().into();
         if let Some(weak) = WeakKey::of(&secret) {
-            return Err(weak);
+            return Err(weak.into());
         }
         let digest = mac(&secret, ID, "", &[]).finalize().into_bytes();
         let id = URL_SAFE_NO_PAD.encode(&digest[..ID_LEN]);
@@ -64,13 +65,13 @@ impl SigningKey {
     /// # Errors
     ///
     /// Returns an error for an id of another form.
-    pub fn with_id(self, id: impl AsRef<str>) -> Result<Self, InvalidKeyId> {
+    pub fn with_id(self, id: impl AsRef<str>) -> Result<Self, Error> {
         let id = id.as_ref();
         if let Some(character) = id.chars().find(|character| !is_id_character(*character)) {
-            return Err(InvalidKeyId(KeyIdFault::Character(character)));
+            return Err(invalid_id(format_args!("the character {character:?} in it")));
         }
         if !is_id(id) {
-            return Err(InvalidKeyId(KeyIdFault::Len(id.len())));
+            return Err(invalid_id(format_args!("one of {}", id.len())));
         }
         Ok(Self { id: id.into(), ..self })
     }
@@ -139,24 +140,8 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// An id that no key can have. It says nothing of the id itself, in case that it was the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidKeyId(KeyIdFault);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum KeyIdFault {
-    Len(usize),
-    Character(char),
+/// An id that no key can have. The message does not repeat the id, in case that it was the key.
+fn invalid_id(found: fmt::Arguments<'_>) -> Error {
+    let message = format!("expected a key id of 1 to {MAX_ID} ASCII letters, digits, `-` and `_`, found {found}");
+    Error::configuration(message)
 }
-
-impl fmt::Display for InvalidKeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected a key id of 1 to {MAX_ID} ASCII letters, digits, `-` and `_`, ")?;
-        match self.0 {
-            KeyIdFault::Len(len) => write!(f, "found one of {len}"),
-            KeyIdFault::Character(character) => write!(f, "found the character {character:?} in it"),
-        }
-    }
-}
-
-impl std::error::Error for InvalidKeyId {}

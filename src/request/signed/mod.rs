@@ -8,6 +8,6 @@ mod overrides;
 mod token;
 
 pub use decisions::AcceptDecisions;
-pub use key::{InvalidKeyId, SigningKey};
+pub use key::SigningKey;
 pub use overrides::Overrides;
-pub use token::{OverrideToken, TokenError};
+pub use token::OverrideToken;

@@ -44,7 +44,7 @@ const MOST_COOKIES: usize = 4;
 /// let key = SigningKey::new("fdc1d0a6c3b24ae0b0b4a7a0a1f3f5a7c9e2")?;
 /// let layer = FlagLayer::new(Memory::new()).overrides(Overrides::new(key));
 /// # let _ = layer;
-/// # Ok::<(), tower_flags::request::WeakKey>(())
+/// # Ok::<(), tower_flags::Error>(())
 /// ```
 ///
 /// **Caches**: a page that a shared cache serves by its address alone knows nothing of the cookie. Flags

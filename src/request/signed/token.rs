@@ -1,11 +1,11 @@
 //! The tokens that testers are given.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::claims::{Claims, ForcedState, spelled};
 use super::key::SigningKey;
 use crate::document::{FlagName, Timestamp};
+use crate::error::Error;
 
 pub(super) const OVERRIDE: &str = "tower-flags override 2";
 
@@ -85,7 +85,7 @@ impl OverrideToken {
     ///
     /// Returns an error for a token of more than 1 024 bytes, some thirty flags, and for one that expires later than the
     /// longest life from now: no layer accepts it.
-    pub fn sign(&self, key: &SigningKey) -> Result<String, TokenError> {
+    pub fn sign(&self, key: &SigningKey) -> Result<String, Error> {
         self.sign_at(key, Timestamp::now())
     }
 
@@ -95,50 +95,22 @@ impl OverrideToken {
     /// # Errors
     ///
     /// The same.
-    pub fn sign_at(&self, key: &SigningKey, now: Timestamp) -> Result<String, TokenError> {
+    pub fn sign_at(&self, key: &SigningKey, now: Timestamp) -> Result<String, Error> {
         if self.claims.lives_longer(now, self.longest_life) {
-            let expires_at = self.claims.expiry();
-            return Err(TokenError::LivesTooLong { expires_at, longest_life: self.longest_life });
+            let message = format!(
+                "expected a token that expires within {}, found one that expires at {}; sign it for a shorter time, or allow \
+                 more by `longest_life` of both `Overrides` and `OverrideToken`",
+                spelled(self.longest_life),
+                self.claims.expiry()
+            );
+            return Err(Error::configuration(message));
         }
         let token = self.claims.seal(OVERRIDE, key);
-        if token.len() > MAX_TOKEN { Err(TokenError::TooLong { len: token.len() }) } else { Ok(token) }
-    }
-}
-
-/// A token that no layer would accept, and that is not signed therefore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TokenError {
-    /// It names too many flags.
-    #[non_exhaustive]
-    TooLong {
-        /// The length that it would have, in bytes.
-        len: usize,
-    },
-    /// It expires too late.
-    #[non_exhaustive]
-    LivesTooLong {
-        /// When it would expire.
-        expires_at: Timestamp,
-        /// How long it may live from now on.
-        longest_life: Duration,
-    },
-}
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { len } => {
-                write!(f, "expected a token of at most {MAX_TOKEN} bytes, found {len}; name fewer flags")
-            }
-            Self::LivesTooLong { expires_at, longest_life } => write!(
-                f,
-                "expected a token that expires within {}, found one that expires at {expires_at}; sign it for a shorter \
-                 time, or allow more by `longest_life` of both `Overrides` and `OverrideToken`",
-                spelled(*longest_life)
-            ),
+        let len = token.len();
+        if len > MAX_TOKEN {
+            let message = format!("expected a token of at most {MAX_TOKEN} bytes, found {len}; name fewer flags");
+            return Err(Error::configuration(message));
         }
+        Ok(token)
     }
 }
-
-impl std::error::Error for TokenError {}

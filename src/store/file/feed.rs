@@ -9,7 +9,7 @@ use super::guarded;
 use super::in_place::UNFINISHED;
 use super::watch::Watch;
 use crate::document::{Document, Format, MAX_DOCUMENT, Problem, Timestamp, utf_8};
-use crate::store::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 use crate::store::history::digest_of;
 use crate::store::parsing::Parsing;

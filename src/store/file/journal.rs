@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::guarded;
-use crate::store::error::without_values;
+use crate::error::without_values;
 use crate::store::history::{Head, HistoryEntry, HistoryPage, digest_of};
 
 /// One line of the file.

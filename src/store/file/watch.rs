@@ -7,7 +7,7 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::mounted::is_mounted;
-use crate::store::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Notices};
 
 /// A watch on the folder of the file: a watch on the file itself is deaf after it was replaced.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::document::{Document, MAX_DOCUMENT, Problem, Timestamp, quoted, utf_8};
-use crate::store::error::ErrorKind;
+use crate::error::ErrorKind;
 
 /// Longest time that a server may ask to be left alone for.
 const LONGEST_REST: Duration = Duration::from_secs(60 * 60);

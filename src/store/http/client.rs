@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::answer;
 use super::redirects::{NoLocal, has_local_host};
 use crate::document::{MAX_DOCUMENT, Problem};
-use crate::store::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 
 /// A server on the next continent connects in less.
 const CONNECTED: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::answer;
 use super::client::{Answer, UrlClient};
 use crate::document::{Document, Problem, Timestamp};
-use crate::store::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
 use crate::store::history::digest_of;
 use crate::store::parsing::Parsing;

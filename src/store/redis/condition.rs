@@ -8,7 +8,7 @@ use redis::{Pipeline, ServerErrorKind, Value};
 
 use super::connection::{ANSWER, Connection, DISK, bytes_of, field, text_of};
 use crate::document::{Problem, Severity, Timestamp};
-use crate::store::error::Error;
+use crate::error::Error;
 use crate::store::feed::Condition;
 
 /// How often a primary sends something to its replicas, unless configured.

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::server::Server;
-use crate::store::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 
 /// Longest time for connecting, TLS and login together.
 const CONNECT: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! The names of the keys, and the texts of the store's own records.
 
-use crate::store::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::store::history::Head;
 
 /// The prefixes that a store reads below.

@@ -10,7 +10,7 @@ use super::keys::{Keys, head_of, pattern, version_of};
 use crate::document::{
     Definition, Document, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Severity, beyond, is_name, kept,
 };
-use crate::store::error::Error;
+use crate::error::Error;
 use crate::store::feed::Loaded;
 use crate::store::history::Digester;
 

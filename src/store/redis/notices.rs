@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::connection::{ANSWER, Connection};
 use super::keys::Keys;
 use super::server::Server;
-use crate::store::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::store::feed::{BoxFuture, Notices};
 
 /// How often a connection that says nothing is asked whether it is still there.

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::document::Problem;
-use crate::store::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::store::plaintext;
 
 /// A server and who we are there. It is not shown: it holds the password.

@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::document::Problem;
 
-/// What went wrong with a store or a source. Deciding itself cannot fail.
+/// What went wrong in setting up, reading and editing: with a store, a source, a key, a token or a list of hosts. Deciding
+/// itself cannot fail.
 ///
 /// The message says what and where; the cause, if there is one, is in
 /// [`source()`](std::error::Error::source) and not repeated in the message.
@@ -54,6 +55,12 @@ impl Error {
             is_answer: false,
             cause: None,
         }
+    }
+
+    /// A set-up that cannot be used.
+    #[cfg(any(feature = "admin", feature = "overrides"))]
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Configuration, message)
     }
 
     /// Adds what caused it.
@@ -106,9 +113,9 @@ impl Error {
         self.is_permanent || matches!(self.kind, Configuration | Denied | Refused | Missing)
     }
 
-    /// Marks an error of [`Store::commit`](super::Store::commit) as certain: nothing was changed, although the store
+    /// Marks an error of [`Store::commit`](crate::store::Store::commit) as certain: nothing was changed, although the store
     /// gave no answer. For example, the connection was lost before the edit was complete.
-    /// [`StoreExt::change`](super::StoreExt::change) tries again, and is not in doubt.
+    /// [`StoreExt::change`](crate::store::StoreExt::change) tries again, and is not in doubt.
     #[must_use]
     pub fn unchanged(mut self) -> Self {
         self.is_unchanged = true;
@@ -123,9 +130,9 @@ impl Error {
         self.is_unchanged || self.kind == ErrorKind::Rejected
     }
 
-    /// Marks an error of [`Store::read`](super::Store::read) or [`Store::history`](super::Store::history) as the store's
+    /// Marks an error of [`Store::read`](crate::store::Store::read) or [`Store::history`](crate::store::Store::history) as the store's
     /// own answer: the store was reached and rejected the call, for a lock on what it reads, for example.
-    /// [`StoreExt::change`](super::StoreExt::change) then ends at once, as [`Rejected`](ErrorKind::Rejected), and does
+    /// [`StoreExt::change`](crate::store::StoreExt::change) then ends at once, as [`Rejected`](ErrorKind::Rejected), and does
     /// not try again until its time is over.
     #[must_use]
     pub fn answered(mut self) -> Self {
@@ -143,7 +150,7 @@ impl Error {
     }
 
     /// The error of an edit that was not sent because of this one.
-    pub(super) fn into_rejected(self, store: &str) -> Self {
+    pub(crate) fn into_rejected(self, store: &str) -> Self {
         let because =
             self.message.strip_prefix(store).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.message);
         let message = Self::rejected(store, because).message;
