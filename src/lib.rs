@@ -63,6 +63,7 @@
 #[cfg(feature = "admin")]
 #[cfg_attr(docsrs, doc(cfg(feature = "admin")))]
 pub mod admin;
+mod clock;
 mod context;
 mod declare;
 pub mod docs;

@@ -36,7 +36,6 @@ mod backup;
 mod backup_writer;
 mod board;
 mod changes;
-mod clock;
 mod condition;
 mod env;
 #[cfg(feature = "file")]

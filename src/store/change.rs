@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::commit::{Commit, Progress, Stored};
-use super::history::{Head, HistoryEntry, HistoryPage, content_of};
-use super::history_keys::{HistoryKeys, digest_with};
+use super::author::Author;
+use super::commit::{Commit, Stored};
+use super::commit_over::{commit_over, killed_text};
+use super::history::{Head, HistoryEntry, HistoryPage};
 use super::random::random_share;
 use super::traits::Store;
 use super::verify::{BrokenLink, Knowledge, Verification, verification};
@@ -16,65 +17,6 @@ use crate::document::{
     Edit, Flag, FlagName, Percentage, Problem, Timestamp, accepted_flag, flag_from_json, is_name, killed, not_a_name,
 };
 use crate::error::{Error, ErrorKind};
-
-/// Who edits, and why.
-///
-/// ```
-/// use tower_flags::store::Author;
-///
-/// let by = Author::new("alice").because("errors at checkout, INC-17");
-/// # let _ = by;
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
-    name: String,
-    reason: Option<String>,
-}
-
-impl Author {
-    /// Somebody, by whatever name they are known.
-    #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), reason: None }
-    }
-
-    /// Why they edit.
-    #[must_use]
-    pub fn because(mut self, reason: impl Into<String>) -> Self {
-        self.reason = Some(reason.into());
-        self
-    }
-
-    /// By what name they are known.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Why, if they said so.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        self.reason.as_deref()
-    }
-}
-
-impl From<&str> for Author {
-    fn from(name: &str) -> Self {
-        Self::new(name)
-    }
-}
-
-impl From<String> for Author {
-    fn from(name: String) -> Self {
-        Self::new(name)
-    }
-}
-
-impl From<&Self> for Author {
-    fn from(author: &Self) -> Self {
-        author.clone()
-    }
-}
 
 /// What is to become of one flag.
 #[derive(Clone, Debug)]
@@ -284,12 +226,6 @@ async fn check_patterns(store: &str, flag: &str, definition: &str) -> Result<(),
         Error::new(ErrorKind::Unavailable, message).unchanged().caused_by(error)
     })?;
     Ok(checked?)
-}
-
-/// The text of a flag, switched off. Nothing that is wrong with a flag holds up a kill.
-pub(super) fn killed_text(flag: &str, text: Option<&str>, now: Timestamp) -> String {
-    let off = Edit::new().set("enabled", false).apply(flag, text, now);
-    off.unwrap_or_else(|_| killed(flag, text.unwrap_or_default()))
 }
 
 /// A change that was made.
@@ -647,69 +583,6 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
     }
 }
 
-/// The commit that replaces what is stored by `definition`. A foreign change becomes an entry of the history first.
-pub(super) async fn commit_over<S: Store + ?Sized>(
-    store: &S,
-    flag: &str,
-    expected: Stored,
-    definition: Option<String>,
-    by: &Author,
-    at: Timestamp,
-) -> Result<Commit, Error> {
-    let mut foreign_before = None;
-    if expected.is_foreign() {
-        // The content that the last edit left.
-        let newest = store.history(&HistoryPage::newest().of(flag).limit(1)).await?;
-        foreign_before = Some(newest.into_iter().next().and_then(|entry| entry.after));
-    }
-    Ok(Commit::new(flag, expected, foreign_before, definition, by, at, store.history_keys()))
-}
-
-impl Commit {
-    /// The commit that makes `definition` of what is stored. Where the stored text is somebody else's, their
-    /// change becomes an entry first: from `foreign_before`, what the last edit had left.
-    pub(crate) fn new(
-        flag: &str,
-        expected: Stored,
-        foreign_before: Option<Option<String>>,
-        definition: Option<String>,
-        by: &Author,
-        at: Timestamp,
-        keys: Option<&HistoryKeys>,
-    ) -> Self {
-        let (mut head, mut version) = (expected.head.clone(), expected.version);
-        let mut entry = |actor: Option<&str>, reason: Option<&str>, before: Option<String>, after: Option<String>| {
-            version += 1;
-            let entry = HistoryEntry {
-                number: head.number + 1,
-                flag: flag.to_owned(),
-                version,
-                at,
-                actor: actor.map(str::to_owned),
-                reason: reason.map(str::to_owned),
-                before,
-                after,
-                previous: std::mem::take(&mut head.digest),
-            };
-            head = Head::new(entry.number, digest_with(keys, &entry));
-            entry
-        };
-        let theirs = foreign_before.map(|before| entry(None, None, before, expected.definition.clone()));
-        let ours = entry(Some(&by.name), by.reason.as_deref(), expected.definition.clone(), definition.clone());
-        let entries = theirs.into_iter().chain([ours]).collect();
-        let content = content_of(definition.as_deref());
-        Self {
-            flag: flag.to_owned(),
-            expected,
-            definition,
-            version,
-            content,
-            entries,
-            head,
-            progress: Progress::default(),
-        }
-    }
-}
 /// Pauses that lie ahead by less than this count as now.
 const MIN_AHEAD: Duration = Duration::from_secs(1);
 

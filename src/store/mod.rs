@@ -48,9 +48,11 @@
 //! 4. Keys that an edit does not name stay as they are, foreign ones too: [`Edit`](crate::document::Edit).
 //! 5. The name of a removed flag is remembered, with its version.
 
+mod author;
 mod backoff;
 mod change;
 mod commit;
+mod commit_over;
 mod feed;
 #[cfg(feature = "file")]
 mod file;
@@ -77,8 +79,9 @@ mod traits;
 mod verify;
 
 pub use crate::error::{Error, ErrorKind};
+pub use author::Author;
 pub(crate) use backoff::Backoff;
-pub use change::{AppliedChange, Author, Change, ChangeError, StoreExt};
+pub use change::{AppliedChange, Change, ChangeError, StoreExt};
 pub use commit::{Commit, Stored};
 pub use feed::{BoxFuture, Condition, Feed, Loaded, Notices};
 #[cfg(feature = "file")]

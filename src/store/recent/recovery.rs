@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Edit, Inner, KEPT, LONGEST_OUTAGE, LostEdit, RecentEdits};
 use crate::document::{Problem, Timestamp};
 use crate::error::{Error, ErrorKind};
+use crate::store::author::Author;
 use crate::store::backoff::Backoff;
-use crate::store::change::{Author, commit_over, killed_text};
 use crate::store::commit::{Commit, Stored};
+use crate::store::commit_over::{commit_over, killed_text};
 use crate::store::history::{Head, HistoryPage};
 use crate::store::traits::Store;
 

@@ -252,6 +252,8 @@ mod postgres_codes;
 #[cfg(feature = "postgres")]
 mod postgres_condition;
 #[cfg(feature = "postgres")]
+mod postgres_server;
+#[cfg(feature = "postgres")]
 mod postgres_tables;
 #[cfg(feature = "postgres")]
 mod postgres_url;

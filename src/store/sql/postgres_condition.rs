@@ -8,7 +8,7 @@ use sqlx::{Postgres, Row};
 use tokio::time::sleep;
 
 use super::lease::{ANSWER, late};
-use super::postgres::Server;
+use super::postgres_server::Server;
 use super::postgres_tables::Schema;
 use super::transaction::{Purpose, Transaction};
 use super::trouble::Trouble;

@@ -19,7 +19,8 @@ use sqlx::sqlite::SqliteRow;
 #[cfg(feature = "postgres")]
 use super::lease::{WHOLE, late};
 #[cfg(feature = "postgres")]
-use super::postgres::{self, Server};
+use super::postgres;
+use super::postgres_server::Server;
 use super::rows::{self, FlagRow, Rows, Text};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, File};
