@@ -1,4 +1,4 @@
-//! The headers of a response, as one plan.
+//! The headers of a response, as one plan. [`HeaderChanges::of`] is this table:
 //!
 //! | header | added where | unless |
 //! |---|---|---|
@@ -72,14 +72,39 @@ pub(super) fn respond<R>(
     let report = take_report(&mut response, flags);
     // A middleware between the two layers may have read these.
     report.flags.adopt_reads(flags);
-    let facts = Facts::of(response.headers(), flags, &report.flags, plan, config);
+    let overrides = report.flags.overrides();
+    let directives = directives_of(response.headers(), flags, &report.flags, plan, config);
+    let facts = Facts::of(directives, flags, &report.flags, !overrides.is_empty(), plan, config);
+    let changes = HeaderChanges::of(facts);
     let own = [
         plan.is_by_headers.then_some(&config.identity.vary),
         report.flags.context().visitor().is_some().then_some(&COOKIE),
         config.accepts_decisions().then_some(&X_FLAG_DECISIONS),
     ];
     let vary = || report.vary.iter().chain(own.into_iter().flatten());
-    add_headers(response.headers_mut(), &report.flags, facts, vary(), plan, config);
+    let headers = response.headers_mut();
+    header::write_overrides(headers, &overrides, config.header_limit);
+    if changes.active_flags {
+        header::write(headers, &report.flags, plan.wanted, directives, config.header_limit, &config.counters);
+    }
+    if changes.vary {
+        vary().for_each(|by| caches::vary(headers, by));
+    }
+    match changes.caching {
+        Caching::Unchanged => {}
+        Caching::Private => caches::make_private(headers, directives),
+        Caching::NoStore => caches::forbid(headers),
+    }
+    let visitor_cookie = plan.visitor_cookie.take().filter(|_| changes.visitor_cookie);
+    for cookie in plan.override_cookies.drain(..).chain(visitor_cookie) {
+        headers.append(SET_COOKIE, cookie);
+    }
+    if plan.is_overridden && overrides.is_empty() {
+        tracing::info!(
+            "a valid override token forces nothing: its flags are unknown here, disabled, or not `overridable`"
+        );
+    }
+    drop(overrides);
     let extensions = response.extensions_mut();
     let seen = report.flags.clone();
     if plan.is_nested {
@@ -102,70 +127,128 @@ fn take_report<R>(response: &mut Response<R>, flags: &Flags) -> Report {
     }
 }
 
+/// What the response says about caches itself, where that is needed.
+fn directives_of(headers: &HeaderMap, flags: &Flags, seen: &Flags, plan: &ResponsePlan, config: &Config) -> Directives {
+    let names_flags = !plan.is_nested && config.header_policy.may_name();
+    let is_needed = names_flags || plan.visitor_cookie.is_some() || is_read(flags, seen, config);
+    if is_needed { Directives::of(headers) } else { Directives::default() }
+}
+
+/// Whether a flag of the caller was read.
+fn is_read(flags: &Flags, seen: &Flags, config: &Config) -> bool {
+    let is_read_of = |flags: &Flags| flags.has_read_of_caller() || config.has_read_decided(flags);
+    is_read_of(flags) || !seen.ptr_eq(flags) && is_read_of(seen)
+}
+
 /// What decides on the headers of one response.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Facts {
-    directives: Directives,
+    /// A layer around adds `X-Active-Flags`.
+    is_nested: bool,
+    /// The response says that it is the same for all callers.
+    is_shared: bool,
     /// A flag of the caller was read.
     is_read: bool,
     /// `X-Active-Flags` could be another one for another caller. A response without the header counts too: a cache that
     /// keeps it without `Vary` serves it to every caller.
     may_differ: bool,
+    /// A tester's token was accepted or has decided a flag, or its cookie is set.
+    is_overridden: bool,
+    is_new_visitor: bool,
+    leaves_cache_headers: bool,
 }
 
 impl Facts {
-    fn of(headers: &HeaderMap, flags: &Flags, seen: &Flags, plan: &ResponsePlan, config: &Config) -> Self {
-        let is_read_of = |flags: &Flags| flags.has_read_of_caller() || config.has_read_decided(flags);
-        let is_read = is_read_of(flags) || !seen.ptr_eq(flags) && is_read_of(seen);
-        let policy = &config.header_policy;
-        let needs_directives = !plan.is_nested && policy.may_name() || is_read || plan.visitor_cookie.is_some();
-        let directives = if needs_directives { Directives::of(headers) } else { Directives::default() };
-        let may_differ = !plan.is_nested
-            && !directives.is_shared
-            && policy.tells_callers_apart()
-            && (seen.has_visible_of_caller() || config.accepts_decisions());
-        Self { directives, is_read, may_differ }
+    fn of(
+        directives: Directives,
+        flags: &Flags,
+        seen: &Flags,
+        has_overrides: bool,
+        plan: &ResponsePlan,
+        config: &Config,
+    ) -> Self {
+        Self {
+            is_nested: plan.is_nested,
+            is_shared: directives.is_shared,
+            is_read: is_read(flags, seen, config),
+            may_differ: !plan.is_nested
+                && config.header_policy.tells_callers_apart()
+                && (seen.has_visible_of_caller() || config.accepts_decisions()),
+            is_overridden: plan.is_overridden || has_overrides || !plan.override_cookies.is_empty(),
+            is_new_visitor: plan.visitor_cookie.is_some(),
+            leaves_cache_headers: !config.is_told_to_caches,
+        }
     }
 }
 
-fn add_headers<'a>(
-    headers: &mut HeaderMap,
-    seen: &Flags,
-    facts: Facts,
-    vary: impl Iterator<Item = &'a HeaderValue>,
-    plan: &mut ResponsePlan,
-    config: &Config,
-) {
-    let Facts { directives, is_read, may_differ } = facts;
-    add_overrides(headers, seen, plan, config);
-    if !plan.is_nested {
-        header::write(headers, seen, plan.wanted, directives, config.header_limit, &config.counters);
-    }
-    if config.is_told_to_caches && (is_read || may_differ) {
-        vary.for_each(|by| caches::vary(headers, by));
-    }
-    let cookie = plan.visitor_cookie.take().filter(|_| !directives.is_shared);
-    if config.is_told_to_caches && is_read || cookie.is_some() {
-        caches::make_private(headers, directives);
-    }
-    if let Some(cookie) = cookie {
-        headers.append(SET_COOKIE, cookie);
+/// What happens to the headers of one response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HeaderChanges {
+    /// `X-Active-Flags` is written, or taken away where the policy does not want it.
+    active_flags: bool,
+    vary: bool,
+    caching: Caching,
+    visitor_cookie: bool,
+}
+
+/// What becomes of `Cache-Control`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caching {
+    Unchanged,
+    /// Unless the response has such a directive.
+    Private,
+    NoStore,
+}
+
+impl HeaderChanges {
+    fn of(facts: Facts) -> Self {
+        let Facts { is_nested, is_shared, is_read, may_differ, is_overridden, is_new_visitor, leaves_cache_headers } =
+            facts;
+        let visitor_cookie = is_new_visitor && !is_shared;
+        Self {
+            active_flags: !is_nested,
+            vary: (is_read || may_differ && !is_shared) && !leaves_cache_headers,
+            caching: if is_overridden {
+                Caching::NoStore
+            } else if visitor_cookie || is_read && !leaves_cache_headers {
+                Caching::Private
+            } else {
+                Caching::Unchanged
+            },
+            visitor_cookie,
+        }
     }
 }
 
-fn add_overrides(headers: &mut HeaderMap, seen: &Flags, plan: &mut ResponsePlan, config: &Config) {
-    let overrides = seen.overrides();
-    header::write_overrides(headers, &overrides, config.header_limit);
-    if plan.is_overridden || !overrides.is_empty() {
-        caches::forbid(headers);
-    }
-    if plan.is_overridden && overrides.is_empty() {
-        tracing::info!(
-            "a valid override token forces nothing: its flags are unknown here, disabled, or not `overridable`"
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_headers_holds() {
+        let facts = Facts::default();
+        let of = |facts: Facts| {
+            let HeaderChanges { active_flags, vary, caching, visitor_cookie } = HeaderChanges::of(facts);
+            (active_flags, vary, caching, visitor_cookie)
+        };
+        use Caching::{NoStore, Private, Unchanged};
+        assert_eq!(of(facts), (true, false, Unchanged, false), "nothing was read");
+        assert_eq!(of(Facts { is_nested: true, ..facts }), (false, false, Unchanged, false));
+        assert_eq!(of(Facts { is_read: true, ..facts }), (true, true, Private, false));
+        assert_eq!(of(Facts { may_differ: true, ..facts }), (true, true, Unchanged, false));
+        let shared = Facts { is_shared: true, ..facts };
+        assert_eq!(of(Facts { may_differ: true, ..shared }), (true, false, Unchanged, false), "all get the same");
+        assert_eq!(of(Facts { is_read: true, ..shared }), (true, true, Private, false));
+        assert_eq!(of(Facts { is_new_visitor: true, ..shared }), (true, false, Unchanged, false));
+        assert_eq!(of(Facts { is_new_visitor: true, ..facts }), (true, false, Private, true));
+        let left = Facts { leaves_cache_headers: true, ..facts };
+        assert_eq!(of(Facts { is_read: true, may_differ: true, ..left }), (true, false, Unchanged, false));
+        assert_eq!(
+            of(Facts { is_new_visitor: true, ..left }),
+            (true, false, Private, true),
+            "a cookie is one caller's"
         );
-    }
-    for cookie in plan.override_cookies.drain(..) {
-        caches::forbid(headers);
-        headers.append(SET_COOKIE, cookie);
+        assert_eq!(of(Facts { is_overridden: true, is_read: true, ..left }), (true, false, NoStore, false));
+        assert_eq!(of(Facts { is_overridden: true, is_new_visitor: true, ..facts }), (true, false, NoStore, true));
     }
 }
