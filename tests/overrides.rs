@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -18,10 +18,10 @@ use axum::response::Response;
 use axum::routing::get;
 use http::HeaderName;
 use tower::ServiceExt;
-use tower_flags::engine::{Answers, Query, Reason};
+use tower_flags::engine::{Answers, Query, Reason, SourceId};
 use tower_flags::request::{OverrideToken, Overrides, SigningKey};
 use tower_flags::source::{Source, Status};
-use tower_flags::{Context, ErrorKind, FlagLayer, Flags, Timestamp};
+use tower_flags::{Context, ErrorKind, FlagLayer, Flags, Memory, Timestamp};
 
 use support::{Client, Log, Reply, ask, flips, memory, serve};
 
@@ -525,6 +525,54 @@ async fn a_kill_of_a_layer_around_stays_beside_a_token_for_another_flag() {
     let token = signed(&OverrideToken::until(at(LATER)).on("y").on("x"));
     let reply = ask(shop, "/", &[("X-Flag-Override", &token)]).await;
     assert_eq!((answer(&reply, "x"), answer(&reply, "y")), (false.into(), true.into()));
+}
+
+/// Memory that counts how often it is asked.
+struct Counting {
+    memory: Memory,
+    calls: AtomicUsize,
+}
+
+impl Source for Counting {
+    fn answer(&self, query: &Query<'_>) -> Answers {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.memory.answer(query)
+    }
+
+    fn status(&self) -> Status {
+        self.memory.status()
+    }
+
+    fn id(&self) -> Option<SourceId> {
+        self.memory.id()
+    }
+}
+
+#[tokio::test]
+async fn a_source_is_asked_once_for_a_request_however_many_layers_and_tokens_it_passes() {
+    let source = Arc::new(Counting { memory: memory(RULES), calls: AtomicUsize::new(0) });
+    let plain = || FlagLayer::new(Arc::clone(&source)).clock(|| at(NOW));
+    let with_tokens = || plain().overrides(Overrides::new(key()));
+    let outer_only = app().layer(plain()).layer(with_tokens());
+    let both = app().layer(with_tokens()).layer(with_tokens());
+    // The inner layer decides again by the rules that the request has pinned.
+    let inner_only = app().layer(with_tokens()).layer(plain());
+    let token = signed(&token());
+    for (name, app) in
+        [("one", app().layer(with_tokens())), ("outer", outer_only), ("both", both), ("inner", inner_only)]
+    {
+        let shop = serve(app).await;
+        for (headers, is_on) in [(&[][..], false), (&[("X-Flag-Override", &*token)][..], true)] {
+            let before = source.calls.load(Ordering::SeqCst);
+            let reply = ask(shop, "/", headers).await;
+            assert_eq!(
+                (answer(&reply, "new_checkout"), answer(&reply, "dark_mode")),
+                (is_on.into(), true.into()),
+                "{name}"
+            );
+            assert_eq!(source.calls.load(Ordering::SeqCst) - before, 1, "{name} {headers:?}");
+        }
+    }
 }
 
 /// What a foreign engine has decided, one flag of it switched off.

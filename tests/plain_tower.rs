@@ -18,7 +18,9 @@ use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_flags::engine::Query;
 use tower_flags::request::{BoxAnswers, Resolve, ResolveLayer, ResponseBody, ResponseFuture};
-use tower_flags::{Context, FlagLayer, FlagService, Flags, Memory, Source, Timestamp, flag, try_flag};
+use tower_flags::{
+    Context, FlagLayer, FlagService, Flags, IdentifyLayer, Memory, RequireFlagLayer, Source, Timestamp, flag, try_flag,
+};
 
 use support::{memory, mine};
 
@@ -116,6 +118,33 @@ fn the_types_can_be_named_sent_and_cloned() {
     let response = future.now_or_never().unwrap().unwrap();
     assert_eq!(sendable(response.into_body().collect()).now_or_never().unwrap().unwrap().to_bytes(), "true");
     assert!(format!("{:?} {:?}", held.layer, held.service).contains("FlagLayer"));
+}
+
+/// Each service of the crate gives out the one inside.
+#[test]
+fn the_inner_service_can_be_read_changed_and_taken_out() {
+    /// No service, so that the accessors need none.
+    #[derive(Debug, PartialEq)]
+    struct Named(&'static str);
+
+    macro_rules! assert_has_inner {
+        ($layer:expr) => {
+            let mut service = $layer.layer(Named("inner"));
+            assert_eq!(service.get_ref(), &Named("inner"));
+            *service.get_mut() = Named("changed");
+            assert_eq!(service.get_ref(), &Named("changed"));
+            assert_eq!(service.into_inner(), Named("changed"));
+        };
+    }
+
+    assert_has_inner!(FlagLayer::new(Memory::new()));
+    assert_has_inner!(RequireFlagLayer::new("mine"));
+    assert_has_inner!(RequireFlagLayer::new("mine").status(StatusCode::FORBIDDEN));
+    assert_has_inner!(RequireFlagLayer::new("mine").fallback("fallback"));
+    assert_has_inner!(ResolveLayer::new(Slow(Memory::new())));
+    assert_has_inner!(IdentifyLayer::new(|_| ready(Context::anonymous())));
+    #[cfg(feature = "overrides")]
+    assert_has_inner!(tower_flags::request::SendDecisionsLayer::new("shop", ["mine"]));
 }
 
 #[tokio::test]

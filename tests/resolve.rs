@@ -76,6 +76,16 @@ impl Resolve for Slow {
     }
 }
 
+/// Counts how often it is asked.
+struct Counting(Slow, Arc<AtomicUsize>);
+
+impl Resolve for Counting {
+    fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.resolve(context, now)
+    }
+}
+
 /// A layer over an empty source, inside of those that resolve.
 fn empty() -> FlagLayer {
     FlagLayer::new(Memory::new())
@@ -264,16 +274,6 @@ async fn an_engine_inside_a_flag_layer_answers_first_and_leaves_the_rest_to_the_
 
 #[tokio::test(start_paused = true)]
 async fn two_flag_layers_inside_share_the_answers_and_its_caller() {
-    /// Counts how often it is asked.
-    struct Counting(Slow, Arc<AtomicUsize>);
-
-    impl Resolve for Counting {
-        fn resolve<'a>(&'a self, context: &'a Context, now: Timestamp) -> BoxAnswers<'a> {
-            self.1.fetch_add(1, Ordering::SeqCst);
-            self.0.resolve(context, now)
-        }
-    }
-
     let asked = Arc::new(AtomicUsize::new(0));
     let outermost = ResolveLayer::new(Counting(Slow::over(mine("alice"), millis(10)), Arc::clone(&asked)));
     let outermost = outermost.identify(|_| Some(Context::user("alice")));
@@ -282,6 +282,40 @@ async fn two_flag_layers_inside_share_the_answers_and_its_caller() {
     let reply = get_as(server, "/", "bob").await;
     assert_eq!((reply.text(), reply.active()), ("true", Some("mine")), "the header has what was resolved");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_flag_layers_inside_share_the_answer_that_stands_for_a_late_one() {
+    for has_fallback in [true, false] {
+        let (asked, rules) = (Arc::new(AtomicUsize::new(0)), memory(r#"{"other": true}"#));
+        let layer = ResolveLayer::new(Counting(Slow::new(millis(60)), Arc::clone(&asked)));
+        let layer = if has_fallback { layer.fallback(rules.clone()) } else { layer };
+        let service = service_fn(|request: Request<Flags>| async move {
+            // The engine would have answered meanwhile.
+            sleep(millis(100)).await;
+            let mut response = Response::new(());
+            response.extensions_mut().insert((Seen(request.into_body()), Seen(Flags::current().unwrap())));
+            Ok::<_, Infallible>(response)
+        });
+        // Between the two flag layers the rules of the fallback change.
+        let between = empty().layer(service).map_request(move |request: Request<()>| {
+            rules.set("other", false).unwrap();
+            let flags = Flags::current().unwrap();
+            request.map(|()| flags)
+        });
+        let start = Instant::now();
+        let response = layer.layer(empty().layer(between)).oneshot(Request::new(())).await.unwrap();
+        assert_took(start.elapsed(), millis(150));
+        let (Seen(outer), Seen(inner)) = response.extensions().get::<(Seen, Seen)>().unwrap();
+        for flags in [outer, inner] {
+            let reason = if has_fallback { Reason::Unknown } else { Reason::Unavailable };
+            assert_eq!(flags.evaluation("mine").reason, reason);
+            assert_eq!(flags.is_enabled("other"), has_fallback);
+            assert!(flags.is_enabled_or("mine", true), "the caller's own default applies");
+        }
+        assert_eq!(response.headers().get("x-active-flags").is_some(), has_fallback);
+        assert_eq!((asked.load(Ordering::SeqCst), layer.counts().late_evaluations), (1, 1));
+    }
 }
 
 #[cfg(feature = "overrides")]
@@ -439,10 +473,17 @@ async fn an_engine_that_panics_costs_flags_and_no_request() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_skipped_is_not_resolved() {
-    let layer = ResolveLayer::new(Slow::new(NEVER)).skip(|request| request.uri.path() == "/health");
-    let router = Router::new().route("/health", get(|| async { format!("{:?}", try_flag("mine")) }));
-    let server = serve(router.layer(empty()).layer(layer)).await;
-    assert_eq!(get_as(server, "/health", "alice").await.text(), "Ok(false)");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let layer = ResolveLayer::new(Counting(Slow::new(NEVER), Arc::clone(&asked)));
+    let layer = layer.skip(|request| request.uri.path() == "/health");
+    let read = || async { format!("{:?}", try_flag("mine")) };
+    let router = Router::new().route("/", get(read)).route("/health", get(read));
+    let server = serve(router.layer(empty()).layer(layer.clone())).await;
+    for (path, expected) in [("/health", 0), ("/", 1), ("/health", 1)] {
+        assert_eq!(get_as(server, path, "alice").await.text(), "Ok(false)", "{path}");
+        assert_eq!(asked.load(Ordering::SeqCst), expected, "{path}");
+        assert_eq!(layer.counts().late_evaluations, expected as u64, "{path}");
+    }
 }

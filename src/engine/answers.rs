@@ -91,7 +91,8 @@ impl Answers {
     }
 
     /// Sets why a flag is as it is; [`Reason::Engine`] unless set. With [`Reason::Disabled`] the flag is off, and nothing
-    /// can force it on. With a [default](Reason::is_default) reason its readers get their own default.
+    /// can force it on. With a [default](Reason::is_default) reason its readers get their own default, unless the query
+    /// forces it.
     ///
     /// # Panics
     ///
@@ -227,11 +228,11 @@ impl Answers {
         if self.is_usable(number) { self.is_on(number) } else { default }
     }
 
-    /// Whether a usable definition answers.
+    /// Whether a usable definition answers, or the answer is forced.
     fn is_usable(&self, number: u32) -> bool {
         match self.reasons.get(number as usize) {
-            Some(reason) => !reason.is_default(),
-            None => self.set.definition(number).is_some() || self.set.is_killed(number),
+            Some(reason) => !reason.is_default() || self.forced_at(number).is_some(),
+            None => self.set.definition(number).is_some() || self.is_killed(number),
         }
     }
 
@@ -307,7 +308,8 @@ impl Answers {
     /// These answers inside of others that disable some of their flags; `None` where that changes nothing.
     pub(crate) fn without_killed(&self, killer: &Self) -> Option<Self> {
         let numbers: Vec<u32> = killer.killed().filter_map(|name| self.set.number(name)).collect();
-        if !numbers.iter().any(|&number| self.is_on(number)) {
+        // Readers of a flag that is not usable could have it on, by their own default.
+        if !numbers.iter().any(|&number| self.is_on(number) || !self.is_usable(number)) {
             return None;
         }
         let mut answers = self.clone();

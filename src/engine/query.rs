@@ -73,7 +73,8 @@ pub struct Forced {
     pub flag: String,
     /// Whether it is on. A flag that is disabled in its definition stays off.
     pub enabled: bool,
-    /// The variant, where it is on; without one, or with an unknown one, the weights choose.
+    /// The variant, where it is on; without one, or with an unknown one, the weights choose. The flags of another engine have
+    /// no weights: there it is none.
     pub variant: Option<String>,
     /// Who forces it.
     pub by: ForcedBy,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use http::request::Parts;
+use pin_project_lite::pin_project;
 
 use super::counts::{Counters, count_reason};
 use crate::document::Timestamp;
@@ -18,6 +19,7 @@ use crate::document::Timestamp;
 pub(super) enum Code {
     Source,
     Identify,
+    IdentifyLayer,
     HeaderPolicy,
     Skip,
     Clock,
@@ -30,6 +32,7 @@ impl Code {
         match self {
             Self::Source => ("the source", "every flag is off, or the fallback of its layer answers"),
             Self::Identify => ("the closure of `identify`", "the caller counts as anonymous"),
+            Self::IdentifyLayer => ("the closure of `IdentifyLayer`", "the caller counts as anonymous"),
             Self::HeaderPolicy => ("the closure of the header policy", "the response has no X-Active-Flags"),
             Self::Skip => ("the closure of `skip`", "the request is not skipped"),
             Self::Observer => ("an observer", "it has not seen the outcome"),
@@ -90,30 +93,41 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// A value to come from code of the application; `None` if it panics. A panic while it is dropped is caught too.
-pub(super) struct CaughtFuture<T> {
-    future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    counters: Arc<Counters>,
-}
-
-impl<T> CaughtFuture<T> {
-    pub(super) fn new(future: Pin<Box<dyn Future<Output = T> + Send>>, counters: &Arc<Counters>) -> Self {
-        Self { future: Some(future), counters: Arc::clone(counters) }
+pin_project! {
+    /// A future from code of the application; `None` if it panics. A panic while it is dropped is caught too.
+    pub(super) struct CaughtFuture<F> {
+        // `None` once it has panicked, or is dropped.
+        #[pin]
+        future: Option<F>,
+        code: Code,
+        counters: Arc<Counters>,
     }
 
-    fn end(&mut self) {
-        let future = self.future.take();
-        self.counters.caught(Code::Source, || drop(future));
+    impl<F> PinnedDrop for CaughtFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            this.end();
+        }
     }
 }
 
-impl<T> Future for CaughtFuture<T> {
-    type Output = Option<T>;
+impl<F> CaughtFuture<F> {
+    pub(super) fn new(code: Code, future: F, counters: &Arc<Counters>) -> Self {
+        Self { future: Some(future), code, counters: Arc::clone(counters) }
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<T>> {
-        let Self { future, counters } = &mut *self;
-        let polled = match future {
-            Some(future) => counters.caught(Code::Source, || future.as_mut().poll(cx)),
+    fn end(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.counters.caught(*this.code, || this.future.set(None));
+    }
+}
+
+impl<F: Future> Future for CaughtFuture<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        let polled = match this.future.as_pin_mut() {
+            Some(future) => this.counters.caught(*this.code, || future.poll(cx)),
             None => Some(Poll::Pending),
         };
         match polled {
@@ -123,11 +137,5 @@ impl<T> Future for CaughtFuture<T> {
                 Poll::Ready(None)
             }
         }
-    }
-}
-
-impl<T> Drop for CaughtFuture<T> {
-    fn drop(&mut self) {
-        self.end();
     }
 }

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
 use http::request::Parts;
 use http::{Extensions, Request};
@@ -13,7 +12,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::accessors::inner_accessors;
-use super::caught::{Predicate, caught};
+use super::caught::{CaughtFuture, Code, Predicate};
+use super::counts::{Counters, RequestCounts};
 use super::then_call::{Prepare, ThenCall};
 use crate::context::Context;
 
@@ -58,7 +58,8 @@ use crate::context::Context;
 ///
 /// 1. The context ends the search of the flag layer, an anonymous one too. `None` is anonymous.
 /// 2. Requests that [`skip`](Self::skip) accepts pass without a call of the closure. Give the flag layer the same predicate.
-/// 3. If the closure or its future panics, the caller is anonymous. The first panic is logged.
+/// 3. If the closure or its future panics, the caller is anonymous. If the predicate of `skip` panics, the request is not
+///    skipped. Panics are counted in [`counts`](Self::counts), and the first of each closure is logged.
 /// 4. The service is always ready. It calls a clone of the inner service as soon as that is ready, after the caller is known.
 ///
 /// `examples/identity` has services with `tower-sessions`, `axum-login` and JSON Web Tokens.
@@ -72,7 +73,7 @@ pub struct IdentifyLayer<I> {
 struct Shared<I> {
     identify: Arc<I>,
     skip: Option<Arc<Predicate>>,
-    has_panicked: Arc<AtomicBool>,
+    counters: Arc<Counters>,
 }
 
 impl<I> Clone for IdentifyLayer<I> {
@@ -88,24 +89,23 @@ where
 {
     /// A layer that identifies callers by this closure.
     pub fn new(identify: I) -> Self {
-        Self { shared: Arc::new(Shared { identify: Arc::new(identify), skip: None, has_panicked: Arc::default() }) }
+        Self { shared: Arc::new(Shared { identify: Arc::new(identify), skip: None, counters: Arc::default() }) }
     }
 
     /// Lets requests pass that the predicate accepts: health checks, assets.
     pub fn skip(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        let (identify, has_panicked) = (Arc::clone(&self.shared.identify), Arc::clone(&self.shared.has_panicked));
-        let shared = Shared { identify, skip: Some(Arc::new(predicate)), has_panicked };
+        let Shared { identify, counters, .. } = &*self.shared;
+        let skip = Some(counters.predicate(Code::Skip, predicate));
+        let shared = Shared { identify: Arc::clone(identify), skip, counters: Arc::clone(counters) };
         Self { shared: Arc::new(shared) }
     }
 }
 
-impl<I> Shared<I> {
-    fn log(&self, panic: &str) {
-        if !self.has_panicked.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                "the closure of IdentifyLayer panicked: {panic:?}; the caller counts as anonymous. Said once"
-            );
-        }
+impl<I> IdentifyLayer<I> {
+    /// The panics of the layer's closures so far, over all clones of the layer.
+    #[must_use]
+    pub fn counts(&self) -> RequestCounts {
+        self.shared.counters.read()
     }
 }
 
@@ -192,7 +192,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = IdentifyFuture<S, B, I, F>;
+    type Future = IdentifyFuture<S, B, F>;
 
     /// Always ready: the inner service is called only after the caller is known.
     fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
@@ -206,41 +206,29 @@ where
         if shared.skip.as_ref().is_some_and(|skip| skip(&parts)) {
             return IdentifyFuture { future: ThenCall::now(inner, Request::from_parts(parts, body)) };
         }
-        let identifying = match caught(|| (shared.identify)(&parts)) {
-            Ok(future) => Some(future),
-            Err(panic) => {
-                shared.log(&panic);
-                None
-            }
-        };
-        let identifying = PendingContext { future: identifying, shared: Arc::clone(shared) };
-        IdentifyFuture { future: ThenCall::new(identifying, inner, Request::from_parts(parts, body)) }
+        let future = shared.counters.caught(Code::IdentifyLayer, || (shared.identify)(&parts));
+        let future = future.map(|future| CaughtFuture::new(Code::IdentifyLayer, future, &shared.counters));
+        let prepare = PendingContext { future };
+        IdentifyFuture { future: ThenCall::new(prepare, inner, Request::from_parts(parts, body)) }
     }
 }
 
 pin_project! {
     /// The caller to come.
-    struct PendingContext<F, I> {
+    struct PendingContext<F> {
         // `None` if the closure has panicked.
         #[pin]
-        future: Option<F>,
-        shared: Arc<Shared<I>>,
+        future: Option<CaughtFuture<F>>,
     }
 }
 
-impl<F, I> Prepare for PendingContext<F, I>
+impl<F> Prepare for PendingContext<F>
 where
     F: Future<Output: Identity>,
 {
     fn poll_prepare(self: Pin<&mut Self>, cx: &mut TaskContext<'_>, extensions: &mut Extensions) -> Poll<()> {
-        let this = self.project();
-        let identity = match this.future.as_pin_mut().map(|future| caught(|| future.poll(cx))) {
-            Some(Ok(Poll::Pending)) => return Poll::Pending,
-            Some(Ok(Poll::Ready(identity))) => Some(identity),
-            Some(Err(panic)) => {
-                this.shared.log(&panic);
-                None
-            }
+        let identity = match self.project().future.as_pin_mut() {
+            Some(future) => ready!(future.poll(cx)),
             None => None,
         };
         identity.leave(extensions);
@@ -250,16 +238,16 @@ where
 
 pin_project! {
     /// The response to come of an [`Identify`].
-    pub struct IdentifyFuture<S, B, I, F>
+    pub struct IdentifyFuture<S, B, F>
     where
         S: Service<Request<B>>,
     {
         #[pin]
-        future: ThenCall<PendingContext<F, I>, S, B>,
+        future: ThenCall<PendingContext<F>, S, B>,
     }
 }
 
-impl<S, B, I, F> Future for IdentifyFuture<S, B, I, F>
+impl<S, B, F> Future for IdentifyFuture<S, B, F>
 where
     S: Service<Request<B>>,
     F: Future<Output: Identity>,
@@ -271,7 +259,7 @@ where
     }
 }
 
-impl<S, B, I, F> fmt::Debug for IdentifyFuture<S, B, I, F>
+impl<S, B, F> fmt::Debug for IdentifyFuture<S, B, F>
 where
     S: Service<Request<B>>,
 {

@@ -238,7 +238,7 @@ struct Resolution {
     context: Context,
     now: Timestamp,
     around: Option<Flags>,
-    answers: CaughtFuture<Answers>,
+    answers: CaughtFuture<BoxAnswers<'static>>,
     /// Made at the first poll, where the runtime is sure to be there.
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -246,8 +246,8 @@ struct Resolution {
 impl Resolution {
     fn new(resolver: Arc<Resolver>, context: Context, now: Timestamp) -> Self {
         let (engine, caller) = (Arc::clone(&resolver.engine), context.clone());
-        let answers = Box::pin(async move { engine.resolve(&caller, now).await });
-        let answers = CaughtFuture::new(answers, &resolver.counters);
+        let answers: BoxAnswers<'static> = Box::pin(async move { engine.resolve(&caller, now).await });
+        let answers = CaughtFuture::new(Code::Source, answers, &resolver.counters);
         Self { resolver, context, now, around: None, answers, deadline: None }
     }
 

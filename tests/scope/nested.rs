@@ -7,7 +7,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_flags::engine::Reason;
-use tower_flags::{Context, FlagLayer, Flags, HeaderPolicy, Memory, flag};
+use tower_flags::{Context, Document, FlagLayer, Flags, HeaderPolicy, Memory, flag};
 
 use super::support::{document, get_as, memory, mine, serve};
 
@@ -140,6 +140,19 @@ async fn a_flag_disabled_in_either_source_is_off_and_the_inner_flags_that_requir
     let names = &["killed_outside", "killed_inside", "needs_killed_outside", "needs_that", "needs_killed_inside"];
     let reply = get_as(serve(two_sources(&outer, &inner, names)).await, "/", "alice").await;
     assert_eq!((reply.text(), reply.active()), ("", None));
+}
+
+#[tokio::test]
+async fn a_flag_disabled_outside_is_not_left_to_its_reader_where_the_inner_definition_is_rejected() {
+    async fn handler(flags: Flags) -> String {
+        format!("{} {}", flags.is_enabled_or("search", true), flags.evaluation("search").reason)
+    }
+    let rejected = Memory::from(Document::from_json(r#"{"flags": {"search": {"percentage": 250}}}"#).unwrap());
+    for (rules, expected) in [(r#"{"search": false}"#, "false Disabled"), (r#"{"search": true}"#, "true Problem")] {
+        let router = Router::new().route("/", get(handler)).layer(FlagLayer::new(rejected.clone()));
+        let reply = get_as(serve(router.layer(FlagLayer::new(memory(rules)))).await, "/", "alice").await;
+        assert_eq!(reply.text(), expected);
+    }
 }
 
 #[tokio::test]

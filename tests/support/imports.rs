@@ -108,8 +108,8 @@ fn used(line: &str) -> Option<&str> {
     line.strip_prefix("use ")
 }
 
-/// Takes `a::{b, c::{self, d as e}}` apart.
-fn expand(tree: &str, before: &[String], names: &mut Vec<(String, Vec<String>)>) {
+/// Adds the name and the path of each part of `a::{b, c::{self, d as e}}`, after the segments before it.
+pub(crate) fn expand(tree: &str, before: &[String], names: &mut Vec<(String, Vec<String>)>) {
     let tree = tree.trim();
     if let Some((prefix, list)) = tree.split_once('{') {
         let mut before = before.to_vec();

@@ -175,7 +175,7 @@ pub(crate) fn decide_one(
     forced: Option<&ForcedAt>,
     is_met: impl FnOnce(u32, Option<&str>) -> bool + Copy,
 ) -> Decision {
-    if set.is_killed(number) {
+    if set.is_killed(number) || forced.is_some_and(|entry| entry.reason == Reason::Disabled) {
         return Decision::new(false, Reason::Disabled);
     }
     let Some(flag) = set.definition(number) else { return Decision::new(false, Reason::Problem) };
@@ -194,7 +194,7 @@ pub(crate) fn decide_one(
     };
     if !decision.enabled {
         decision.variant = None;
-    } else if decision.variant.is_none() {
+    } else if decision.variant.is_none() && !set.is_of_engine() {
         decision.variant = by_weights(flag, name, context);
     }
     decision
