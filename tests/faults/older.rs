@@ -45,9 +45,12 @@ async fn restored_from_an_older_dump() {
     editor.change("checkout", Change::kill(), &by).await.unwrap();
     drop(editor);
     until("the kill arrives", || !is_on(&source, "checkout") && is_on(&source, "mail")).await;
+    // An earlier one has `mail` off and `checkout` on.
     until("the kill is in the backup", || {
         let text = std::fs::read_to_string(&backup).unwrap_or_default();
-        text.contains("checkout") && text.contains("false")
+        let flags = serde_json::from_str::<serde_json::Value>(&text).map(|backup| backup["flags"].clone());
+        let is_off = |flag: &serde_json::Value| *flag == false || flag["enabled"] == false;
+        flags.is_ok_and(|flags| is_off(&flags["checkout"]) && !is_off(&flags["mail"]))
     })
     .await;
 

@@ -100,6 +100,8 @@ class Page {
     if (settles) this.places.forEach(({ place }) => place.firstElementChild?.settle?.());
     const before = this.shown;
     this.shown = next;
+    // The page itself says what that means, whichever event brought it.
+    if (next.missing && !before.missing) say(`The store has lost ${this.name}`);
     if (settles || write(before) !== write(next)) this.draw();
     if (next.from === "this process" && !next.missing) this.#askAgain();
     this.history.reload();
@@ -135,8 +137,8 @@ export async function flagView(name) {
     if (event !== "change" || data.flag !== name) return;
     const before = await page.reload();
     if (!before || before.etag === page.shown.etag) return;
-    // The page itself says what that means. No edit did it, and none is to blame.
-    if (page.shown.missing) return say(`The store has lost ${name}`);
+    // No edit did it, and none is to blame.
+    if (page.shown.missing) return;
     // What was written past the history has no entry there.
     const { entries: [last] } = page.shown.changed_outside ? { entries: [] }
       : await api.history(name, undefined, 1).catch(() => ({ entries: [] }));
