@@ -381,7 +381,7 @@ pub trait StoreExt: Store {
         }
     }
 
-    /// Reads the whole history and checks its chain, with the store's [keys](HistoryKeys) where it has them. At most 64
+    /// Reads the whole history and checks its chain, with the store's [keys](super::HistoryKeys) where it has them. At most 64
     /// entries are in memory at a time.
     ///
     /// ```
