@@ -38,6 +38,9 @@ fn a_worker_without_a_request_asks_the_source() {
     memory.set("half", Flag::percentage(12.5)).unwrap();
     let answers = memory.flags(&Context::user("alice"));
     assert_eq!(answers.active().filter(|name| *name != "half").collect::<Vec<_>>(), ["cart", "nightly", "search"]);
+    assert_eq!(answers.value_or("banner", 3), 3, "there is no value");
+    let on = (&answers).into_iter().filter(|entry| entry.enabled).count();
+    assert_eq!(on, answers.active().count());
     let flags = Flags::from(answers);
     assert!(flags.sync_scope(|| flag("nightly")));
 

@@ -79,12 +79,14 @@ impl<F: Fn(&Parts) -> Access + Send + Sync + 'static> Authorizer<F> {
     /// For a closure that lets no caller in without a credential in the request, or one that a login or proxy before it has
     /// checked: a session's cookie, a header that programs set. The router may be reached under any name, unless
     /// [`Admin::allowed_hosts`](super::Admin::allowed_hosts) names some.
+    #[must_use]
     pub fn by_credentials(who: F) -> Self {
         Self { who, hosts: AllowedHosts::any() }
     }
 
     /// For a closure that trusts the network: it lets in every client that reaches this port, or decides by the client's address. The
     /// router may be reached under these names alone. [`AllowedHosts::loopback`] is for development.
+    #[must_use]
     pub fn by_network(hosts: AllowedHosts, who: F) -> Self {
         Self { who, hosts }
     }

@@ -151,6 +151,24 @@ impl Answers {
         variant.map_or(Ok(None), |variant| value_of(name, variant))
     }
 
+    /// The value of the variant that is served, or `default` where there is none, or one of another type;
+    /// [`value`](Self::value) returns an error for that.
+    ///
+    /// ```
+    /// use tower_flags::{Context, Memory, Source};
+    ///
+    /// let memory = Memory::new();
+    /// memory.set("pricing", r#"{"variants": {"higher": {"weight": 1, "value": 1.2}}}"#)?;
+    /// let answers = memory.flags(&Context::user("alice"));
+    /// assert_eq!(answers.value_or("pricing", 1.0), 1.2);
+    /// assert_eq!(answers.value_or("pricing", String::from("text")), "text");
+    /// # Ok::<(), tower_flags::Problem>(())
+    /// ```
+    #[must_use]
+    pub fn value_or<T: DeserializeOwned>(&self, name: impl FlagName, default: T) -> T {
+        self.value(name).ok().flatten().unwrap_or(default)
+    }
+
     /// The answer of a declared flag in its own type: `bool`, or the enum of its variants.
     #[must_use]
     pub fn get<T: Readable>(&self, flag: DeclaredFlag<T>) -> T {
@@ -346,6 +364,15 @@ pub(super) fn by_flag(forced: impl Iterator<Item = ForcedAt>) -> Box<[ForcedAt]>
     forced.sort_by_key(|entry| entry.flag);
     forced.dedup_by_key(|entry| entry.flag);
     forced.into_boxed_slice()
+}
+
+impl<'a> IntoIterator for &'a Answers {
+    type Item = Entry<'a>;
+    type IntoIter = std::vec::IntoIter<Entry<'a>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter().collect::<Vec<_>>().into_iter()
+    }
 }
 
 impl Reader for Answers {

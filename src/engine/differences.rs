@@ -75,7 +75,7 @@ impl FlagSet {
     ///     NEW_CHECKOUT: bool = "new_checkout";
     /// }
     ///
-    /// let set = FlagSet::compile(&Document::from_json(r#"{"flags": {"old_cart": true}}"#)?, Timestamp::MIN);
+    /// let set = FlagSet::compile(&Document::from_json(r#"{"flags": {"old_cart": true}}"#)?, Timestamp::now());
     /// let differences = set.differences(&[SHOP_FLAGS]);
     /// assert_eq!(differences.unknown[0].name, "new_checkout");
     /// assert_eq!(differences.undeclared, ["old_cart"]);

@@ -12,8 +12,15 @@ pub trait Reader {
     fn variant(&self, name: &str) -> Option<&str>;
 }
 
-/// What a declared flag reads as: `bool`, or an enum of its variants.
-pub trait Readable: Copy + 'static {
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for bool {}
+    impl<T: crate::document::Variants> Sealed for T {}
+}
+
+/// What a declared flag reads as: `bool`, or an enum of its variants. Implemented for these alone.
+pub trait Readable: sealed::Sealed + Copy + 'static {
     /// The caller's answer.
     #[doc(hidden)]
     fn read(flags: &dyn Reader, declaration: &'static Declaration) -> Self;

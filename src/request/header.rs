@@ -51,6 +51,7 @@ pub enum HeaderPolicy {
 impl HeaderPolicy {
     /// On responses to requests that the predicate accepts. It sees the request as it came to the layer, not what
     /// [`identify`](crate::FlagLayer::identify) makes of it.
+    #[must_use]
     pub fn when(accepts: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         Self::When(Arc::new(accepts))
     }

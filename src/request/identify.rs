@@ -62,6 +62,9 @@ use crate::context::Context;
 ///    skipped. Panics are counted in [`counts`](Self::counts), and the first of each closure is logged.
 /// 4. The service is always ready. It calls a clone of the inner service as soon as that is ready, after the caller is known.
 ///
+/// 5. An `async` closure would keep the request borrowed: `async |request: &Parts| …` does not compile. Take what you need
+///    first, and return `async move { … }`, as above.
+///
 /// `examples/identity` has services with `tower-sessions`, `axum-login` and JSON Web Tokens.
 ///
 /// It does not authenticate: a request without a user goes on. There is no deadline: the application's clients have theirs.

@@ -30,6 +30,7 @@ impl Flags {
     /// assert!(flags.refresh().await.ptr_eq(&flags)); // no layer has made these
     /// # }
     /// ```
+    #[must_use = "these answers stay as they were"]
     pub async fn refresh(&self) -> Self {
         let around = match self.around() {
             // A layer inside a layer inside a layer: the depth is that of the application's routers.

@@ -249,6 +249,17 @@ impl<S, F: Clone> Layer<S> for RequireFlagLayer<F> {
 }
 
 /// The service that [`RequireFlagLayer`] puts around another one.
+///
+/// It comes from the layer:
+///
+/// ```compile_fail
+/// let gate = tower_flags::request::RequireFlag::new("new_checkout");
+/// ```
+///
+/// ```
+/// let gate = tower_flags::RequireFlagLayer::new("new_checkout");
+/// # let _ = gate;
+/// ```
 #[derive(Clone, Debug)]
 pub struct RequireFlag<S, F = NotFound> {
     inner: S,

@@ -137,7 +137,17 @@ pub fn flag(name: impl FlagName) -> bool {
 
 /// The variant that the caller of the current request is served, if the flag is on and has variants.
 ///
-/// Outside of any request it is `None` and counts like [`flag`].
+/// Outside of any request it is `None` and counts like [`flag`]. A `match` needs `as_deref`:
+///
+/// ```
+/// use tower_flags::variant;
+///
+/// let rows = match variant("list_layout").as_deref() {
+///     Some("dense") => 50,
+///     _ => 20,
+/// };
+/// assert_eq!(rows, 20); // there is no request here
+/// ```
 #[must_use]
 #[track_caller]
 pub fn variant(name: impl FlagName) -> Option<String> {

@@ -1,16 +1,13 @@
 //! What answers requests: the trait [`Source`] and the sources of this crate.
 //!
 //! ```
-//! use tower_flags::engine::Query;
-//! use tower_flags::source::{Env, Layered, Memory, Source};
-//! use tower_flags::{Context, Timestamp};
+//! use tower_flags::{Context, Env, Layered, Memory, Source};
 //!
 //! let memory = Memory::new();
 //! memory.set("search", true)?;
 //! let source = Layered::over(memory).with(Env::from_pairs([("FF_SEARCH", "off")]));
 //!
-//! let flags = source.answer(&Query::new(&Context::user("alice"), Timestamp::MIN));
-//! assert!(!flags.is_enabled("search"));
+//! assert!(!source.flags(&Context::user("alice")).is_enabled("search"));
 //! assert_eq!(source.status().flags, 1);
 //! # Ok::<(), tower_flags::Problem>(())
 //! ```

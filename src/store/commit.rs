@@ -23,6 +23,20 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// What [`Store::read`](super::Store::read) returns for a flag: its text, the version after its last edit, the digest of the
+    /// text that this edit left, and the end of the history.
+    #[must_use]
+    pub fn new(definition: Option<String>, version: u64, content: impl Into<String>, head: Head) -> Self {
+        Self { definition, version, content: content.into(), head, run: None }
+    }
+
+    /// Names the run of the server that answered.
+    #[must_use]
+    pub fn in_run(mut self, run: impl Into<Arc<str>>) -> Self {
+        self.run = Some(run.into());
+        self
+    }
+
     /// The version of what is there: one above [`version`](Self::version) where somebody changed it past us since,
     /// as that is an edit too. It is what [`Change::at_version`](super::Change::at_version) compares.
     #[must_use]

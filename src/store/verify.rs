@@ -108,6 +108,7 @@ impl std::error::Error for BrokenLink {}
 
 /// The result of a check of a whole history: [`StoreExt::verification`](super::StoreExt::verification).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "the history may be broken"]
 #[non_exhaustive]
 pub struct Verification {
     /// The end of the history, as the store says.
