@@ -6,6 +6,7 @@
 //! | `cargo bench -p tower-flags-benches --bench layer` | times of a request through the layer, and through others |
 //! | `cargo bench -p tower-flags-benches --bench instructions` | instructions of the same, which repeat on busy machines |
 //! | `cargo test -p tower-flags-benches -- --nocapture` | allocations and memory, which this test also holds to their limits |
+//! | `cargo bench -p tower-flags-benches --bench wire` | server CPU per request on real sockets, beyond bare axum |
 //! | `benches/http.sh` | requests a second over loopback |
 //! | `cargo run --release --manifest-path benches/peers/Cargo.toml` | other engines on the same work, vectors by `wide` beside `fearless_simd`, and the table of ratios |
 //!
@@ -13,7 +14,9 @@
 //! function, not from a random source. Everything goes through the public API of `tower-flags`.
 
 pub mod allocations;
+pub mod processor;
 pub mod server;
 pub mod swaps;
 pub mod table;
+pub mod wire;
 pub mod workload;

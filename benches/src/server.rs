@@ -38,11 +38,14 @@ pub enum Around {
     HeaderOn,
     /// The same without the header.
     HeaderOff,
+    /// The same without the header, and with a handler that reads no flag.
+    Unread,
 }
 
 impl Around {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Bare, Self::Trivial, Self::Constant, Self::HeaderOn, Self::HeaderOff];
+    pub const ALL: [Self; 6] =
+        [Self::Bare, Self::Trivial, Self::Constant, Self::HeaderOn, Self::HeaderOff, Self::Unread];
 
     fn name(self) -> &'static str {
         match self {
@@ -51,6 +54,7 @@ impl Around {
             Self::Constant => "constant",
             Self::HeaderOn => "header-on",
             Self::HeaderOff => "header-off",
+            Self::Unread => "unread",
         }
     }
 }
@@ -78,19 +82,21 @@ impl FromStr for Around {
 /// If the workload lacks the flag that the handler asks for.
 pub fn app(around: Around) -> Router {
     let routes = || Router::new().route("/", get(hello));
+    let reading = || Router::new().route("/", get(hello_by_flag));
     let constant = |value: &str| TrivialLayer(HeaderValue::from_str(value).expect("this is plain text"));
-    let flags = |policy| {
+    let layer = |policy| {
         let flags = workload::half_active();
         let rules = Memory::from(workload::parse(&flags));
         assert!(flags.iter().any(|flag| flag.name == ASKED), "{ASKED} is not in the workload");
-        Router::new().route("/", get(hello_by_flag)).layer(FlagLayer::new(rules).trust_headers().header_policy(policy))
+        FlagLayer::new(rules).trust_headers().header_policy(policy)
     };
     match around {
         Around::Bare => routes(),
         Around::Trivial => routes().layer(constant("on")),
         Around::Constant => routes().layer(constant(&"a".repeat(HEADER_BYTES))),
-        Around::HeaderOn => flags(HeaderPolicy::All),
-        Around::HeaderOff => flags(HeaderPolicy::Never),
+        Around::HeaderOn => reading().layer(layer(HeaderPolicy::All)),
+        Around::HeaderOff => reading().layer(layer(HeaderPolicy::Never)),
+        Around::Unread => routes().layer(layer(HeaderPolicy::Never)),
     }
     .with_state(())
 }
