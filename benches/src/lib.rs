@@ -2,7 +2,7 @@
 //!
 //! | command | prints |
 //! |---|---|
-//! | `cargo bench -p tower-flags-benches --bench engine` | times of evaluation, lookup, compiling, and of evaluation under reloads; fails if a limit is missed |
+//! | `cargo bench -p tower-flags-benches --bench engine` | times of evaluation, lookup, compiling, of another engine's answers, and of evaluation under reloads; fails if a limit is missed |
 //! | `cargo bench -p tower-flags-benches --bench layer` | times of a request through the layer, and through others |
 //! | `cargo bench -p tower-flags-benches --bench instructions` | instructions of the same, which repeat on busy machines |
 //! | `cargo test -p tower-flags-benches -- --nocapture` | allocations and memory, which this test also holds to their limits |
@@ -14,7 +14,9 @@
 //! function, not from a random source. Everything goes through the public API of `tower-flags`.
 
 pub mod allocations;
+pub mod arguments;
 pub mod processor;
+pub mod rounds;
 pub mod server;
 pub mod swaps;
 pub mod table;
