@@ -3,7 +3,7 @@
 //! | command | prints |
 //! |---|---|
 //! | `cargo bench -p tower-flags-benches --bench engine` | times of evaluation, lookup, compiling, of another engine's answers, and of evaluation under reloads; fails if a limit is missed |
-//! | `cargo bench -p tower-flags-benches --bench layer` | times of a request through the layer, and through others |
+//! | `cargo bench -p tower-flags-benches --bench layer` | times of a request through the layer, and through others; what a tester's token costs; fails if a limit is missed |
 //! | `cargo bench -p tower-flags-benches --bench instructions` | instructions of the same, which repeat on busy machines |
 //! | `cargo test -p tower-flags-benches -- --nocapture` | allocations and memory, which this test also holds to their limits |
 //! | `cargo bench -p tower-flags-benches --bench wire` | server CPU per request on real sockets, beyond bare axum |

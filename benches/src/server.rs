@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
@@ -105,8 +105,8 @@ async fn hello() -> &'static str {
     "Hello, World!"
 }
 
-/// Captures nothing, as the bare one: axum copies handlers for each request.
-async fn hello_by_flag() -> &'static str {
+/// Greets by a flag. It captures nothing, as the bare handler: axum copies handlers for each request.
+pub async fn hello_by_flag() -> &'static str {
     if flag(ASKED) { "Hello, World." } else { "Hello, World!" }
 }
 
@@ -136,6 +136,15 @@ pub fn request(user: &User) -> Request<Body> {
 ///
 /// If the answer is not ready at once, which it is: nothing in the application waits.
 pub fn answer(app: &mut Router, request: Request<Body>) -> usize {
+    headers(app, request).get(&X_ACTIVE_FLAGS).map_or(0, HeaderValue::len)
+}
+
+/// Answers one request as [`answer`] does; returns the headers.
+///
+/// # Panics
+///
+/// The same.
+pub fn headers(app: &mut Router, request: Request<Body>) -> HeaderMap {
     let cx = &mut Context::from_waker(Waker::noop());
     let mut future = pin!(Service::<Request<Body>>::call(app, request));
     let Poll::Ready(Ok(response)) = future.as_mut().poll(cx) else { panic!("the answer was not ready") };
@@ -144,7 +153,7 @@ pub fn answer(app: &mut Router, request: Request<Body>) -> usize {
     while let Poll::Ready(Some(Ok(frame))) = body.as_mut().poll_frame(cx) {
         std::hint::black_box(frame);
     }
-    parts.headers.get(&X_ACTIVE_FLAGS).map_or(0, HeaderValue::len)
+    parts.headers
 }
 
 /// Serves the application on a free port of the loopback interface, on this thread.
