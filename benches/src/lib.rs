@@ -8,6 +8,7 @@
 //! | `cargo test -p tower-flags-benches -- --nocapture` | allocations and memory, which this test also holds to their limits |
 //! | `cargo bench -p tower-flags-benches --bench wire` | server CPU per request on real sockets, beyond bare axum |
 //! | `benches/http.sh` | requests a second over loopback |
+//! | `benches/debug.sh` | server CPU per request in a debug build, beyond a service without flags |
 //! | `cargo run --release --manifest-path benches/peers/Cargo.toml` | other engines on the same work, vectors by `wide` beside `fearless_simd`, and the table of ratios |
 //!
 //! The work is the same on every run and every machine: flags, users and lists come from a mixing
