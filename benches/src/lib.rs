@@ -9,6 +9,7 @@
 //! | `cargo bench -p tower-flags-benches --bench wire` | server CPU per request on real sockets, beyond bare axum |
 //! | `benches/http.sh` | requests a second over loopback |
 //! | `benches/debug.sh` | server CPU per request in a debug build, beyond a service without flags |
+//! | `benches/build.sh` | CPU seconds of a cold release build of the crate alone |
 //! | `cargo run --release --manifest-path benches/peers/Cargo.toml` | other engines on the same work, vectors by `wide` beside `fearless_simd`, and the table of ratios |
 //!
 //! The work is the same on every run and every machine: flags, users and lists come from a mixing
