@@ -1,18 +1,22 @@
 //! Times of the engine: `cargo bench -p tower-flags-benches --bench engine`.
 //!
 //! Ends with a table of what is to be reached, whose numbers have a loop of their own, and fails if
-//! one is not: lookup, compiling, and the median of an evaluation while the rules are swapped a
-//! thousand times a second (alone: the same with `-- swaps`), which takes a second CPU.
+//! one is not: lookup, compiling, the answers of another engine, and the median of an evaluation while
+//! the rules are swapped a thousand times a second (alone: the same with `-- swaps`), which takes a
+//! second CPU.
 
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use tower_flags::engine::Query;
+use tower_flags::engine::{Answers, Query};
 use tower_flags::{Context, FlagSet, Flags, Memory, Source};
+use tower_flags_benches::arguments::{is_measuring, is_wanted};
+use tower_flags_benches::rounds::{ROUNDS, time};
 use tower_flags_benches::swaps;
-use tower_flags_benches::table::{self, Goal, median};
+use tower_flags_benches::table::{self, Goal};
 use tower_flags_benches::workload::{self, Flag, Ids, Kind, Mix, User, compile, flags, noon, parse, users};
 
 /// All flags for one user; another user each time.
@@ -147,7 +151,40 @@ fn a_million_users(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, evaluate, schedules, lookup, compile_big, a_million_users);
+/// The set of another engine, which is compiled once per update, and what the engine says of a request: a result for each
+/// flag, by number.
+fn foreign() -> (Arc<FlagSet>, Vec<(u32, bool)>) {
+    let flags = flags(100, Mix::Usual, 0, Ids::Short);
+    let set = flags.iter().fold(FlagSet::builder(), |set, flag| set.flag(&flag.name)).build();
+    let number = |flag: &Flag| set.number(&flag.name).expect("it has just been added");
+    let results = flags.iter().zip(0..).map(|(flag, at)| (number(flag), at % 2 == 0)).collect();
+    (set, results)
+}
+
+/// The answers of a request from the results of another engine.
+fn answers_of(set: &Arc<FlagSet>, results: &[(u32, bool)], query: &Query<'_>) -> Answers {
+    let mut answers = Answers::of(set, query);
+    for &(number, is_on) in results {
+        answers.set(number, is_on);
+    }
+    answers
+}
+
+/// The benchmark of [`answers_of`].
+const ANSWERS_OF: &str = "answers of another engine, 100 flags";
+
+/// The results of another engine become answers, which are dropped.
+fn other_engine(c: &mut Criterion) {
+    let now = noon();
+    let (set, results) = foreign();
+    let contexts: Vec<Context> = users(Ids::Short).iter().map(workload::context).collect();
+    let mut contexts = contexts.iter().cycle();
+    c.bench_function(ANSWERS_OF, |b| {
+        b.iter(|| contexts.next().map(|context| answers_of(&set, &results, &Query::new(context, now))));
+    });
+}
+
+criterion_group!(benches, evaluate, schedules, lookup, compile_big, a_million_users, other_engine);
 
 fn main() -> ExitCode {
     benches();
@@ -155,30 +192,12 @@ fn main() -> ExitCode {
     if !is_measuring() {
         return ExitCode::SUCCESS;
     }
-    let goals = [of_lookup(), of_compiling(), under_swaps()].concat();
+    let goals = [of_lookup(), of_compiling(), of_another_engine(), under_swaps()].concat();
     if goals.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("\nTo reach; lookup and compiling are medians of {ROUNDS} rounds\n");
+    println!("\nTo reach; all but those of swaps are medians of {ROUNDS} rounds\n");
     ExitCode::from(u8::from(table::print(&goals) > 0))
-}
-
-/// Rounds of which the median is taken.
-const ROUNDS: usize = 31;
-
-/// The median over rounds of the time of a call in nanoseconds.
-fn time<T>(calls: usize, mut work: impl FnMut() -> T) -> f64 {
-    let mut round = || {
-        let start = Instant::now();
-        for _ in 0..calls {
-            black_box(work());
-        }
-        start.elapsed().as_nanos() as f64 / calls as f64
-    };
-    for _ in 0..3 {
-        round();
-    }
-    median(&mut (0..ROUNDS).map(|_| round()).collect::<Vec<_>>())
 }
 
 fn of_lookup() -> Vec<Goal> {
@@ -204,6 +223,18 @@ fn of_compiling() -> Vec<Goal> {
     wanted.map(goal).collect()
 }
 
+fn of_another_engine() -> Vec<Goal> {
+    if !is_wanted(ANSWERS_OF) {
+        return Vec::new();
+    }
+    let now = noon();
+    let (set, results) = foreign();
+    let contexts: Vec<Context> = users(Ids::Short).iter().map(workload::context).collect();
+    let mut contexts = contexts.iter().cycle();
+    let time = time(10_000, || contexts.next().map(|context| answers_of(&set, &results, &Query::new(context, now))));
+    vec![Goal::at_most(5.0, format!("{ANSWERS_OF}, µs"), time / 1e3)]
+}
+
 fn under_swaps() -> Vec<Goal> {
     let sets = [100, 1_000].into_iter().filter(|_| is_wanted("swaps"));
     let goals = |flags: usize| {
@@ -219,19 +250,4 @@ fn under_swaps() -> Vec<Goal> {
         ]
     };
     sets.flat_map(goals).collect()
-}
-
-/// Whether criterion takes times, and does not only list the benchmarks or try them out.
-fn is_measuring() -> bool {
-    let is_given = |option: &str| std::env::args().any(|argument| argument == option);
-    is_given("--bench") && !is_given("--test") && !is_given("--list")
-}
-
-/// Whether the benchmark is among those asked for: criterion does not say.
-fn is_wanted(name: &str) -> bool {
-    let arguments: Vec<String> = std::env::args().collect();
-    // What follows an option is its value; only the one that cargo adds has none.
-    let is_value = |option: &str| option.starts_with("--") && option != "--bench";
-    let filter = arguments.windows(2).find(|pair| !pair[1].starts_with('-') && !is_value(&pair[0]));
-    filter.is_none_or(|pair| name.contains(&pair[1]))
 }

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
@@ -38,11 +38,14 @@ pub enum Around {
     HeaderOn,
     /// The same without the header.
     HeaderOff,
+    /// The same without the header, and with a handler that reads no flag.
+    Unread,
 }
 
 impl Around {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Bare, Self::Trivial, Self::Constant, Self::HeaderOn, Self::HeaderOff];
+    pub const ALL: [Self; 6] =
+        [Self::Bare, Self::Trivial, Self::Constant, Self::HeaderOn, Self::HeaderOff, Self::Unread];
 
     fn name(self) -> &'static str {
         match self {
@@ -51,6 +54,7 @@ impl Around {
             Self::Constant => "constant",
             Self::HeaderOn => "header-on",
             Self::HeaderOff => "header-off",
+            Self::Unread => "unread",
         }
     }
 }
@@ -78,19 +82,21 @@ impl FromStr for Around {
 /// If the workload lacks the flag that the handler asks for.
 pub fn app(around: Around) -> Router {
     let routes = || Router::new().route("/", get(hello));
+    let reading = || Router::new().route("/", get(hello_by_flag));
     let constant = |value: &str| TrivialLayer(HeaderValue::from_str(value).expect("this is plain text"));
-    let flags = |policy| {
+    let layer = |policy| {
         let flags = workload::half_active();
         let rules = Memory::from(workload::parse(&flags));
         assert!(flags.iter().any(|flag| flag.name == ASKED), "{ASKED} is not in the workload");
-        Router::new().route("/", get(hello_by_flag)).layer(FlagLayer::new(rules).trust_headers().header_policy(policy))
+        FlagLayer::new(rules).trust_headers().header_policy(policy)
     };
     match around {
         Around::Bare => routes(),
         Around::Trivial => routes().layer(constant("on")),
         Around::Constant => routes().layer(constant(&"a".repeat(HEADER_BYTES))),
-        Around::HeaderOn => flags(HeaderPolicy::All),
-        Around::HeaderOff => flags(HeaderPolicy::Never),
+        Around::HeaderOn => reading().layer(layer(HeaderPolicy::All)),
+        Around::HeaderOff => reading().layer(layer(HeaderPolicy::Never)),
+        Around::Unread => routes().layer(layer(HeaderPolicy::Never)),
     }
     .with_state(())
 }
@@ -99,8 +105,8 @@ async fn hello() -> &'static str {
     "Hello, World!"
 }
 
-/// Captures nothing, as the bare one: axum copies handlers for each request.
-async fn hello_by_flag() -> &'static str {
+/// Greets by a flag. It captures nothing, as the bare handler: axum copies handlers for each request.
+pub async fn hello_by_flag() -> &'static str {
     if flag(ASKED) { "Hello, World." } else { "Hello, World!" }
 }
 
@@ -130,6 +136,15 @@ pub fn request(user: &User) -> Request<Body> {
 ///
 /// If the answer is not ready at once, which it is: nothing in the application waits.
 pub fn answer(app: &mut Router, request: Request<Body>) -> usize {
+    headers(app, request).get(&X_ACTIVE_FLAGS).map_or(0, HeaderValue::len)
+}
+
+/// Answers one request as [`answer`] does; returns the headers.
+///
+/// # Panics
+///
+/// The same.
+pub fn headers(app: &mut Router, request: Request<Body>) -> HeaderMap {
     let cx = &mut Context::from_waker(Waker::noop());
     let mut future = pin!(Service::<Request<Body>>::call(app, request));
     let Poll::Ready(Ok(response)) = future.as_mut().poll(cx) else { panic!("the answer was not ready") };
@@ -138,7 +153,7 @@ pub fn answer(app: &mut Router, request: Request<Body>) -> usize {
     while let Poll::Ready(Some(Ok(frame))) = body.as_mut().poll_frame(cx) {
         std::hint::black_box(frame);
     }
-    parts.headers.get(&X_ACTIVE_FLAGS).map_or(0, HeaderValue::len)
+    parts.headers
 }
 
 /// Serves the application on a free port of the loopback interface, on this thread.

@@ -166,6 +166,24 @@ pub fn half_active() -> Vec<Flag> {
     (0..100).map(|number| Flag { name: name(number), kind: kind(number) }).collect()
 }
 
+/// [`half_active`] with two partial rollouts that testers may force, and their names.
+///
+/// # Panics
+///
+/// If a definition is rejected.
+#[must_use]
+pub fn for_testers() -> (Document, [String; 2]) {
+    let flags = half_active();
+    let mut document = parse(&flags);
+    let names = [1, 3].map(|number| flags[number].name.clone());
+    for name in &names {
+        let flag = json!({ "percentage": 50, "overridable": true }).to_string();
+        let flag: tower_flags::Flag = flag.parse().expect("a rollout is a flag");
+        document.insert(name, flag).expect("this is a name");
+    }
+    (document, names)
+}
+
 /// Bytes of `X-Active-Flags` for the users of [`fifty_active`].
 pub const HEADER_BYTES: usize = 944;
 

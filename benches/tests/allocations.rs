@@ -85,7 +85,7 @@ fn the_layer_allocates_little_over_a_trivial_one() {
             match around {
                 Around::Constant | Around::HeaderOn => HEADER_BYTES,
                 Around::Trivial => 2,
-                Around::Bare | Around::HeaderOff => 0,
+                Around::Bare | Around::HeaderOff | Around::Unread => 0,
             }
         );
         allocated.times
