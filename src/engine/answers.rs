@@ -158,7 +158,7 @@ impl Answers {
     /// use tower_flags::{Context, Memory, Source};
     ///
     /// let memory = Memory::new();
-    /// memory.set("pricing", r#"{"variants": {"higher": {"weight": 1, "value": 1.2}}}"#)?;
+    /// memory.set("pricing", r#"{"enabled": true, "variants": {"higher": {"weight": 100, "value": 1.2}}}"#)?;
     /// let answers = memory.flags(&Context::user("alice"));
     /// assert_eq!(answers.value_or("pricing", 1.0), 1.2);
     /// assert_eq!(answers.value_or("pricing", String::from("text")), "text");
