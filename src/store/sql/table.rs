@@ -20,6 +20,7 @@ use sqlx::sqlite::SqliteRow;
 use super::lease::{WHOLE, late};
 #[cfg(feature = "postgres")]
 use super::postgres;
+#[cfg(feature = "postgres")]
 use super::postgres_server::Server;
 use super::rows::{self, FlagRow, Rows, Text};
 #[cfg(feature = "sqlite")]
