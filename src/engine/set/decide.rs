@@ -30,7 +30,8 @@ impl ForcedAt {
     }
 }
 
-/// Decides every flag, from all off. Steps are those of the order of deciding in DESIGN section 4.
+/// Decides every flag, from all off, by the steps of the [order of deciding](crate::engine). Step 1, a name without a usable
+/// definition, is the look-up of whoever reads an answer.
 pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], decided: &mut Results) {
     if !set.is_of_engine() {
         decide_by_rules(set, context, decided);
@@ -41,7 +42,7 @@ pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], 
     }
     choose_variants(set, context, decided);
     // Step 4, for all flags: each after those it requires.
-    settle(set, forced, decided);
+    apply_requirements(set, forced, decided);
 }
 
 /// Steps 5 to 10. Disabled flags are in no table.
@@ -109,7 +110,7 @@ fn turn_on(on: &mut [u64], flag: u32, is_on: bool) {
     on[flag as usize / 64] |= u64::from(is_on) << (flag % 64);
 }
 
-/// Gives every flag that is on the variant its weights choose, unless a rule or a forced answer has.
+/// After step 10: gives every flag that is on the variant its weights choose, unless a rule or a forced answer has.
 fn choose_variants(set: &FlagSet, context: &Context, decided: &mut Results) {
     let core = set.core();
     if set.is_of_engine() {
@@ -131,10 +132,11 @@ pub(crate) fn turn_off(set: &FlagSet, forced: &[ForcedAt], flags: &[u32], decide
     for &flag in flags {
         put(set, decided, flag, false, None);
     }
-    settle(set, forced, decided);
+    apply_requirements(set, forced, decided);
 }
 
-fn settle(set: &FlagSet, forced: &[ForcedAt], decided: &mut Results) {
+/// Step 4.
+fn apply_requirements(set: &FlagSet, forced: &[ForcedAt], decided: &mut Results) {
     for (flag, needs) in &set.core().requirements {
         if !decided.is_on(*flag) || ForcedAt::of(forced, *flag).is_some() {
             continue;
@@ -166,7 +168,7 @@ impl Decision {
     }
 }
 
-/// Decides one flag with its reason; `is_met` says whether what it requires is as required.
+/// Decides one flag with its reason, by the same steps; `is_met` says whether what it requires is as required.
 pub(crate) fn decide_one(
     set: &FlagSet,
     number: u32,
@@ -175,19 +177,25 @@ pub(crate) fn decide_one(
     forced: Option<&ForcedAt>,
     is_met: impl FnOnce(u32, Option<&str>) -> bool + Copy,
 ) -> Decision {
+    // Step 2.
     if set.is_killed(number) || forced.is_some_and(|entry| entry.reason == Reason::Disabled) {
         return Decision::new(false, Reason::Disabled);
     }
+    // Step 1, as far as the set knows the name.
     let Some(flag) = set.definition(number) else { return Decision::new(false, Reason::Problem) };
     let name = set.name(number);
     let mut decision = if let Some(entry) = forced {
+        // Step 3.
         Decision { variant: entry.variant, ..Decision::new(entry.enabled, entry.reason) }
     } else if !flag.requires().all(|(flag, variant)| set.number(flag).is_some_and(|flag| is_met(flag, variant))) {
+        // Step 4.
         Decision::new(false, Reason::Prerequisite)
     } else if context.user_id().is_some_and(|user| flag.allowed_users().any(|allowed| allowed == user)) {
+        // Step 5.
         Decision::new(true, Reason::User)
     } else if context.groups().any(|group| flag.allowed_groups.as_ref().is_some_and(|allowed| allowed.contains(group)))
     {
+        // Step 6.
         Decision::new(true, Reason::Group)
     } else {
         by_rules(set, number, flag, flag.percentage_at(now), context)
