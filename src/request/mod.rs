@@ -129,6 +129,8 @@ mod extract;
 mod flags;
 mod future;
 mod header;
+#[cfg(feature = "overrides")]
+mod hosts;
 mod identify;
 mod identity;
 mod incoming;

@@ -13,10 +13,10 @@ use tower_service::Service;
 use super::accessors::inner_accessors;
 use super::caught::caught;
 use super::flags::Flags;
+use super::hosts::Host;
 use super::scope;
 use super::signed::claims::{Claims, ForcedState, MAX_LEN, spelled};
-use super::signed::decisions::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
-use super::signed::hosts::Host;
+use super::signed::decision_header::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
 use super::signed::key::SigningKey;
 use crate::document::{FlagName, Timestamp};
 

@@ -5,20 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use super::claims::{Claims, Refusal, key_id};
+use super::decision_header::{DECISIONS, LONGEST_LIFE, X_FLAG_DECISIONS, service_name};
 use super::key::SigningKey;
 use crate::document::{FlagName, Timestamp};
 use crate::engine::{Forced, ForcedBy};
 use crate::request::counts::{Counters, count_reason};
 use crate::request::sensitive::conceal;
-
-pub(in crate::request) static X_FLAG_DECISIONS: HeaderName = HeaderName::from_static("x-flag-decisions");
-pub(in crate::request) const DECISIONS: &str = "tower-flags decisions 2";
-
-/// Longest life of decisions, unless both sides are told otherwise.
-pub(in crate::request) const LONGEST_LIFE: Duration = Duration::from_secs(60);
 
 /// Takes over what the calling service has decided: [`FlagLayer::accept_decisions`](crate::FlagLayer::accept_decisions).
 ///
@@ -153,11 +148,4 @@ impl AcceptDecisions {
         }
         if claims.audience.as_ref() == Some(&self.name) { Ok(claims) } else { Err(Refusal::OtherAudience) }
     }
-}
-
-/// An empty name comes from an unset variable, and would be the name of every such service.
-#[track_caller]
-pub(in crate::request) fn service_name(name: String) -> String {
-    assert!(!name.is_empty(), "expected the name of a service, found an empty text");
-    name
 }

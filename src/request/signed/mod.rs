@@ -1,8 +1,8 @@
 //! The inbound side of what is signed: testers' overrides, and the decisions of the calling service.
 
 pub(super) mod claims;
-pub(super) mod decisions;
-pub(super) mod hosts;
+pub(super) mod decision_header;
+mod decisions;
 pub(super) mod key;
 mod overrides;
 mod token;

@@ -7,7 +7,7 @@ use http::uri::Authority;
 
 /// A host that may be sent decisions: any port of it unless one is named, by any scheme unless one is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::request) struct Host {
+pub(super) struct Host {
     scheme: Option<&'static str>,
     /// In lower case. An IPv6 address is in brackets.
     name: String,
@@ -16,7 +16,7 @@ pub(in crate::request) struct Host {
 
 impl Host {
     /// `payments.internal`, `payments.internal:8443`, `[::1]:8443`, or an origin: `https://payments.internal`.
-    pub(in crate::request) fn parse(given: &str) -> Option<Self> {
+    pub(super) fn parse(given: &str) -> Option<Self> {
         let (scheme, rest) = match given.split_once("://") {
             Some((scheme, rest)) => (Some(known(scheme)?), rest.strip_suffix('/').unwrap_or(rest)),
             None => (None, given),
@@ -31,7 +31,7 @@ impl Host {
     }
 
     /// Whether a request to this URI goes to this host. One that names no host goes nowhere that is known.
-    pub(in crate::request) fn has(&self, uri: &Uri) -> bool {
+    pub(super) fn has(&self, uri: &Uri) -> bool {
         let scheme = uri.scheme_str();
         let port = uri.port_u16().or_else(|| default_port(scheme?));
         uri.host().is_some_and(|name| name.eq_ignore_ascii_case(&self.name))
