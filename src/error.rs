@@ -58,7 +58,6 @@ impl Error {
     }
 
     /// A set-up that cannot be used.
-    #[cfg(any(feature = "admin", feature = "overrides"))]
     pub(crate) fn configuration(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Configuration, message)
     }

@@ -73,8 +73,9 @@ pub(super) fn respond<R>(
     // A middleware between the two layers may have read these.
     report.flags.adopt_reads(flags);
     let overrides = report.flags.overrides();
-    let directives = directives_of(response.headers(), flags, &report.flags, plan, config);
-    let facts = Facts::of(directives, flags, &report.flags, !overrides.is_empty(), plan, config);
+    let is_read = is_read(flags, &report.flags, config);
+    let directives = directives_of(response.headers(), is_read, plan, config);
+    let facts = Facts::of(directives, is_read, &report.flags, !overrides.is_empty(), plan, config);
     let changes = HeaderChanges::of(facts);
     let own = [
         plan.is_by_headers.then_some(&config.identity.vary),
@@ -128,9 +129,9 @@ fn take_report<R>(response: &mut Response<R>, flags: &Flags) -> Report {
 }
 
 /// What the response says about caches itself, where that is needed.
-fn directives_of(headers: &HeaderMap, flags: &Flags, seen: &Flags, plan: &ResponsePlan, config: &Config) -> Directives {
+fn directives_of(headers: &HeaderMap, is_read: bool, plan: &ResponsePlan, config: &Config) -> Directives {
     let names_flags = !plan.is_nested && config.header_policy.may_name();
-    let is_needed = names_flags || plan.visitor_cookie.is_some() || is_read(flags, seen, config);
+    let is_needed = names_flags || plan.visitor_cookie.is_some() || is_read;
     if is_needed { Directives::of(headers) } else { Directives::default() }
 }
 
@@ -161,7 +162,7 @@ struct Facts {
 impl Facts {
     fn of(
         directives: Directives,
-        flags: &Flags,
+        is_read: bool,
         seen: &Flags,
         has_overrides: bool,
         plan: &ResponsePlan,
@@ -170,7 +171,7 @@ impl Facts {
         Self {
             is_nested: plan.is_nested,
             is_shared: directives.is_shared,
-            is_read: is_read(flags, seen, config),
+            is_read,
             may_differ: !plan.is_nested
                 && config.header_policy.tells_callers_apart()
                 && (seen.has_visible_of_caller() || config.accepts_decisions()),

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::author::Author;
 use super::commit::{Commit, Stored};
-use super::commit_over::{commit_over, killed_text};
+use super::commit_over::{commit_over, killed_text, now};
 use super::history::{Head, HistoryEntry, HistoryPage};
 use super::random::random_share;
 use super::traits::Store;
@@ -520,8 +520,7 @@ impl<'a, S: Store + ?Sized> Attempts<'a, S> {
         if !is_there && stored.version > 0 && !creates_again {
             return Err(ChangeError::Removed(Box::new(stored)));
         }
-        // To the millisecond, as every store can hold it.
-        let now = Timestamp::from_unix_millis(Timestamp::from(SystemTime::now()).unix_millis());
+        let now = now();
         let definition = self.change.text(&self.flag, &stored, now)?;
         if self.change.brings_patterns()
             && let Some(definition) = &definition

@@ -72,6 +72,11 @@ impl Commit {
     }
 }
 
+/// The instant of an edit that is made now: to the millisecond, as every store can hold it.
+pub(super) fn now() -> Timestamp {
+    Timestamp::from_unix_millis(Timestamp::now().unix_millis())
+}
+
 /// The text of a flag, switched off. Nothing that is wrong with a flag holds up a kill.
 pub(super) fn killed_text(flag: &str, text: Option<&str>, now: Timestamp) -> String {
     let off = Edit::new().set("enabled", false).apply(flag, text, now);

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::history::{HistoryEntry, hex_of};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::weak_key::WeakKey;
 
 /// Longest id, in bytes.
@@ -99,9 +99,9 @@ impl HistoryKeys {
     ///
     /// The variable is not set, or its value is not in that form.
     pub fn from_env(variable: &str) -> Result<Self, Error> {
-        let text =
-            std::env::var(variable).map_err(|error| bad(format!("the environment variable {variable}: {error}")))?;
-        text.parse().map_err(|error: Error| bad(format!("{variable}: {error}")))
+        let text = std::env::var(variable)
+            .map_err(|error| Error::configuration(format!("the environment variable {variable}: {error}")))?;
+        text.parse().map_err(|error: Error| Error::configuration(format!("{variable}: {error}")))
     }
 
     /// Also accepts entries of this key: the next one, or a previous one.
@@ -120,7 +120,7 @@ impl HistoryKeys {
     /// As for [`accept`](Self::accept).
     pub fn accept_up_to(self, number: u64, id: &str, secret: impl AsRef<[u8]>) -> Result<Self, Error> {
         if self.keys.iter().any(|key| key.id == id) {
-            return Err(bad(format!("expected another id for each key, found {id:?} twice")));
+            return Err(Error::configuration(format!("expected another id for each key, found {id:?} twice")));
         }
         let added = Key::new(id, secret.as_ref(), number)?;
         Ok(Self { keys: self.keys.iter().cloned().chain([added]).collect(), ..self })
@@ -178,10 +178,10 @@ impl Key {
         let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if id.is_empty() || id.len() > MAX_ID || !id.chars().all(is_id) {
             let expected = format!("an id of 1 to {MAX_ID} letters, digits, '.', '_' or '-'");
-            return Err(bad(format!("history key: expected {expected}, found {id:?}")));
+            return Err(Error::configuration(format!("history key: expected {expected}, found {id:?}")));
         }
         if let Some(weak) = WeakKey::of(secret) {
-            return Err(bad(format!("history key {id:?}: {weak}")));
+            return Err(Error::configuration(format!("history key {id:?}: {weak}")));
         }
         Ok(Self { id: id.to_owned(), secret: secret.into(), up_to })
     }
@@ -190,10 +190,6 @@ impl Key {
         let mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
         format!("{}:{}", self.id, hex_of(&mac.chain_update(digested).finalize().into_bytes()))
     }
-}
-
-fn bad(message: String) -> Error {
-    Error::new(ErrorKind::Configuration, message)
 }
 
 impl FromStr for HistoryKeys {
@@ -207,14 +203,17 @@ impl FromStr for HistoryKeys {
         for (number, entry) in text.split_whitespace().enumerate() {
             // The text itself may be a secret and is not repeated.
             let Some((id, secret)) = entry.split_once(':') else {
-                return Err(bad(format!("entry {}: expected an id and a secret with ':' between", number + 1)));
+                return Err(Error::configuration(format!(
+                    "entry {}: expected an id and a secret with ':' between",
+                    number + 1
+                )));
             };
             keys = Some(match keys {
                 None => Self::new(id, secret)?,
                 Some(keys) => keys.accept(id, secret)?,
             });
         }
-        keys.ok_or_else(|| bad("expected at least one history key, found none".to_owned()))
+        keys.ok_or_else(|| Error::configuration("expected at least one history key, found none"))
     }
 }
 

@@ -51,6 +51,15 @@ const SET_UP = {
   advanced: (name) => SET_UP.planned(name, "advance"),
 };
 
+/** Fills in why a question is answered as it is, with the caret in the middle. */
+async function beginsToSayWhy(page) {
+  const why = dialog(page).getByLabel("Why?");
+  await why.focus();
+  await page.keyboard.type("two words");
+  for (let steps = 0; steps < 6; steps += 1) await page.keyboard.press("ArrowLeft");
+  return why;
+}
+
 /** The button of each question, where there are several of the name the section it is in, and the flag. */
 const QUESTIONS = [
   ["Kill…"],
@@ -83,10 +92,7 @@ for (const [number, [button, { section, set = "full", first } = {}]] of QUESTION
     const asks = place.getByRole("button", { name: button, exact: true });
     await asks.focus();
     await page.keyboard.press("Enter");
-    const why = dialog(page).getByLabel("Why?");
-    await why.focus();
-    await page.keyboard.type("two words");
-    for (let steps = 0; steps < 6; steps += 1) await page.keyboard.press("ArrowLeft");
+    const why = await beginsToSayWhy(page);
     await arrive(page, name);
     await page.keyboard.type(" or three");
     assert.equal(await why.inputValue(), "two or three words");
@@ -122,10 +128,7 @@ for (const [number, [button, place]] of OF_LOST.entries()) {
     const asks = (isKilled ? page.locator("#banners section").filter({ hasText: name }) : page.locator(place)).getByRole("button", { name: button, exact: true });
     await asks.focus();
     await page.keyboard.press("Enter");
-    const why = dialog(page).getByLabel("Why?");
-    await why.focus();
-    await page.keyboard.type("two words");
-    for (let steps = 0; steps < 6; steps += 1) await page.keyboard.press("ArrowLeft");
+    const why = await beginsToSayWhy(page);
     // It stands among the lost ones, above the page.
     await lose(other);
     await page.locator("#banners").getByText(other).first().waitFor();

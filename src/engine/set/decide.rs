@@ -31,7 +31,7 @@ impl ForcedAt {
 }
 
 /// Decides every flag, from all off, by the steps of the [order of deciding](crate::engine). Step 1, a name without a usable
-/// definition, is the look-up of whoever reads an answer.
+/// definition, is the look-up by name when an answer is read.
 pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], decided: &mut Results) {
     if !set.is_of_engine() {
         decide_by_rules(set, context, decided);

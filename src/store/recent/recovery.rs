@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Edit, Inner, KEPT, LONGEST_OUTAGE, LostEdit, RecentEdits};
-use crate::document::{Problem, Timestamp};
+use crate::document::Problem;
 use crate::error::{Error, ErrorKind};
 use crate::store::author::Author;
 use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Stored};
-use crate::store::commit_over::{commit_over, killed_text};
+use crate::store::commit_over::{commit_over, killed_text, now};
 use crate::store::history::{Head, HistoryPage};
 use crate::store::traits::Store;
 
@@ -311,11 +311,6 @@ impl Edit {
 fn kills_first(mut edits: Vec<Edit>) -> Vec<Edit> {
     edits.sort_by_cached_key(|edit| !edit.is_off());
     edits
-}
-
-/// To the millisecond, as every store can hold it.
-fn now() -> Timestamp {
-    Timestamp::from_unix_millis(Timestamp::now().unix_millis())
 }
 
 /// The number of the newest of these edits that the store has; 0 if it has none. The store has the earlier ones too,
