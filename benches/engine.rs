@@ -17,7 +17,7 @@ use tower_flags_benches::arguments::{is_measuring, is_wanted};
 use tower_flags_benches::rounds::{ROUNDS, time};
 use tower_flags_benches::swaps;
 use tower_flags_benches::table::{self, Goal};
-use tower_flags_benches::workload::{self, Flag, Ids, Kind, Mix, User, compile, flags, noon, parse, users};
+use tower_flags_benches::workload::{self, Flag, Ids, Kind, Mix, User, compile, decided, flags, noon, parse, users};
 
 /// All flags for one user; another user each time.
 fn evaluate(c: &mut Criterion) {
@@ -36,7 +36,7 @@ fn evaluate(c: &mut Criterion) {
             let mut contexts = contexts.iter().cycle();
             group.throughput(Throughput::Elements(number as u64));
             group.bench_function(BenchmarkId::new(name, number), |b| {
-                b.iter(|| contexts.next().map(|context| set.answer(&Query::new(context, now))));
+                b.iter(|| contexts.next().map(|context| decided(set.answer(&Query::new(context, now)))));
             });
         }
     }
@@ -47,7 +47,7 @@ fn evaluate(c: &mut Criterion) {
     let mut contexts = contexts.iter().cycle();
     group.throughput(Throughput::Elements(100));
     group.bench_function(BenchmarkId::new("usual mix, 256-byte ids, hashed one by one", 100), |b| {
-        b.iter(|| contexts.next().map(|context| set.answer(&Query::new(context, now))));
+        b.iter(|| contexts.next().map(|context| decided(set.answer(&Query::new(context, now)))));
     });
     group.finish();
 }
@@ -63,7 +63,7 @@ fn schedules(c: &mut Criterion) {
         // Back and forth over the step, each evaluation is a first one.
         let mut calls = contexts.iter().cycle().zip(instants.iter().cycle());
         group.bench_function(name, |b| {
-            b.iter(|| calls.next().map(|(context, &now)| memory.answer(&Query::new(context, now))))
+            b.iter(|| calls.next().map(|(context, &now)| decided(memory.answer(&Query::new(context, now)))))
         });
     }
     group.finish();
@@ -72,7 +72,7 @@ fn schedules(c: &mut Criterion) {
 /// Answers of 1 000 flags, their names, and as many names that no flag has.
 fn lookups() -> (Flags, [(&'static str, Vec<String>); 2]) {
     let workload = flags(1_000, Mix::Usual, 0, Ids::Short);
-    let answers = compile(&workload).answer(&Query::new(&Context::user("alice"), noon()));
+    let answers = decided(compile(&workload).answer(&Query::new(&Context::user("alice"), noon())));
     let absent = workload.iter().map(|flag| flag.name.replace('-', "_")).collect();
     let present = workload.into_iter().map(|flag| flag.name).collect();
     (answers.into(), [("present", present), ("absent", absent)])
@@ -145,7 +145,7 @@ fn a_million_users(c: &mut Criterion) {
             (0..10_000).map(|user| Context::user(format!("{prefix}-{:07}", user * 97))).collect();
         let mut contexts = contexts.iter().cycle();
         group.bench_function(name, |b| {
-            b.iter(|| contexts.next().map(|context| memory.answer(&Query::new(context, now))))
+            b.iter(|| contexts.next().map(|context| decided(memory.answer(&Query::new(context, now)))))
         });
     }
     group.finish();

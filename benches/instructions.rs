@@ -18,12 +18,12 @@ use http::Request;
 use tower_flags::engine::Query;
 use tower_flags::{Context, FlagSet, Flags};
 use tower_flags_benches::server::{self, Around};
-use tower_flags_benches::workload::{self, Ids, Mix, compile, fifty_active, flags, noon, user};
+use tower_flags_benches::workload::{self, Ids, Mix, compile, decided, fifty_active, flags, noon, user};
 
 fn ready(number: usize, mix: Mix, ids: Ids) -> (Arc<FlagSet>, &'static Context) {
     let set = compile(&flags(number, mix, 100, ids));
     let context = Box::leak(Box::new(workload::context_with_attributes(&user(1, ids))));
-    drop(set.answer(&Query::new(context, noon())));
+    drop(decided(set.answer(&Query::new(context, noon()))));
     // Stays for good, so that its end is in no count.
     std::mem::forget(Arc::clone(&set));
     (set, context)
@@ -37,7 +37,7 @@ fn ready(number: usize, mix: Mix, ids: Ids) -> (Arc<FlagSet>, &'static Context) 
 #[bench::thousand(ready(1_000, Mix::Usual, Ids::Short))]
 #[bench::thousand_uuid(ready(1_000, Mix::Usual, Ids::Uuid))]
 fn evaluate((set, context): (Arc<FlagSet>, &'static Context)) {
-    drop(black_box(set.answer(&Query::new(black_box(context), black_box(workload_noon())))));
+    drop(black_box(decided(set.answer(&Query::new(black_box(context), black_box(workload_noon()))))));
 }
 
 /// The instant of the workload without the text it is read from.
@@ -47,7 +47,7 @@ fn workload_noon() -> tower_flags::Timestamp {
 
 fn answers(name: &str) -> (Flags, String) {
     let set = compile(&flags(1_000, Mix::Usual, 0, Ids::Short));
-    let answers = set.answer(&Query::new(&Context::user("alice"), noon()));
+    let answers = decided(set.answer(&Query::new(&Context::user("alice"), noon())));
     assert_eq!(answers.flag_set().flag(name).is_some(), !name.starts_with("no"));
     let _ = answers.is_enabled(name);
     std::mem::forget(answers.clone());

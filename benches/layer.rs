@@ -21,7 +21,7 @@ use tower_flags_benches::arguments::{is_measuring, is_wanted};
 use tower_flags_benches::rounds::{Compared, ROUNDS, compare, round};
 use tower_flags_benches::server::{Around, answer, app, headers, hello_by_flag, request};
 use tower_flags_benches::table::{self, Goal};
-use tower_flags_benches::workload::{self, User, fifty_active, noon};
+use tower_flags_benches::workload::{self, User, decided, fifty_active, noon};
 
 /// Requests and evaluations of a round.
 const CALLS: usize = 2_000;
@@ -99,7 +99,7 @@ fn of_evaluations(users: &[User]) -> Compared {
     let contexts: Vec<Context> = users.iter().map(workload::context).collect();
     let contexts = || contexts.iter().cycle().take(CALLS);
     compare(
-        || round(contexts(), |context| set.answer(&Query::new(context, now))),
-        || round(contexts(), |context| set.answer(&Query::new(context, now).forced(&forced))),
+        || round(contexts(), |context| decided(set.answer(&Query::new(context, now)))),
+        || round(contexts(), |context| decided(set.answer(&Query::new(context, now).forced(&forced)))),
     )
 }

@@ -138,6 +138,34 @@ async fn what_comes_after_one_that_does_not_fit_is_left_out_even_if_it_would_fit
 }
 
 #[tokio::test]
+async fn words_of_hidden_flags_are_not_named() {
+    // One flag fewer than fill a word of results, as many, and one more.
+    for count in [63, 64, 65, 127, 128] {
+        for visible in [None, Some(0), Some(62), Some(count - 1)] {
+            let name = |number: usize| format!("f{number:03}");
+            let definition = |number| match Some(number) == visible {
+                true => r#"{"percentage": 100}"#,
+                false => r#"{"enabled": true, "hidden": true}"#,
+            };
+            let flags: Vec<String> = (0..count).map(|at| format!("\"{}\": {}", name(at), definition(at))).collect();
+            for (policy, is_all) in [(HeaderPolicy::All, true), (HeaderPolicy::Read, false)] {
+                let layer = FlagLayer::new(memory(&format!("{{{}}}", flags.join(",")))).header_policy(policy);
+                // Answers that nobody has read are not decided before the header asks.
+                let read: Vec<String> = (0..count).filter(|at| !is_all && at % 3 == 0).map(name).collect();
+                let handler = move || async move {
+                    assert!(read.iter().all(flag));
+                    "body"
+                };
+                let router = Router::new().route("/", get(handler)).layer(layer);
+                let reply = get_as(serve(router).await, "/", "alice").await;
+                let named = visible.filter(|at| is_all || at % 3 == 0).map(name);
+                assert_header(&reply, &(named, 0), &format!("{count} flags, {visible:?} visible, all: {is_all}"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn flags_that_are_off_or_hidden_are_not_named() {
     let source = memory(
         r#"{"on": true, "off": false, "partly": {"percentage": 0}, "theirs": {"allowed_users": ["bob"]},

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tower_flags::engine::Query;
+use tower_flags::engine::{Answers, Query};
 use tower_flags::{Context, Document, FlagSet, Timestamp};
 
 /// How many users take turns. The context of a real request has just been made, so they are not so
@@ -182,6 +182,12 @@ pub fn for_testers() -> (Document, [String; 2]) {
         document.insert(name, flag).expect("this is a name");
     }
     (document, names)
+}
+
+/// These answers with every flag decided. By themselves they are decided at the first look.
+pub fn decided(answers: Answers) -> Answers {
+    drop(answers.iter());
+    answers
 }
 
 /// Bytes of `X-Active-Flags` for the users of [`fifty_active`].

@@ -286,6 +286,11 @@ impl Flag {
         self.allowed_groups.iter().flat_map(Texts::iter)
     }
 
+    /// Whether no other flag has to be on.
+    pub(crate) fn requires_nothing(&self) -> bool {
+        self.requires.is_empty()
+    }
+
     /// The flags that must be on first, each with the variant it must have, if any.
     pub fn requires(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.requires.iter().map(|requirement| (requirement.flag.as_str(), requirement.variant.as_deref()))

@@ -1,4 +1,4 @@
-//! From a query to answers: which of its forced answers count, and the decision of all flags.
+//! From a query to answers: the set as it is at that instant, and which forced answers count.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::reason::Reason;
 use super::set::{FlagSet, ForcedAt, SourceId};
 
 impl FlagSet {
-    /// Decides every flag of the set. In a set of another engine every flag is off: its answers come from
+    /// The answers of the set to a query. In a set of another engine every flag is off: its answers come from
     /// [`Answers::of`].
     #[must_use]
     pub fn answer(self: &Arc<Self>, query: &Query<'_>) -> Answers {
@@ -17,7 +17,7 @@ impl FlagSet {
 }
 
 impl Answers {
-    /// Decides every flag of a set, which is pinned for the instant of the query.
+    /// The answers of a set that is pinned for the instant of the query.
     pub(crate) fn decide(set: Arc<FlagSet>, query: &Query<'_>) -> Self {
         let forced = forced_in(&set, query);
         Self::decide_with(set, query.context.clone(), query.now, forced)

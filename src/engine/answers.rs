@@ -7,13 +7,17 @@ use serde::de::DeserializeOwned;
 
 use super::bucketing::Bucket;
 use super::entry::{Entry, WrongType};
+use super::lazy::LazyResults;
 use super::readable::{Readable, Reader};
 use super::reason::{Evaluation, Reason};
 use super::set::{Decision, FlagSet, ForcedAt, Results, decide_all, decide_one, ones, put, turn_off};
 use crate::context::Context;
-use crate::document::{DeclaredFlag, FlagName, Timestamp, Variant};
+use crate::document::{DeclaredFlag, Flag, FlagName, Timestamp, Variant};
 
 /// Every flag of one set, decided for one [`Query`](crate::engine::Query). Pure data: equal sets and queries have equal answers.
+///
+/// Set, caller and instant are fixed from the start; the work is done at the first look, and for one or two flags that are
+/// read alone only for these. Whenever and on whichever thread that is, the answers are the same.
 ///
 /// Within a request, read them through [`Flags`](crate::Flags), which also has the answers of the layers around. On their
 /// own they are for code that decides outside of requests:
@@ -55,18 +59,60 @@ pub struct Answers {
     now: Timestamp,
     /// In ascending order of flags.
     forced: Box<[ForcedAt]>,
-    decided: Results,
+    decided: LazyResults,
     /// The reasons that another engine gave, by number; empty where it gave none.
     reasons: Box<[Reason]>,
 }
 
 impl Answers {
-    /// Decides every flag of a set for a caller, with these answers forced, which are in ascending order of flags.
+    /// The answers of a set for a caller, with these forced, which are in ascending order of flags.
     pub(super) fn decide_with(set: Arc<FlagSet>, context: Context, now: Timestamp, forced: Box<[ForcedAt]>) -> Self {
-        let decided = Results::none(&set);
-        let mut answers = Self { set, context, now, forced, decided, reasons: Box::default() };
-        decide_all(&answers.set, &answers.context, &answers.forced, &mut answers.decided);
-        answers
+        Self { set, context, now, forced, decided: LazyResults::default(), reasons: Box::default() }
+    }
+
+    /// The results of all flags.
+    #[inline]
+    fn results(&self) -> &Results {
+        match self.decided.decided() {
+            Some(results) => results,
+            None => self.decide_now(),
+        }
+    }
+
+    #[inline(never)]
+    fn decide_now(&self) -> &Results {
+        self.decided.decide(|| decide_all(&self.set, &self.context, &self.forced))
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_decided(&self) -> bool {
+        self.decided.decided().is_some()
+    }
+
+    fn change_results(&mut self, change: impl FnOnce(&FlagSet, &[ForcedAt], &mut Results)) {
+        let Self { set, context, forced, decided, .. } = self;
+        decided.change(|| decide_all(set, context, forced), |results| change(set, forced, results));
+    }
+
+    /// Decides every flag now, where it is known that all will be asked for.
+    pub(crate) fn decide_all(&self) {
+        let _all = self.results();
+    }
+
+    /// The decision of one flag, where it is decided alone.
+    #[inline]
+    fn decided_alone(&self, number: u32) -> Option<Decision> {
+        if self.decided.decided().is_some() { None } else { self.decide_alone(number) }
+    }
+
+    #[inline(never)]
+    fn decide_alone(&self, number: u32) -> Option<Decision> {
+        // What requires others is decided after them.
+        let is_alone = !self.set.is_of_engine() && self.set.definition(number).is_none_or(Flag::requires_nothing);
+        if !is_alone || !self.decided.takes_one_alone() {
+            return None;
+        }
+        Some(decide_one(&self.set, number, &self.context, self.now, self.forced_at(number), |_, _| false))
     }
 
     /// Sets the result of a flag by its [number](FlagSet::number). A flag that the query forces keeps its answer.
@@ -111,7 +157,7 @@ impl Answers {
 
     fn give(&mut self, number: u32, enabled: bool, variant: Option<u8>) -> &mut Self {
         if self.forced_at(number).is_none() {
-            put(&self.set, &mut self.decided, number, enabled, variant);
+            self.change_results(|set, _, results| put(set, results, number, enabled, variant));
         }
         self
     }
@@ -191,6 +237,7 @@ impl Answers {
 
     /// Every flag with its answer, in ascending byte order of names.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.decide_all();
         (0..self.len()).map(|number| self.entry(number))
     }
 
@@ -232,12 +279,29 @@ impl Answers {
 
     #[inline]
     pub(crate) fn is_on(&self, number: u32) -> bool {
-        self.decided.is_on(number)
+        match self.decided_alone(number) {
+            Some(decision) => decision.enabled,
+            None => self.results().is_on(number),
+        }
     }
 
-    /// The result words: one bit a flag.
-    pub(crate) fn on_words(&self) -> &[u64] {
-        self.decided.on()
+    /// A word of the results, one bit a flag: those that are on among these.
+    #[inline]
+    pub(crate) fn on_among(&self, flags: u64, at: u32) -> u64 {
+        match self.decided.decided() {
+            Some(results) => results.on()[at as usize] & flags,
+            None => self.on_among_undecided(flags, at),
+        }
+    }
+
+    #[inline(never)]
+    fn on_among_undecided(&self, flags: u64, at: u32) -> u64 {
+        if !flags.is_power_of_two() {
+            return if flags == 0 { 0 } else { self.results().on()[at as usize] & flags };
+        }
+        let number = at * 64 + flags.trailing_zeros();
+        // The last word has bits that stand for no flag.
+        if number < self.len() && self.is_on(number) { flags } else { 0 }
     }
 
     /// The answer, or the reader's default where no usable definition answers.
@@ -258,7 +322,11 @@ impl Answers {
         if self.set.variant_slots() == 0 {
             return None;
         }
-        let position = self.decided.variant(self.set.variant_slot(number)?)?;
+        let slot = self.set.variant_slot(number)?;
+        let position = match self.decided_alone(number) {
+            Some(decision) => decision.variant?,
+            None => self.results().variant(slot)?,
+        };
         self.set.definition(number)?.variants().get(usize::from(position))
     }
 
@@ -296,7 +364,7 @@ impl Answers {
             return None;
         }
         let reason = self.reasons.get(number as usize).copied().unwrap_or(Reason::Engine);
-        let variant = self.set.variant_slot(number).and_then(|slot| self.decided.variant(slot));
+        let variant = self.set.variant_slot(number).and_then(|slot| self.results().variant(slot));
         Some(Decision { variant, ..Decision::new(self.is_on(number), reason) })
     }
 
@@ -339,16 +407,16 @@ impl Answers {
     pub(super) fn with_more_forced(mut self, forced: &[ForcedAt]) -> Self {
         let is_free = |entry: &&ForcedAt| !self.is_killed(entry.flag) && self.forced_at(entry.flag).is_none();
         let new: Vec<ForcedAt> = forced.iter().filter(is_free).copied().collect();
-        for entry in &new {
-            put(&self.set, &mut self.decided, entry.flag, entry.enabled, entry.variant);
-        }
+        self.change_results(|set, _, results| {
+            new.iter().for_each(|entry| put(set, results, entry.flag, entry.enabled, entry.variant));
+        });
         self.forced = by_flag(self.forced.iter().copied().chain(new));
         self
     }
 
     fn turn_off(&mut self, numbers: &[u32]) {
         self.forced = by_flag(numbers.iter().map(|&number| ForcedAt::kill(number)).chain(self.forced.iter().copied()));
-        turn_off(&self.set, &self.forced, numbers, &mut self.decided);
+        self.change_results(|set, forced, results| turn_off(set, forced, numbers, results));
     }
 }
 

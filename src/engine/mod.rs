@@ -51,6 +51,7 @@ mod bucketing;
 mod clause;
 mod differences;
 mod entry;
+mod lazy;
 mod query;
 mod readable;
 mod reason;

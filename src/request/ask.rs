@@ -79,12 +79,20 @@ impl RequestState {
         }
     }
 
-    /// Decides every flag, once.
-    ///
+    /// The answers of the request. Where the response header names all of them they are decided here, else when somebody
+    /// looks.
+    pub(super) fn decide(&mut self, config: &Arc<Config>) -> Flags {
+        let flags = self.flags(config);
+        if self.plan.names_all() {
+            flags.level().answers.decide_all();
+        }
+        flags
+    }
+
     /// 1. The same source has answered the same question in the layer around: its answers are passed on.
     /// 2. It has answered another question: from the flag set that the request has pinned.
     /// 3. Else the source answers.
-    pub(super) fn decide(&mut self, config: &Arc<Config>) -> Flags {
+    fn flags(&mut self, config: &Arc<Config>) -> Flags {
         let Self { context, now, around, number, forced, .. } = self;
         let forced = std::mem::take(forced);
         let pinned = around.as_ref().and_then(|around| around.outward_from(id_of(config)?));

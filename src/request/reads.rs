@@ -106,9 +106,10 @@ impl Flags {
         }
         let Level { answers, marks, .. } = self.level();
         let set = answers.flag_set();
-        let visible = answers.on_words().iter().zip(set.hidden().words()).zip(set.with_variants().words());
-        Some(visible.zip(0_u32..).flat_map(move |(((on, hidden), &with_variants), at)| {
-            let mut rest = on & !hidden & if is_read_only { marks.word(at as usize) } else { u64::MAX };
+        let words = set.hidden().words().iter().zip(set.with_variants().words());
+        Some(words.zip(0_u32..).flat_map(move |((hidden, &with_variants), at)| {
+            let wanted = if is_read_only { marks.word(at as usize) } else { u64::MAX };
+            let mut rest = answers.on_among(wanted & !hidden, at);
             std::iter::from_fn(move || {
                 let bit = (rest != 0).then(|| rest.trailing_zeros())?;
                 let first = at * 64 + bit;

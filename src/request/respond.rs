@@ -48,6 +48,11 @@ impl ResponsePlan {
             visitor_cookie: None,
         }
     }
+
+    /// Whether `X-Active-Flags` is to name every active flag.
+    pub(super) fn names_all(&self) -> bool {
+        self.wanted == HeaderContent::All
+    }
 }
 
 /// What a layer reports to the one around it, by the extensions of the response.

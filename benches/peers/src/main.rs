@@ -32,7 +32,7 @@ use tower_flags::engine::Query;
 use tower_flags_benches::allocations::Counting;
 use tower_flags_benches::swaps;
 use tower_flags_benches::table::{self, Goal};
-use tower_flags_benches::workload::{self, Flag, Ids, Kind, Mix, User, compile, flags, noon, users};
+use tower_flags_benches::workload::{self, Flag, Ids, Kind, Mix, User, compile, decided, flags, noon, users};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -148,10 +148,10 @@ fn compare(number: usize, mix: Mix, effort: &Effort) -> (Vec<Median>, Vec<Goal>)
     let level = Level::new();
 
     let mut rows = vec![
-        Row::new(OURS, |call| set.answer(&Query::new(&context(user(call)), now)).version()),
-        Row::new(OURS_READY, |call| set.answer(&Query::new(&contexts[call % contexts.len()], now)).version()),
+        Row::new(OURS, |call| decided(set.answer(&Query::new(&context(user(call)), now))).version()),
+        Row::new(OURS_READY, |call| decided(set.answer(&Query::new(&contexts[call % contexts.len()], now))).version()),
         Row::new(OURS_UUID, |call| {
-            uuids.set.answer(&Query::new(&uuids.contexts[call % uuids.contexts.len()], now)).version()
+            decided(uuids.set.answer(&Query::new(&uuids.contexts[call % uuids.contexts.len()], now))).version()
         }),
         Row::new(NAIVE, |call| naive.evaluate(user(call)).on[0]),
         Row::new(LANES, |_| {

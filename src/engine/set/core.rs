@@ -144,6 +144,20 @@ impl Core {
         })
     }
 
+    /// Whether an enabled flag lists the user.
+    pub(super) fn allows_user(&self, number: u32, user: &[u8]) -> bool {
+        self.lists(&self.users, |flag| flag.allowed_users.as_ref(), number, user)
+    }
+
+    /// Whether an enabled flag lists the group.
+    pub(super) fn allows_group(&self, number: u32, group: &[u8]) -> bool {
+        self.lists(&self.groups, |flag| flag.allowed_groups.as_ref(), number, group)
+    }
+
+    fn lists(&self, index: &Index, list: fn(&Flag) -> Option<&Texts>, number: u32, text: &[u8]) -> bool {
+        index.candidates(text).iter().any(|&place| place.flag == number && self.allows(list, place, text))
+    }
+
     pub(super) fn allows(&self, list: fn(&Flag) -> Option<&Texts>, place: Place, text: &[u8]) -> bool {
         match &self.definitions[place.flag as usize] {
             Definition::Good(flag) => {

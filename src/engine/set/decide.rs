@@ -30,9 +30,11 @@ impl ForcedAt {
     }
 }
 
-/// Decides every flag, from all off, by the steps of the [order of deciding](crate::engine). Step 1, a name without a usable
-/// definition, is the look-up by name when an answer is read.
-pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], decided: &mut Results) {
+/// Decides every flag by the steps of the [order of deciding](crate::engine). Step 1, a name without a usable definition, is
+/// the look-up by name when an answer is read.
+pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt]) -> Results {
+    let mut results = Results::none(set);
+    let decided = &mut results;
     if !set.is_of_engine() {
         decide_by_rules(set, context, decided);
     }
@@ -43,6 +45,7 @@ pub(crate) fn decide_all(set: &FlagSet, context: &Context, forced: &[ForcedAt], 
     choose_variants(set, context, decided);
     // Step 4, for all flags: each after those it requires.
     apply_requirements(set, forced, decided);
+    results
 }
 
 /// Steps 5 to 10. Disabled flags are in no table.
@@ -190,10 +193,13 @@ pub(crate) fn decide_one(
     } else if !flag.requires().all(|(flag, variant)| set.number(flag).is_some_and(|flag| is_met(flag, variant))) {
         // Step 4.
         Decision::new(false, Reason::Prerequisite)
-    } else if context.user_id().is_some_and(|user| flag.allowed_users().any(|allowed| allowed == user)) {
+    } else if flag.allowed_users.is_some()
+        && context.user_id().is_some_and(|user| set.core().allows_user(number, user.as_bytes()))
+    {
         // Step 5.
         Decision::new(true, Reason::User)
-    } else if context.groups().any(|group| flag.allowed_groups.as_ref().is_some_and(|allowed| allowed.contains(group)))
+    } else if flag.allowed_groups.is_some()
+        && context.groups().any(|group| set.core().allows_group(number, group.as_bytes()))
     {
         // Step 6.
         Decision::new(true, Reason::Group)

@@ -22,12 +22,14 @@ pub fn is_met(flags: &Answers, name: &str) -> bool {
     })
 }
 
-/// All ways to ask for a flag agree, and every answer agrees with its reason.
+/// All ways to ask for a flag agree, whether it is decided alone or with all others, and every answer agrees with its reason.
 ///
 /// # Panics
 ///
 /// Where they do not; `shown` says what was asked of whom.
 pub fn assert_coherent(flags: &Answers, shown: &dyn Fn() -> String) {
+    // Answers that nobody has looked at are not decided yet.
+    let unread = flags.clone();
     let set = flags.flag_set();
     let entries: Vec<_> = flags.iter().collect();
     let of_request = Flags::from(flags.clone());
@@ -45,6 +47,9 @@ pub fn assert_coherent(flags: &Answers, shown: &dyn Fn() -> String) {
         assert_eq!(active.next_if_eq(&name).is_some(), answer.enabled, "active otherwise than evaluated, {}", at());
         assert_eq!(flags.is_enabled(name), answer.enabled, "answered otherwise than evaluated, {}", at());
         assert_eq!(flags.variant(name), answer.variant.as_deref(), "answered otherwise than evaluated, {}", at());
+        assert_eq!(unread.clone().is_enabled(name), answer.enabled, "alone otherwise than with all, {}", at());
+        assert_eq!(unread.clone().variant(name), answer.variant.as_deref(), "alone otherwise than with all, {}", at());
+        assert_eq!(unread.clone().evaluation(name), answer, "alone otherwise than with all, {}", at());
         assert_eq!(flags.value::<Value>(name).ok().flatten(), answer.value, "{}", at());
         let or_default = if answer.reason.is_default() { true } else { answer.enabled };
         assert_eq!(flags.is_enabled_or(name, true), or_default, "{}", at());
