@@ -63,7 +63,8 @@ impl<T: Copy> Batches<T> {
     /// Lays out texts, of any number and length.
     #[must_use]
     pub fn new(layout: Layout, texts: impl IntoIterator<Item = (T, Vec<u8>)>) -> Self {
-        let (mut texts, long): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(_, text)| text.len() < MAX_IN_LANES);
+        let is_for_lanes = |text: &[u8]| !cfg!(debug_assertions) && text.len() < MAX_IN_LANES;
+        let (mut texts, long): (Vec<_>, Vec<_>) = texts.into_iter().partition(|(_, text)| is_for_lanes(text));
         // The value stands at one place in texts whose lengths are in one word, which is done for all of them at
         // once: neighbours have similar lengths.
         texts.sort_by_key(|(_, text)| text.len());
@@ -499,6 +500,12 @@ mod tests {
 
     fn text(number: u32, len: usize) -> Vec<u8> {
         (0..len).map(|at| (number as usize * 31 + at * 7 + at * at) as u8).collect()
+    }
+
+    #[test]
+    fn the_tests_of_this_workspace_hash_in_lanes() {
+        let batches = Batches::new(Layout::ValueLast, [((), text(0, 5))]);
+        assert!(batches.long.is_empty(), "[profile.dev.package.md5-lanes] has to say debug-assertions = false");
     }
 
     /// What can be chosen at run time on this machine.

@@ -19,14 +19,14 @@
 //! ```
 //!
 //! 1. The digests are those of RFC 1321, byte for byte.
-//! 2. Batches in which no message is longer than 119 bytes are hashed in lanes, others one by one by `md-5`.
+//! 2. Batches in which no message is longer than 119 bytes are hashed in lanes, others one by one by `md-5`. With debug
+//!    assertions all messages are hashed one by one: without optimisation every vector operation is a call, and lanes are
+//!    slower.
 //! 3. The instructions are chosen at run time, when the texts are laid out.
 //! 4. Hashing allocates nothing.
 //!
 //! MD5 is broken as a cryptographic hash. Use this crate only where a published format requires MD5 and a collision
 //! does no harm.
-//!
-//! Without optimisation every vector operation is a call, and hashing in lanes is slower than one by one.
 //!
 //! # The files
 //!
