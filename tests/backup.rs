@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tower_flags::engine::Query;
 use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{
-    Author, BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, SqliteStore, Store,
-    StoreExt,
+    Author, BoxFuture, Change, Error, ErrorKind, Feed, FeedContent, FileStore, MemoryStore, Notices, SqliteStore,
+    Store, StoreExt,
 };
 use tower_flags::{Context, Document, Timestamp};
 
@@ -188,7 +188,7 @@ impl Feed for SlowToStart {
         "slow to start"
     }
 
-    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async {
             if !self.0.swap(true, Ordering::Relaxed) {
                 std::future::pending::<()>().await;
@@ -234,14 +234,14 @@ async fn a_kill_in_a_flag_that_was_refused_is_in_the_backup_too() {
 }
 
 /// Gives its rules once, and then nothing more.
-struct Once(Mutex<Option<Loaded>>);
+struct Once(Mutex<Option<FeedContent>>);
 
 impl Feed for Once {
     fn name(&self) -> &str {
         "once"
     }
 
-    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         let loaded = self.0.lock().unwrap().take();
         Box::pin(async move {
             match loaded {
@@ -335,7 +335,7 @@ async fn a_backup_that_would_be_too_large_to_read_is_not_written() {
     let path = folder.path().join("flags.backup");
     let source = connect(&store, &path).await;
     let before = std::fs::read(&path).unwrap();
-    becomes(&store, &source, Loaded::new(document, "large").at_sequence(2)).await;
+    becomes(&store, &source, FeedContent::new(document, "large").at_sequence(2)).await;
     let expected = format!("backup file that can be written, found {}: larger than {MOST} bytes", path.display());
     let is_rejected = || problems(&source).iter().any(|found| found.contains(&expected));
     until(|| is_rejected() || path.metadata().unwrap().len() != before.len() as u64).await;

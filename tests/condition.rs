@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{
-    Author, BoxFuture, Change, Condition, Error, ErrorKind, Feed, Loaded, MemoryStore, Notices, StoreExt,
+    Author, BoxFuture, Change, Condition, Error, ErrorKind, Feed, FeedContent, MemoryStore, Notices, StoreExt,
 };
 use tower_flags::{Problem, Timestamp};
 
@@ -27,7 +27,7 @@ impl Feed for Patient {
         "patient"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         self.store.load(known)
     }
 

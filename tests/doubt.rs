@@ -8,8 +8,8 @@ use std::time::Duration;
 use tower_flags::document::Edit;
 use tower_flags::operate::rollout::{self, Rollout};
 use tower_flags::store::{
-    Author, BoxFuture, BrokenBy, Capabilities, Change, ChangeError, Commit, Error, ErrorKind, Feed, Head, HistoryEntry,
-    HistoryPage, Loaded, MemoryStore, Notices, Store, StoreExt, Stored,
+    Author, BoxFuture, BreakKind, Capabilities, Change, ChangeError, Commit, Error, ErrorKind, Feed, FeedContent, Head,
+    HistoryEntry, HistoryPage, MemoryStore, Notices, Store, StoreExt, Stored,
 };
 
 /// What happens to one commit.
@@ -67,7 +67,7 @@ impl Feed for Doubtful {
         "doubtful"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         self.store.load(known)
     }
 
@@ -266,7 +266,7 @@ impl Feed for Gone {
         "gone"
     }
 
-    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async { broken() })
     }
 
@@ -335,7 +335,7 @@ async fn a_head_that_was_put_back_breaks_the_chain() {
     for head in [Head::of(&entries[2]), Head::default()] {
         *store.head.lock().unwrap() = Some(head.clone());
         let broken = store.verify_history().await.unwrap().unwrap_err();
-        assert_eq!((broken.number, broken.problem), (head.number, BrokenBy::Head));
+        assert_eq!((broken.number, broken.problem), (head.number, BreakKind::Head));
     }
 }
 

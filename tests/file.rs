@@ -479,7 +479,7 @@ impl tower_flags::store::Feed for Stubborn {
     fn load<'a>(
         &'a self,
         _: Option<&'a str>,
-    ) -> tower_flags::store::BoxFuture<'a, Result<Option<tower_flags::store::Loaded>, tower_flags::Error>> {
+    ) -> tower_flags::store::BoxFuture<'a, Result<Option<tower_flags::store::FeedContent>, tower_flags::Error>> {
         let round = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Box::pin(async move {
             match round {
@@ -487,7 +487,7 @@ impl tower_flags::store::Feed for Stubborn {
                 2 => panic!("a feed of somebody else's"),
                 _ => {
                     let document = tower_flags::Document::from_json(if round == 0 { ON } else { OFF }).unwrap();
-                    Ok(Some(tower_flags::store::Loaded::new(document, round.to_string())))
+                    Ok(Some(tower_flags::store::FeedContent::new(document, round.to_string())))
                 }
             }
         })

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tower_flags::Context;
 use tower_flags::engine::Query;
 use tower_flags::source::{Freshness, Live, Source};
-use tower_flags::store::{Error, ErrorKind, Feed, HttpFeed, HttpFeedBuilder, Loaded};
+use tower_flags::store::{Error, ErrorKind, Feed, FeedContent, HttpFeed, HttpFeedBuilder};
 
 const ON: &str = r#"{"flags": {"search": true}}"#;
 const OFF: &str = r#"{"flags": {"search": false}}"#;
@@ -154,7 +154,7 @@ async fn failure(feed: &HttpFeed) -> (ErrorKind, String) {
     (error.kind(), said(&error))
 }
 
-async fn loaded(feed: &HttpFeed) -> Loaded {
+async fn loaded(feed: &HttpFeed) -> FeedContent {
     feed.load(None).await.unwrap().unwrap()
 }
 

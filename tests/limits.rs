@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tower_flags::document::Edit;
 use tower_flags::engine::{Query, Reason};
 use tower_flags::source::{Freshness, Live};
-use tower_flags::store::{Author, BoxFuture, Change, Feed, Loaded, MemoryStore, Notices, Store as _, StoreExt};
+use tower_flags::store::{Author, BoxFuture, Change, Feed, FeedContent, MemoryStore, Notices, Store as _, StoreExt};
 use tower_flags::{Context, Document, Error, Flag, FlagSet, Flags, Layered, Memory, Source, Timestamp};
 
 const MAX_FLAGS: usize = 10_000;
@@ -58,11 +58,11 @@ impl Feed for Store {
         "store"
     }
 
-    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         let text = self.0.lock().unwrap().clone();
         Box::pin(async move {
             let document = Document::from_json(&text).map_err(Error::refused)?;
-            Ok(Some(Loaded::new(document, text.len().to_string())))
+            Ok(Some(FeedContent::new(document, text.len().to_string())))
         })
     }
 

@@ -7,7 +7,7 @@ mod rewound;
 
 use tower_flags::engine::Query;
 use tower_flags::source::{Env, File, Layered, Live, MissingFlag, Source};
-use tower_flags::store::{Author, Change, FileStore, Loaded, StoreExt};
+use tower_flags::store::{Author, Change, FeedContent, FileStore, StoreExt};
 use tower_flags::{Context, Flags, Timestamp};
 
 use rewound::{Rewound, becomes, content, is_on, until};
@@ -17,7 +17,7 @@ fn problems(source: &Live) -> Vec<String> {
 }
 
 /// Of a store that removes flags only by edits which it records.
-fn recorded(revision: u64, flags: &[(&str, &str, u64)]) -> Loaded {
+fn recorded(revision: u64, flags: &[(&str, &str, u64)]) -> FeedContent {
     content(revision, flags).records_removals()
 }
 

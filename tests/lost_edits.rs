@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tower_flags::store::{
-    Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryPage, Loaded,
-    Notices, RecentEdits, Store, StoreExt, Stored,
+    Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, FeedContent, Head, HistoryEntry,
+    HistoryPage, Notices, RecentEdits, Store, StoreExt, Stored,
 };
 
 /// A server that can be killed and comes back with less.
@@ -100,7 +100,7 @@ impl Feed for Handle {
         "forgetful"
     }
 
-    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "nobody follows it")) })
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, advance, sleep};
 use tower_flags::Document;
 use tower_flags::source::{Freshness, Live, Source};
-use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, Loaded, Notices};
+use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, FeedContent, Notices};
 
 /// A server that many processes are connected to, and that remembers when they came.
 #[derive(Clone)]
@@ -54,14 +54,14 @@ impl Feed for Server {
         "server"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             let revision = self.answer()?.to_string();
             if known == Some(revision.as_str()) {
                 return Ok(None);
             }
             let document = Document::from_json(r#"{"flags": {"x": true}}"#).map_err(Error::refused)?;
-            Ok(Some(Loaded::new(document, revision)))
+            Ok(Some(FeedContent::new(document, revision)))
         })
     }
 
@@ -197,7 +197,7 @@ impl Feed for Panics {
         "panics"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             assert!(self.1.fetch_add(1, Ordering::Relaxed) != 1, "a defect of the feed");
             self.0.load(known).await

@@ -18,7 +18,8 @@ use dose::dose;
 use support::Random;
 use tower_flags::source::{Live, Source};
 use tower_flags::store::{
-    BoxFuture, Error, ErrorKind, Feed, HttpFeed, Loaded, Notices, PostgresStore, PostgresTable, RedisStore, SqliteStore,
+    BoxFuture, Error, ErrorKind, Feed, FeedContent, HttpFeed, Notices, PostgresStore, PostgresTable, RedisStore,
+    SqliteStore,
 };
 
 /// Everything that is logged on this thread, by any crate.
@@ -56,7 +57,7 @@ impl<F: Feed> Feed for Unreached<F> {
         self.0.name()
     }
 
-    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "not reached")) })
     }
 

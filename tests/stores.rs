@@ -3,7 +3,7 @@
 #![cfg(feature = "testing")]
 
 use tower_flags::Document;
-use tower_flags::store::{Loaded, MemoryStore};
+use tower_flags::store::{FeedContent, MemoryStore};
 use tower_flags::testing::{StoreFixture, check_store};
 
 struct InMemory;
@@ -37,7 +37,7 @@ fn flags_that_other_services_would_read_otherwise_are_named() {
     ];
     let document = Document::from_texts(texts.map(|(name, text)| (name, text.as_bytes()))).unwrap();
     assert_eq!(document.problems(), []);
-    let loaded = Loaded::new(document, "1").shared_with_others();
+    let loaded = FeedContent::new(document, "1").shared_with_others();
     let named: Vec<_> = loaded.document.problems().iter().filter_map(|problem| problem.flag.as_deref()).collect();
     assert_eq!(named, ["by_empty_list", "by_list", "by_rules"]);
     assert_eq!(

@@ -10,7 +10,7 @@ use crate::document::{
     Definition, Document, Edit, Flag, Problem, Severity, Timestamp, flag_from_json, is_name, not_a_name,
 };
 use crate::engine::{FlagSet, Identity};
-use crate::store::{HistoryPage, Loaded, Stored};
+use crate::store::{FeedContent, HistoryPage, Stored};
 
 /// What a flag is, or was last where it is not there any more, when another definition takes its place.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ pub(super) fn accepted(name: &str, text: &str) -> Result<Flag, Failure> {
 /// requests are served on this thread.
 pub(super) async fn fits(
     state: &State,
-    stored: Arc<Loaded>,
+    stored: Arc<FeedContent>,
     changes: Vec<(String, Option<Flag>)>,
 ) -> Result<(), Failure> {
     let in_force = state.source.set();

@@ -20,7 +20,7 @@ use super::write_back;
 use crate::document::{
     Definition, Edit, Plain, Problem, Timestamp, canonical_key, flag_from_json, is_name, not_a_name,
 };
-use crate::store::{Change, Feed, Loaded, Stored, note_of_pause};
+use crate::store::{Change, Feed, FeedContent, Stored, note_of_pause};
 
 pub(super) async fn list(call: Call) -> Answer {
     let (state, loaded) = (Arc::clone(&call.state), call.state.load().await);
@@ -29,7 +29,7 @@ pub(super) async fn list(call: Call) -> Answer {
     Ok(shown::answer(StatusCode::OK, body))
 }
 
-fn listed_as(state: &State, loaded: Result<Arc<Loaded>, Failure>) -> Value {
+fn listed_as(state: &State, loaded: Result<Arc<FeedContent>, Failure>) -> Value {
     match loaded {
         Ok(loaded) => {
             let view = View::of(state);

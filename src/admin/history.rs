@@ -13,7 +13,7 @@ use super::shown;
 use super::state::State;
 use super::verifier;
 use crate::document::{Timestamp, is_name, not_a_name};
-use crate::store::{BrokenBy, BrokenLink, Change, HistoryEntry, HistoryPage};
+use crate::store::{BreakKind, Change, HistoryBreak, HistoryEntry, HistoryPage};
 
 /// Entries of a page that does not say how many.
 const PAGE: usize = 50;
@@ -83,7 +83,7 @@ pub(super) async fn revert(call: Call) -> Answer {
     let Some(CheckedEntry { entry: target, breaks, .. }) = target.into_iter().next() else {
         return Err(Failure::new(Kind::NoSuchVersion, format!("the history has no version {version}")));
     };
-    let is_changed = |broken: &&BrokenLink| broken.problem == BrokenBy::Changed && broken.number == target.number;
+    let is_changed = |broken: &&HistoryBreak| broken.problem == BreakKind::Changed && broken.number == target.number;
     if let Some(broken) = breaks.iter().find(is_changed) {
         let detail = format!("{broken}: nothing was changed; PUT the definition that is meant");
         return Err(Failure::new(Kind::Refused, detail));

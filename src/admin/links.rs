@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::problem::Failure;
 use super::state::State;
-use crate::store::{BrokenLink, Feed, Head, HistoryEntry, HistoryPage, Walk, digest_like};
+use crate::store::{Feed, Head, HistoryBreak, HistoryEntry, HistoryPage, Walk, digest_like};
 
 /// Neighbours of up to this many entries are read together with them.
 const TOGETHER: u64 = 8;
@@ -23,7 +23,7 @@ pub(super) struct CheckedEntry {
     /// does not have.
     pub(super) digest: Option<String>,
     /// The breaks at this entry, or next to it.
-    pub(super) breaks: Vec<BrokenLink>,
+    pub(super) breaks: Vec<HistoryBreak>,
 }
 
 /// Entries that follow each other, newest first, between their neighbours.
@@ -76,7 +76,7 @@ pub(super) async fn checked(
 }
 
 /// Shows a break with its entries; else, where they are not on the page, with the entry after them.
-fn attach(checked: &mut [CheckedEntry], broken: &BrokenLink) {
+fn attach(checked: &mut [CheckedEntry], broken: &HistoryBreak) {
     let is_in = |checked: &CheckedEntry| (broken.number..=broken.through).contains(&checked.entry.number);
     if checked.iter().any(is_in) {
         checked.iter_mut().filter(|checked| is_in(checked)).for_each(|checked| checked.breaks.push(broken.clone()));

@@ -11,13 +11,13 @@ use super::problem::{Failure, Kind};
 use super::shown::{self, View};
 use super::state::State;
 use crate::source::MissingFlag;
-use crate::store::Loaded;
+use crate::store::FeedContent;
 
 /// How many missing flags the status names.
 const MAX_NAMED: usize = 20;
 
 /// The flags that are missing from what the store holds now, even if the source has not noticed yet.
-pub(super) fn of(state: &State, loaded: &Loaded) -> Vec<MissingFlag> {
+pub(super) fn of(state: &State, loaded: &FeedContent) -> Vec<MissingFlag> {
     let missing = state.source.missing_from(loaded);
     if missing.iter().any(|missing| !state.source.has_missing(&missing.flag)) {
         state.source.look_now();

@@ -159,7 +159,7 @@
 //!
 //! Each entry is verified when it is served, together with its neighbours. `breaks` is empty if that succeeds. Otherwise it has one
 //! `{number, through, by, words}` for each break. `by` is `missing`, `changed`, `head`, `unkeyed`, `unknown-key`, `replaced` or
-//! `cut-off`, as in [`BrokenBy`](crate::store::BrokenBy). A break that is not on the page is shown with the entry after it.
+//! `cut-off`, as in [`BreakKind`](crate::store::BreakKind). A break that is not on the page is shown with the entry after it.
 //! `digest` is `null` where it needs a [key](crate::store::HistoryKeys) that this process does not have. `revert` does not
 //! go back to a changed entry.
 //!

@@ -15,7 +15,7 @@ use super::peer::{Peer, peer};
 use super::problem::{Failure, Kind};
 use super::tokens::Identification;
 use crate::document::quoted;
-use crate::store::BrokenLink;
+use crate::store::HistoryBreak;
 
 /// The target of all of these events.
 const TARGET: &str = "tower_flags::security";
@@ -129,8 +129,8 @@ pub(super) fn edited(flag: &str, action: &str, actor: &str, version: Option<u64>
 }
 
 /// A break of the history that was found for the first time.
-pub(super) fn broken(store: &str, broken: &BrokenLink) {
-    let BrokenLink { number, through, problem, .. } = broken;
+pub(super) fn broken(store: &str, broken: &HistoryBreak) {
+    let HistoryBreak { number, through, problem, .. } = broken;
     let by = problem.name();
     tracing::error!(target: TARGET, event = "broken", store, number, through, by, "{broken}");
 }

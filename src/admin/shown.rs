@@ -14,7 +14,7 @@ use crate::document::{Document, Flag, Problem, Timestamp, flag_from_json, json};
 use crate::engine::FlagSet;
 use crate::operate::rollout::Rollout;
 use crate::source::{LocalKill, Source};
-use crate::store::{Loaded, Stored, digest_of};
+use crate::store::{FeedContent, Stored, digest_of};
 
 /// What an edit is made for: the version, and the text, which foreign writers change alone.
 pub(super) fn etag(stored: &Stored) -> Option<String> {
@@ -27,7 +27,7 @@ pub(super) fn etag_without_users(stored: &Stored) -> Option<String> {
 }
 
 /// What an import is made for: everything that the store holds.
-pub(super) fn etag_of_all(loaded: &Loaded) -> String {
+pub(super) fn etag_of_all(loaded: &FeedContent) -> String {
     format!("\"{}\"", &digest_of(loaded.revision.as_bytes())[..16])
 }
 

@@ -19,7 +19,7 @@ use super::shutdown::Shutdown;
 use super::verifier::Verifier;
 use crate::engine::FlagSet;
 use crate::source::{Definitions, Layered, Live, Source};
-use crate::store::{Error, Feed, HistoryEntry, HistoryPage, Loaded, Store, Stored};
+use crate::store::{Error, Feed, FeedContent, HistoryEntry, HistoryPage, Store, Stored};
 
 /// How many pieces of work that take a while are done at once.
 pub(super) const WORK_AT_ONCE: usize = 4;
@@ -65,7 +65,7 @@ pub(super) struct State {
     /// Whether the store has made an edit since the last look at waiting kills.
     pub(super) has_written: AtomicBool,
     /// What the store held last.
-    pub(super) loaded: Mutex<Option<Arc<Loaded>>>,
+    pub(super) loaded: Mutex<Option<Arc<FeedContent>>>,
     pub(super) shutdown: Shutdown,
     /// Notifies the router's tasks that it is gone.
     pub(super) end: watch::Sender<()>,
@@ -112,7 +112,7 @@ impl State {
     }
 
     /// Everything that the store holds; not again where it is what was there last.
-    pub(super) async fn load(&self) -> Result<Arc<Loaded>, Failure> {
+    pub(super) async fn load(&self) -> Result<Arc<FeedContent>, Failure> {
         let last = self.last().clone();
         let found = self.in_time(self.store.load(last.as_ref().map(|loaded| &*loaded.revision))).await?;
         match (found, last) {
@@ -151,7 +151,7 @@ impl State {
         self.turn.lock().await
     }
 
-    fn last(&self) -> std::sync::MutexGuard<'_, Option<Arc<Loaded>>> {
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<Arc<FeedContent>>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

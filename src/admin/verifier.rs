@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::security;
 use crate::document::{Problem, Timestamp};
-use crate::store::{BrokenBy, BrokenLink, Error, Head, Knowledge, Verification};
+use crate::store::{BreakKind, Error, Head, HistoryBreak, Knowledge, Verification};
 
 /// How long a request waits for the check that it asks for.
 const WAIT: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ struct Progress {
     /// Why the last check failed, and whether the next one will.
     error: Option<(String, bool)>,
     /// Breaks that served pages have shown since the last check.
-    found: Vec<BrokenLink>,
+    found: Vec<HistoryBreak>,
     known: Knowledge,
     next: Option<Timestamp>,
 }
@@ -53,17 +53,17 @@ struct Completion {
 }
 
 impl Progress {
-    fn breaks(&self) -> impl Iterator<Item = &BrokenLink> {
+    fn breaks(&self) -> impl Iterator<Item = &HistoryBreak> {
         self.last.iter().flat_map(|last| &last.found.breaks).chain(&self.found)
     }
 
-    fn has(&self, broken: &BrokenLink) -> bool {
+    fn has(&self, broken: &HistoryBreak) -> bool {
         self.breaks().any(|other| {
             other.problem == broken.problem && other.number <= broken.number && broken.through <= other.through
         })
     }
 
-    fn log_new(&self, store: &str, breaks: &[BrokenLink]) {
+    fn log_new(&self, store: &str, breaks: &[HistoryBreak]) {
         for broken in breaks.iter().filter(|broken| !self.has(broken)) {
             security::broken(store, broken);
         }
@@ -77,7 +77,7 @@ impl Verifier {
     }
 
     /// Takes notice of breaks that a served page shows.
-    pub(super) fn found(&self, store: &str, breaks: &[BrokenLink]) {
+    pub(super) fn found(&self, store: &str, breaks: &[HistoryBreak]) {
         let is_new = |progress: &Progress| breaks.iter().any(|broken| !progress.has(broken));
         if breaks.is_empty() || !is_new(&self.progress.borrow()) {
             return;
@@ -109,14 +109,14 @@ impl Verifier {
 
     /// Whether a break is known of which the head alone would show.
     pub(super) fn has_lost_its_end(&self) -> bool {
-        let is_of_end = |broken: &BrokenLink| matches!(broken.problem, BrokenBy::CutOff | BrokenBy::Replaced);
+        let is_of_end = |broken: &HistoryBreak| matches!(broken.problem, BreakKind::CutOff | BreakKind::Replaced);
         self.progress.borrow().breaks().any(is_of_end)
     }
 
     /// The breaks as problems of the status.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let progress = self.progress.borrow();
-        let breaks: Vec<&BrokenLink> = progress.breaks().collect();
+        let breaks: Vec<&HistoryBreak> = progress.breaks().collect();
         let mut problems: Vec<Problem> = breaks.iter().take(MAX_PROBLEMS).map(|broken| problem_of(broken)).collect();
         if breaks.len() > MAX_PROBLEMS {
             let found = format!("{} more breaks", breaks.len() - MAX_PROBLEMS);
@@ -205,12 +205,12 @@ impl Verifier {
     }
 }
 
-fn problem_of(broken: &BrokenLink) -> Problem {
+fn problem_of(broken: &HistoryBreak) -> Problem {
     let help = match broken.problem {
-        BrokenBy::Unkeyed | BrokenBy::UnknownKey => {
+        BreakKind::Unkeyed | BreakKind::UnknownKey => {
             "all processes that edit this store need the same history keys; if they have them, it was written past them"
         }
-        BrokenBy::CutOff | BrokenBy::Replaced => {
+        BreakKind::CutOff | BreakKind::Replaced => {
             "if the store was not restored from an older copy, compare the history with an export or a backup, and change \
              the credentials of the store; it is reported until this process ends"
         }
@@ -223,7 +223,7 @@ fn problem_of(broken: &BrokenLink) -> Problem {
 }
 
 /// A break, for programs and for people.
-pub(super) fn shown(broken: &BrokenLink) -> Value {
-    let BrokenLink { number, through, problem, .. } = broken;
+pub(super) fn shown(broken: &HistoryBreak) -> Value {
+    let HistoryBreak { number, through, problem, .. } = broken;
     json!({ "number": number, "through": through, "by": problem.name(), "words": broken.to_string() })
 }

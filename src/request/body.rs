@@ -8,7 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::carry::InFlags;
+use super::carry::FlagsScope;
 use super::config::Config;
 use super::flags::Flags;
 use super::watch::Watch;
@@ -20,7 +20,7 @@ pin_project! {
     /// Size hint, end of stream and trailers are the inner body's.
     pub struct ResponseBody<B> {
         #[pin]
-        body: InFlags<B>,
+        body: FlagsScope<B>,
         // Keeps the layer for `Flags::refresh` until the stream has ended.
         config: Option<Arc<Config>>,
         watch: Option<Box<Watch>>,
@@ -29,12 +29,12 @@ pin_project! {
 
 impl<B> ResponseBody<B> {
     pub(super) fn new(body: B, flags: Flags, watch: Option<Box<Watch>>, config: Arc<Config>) -> Self {
-        Self { body: InFlags::new(body, Some(flags.into())), config: Some(config), watch }
+        Self { body: FlagsScope::new(body, Some(flags.into())), config: Some(config), watch }
     }
 
     /// The body of a request that the layer leaves alone.
     pub(super) fn skipped(body: B) -> Self {
-        Self { body: InFlags::new(body, None), config: None, watch: None }
+        Self { body: FlagsScope::new(body, None), config: None, watch: None }
     }
 }
 

@@ -15,7 +15,7 @@ pin_project! {
     /// A future or stream that runs, and is dropped, with a request's answers in scope. From
     /// [`Flags::scope`] and [`FlagsExt`].
     #[must_use = "futures and streams do nothing unless polled"]
-    pub struct InFlags<T> {
+    pub struct FlagsScope<T> {
         // `None` only while it is being dropped.
         #[pin]
         inner: Option<T>,
@@ -23,14 +23,14 @@ pin_project! {
         scope: Option<Scope>,
     }
 
-    impl<T> PinnedDrop for InFlags<T> {
+    impl<T> PinnedDrop for FlagsScope<T> {
         fn drop(this: Pin<&mut Self>) {
             this.end();
         }
     }
 }
 
-impl<T> InFlags<T> {
+impl<T> FlagsScope<T> {
     pub(super) fn new(inner: T, scope: Option<Scope>) -> Self {
         Self { inner: Some(inner), scope }
     }
@@ -58,7 +58,7 @@ impl<T> InFlags<T> {
     }
 }
 
-impl<F: Future> Future for InFlags<F> {
+impl<F: Future> Future for FlagsScope<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
@@ -66,7 +66,7 @@ impl<F: Future> Future for InFlags<F> {
     }
 }
 
-impl<S: Stream> Stream for InFlags<S> {
+impl<S: Stream> Stream for FlagsScope<S> {
     type Item = S::Item;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<S::Item>> {
@@ -78,9 +78,9 @@ impl<S: Stream> Stream for InFlags<S> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for InFlags<T> {
+impl<T: fmt::Debug> fmt::Debug for FlagsScope<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InFlags")
+        f.debug_struct("FlagsScope")
             .field("inner", &self.inner)
             .field("flags", &self.scope.as_ref().map(|scope| &scope.flags))
             .finish()
@@ -101,14 +101,14 @@ impl<T: fmt::Debug> fmt::Debug for InFlags<T> {
 /// ```
 pub trait FlagsExt: Sized {
     /// Runs in the scope of these answers, in place of any other.
-    fn in_flags(self, flags: Flags) -> InFlags<Self> {
-        InFlags::new(self, Some(flags.into()))
+    fn in_flags(self, flags: Flags) -> FlagsScope<Self> {
+        FlagsScope::new(self, Some(flags.into()))
     }
 
     /// Runs in the scope that is current **now**, at this call; where there is none, as it would
     /// without.
-    fn in_current_flags(self) -> InFlags<Self> {
-        InFlags::new(self, Flags::current().map(Scope::from))
+    fn in_current_flags(self) -> FlagsScope<Self> {
+        FlagsScope::new(self, Flags::current().map(Scope::from))
     }
 }
 
@@ -127,7 +127,7 @@ impl Flags {
     /// assert!(flags.scope(async { flag("dark_mode") }).await);
     /// # }
     /// ```
-    pub fn scope<F: Future>(&self, future: F) -> InFlags<F> {
+    pub fn scope<F: Future>(&self, future: F) -> FlagsScope<F> {
         future.in_flags(self.clone())
     }
 

@@ -9,7 +9,7 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use super::body::ResponseBody;
-use super::carry::InFlags;
+use super::carry::FlagsScope;
 use super::config::Config;
 use super::respond::{ResponsePlan, respond};
 use super::scope::Scope;
@@ -17,7 +17,8 @@ use super::watch::Watch;
 use crate::observe::Failure;
 
 pin_project! {
-    /// The response to come of a [`FlagService`](super::FlagService).
+    /// The future of a [`FlagService`](super::FlagService)'s response.
+    #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,
@@ -30,7 +31,7 @@ pin_project! {
         /// The inner service's future is polled and dropped inside the scope.
         Running {
             #[pin]
-            future: InFlags<F>,
+            future: FlagsScope<F>,
             plan: ResponsePlan,
             watch: Option<Box<Watch>>,
             config: Arc<Config>,
@@ -51,7 +52,7 @@ impl<F: Future> ResponseFuture<F> {
         watch: Option<Box<Watch>>,
         config: Arc<Config>,
     ) -> Self {
-        Self { state: State::Running { future: InFlags::new(future, scope), plan, watch, config } }
+        Self { state: State::Running { future: FlagsScope::new(future, scope), plan, watch, config } }
     }
 
     /// For a request that the layer leaves alone.

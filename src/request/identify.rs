@@ -241,6 +241,7 @@ where
 
 pin_project! {
     /// The response to come of an [`Identify`].
+    #[must_use = "futures do nothing unless polled"]
     pub struct IdentifyFuture<S, B, F>
     where
         S: Service<Request<B>>,

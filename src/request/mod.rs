@@ -159,7 +159,7 @@ mod watch;
 
 pub use body::ResponseBody;
 pub use builder::FlagsBuilder;
-pub use carry::{FlagsExt, InFlags, spawn, spawn_blocking};
+pub use carry::{FlagsExt, FlagsScope, spawn, spawn_blocking};
 #[cfg(feature = "testing")]
 pub(crate) use caught::caught;
 pub use counts::RequestCounts;
@@ -174,9 +174,11 @@ pub use oneshot::Oneshot;
 #[cfg(feature = "overrides")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]
 pub use propagate::{SendDecisions, SendDecisionsLayer};
-pub use require::{Closed, ClosedStatus, Fallback, NotFound, RequireFlag, RequireFlagFuture, RequireFlagLayer};
+pub use require::{
+    Fallback, FallbackResponse, FallbackStatus, NotFound, RequireFlag, RequireFlagFuture, RequireFlagLayer,
+};
 pub use resolve::{BoxAnswers, Resolve, ResolveFuture, ResolveLayer, ResolveService};
-pub use scope::{OutOfScope, flag, panic_out_of_scope, reads_out_of_scope, try_flag, variant};
+pub use scope::{OutOfScopeError, flag, panic_out_of_scope, reads_out_of_scope, try_flag, variant};
 pub use service::FlagService;
 #[cfg(feature = "overrides")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overrides")))]

@@ -68,13 +68,13 @@ pub struct NotFound;
 
 /// The answer of a closed gate with another status, without a body; from [`RequireFlagLayer::status`].
 #[derive(Clone, Copy, Debug)]
-pub struct ClosedStatus(StatusCode);
+pub struct FallbackStatus(StatusCode);
 
 mod sealed {
     pub trait Sealed {}
 
     impl Sealed for super::NotFound {}
-    impl Sealed for super::ClosedStatus {}
+    impl Sealed for super::FallbackStatus {}
     impl<S> Sealed for super::Fallback<S> {}
 }
 
@@ -172,8 +172,8 @@ impl RequireFlagLayer {
     /// let gate = RequireFlagLayer::new("beta_page").status(StatusCode::FORBIDDEN);
     /// # let _ = gate;
     /// ```
-    pub fn status(self, status: StatusCode) -> RequireFlagLayer<ClosedStatus> {
-        RequireFlagLayer { conditions: self.conditions, fallback: ClosedStatus(status), has_warned: self.has_warned }
+    pub fn status(self, status: StatusCode) -> RequireFlagLayer<FallbackStatus> {
+        RequireFlagLayer { conditions: self.conditions, fallback: FallbackStatus(status), has_warned: self.has_warned }
     }
 
     fn of(condition: Condition) -> Self {
@@ -274,7 +274,7 @@ impl<S, F> RequireFlag<S, F> {
 ///
 /// It cannot be implemented elsewhere: another answer is a service, for [`RequireFlagLayer::fallback`], or a
 /// [status](RequireFlagLayer::status).
-pub trait Closed<B, R, E>: sealed::Sealed {
+pub trait FallbackResponse<B, R, E>: sealed::Sealed {
     /// The answer to come.
     type Future: Future<Output = Result<Response<R>, E>>;
 
@@ -283,15 +283,15 @@ pub trait Closed<B, R, E>: sealed::Sealed {
     fn answer(&self, request: Request<B>) -> Self::Future;
 }
 
-impl<B, R: Default, E> Closed<B, R, E> for NotFound {
+impl<B, R: Default, E> FallbackResponse<B, R, E> for NotFound {
     type Future = Ready<Result<Response<R>, E>>;
 
     fn answer(&self, request: Request<B>) -> Self::Future {
-        ClosedStatus(StatusCode::NOT_FOUND).answer(request)
+        FallbackStatus(StatusCode::NOT_FOUND).answer(request)
     }
 }
 
-impl<B, R: Default, E> Closed<B, R, E> for ClosedStatus {
+impl<B, R: Default, E> FallbackResponse<B, R, E> for FallbackStatus {
     type Future = Ready<Result<Response<R>, E>>;
 
     fn answer(&self, _: Request<B>) -> Self::Future {
@@ -301,7 +301,7 @@ impl<B, R: Default, E> Closed<B, R, E> for ClosedStatus {
     }
 }
 
-impl<B, R, S: Service<Request<B>, Response = Response<R>> + Clone> Closed<B, R, S::Error> for Fallback<S> {
+impl<B, R, S: Service<Request<B>, Response = Response<R>> + Clone> FallbackResponse<B, R, S::Error> for Fallback<S> {
     type Future = Oneshot<S, B>;
 
     fn answer(&self, request: Request<B>) -> Self::Future {
@@ -312,7 +312,7 @@ impl<B, R, S: Service<Request<B>, Response = Response<R>> + Clone> Closed<B, R, 
 impl<S, F, B, R> Service<Request<B>> for RequireFlag<S, F>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
-    F: Closed<B, R, S::Error>,
+    F: FallbackResponse<B, R, S::Error>,
 {
     type Response = Response<R>;
     type Error = S::Error;
@@ -336,6 +336,7 @@ where
 
 pin_project! {
     /// The response to come of a [`RequireFlag`].
+    #[must_use = "futures do nothing unless polled"]
     pub struct RequireFlagFuture<F, G> {
         #[pin]
         state: State<F, G>,

@@ -307,6 +307,7 @@ impl Prepare for Box<Resolution> {
 
 pin_project! {
     /// The response to come of a [`ResolveService`].
+    #[must_use = "futures do nothing unless polled"]
     pub struct ResolveFuture<S, B>
     where
         S: Service<Request<B>>,

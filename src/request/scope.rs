@@ -165,10 +165,10 @@ pub fn variant(name: impl FlagName) -> Option<String> {
 ///
 /// # Errors
 ///
-/// [`OutOfScope`] where no layer is around the current task; that is neither counted nor logged.
-pub fn try_flag(name: impl FlagName) -> Result<bool, OutOfScope> {
+/// [`OutOfScopeError`] where no layer is around the current task; that is neither counted nor logged.
+pub fn try_flag(name: impl FlagName) -> Result<bool, OutOfScopeError> {
     let (name, default) = (name.name(), name.default_answer());
-    current(|scope| scope.flags.is_enabled_or(name, default)).ok_or(OutOfScope)
+    current(|scope| scope.flags.is_enabled_or(name, default)).ok_or(OutOfScopeError)
 }
 
 impl<T: Readable> DeclaredFlag<T> {
@@ -213,9 +213,9 @@ impl Flags {
 
 /// No layer is around the current task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfScope;
+pub struct OutOfScopeError;
 
-impl fmt::Display for OutOfScope {
+impl fmt::Display for OutOfScopeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "no flags in scope: either the route has no FlagLayer around it, or its `skip` leaves the request out, or the \
@@ -224,7 +224,7 @@ impl fmt::Display for OutOfScope {
     }
 }
 
-impl std::error::Error for OutOfScope {}
+impl std::error::Error for OutOfScopeError {}
 
 static PANICS: AtomicBool = AtomicBool::new(false);
 
@@ -253,9 +253,9 @@ pub fn reads_out_of_scope() -> u64 {
 #[cold]
 pub(super) fn read_out_of_scope_by(has_warned: &AtomicBool, name: &str, consequence: &str) {
     OUT_OF_SCOPE.fetch_add(1, Ordering::Relaxed);
-    assert!(!PANICS.load(Ordering::Relaxed) || std::thread::panicking(), "flag {name:?} read: {OutOfScope}");
+    assert!(!PANICS.load(Ordering::Relaxed) || std::thread::panicking(), "flag {name:?} read: {OutOfScopeError}");
     if !has_warned.swap(true, Ordering::Relaxed) {
-        tracing::warn!(flag = name, "{consequence}: {OutOfScope}");
+        tracing::warn!(flag = name, "{consequence}: {OutOfScopeError}");
     }
 }
 
@@ -267,7 +267,7 @@ fn read_out_of_scope(name: &str) {
 
     OUT_OF_SCOPE.fetch_add(1, Ordering::Relaxed);
     // A panic while another unwinds would end the process, and hide the first.
-    assert!(!PANICS.load(Ordering::Relaxed) || std::thread::panicking(), "flag {name:?} read: {OutOfScope}");
+    assert!(!PANICS.load(Ordering::Relaxed) || std::thread::panicking(), "flag {name:?} read: {OutOfScopeError}");
     let place = *Location::caller();
     // Reading a flag never waits: where somebody else is at it, this place is logged the next time.
     let is_new = match SEEN.try_lock() {
@@ -275,6 +275,6 @@ fn read_out_of_scope(name: &str) {
         Err(_) => false,
     };
     if is_new {
-        tracing::warn!(flag = name, %place, "flag read as its default, which is off unless it is declared otherwise: {OutOfScope}");
+        tracing::warn!(flag = name, %place, "flag read as its default, which is off unless it is declared otherwise: {OutOfScopeError}");
     }
 }

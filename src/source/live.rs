@@ -30,7 +30,7 @@ use super::tasks::{blocking, joined};
 use super::traits::{Freshness, Source, Status};
 use crate::document::{Definition, Document, Flag, FlagName, Timestamp};
 use crate::engine::{Answers, Query, SourceId};
-use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, Loaded, Notices, OwnWork, random_share};
+use crate::store::{self, Author, Backoff, Error, ErrorKind, Feed, FeedContent, Notices, OwnWork, random_share};
 
 /// How long [`Live::connect`] waits for the first rules.
 const START: Duration = Duration::from_secs(1);
@@ -187,7 +187,7 @@ impl Live {
     /// 1. If more than half of the flags are missing at once, or all, they stay in effect until each is back.
     /// 2. One lost flag of many is off, as it is for every other program that reads the store: a user may delete a key to
     ///    switch its flag off.
-    /// 3. A store that records its removals ([`Loaded::records_removals`]: Redis, PostgreSQL, SQLite) has lost every flag
+    /// 3. A store that records its removals ([`FeedContent::records_removals`]: Redis, PostgreSQL, SQLite) has lost every flag
     ///    that is missing without such a record. In a document that people write as a whole (a file, a URL, a table of
     ///    the application), a flag that is left out was removed, unless more than half are missing.
     ///
@@ -559,7 +559,7 @@ impl Keeper {
     }
 
     /// The identity of the store, if it may matter.
-    async fn identity(&mut self, loaded: &Loaded) -> Option<String> {
+    async fn identity(&mut self, loaded: &FeedContent) -> Option<String> {
         let is_needed = !self.has_asked || self.shared.seen().depends_on_identity(loaded);
         if self.may_not_ask || !is_needed {
             return None;
@@ -727,7 +727,7 @@ impl Shared {
         document
     }
 
-    fn publish(&self, mut loaded: Loaded, identity: Option<&str>) {
+    fn publish(&self, mut loaded: FeedContent, identity: Option<&str>) {
         let before = self.board.document();
         self.board.publish(|in_force| {
             let have_kills_ended = self.kills().take(&mut loaded.document, &loaded.versions);

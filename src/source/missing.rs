@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::document::{Definition, Document, Flag, Problem, Shortfall, Timestamp};
-use crate::store::Loaded;
+use crate::store::FeedContent;
 
 /// How many lost flags are reported one by one.
 const NAMED: usize = 20;
@@ -68,13 +68,13 @@ impl MissingFlags {
     /// `recalled` is what the backup file held if this is the first load.
     pub(super) fn after(
         mut self,
-        loaded: &Loaded,
+        loaded: &FeedContent,
         in_effect: &Document,
         earlier_versions: &BTreeMap<Arc<str>, u64>,
         recalled: &BackupDefinitions,
         allow_shrink: bool,
     ) -> (Document, Self) {
-        let Loaded { document, removed, versions, records_removals, .. } = loaded;
+        let FeedContent { document, removed, versions, records_removals, .. } = loaded;
         let (after, Shortfall { kept, dropped }) =
             document.clone().after_removing(in_effect, allow_shrink, removed, &self.kept());
         if allow_shrink {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Definition, Document, Problem, kept};
-use crate::store::Loaded;
+use crate::store::FeedContent;
 
 /// Versions and kills of everything that was loaded so far.
 ///
@@ -37,7 +37,7 @@ pub(super) struct SeenFlags {
 impl SeenFlags {
     /// Takes in what was loaded from the store of this identity, if that is known, and switches off the flags that have
     /// to stay off.
-    pub(super) fn take(&mut self, loaded: &mut Loaded, identity: Option<&str>) {
+    pub(super) fn take(&mut self, loaded: &mut FeedContent, identity: Option<&str>) {
         match identity {
             Some(another) if !self.store.is_empty() && another != self.store => self.take_another(loaded, another),
             identity => self.take_same(loaded, identity.unwrap_or_default()),
@@ -51,7 +51,7 @@ impl SeenFlags {
         self.killed.extend(killed.chain(self.held.keys().cloned()));
     }
 
-    fn take_same(&mut self, loaded: &mut Loaded, identity: &str) {
+    fn take_same(&mut self, loaded: &mut FeedContent, identity: &str) {
         if self.is_older(loaded) {
             for name in &self.killed {
                 let found = loaded.versions.get(name).copied().unwrap_or_default();
@@ -66,7 +66,7 @@ impl SeenFlags {
         }
     }
 
-    fn take_another(&mut self, loaded: &Loaded, identity: &str) {
+    fn take_another(&mut self, loaded: &FeedContent, identity: &str) {
         let is_unedited = |name: &Arc<str>| loaded.versions.get(name).is_none_or(|version| *version == 0);
         self.held = self.killed.iter().filter(|name| is_unedited(name)).map(|name| (Arc::clone(name), 0)).collect();
         // A store without a history may be the one that was seen, emptied: what comes back is compared with that.
@@ -79,7 +79,7 @@ impl SeenFlags {
     }
 
     /// Whether the identity of the store matters for what was loaded.
-    pub(super) fn depends_on_identity(&self, loaded: &Loaded) -> bool {
+    pub(super) fn depends_on_identity(&self, loaded: &FeedContent) -> bool {
         self.store.is_empty() || loaded.versions.is_empty() || self.is_older(loaded)
     }
 
@@ -109,14 +109,14 @@ impl SeenFlags {
     }
 
     /// Whether the store has gone back behind what was seen of it.
-    fn is_older(&self, loaded: &Loaded) -> bool {
+    fn is_older(&self, loaded: &FeedContent) -> bool {
         let has_older_flag =
             loaded.versions.iter().any(|(name, version)| self.versions.get(name).is_some_and(|seen| version < seen));
         has_older_flag || matches!((loaded.sequence, self.sequence), (Some(now), Some(seen)) if now < seen)
     }
 
     /// Says that the store lacks edits that were seen, until it has as many again.
-    fn report_age(&self, loaded: &mut Loaded) {
+    fn report_age(&self, loaded: &mut FeedContent) {
         if let (Some(now), Some(seen)) = (loaded.sequence, self.highest)
             && now < seen
         {

@@ -138,11 +138,35 @@ impl Status {
         self.freshness == Freshness::Fresh
     }
 
-    /// The status of a source that has nothing to load.
+    /// The status of a source whose rules are current, or that has nothing to load. The other fields can be set.
+    ///
+    /// ```
+    /// use tower_flags::source::Status;
+    ///
+    /// let mut status = Status::fresh();
+    /// status.flags = 12;
+    /// assert!(status.is_fresh());
+    /// ```
     #[must_use]
     pub fn fresh() -> Self {
+        Self::new(Freshness::Fresh)
+    }
+
+    /// The status of a source whose last attempt to load has failed: earlier rules are in effect since this instant.
+    #[must_use]
+    pub fn stale_since(at: Timestamp, error: impl Into<String>) -> Self {
+        Self { last_error: Some(error.into()), ..Self::new(Freshness::StaleSince(at)) }
+    }
+
+    /// The status of a source that has never had rules.
+    #[must_use]
+    pub fn never_loaded() -> Self {
+        Self::new(Freshness::NeverLoaded)
+    }
+
+    fn new(freshness: Freshness) -> Self {
         Self {
-            freshness: Freshness::Fresh,
+            freshness,
             version: 0,
             revision: String::new(),
             flags: 0,

@@ -12,7 +12,7 @@ use super::commit_over::{commit_over, killed_text, now};
 use super::history::{Head, HistoryEntry, HistoryPage};
 use super::random::random_share;
 use super::traits::Store;
-use super::verify::{BrokenLink, Knowledge, Verification, verification};
+use super::verify::{HistoryBreak, Knowledge, Verification, verification};
 use crate::document::{
     Edit, Flag, FlagName, Percentage, Problem, Timestamp, accepted_flag, flag_from_json, is_name, killed, not_a_name,
 };
@@ -374,7 +374,7 @@ pub trait StoreExt: Store {
     /// # Errors
     ///
     /// The store cannot be read.
-    fn verify_history(&self) -> impl Future<Output = Result<Result<Head, BrokenLink>, Error>> + Send {
+    fn verify_history(&self) -> impl Future<Output = Result<Result<Head, HistoryBreak>, Error>> + Send {
         async move {
             let found = self.verification().await?;
             Ok(found.oldest_break().cloned().map_or(Ok(found.head), Err))

@@ -5,7 +5,7 @@ use super::commit::{Commit, Progress, Stored};
 use super::history::{Head, HistoryEntry, HistoryPage, content_of};
 use super::history_keys::{HistoryKeys, digest_with};
 use super::traits::Store;
-use crate::document::{Edit, Timestamp, killed};
+use crate::document::{Edit, FlagName, Timestamp, killed};
 use crate::error::Error;
 
 /// The commit that replaces what is stored by `definition`. A foreign change becomes an entry of the history first.
@@ -23,13 +23,43 @@ pub(super) async fn commit_over<S: Store + ?Sized>(
         let newest = store.history(&HistoryPage::newest().of(flag).limit(1)).await?;
         foreign_before = Some(newest.into_iter().next().and_then(|entry| entry.after));
     }
-    Ok(Commit::new(flag, expected, foreign_before, definition, by, at, store.history_keys()))
+    Ok(Commit::after_foreign(flag, expected, foreign_before, definition, by, at, store.history_keys()))
 }
 
 impl Commit {
+    /// The commit that replaces `expected` by a definition, or removes the flag: for tests of a [`Store`]. In a service
+    /// [`StoreExt`](super::StoreExt) makes commits.
+    ///
+    /// The stored text has to be the one that the last edit left, and the history has no keys.
+    ///
+    /// ```
+    /// use tower_flags::Timestamp;
+    /// use tower_flags::store::{Author, Commit, MemoryStore, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_flags::store::Error> {
+    /// let store = MemoryStore::new();
+    /// let stored = store.read("search").await?;
+    /// let commit = Commit::new("search", stored, Some("true".to_owned()), &Author::new("alice"), Timestamp::now());
+    /// assert!(store.commit(&commit).await?);
+    /// assert!(!store.commit(&commit).await?, "the stored state is no longer the expected one");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn new(
+        flag: impl FlagName,
+        expected: Stored,
+        definition: Option<String>,
+        by: &Author,
+        at: Timestamp,
+    ) -> Self {
+        Self::after_foreign(flag.name(), expected, None, definition, by, at, None)
+    }
+
     /// The commit that makes `definition` of what is stored. Where the stored text is somebody else's, their
     /// change becomes an entry first: from `foreign_before`, what the last edit had left.
-    pub(crate) fn new(
+    pub(crate) fn after_foreign(
         flag: &str,
         expected: Stored,
         foreign_before: Option<Option<String>>,

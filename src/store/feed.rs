@@ -18,7 +18,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// two, and loads again every [`resync_every`](Self::resync_every) in case a notice got lost.
 ///
 /// ```
-/// use tower_flags::store::{BoxFuture, Error, Feed, Loaded, Notices};
+/// use tower_flags::store::{BoxFuture, Error, Feed, FeedContent, Notices};
 /// use tower_flags::Document;
 ///
 /// /// Rules that are compiled in and never change.
@@ -29,13 +29,13 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///         "built in"
 ///     }
 ///
-///     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+///     fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
 ///         Box::pin(async move {
 ///             if known == Some("1") {
 ///                 return Ok(None);
 ///             }
 ///             let document = Document::from_json(self.0).map_err(Error::refused)?;
-///             Ok(Some(Loaded::new(document, "1")))
+///             Ok(Some(FeedContent::new(document, "1")))
 ///         })
 ///     }
 ///
@@ -70,7 +70,7 @@ pub trait Feed: Send + Sync + 'static {
     ///
     /// The feed cannot be read, or what it holds is refused as a whole. The caller keeps what it has
     /// and tries again.
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>>;
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>>;
 
     /// Starts to listen for changes.
     ///
@@ -154,7 +154,7 @@ impl<F: Feed + ?Sized> Feed for Arc<F> {
         F::name(self)
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         F::load(self, known)
     }
 
@@ -182,7 +182,7 @@ impl<F: Feed + ?Sized> Feed for Arc<F> {
 /// What a [`Feed`] holds.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Loaded {
+pub struct FeedContent {
     /// The definitions.
     pub document: Document,
     /// The store's own version or digest of them; equal revisions mean equal documents.
@@ -199,7 +199,7 @@ pub struct Loaded {
     pub sequence: Option<u64>,
 }
 
-impl Loaded {
+impl FeedContent {
     /// Definitions and what the store calls their version.
     #[must_use]
     pub fn new(document: Document, revision: impl Into<String>) -> Self {

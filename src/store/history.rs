@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::author::Author;
 use crate::document::Timestamp;
 
 /// One edit of one flag, as the store remembers it for ever.
@@ -35,6 +36,57 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
+    /// An edit of a flag that left it with this version, as a store reads it from its history. [`by`](Self::by),
+    /// [`texts`](Self::texts) and [`chained_to`](Self::chained_to) complete it.
+    ///
+    /// ```
+    /// use tower_flags::Timestamp;
+    /// use tower_flags::store::{Author, Head, HistoryEntry, verify};
+    ///
+    /// let at: Timestamp = "2026-12-01T09:00:00Z".parse().unwrap();
+    /// let first = HistoryEntry::new(1, "search", 1, at).by(&Author::new("alice").because("launch")).texts(None, Some("true"));
+    /// let head = Head::of(&first);
+    /// let second = HistoryEntry::new(2, "search", 2, at).by(&Author::new("bob")).texts(Some("true"), None).chained_to(&head);
+    /// assert_eq!(verify([&first, &second], &Head::of(&second)), Ok(()));
+    /// ```
+    #[must_use]
+    pub fn new(number: u64, flag: impl crate::document::FlagName, version: u64, at: Timestamp) -> Self {
+        Self {
+            number,
+            flag: flag.name().to_owned(),
+            version,
+            at,
+            actor: None,
+            reason: None,
+            before: None,
+            after: None,
+            previous: String::new(),
+        }
+    }
+
+    /// Who made the edit, and why.
+    #[must_use]
+    pub fn by(mut self, author: &Author) -> Self {
+        self.actor = Some(author.name().to_owned());
+        self.reason = author.reason().map(str::to_owned);
+        self
+    }
+
+    /// The stored texts before and after the edit; `None` where the flag is not there.
+    #[must_use]
+    pub fn texts(mut self, before: Option<&str>, after: Option<&str>) -> Self {
+        self.before = before.map(str::to_owned);
+        self.after = after.map(str::to_owned);
+        self
+    }
+
+    /// The end of the history before this entry.
+    #[must_use]
+    pub fn chained_to(mut self, head: &Head) -> Self {
+        self.previous.clone_from(&head.digest);
+        self
+    }
+
     /// SHA-256 over all of it, in hexadecimal digits. A store with [`HistoryKeys`](super::HistoryKeys) chains its entries
     /// by [`HistoryKeys::digest`](super::HistoryKeys::digest) instead.
     #[must_use]

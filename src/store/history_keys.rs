@@ -37,7 +37,7 @@ const MAX_ID: usize = 32;
 /// # Rules
 ///
 /// 1. **All processes that edit one store need the same keys.** Entries of a process without keys are still written, since
-///    a kill must never wait for a key. They are a [break](super::BrokenBy::Unkeyed) for the processes that have keys.
+///    a kill must never wait for a key. They are a [break](super::BreakKind::Unkeyed) for the processes that have keys.
 /// 2. Digests name their key: `id:` and 64 hexadecimal digits, in `previous` and in the head of the store. No table and no
 ///    format changes.
 /// 3. Entries that were written before the first key stay as they are. They cannot be changed unnoticed once an entry with

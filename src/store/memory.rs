@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::commit::{Commit, Stored};
-use super::feed::{BoxFuture, Feed, Loaded, Notices};
+use super::feed::{BoxFuture, Feed, FeedContent, Notices};
 use super::history::{Head, HistoryEntry, HistoryPage};
 use super::history_keys::HistoryKeys;
 use super::parsing::Parsing;
@@ -72,9 +72,9 @@ impl Content {
 }
 
 /// Parses what the store held when these flags were copied.
-fn loaded(flags: &BTreeMap<String, StoredFlag>, number: u64) -> Result<Loaded, Problem> {
+fn loaded(flags: &BTreeMap<String, StoredFlag>, number: u64) -> Result<FeedContent, Problem> {
     let definitions = flags.iter().filter_map(|(name, kept)| Some((&**name, kept.definition.as_ref()?.as_bytes())));
-    let loaded = Loaded::new(Document::from_texts(definitions)?, number.to_string());
+    let loaded = FeedContent::new(Document::from_texts(definitions)?, number.to_string());
     let removed = flags.iter().filter(|(_, kept)| kept.definition.is_none()).map(|(name, _)| &**name);
     let loaded = loaded.with_versions(flags.iter().map(|(name, kept)| (&**name, kept.version))).with_removed(removed);
     Ok(loaded.at_sequence(number))
@@ -85,7 +85,7 @@ impl Feed for MemoryStore {
         "memory"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             let (flags, number) = {
                 let content = self.content();

@@ -83,7 +83,7 @@ pub use author::Author;
 pub(crate) use backoff::Backoff;
 pub use change::{AppliedChange, Change, ChangeError, StoreExt};
 pub use commit::{Commit, Stored};
-pub use feed::{BoxFuture, Condition, Feed, Loaded, Notices};
+pub use feed::{BoxFuture, Condition, Feed, FeedContent, Notices};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use file::{FileFeed, FileStore};
@@ -104,7 +104,7 @@ pub use sql::{PostgresStore, PostgresTable};
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use sql::{SqliteStore, SqliteTable};
 pub use traits::{Capabilities, Store};
-pub use verify::{BrokenBy, BrokenLink, Verification, verify};
+pub use verify::{BreakKind, HistoryBreak, Verification, verify};
 
 #[cfg(feature = "admin")]
 pub(crate) use change::note_of_pause;

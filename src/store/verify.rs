@@ -28,19 +28,19 @@ const PAGE_WITHIN: Duration = Duration::from_secs(10);
 /// A place where a history is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct BrokenLink {
+pub struct HistoryBreak {
     /// The number of the first entry concerned.
     pub number: u64,
     /// The number of the last one: mostly the same.
     pub through: u64,
     /// How they are broken.
-    pub problem: BrokenBy,
+    pub problem: BreakKind,
 }
 
 /// How a chain can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum BrokenBy {
+pub enum BreakKind {
     /// The entries are not there, or others are in their place.
     Missing,
     /// The entry after it, or the head, carries another digest than it has. That digest may have been changed instead.
@@ -58,7 +58,7 @@ pub enum BrokenBy {
     CutOff,
 }
 
-impl BrokenBy {
+impl BreakKind {
     /// The name in the admin API.
     #[cfg(feature = "admin")]
     pub(crate) fn name(self) -> &'static str {
@@ -74,10 +74,10 @@ impl BrokenBy {
     }
 }
 
-impl fmt::Display for BrokenLink {
+impl fmt::Display for HistoryBreak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, through, problem } = self;
-        if *problem == BrokenBy::Head {
+        if *problem == BreakKind::Head {
             return write!(f, "the history should end with entry {number}, and the store has entries after it");
         }
         let is_one = number == through;
@@ -87,24 +87,24 @@ impl fmt::Display for BrokenLink {
             write!(f, "entries {number} to {through} of the history ")?;
         }
         let words = match (problem, is_one) {
-            (BrokenBy::Missing, true) => "is missing or in another place",
-            (BrokenBy::Missing, false) => "are missing or in another place",
-            (BrokenBy::Unkeyed, true) => "was written without the key, although entries before it have one",
-            (BrokenBy::Unkeyed, false) => "were written without the key, although entries before them have one",
-            (BrokenBy::UnknownKey, true) => "was written with a key that this process does not accept for it",
-            (BrokenBy::UnknownKey, false) => "were written with a key that this process does not accept for them",
-            (BrokenBy::Replaced, true) => "differs from the entry that this process saw there before",
-            (BrokenBy::Replaced, false) => "differ from the entries that this process saw there before",
-            (BrokenBy::CutOff, true) => "was cut off from the end after this process had seen it",
-            (BrokenBy::CutOff, false) => "were cut off from the end after this process had seen them",
-            (BrokenBy::Changed | BrokenBy::Head, true) => "was changed after it was written",
-            (BrokenBy::Changed | BrokenBy::Head, false) => "were changed after they were written",
+            (BreakKind::Missing, true) => "is missing or in another place",
+            (BreakKind::Missing, false) => "are missing or in another place",
+            (BreakKind::Unkeyed, true) => "was written without the key, although entries before it have one",
+            (BreakKind::Unkeyed, false) => "were written without the key, although entries before them have one",
+            (BreakKind::UnknownKey, true) => "was written with a key that this process does not accept for it",
+            (BreakKind::UnknownKey, false) => "were written with a key that this process does not accept for them",
+            (BreakKind::Replaced, true) => "differs from the entry that this process saw there before",
+            (BreakKind::Replaced, false) => "differ from the entries that this process saw there before",
+            (BreakKind::CutOff, true) => "was cut off from the end after this process had seen it",
+            (BreakKind::CutOff, false) => "were cut off from the end after this process had seen them",
+            (BreakKind::Changed | BreakKind::Head, true) => "was changed after it was written",
+            (BreakKind::Changed | BreakKind::Head, false) => "were changed after they were written",
         };
         f.write_str(words)
     }
 }
 
-impl std::error::Error for BrokenLink {}
+impl std::error::Error for HistoryBreak {}
 
 /// The result of a check of a whole history: [`StoreExt::verification`](super::StoreExt::verification).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub struct Verification {
     pub keyed_from: Option<u64>,
     /// The breaks, newest first: at most 100, of which the last is the oldest. Neighbours that are broken in the same way
     /// are one break.
-    pub breaks: Vec<BrokenLink>,
+    pub breaks: Vec<HistoryBreak>,
     /// How many breaks there are, with those that are not listed.
     pub broken: u64,
 }
@@ -133,7 +133,7 @@ impl Verification {
 
     /// The oldest break.
     #[must_use]
-    pub fn oldest_break(&self) -> Option<&BrokenLink> {
+    pub fn oldest_break(&self) -> Option<&HistoryBreak> {
         self.breaks.iter().min_by_key(|broken| broken.number)
     }
 }
@@ -157,7 +157,7 @@ impl Verification {
 pub fn verify<'a>(
     entries: impl IntoIterator<Item = &'a HistoryEntry, IntoIter: DoubleEndedIterator>,
     head: &Head,
-) -> Result<(), BrokenLink> {
+) -> Result<(), HistoryBreak> {
     let mut walk = Walk::new(None, Knowledge::default(), head.clone());
     for entry in entries.into_iter().rev() {
         walk.add(entry);
@@ -208,12 +208,12 @@ impl Walk {
         let has_begun = std::mem::replace(&mut self.has_begun, true);
         if number > expected.number {
             if has_begun {
-                self.report(BrokenBy::Missing, number, number);
+                self.report(BreakKind::Missing, number, number);
             } else {
-                self.report(BrokenBy::Head, expected.number, expected.number);
+                self.report(BreakKind::Head, expected.number, expected.number);
             }
         } else if number < expected.number {
-            self.report(BrokenBy::Missing, number + 1, expected.number);
+            self.report(BreakKind::Missing, number + 1, expected.number);
         } else {
             self.compare(entry, &expected.digest);
         }
@@ -224,32 +224,32 @@ impl Walk {
         let attested = attested(self.keys.as_ref(), entry, digest);
         match attested {
             Attestation::Same => {}
-            Attestation::Other => self.report(BrokenBy::Changed, number, number),
-            Attestation::UnknownKey => self.report(BrokenBy::UnknownKey, number, number),
+            Attestation::Other => self.report(BreakKind::Changed, number, number),
+            Attestation::UnknownKey => self.report(BreakKind::UnknownKey, number, number),
         }
         if key_of(digest).is_some() {
             if attested == Attestation::Same {
                 self.found.keyed_from = Some(number);
             }
             if let Some((first, last)) = self.unkeyed.take() {
-                self.report(BrokenBy::Unkeyed, first, last);
+                self.report(BreakKind::Unkeyed, first, last);
             }
         } else if self.required_from.is_some_and(|from| number >= from) {
-            self.report(BrokenBy::Unkeyed, number, number);
+            self.report(BreakKind::Unkeyed, number, number);
         } else {
             self.unkeyed = Some((number, self.unkeyed.map_or(number, |(_, last)| last)));
         }
         let is_other = |seen: &Head| seen.number == number && number > 0 && seen.digest != digest;
         if is_other(&self.known.seen) || is_other(&self.known.verified) {
-            self.report(BrokenBy::Replaced, number, number);
+            self.report(BreakKind::Replaced, number, number);
         }
     }
 
-    pub(crate) fn report(&mut self, problem: BrokenBy, number: u64, through: u64) {
+    pub(crate) fn report(&mut self, problem: BreakKind, number: u64, through: u64) {
         let breaks = &mut self.found.breaks;
         // Up to three kinds come for one entry.
         let neighbour = breaks.iter_mut().rev().take(4).find(|last| {
-            last.problem == problem && problem != BrokenBy::Head && last.number == through.saturating_add(1)
+            last.problem == problem && problem != BreakKind::Head && last.number == through.saturating_add(1)
         });
         if let Some(neighbour) = neighbour {
             neighbour.number = number;
@@ -259,15 +259,15 @@ impl Walk {
         if breaks.len() == MAX_BREAKS {
             breaks.pop();
         }
-        breaks.push(BrokenLink { number, through, problem });
+        breaks.push(HistoryBreak { number, through, problem });
     }
 
     /// The breaks so far, after entries that are not all of a history; `is_end` where none is before them.
     #[cfg(feature = "admin")]
-    pub(crate) fn end_of_page(mut self, is_end: bool) -> Vec<BrokenLink> {
+    pub(crate) fn end_of_page(mut self, is_end: bool) -> Vec<HistoryBreak> {
         if self.expected.number > 0 {
             if is_end {
-                self.report(BrokenBy::Missing, 1, self.expected.number);
+                self.report(BreakKind::Missing, 1, self.expected.number);
             }
         } else if self.has_begun {
             self.check_first();
@@ -278,20 +278,20 @@ impl Walk {
     fn check_first(&mut self) {
         // The first entry follows nothing.
         if !self.expected.digest.is_empty() {
-            self.report(BrokenBy::Changed, 1, 1);
+            self.report(BreakKind::Changed, 1, 1);
         }
     }
 
     /// The result, after the last entry.
     pub(crate) fn end(mut self) -> Verification {
         if self.expected.number > 0 {
-            self.report(BrokenBy::Missing, 1, self.expected.number);
+            self.report(BreakKind::Missing, 1, self.expected.number);
         } else {
             self.check_first();
         }
         let (ends, seen) = (self.found.head.number, self.known.seen.number);
         if seen > ends {
-            self.report(BrokenBy::CutOff, ends + 1, seen);
+            self.report(BreakKind::CutOff, ends + 1, seen);
         }
         self.found.breaks.sort_by_key(|broken| std::cmp::Reverse(broken.number));
         self.found
@@ -323,7 +323,7 @@ pub(crate) async fn verification<S: Store + ?Sized>(store: &S, known: Knowledge)
         // Edits that were made meanwhile have moved the head; entries above it have no other reason.
         let now = in_time(store, store.read("")).await?.head.number;
         if newest > now {
-            walk.report(BrokenBy::Head, now, now);
+            walk.report(BreakKind::Head, now, now);
         }
     }
     let mut step = MIN_STEP;
@@ -374,7 +374,7 @@ mod tests {
         entries.last().map(Head::of).unwrap_or_default()
     }
 
-    fn broken(entries: &[HistoryEntry], head: &Head) -> (u64, BrokenBy) {
+    fn broken(entries: &[HistoryEntry], head: &Head) -> (u64, BreakKind) {
         let link = verify(entries, head).unwrap_err();
         (link.number, link.problem)
     }
@@ -419,32 +419,32 @@ mod tests {
         for place in 0..4 {
             let mut without = entries.clone();
             without.remove(place);
-            assert_eq!(broken(&without, &head), (place as u64 + 1, BrokenBy::Missing));
+            assert_eq!(broken(&without, &head), (place as u64 + 1, BreakKind::Missing));
         }
         let mut swapped = entries.clone();
         swapped.swap(1, 2);
-        assert_eq!(broken(&swapped, &head), (2, BrokenBy::Missing));
+        assert_eq!(broken(&swapped, &head), (2, BreakKind::Missing));
         // Renumbered by somebody who knows the numbers but not the digests.
         (swapped[1].number, swapped[2].number) = (2, 3);
-        assert_eq!(broken(&swapped, &head).1, BrokenBy::Changed);
+        assert_eq!(broken(&swapped, &head).1, BreakKind::Changed);
     }
 
     #[test]
     fn an_end_that_was_cut_off_shows_against_the_head_alone() {
         let entries = chain(4);
-        assert_eq!(broken(&entries[..3], &head(&entries)), (4, BrokenBy::Missing));
-        assert_eq!(broken(&entries, &head(&entries[..3])), (3, BrokenBy::Head));
+        assert_eq!(broken(&entries[..3], &head(&entries)), (4, BreakKind::Missing));
+        assert_eq!(broken(&entries, &head(&entries[..3])), (3, BreakKind::Head));
         assert_eq!(verify(&entries[..3], &head(&entries[..3])), Ok(()), "who writes the head too is not found");
-        assert_eq!(broken(&entries, &Head::new(4, "0".repeat(64))), (4, BrokenBy::Changed));
+        assert_eq!(broken(&entries, &Head::new(4, "0".repeat(64))), (4, BreakKind::Changed));
     }
 
     #[test]
     fn links_say_what_is_wrong_with_them() {
-        let said = |problem, through| BrokenLink { number: 7, through, problem }.to_string();
-        assert_eq!(said(BrokenBy::Missing, 7), "entry 7 of the history is missing or in another place");
-        assert_eq!(said(BrokenBy::Changed, 7), "entry 7 of the history was changed after it was written");
-        assert_eq!(said(BrokenBy::Changed, 9), "entries 7 to 9 of the history were changed after they were written");
-        assert_eq!(said(BrokenBy::Head, 7), "the history should end with entry 7, and the store has entries after it");
+        let said = |problem, through| HistoryBreak { number: 7, through, problem }.to_string();
+        assert_eq!(said(BreakKind::Missing, 7), "entry 7 of the history is missing or in another place");
+        assert_eq!(said(BreakKind::Changed, 7), "entry 7 of the history was changed after it was written");
+        assert_eq!(said(BreakKind::Changed, 9), "entries 7 to 9 of the history were changed after they were written");
+        assert_eq!(said(BreakKind::Head, 7), "the history should end with entry 7, and the store has entries after it");
     }
 
     const SECRET: &str = "6f0e5c1f4b7d4a0f9c3b2e1d0a9f8e7d";
@@ -466,7 +466,7 @@ mod tests {
         head: &Head,
         keys: Option<&HistoryKeys>,
         known: &Knowledge,
-    ) -> Vec<(BrokenBy, u64, u64)> {
+    ) -> Vec<(BreakKind, u64, u64)> {
         let mut walk = Walk::new(keys.cloned(), known.clone(), head.clone());
         entries.iter().rev().for_each(|entry| walk.add(entry));
         walk.end().breaks.iter().map(|broken| (broken.problem, broken.number, broken.through)).collect()
@@ -483,13 +483,13 @@ mod tests {
             }
             // Entry 1 is as it was, and attested by entry 2.
             let found = found(&entries, &head(&entries), with, &Knowledge::default());
-            let expected = if with.is_some() { vec![(BrokenBy::Unkeyed, 2, 5)] } else { vec![] };
+            let expected = if with.is_some() { vec![(BreakKind::Unkeyed, 2, 5)] } else { vec![] };
             assert_eq!(found, expected);
         }
         // The digests are there, and the attacker does not have the key.
         let (mut entries, end) = keyed(&[Some(&keys); 5]);
         entries[1].actor = Some("mallory".to_owned());
-        assert_eq!(found(&entries, &end, Some(&keys), &Knowledge::default()), [(BrokenBy::Changed, 2, 2)]);
+        assert_eq!(found(&entries, &end, Some(&keys), &Knowledge::default()), [(BreakKind::Changed, 2, 2)]);
     }
 
     #[test]
@@ -499,20 +499,20 @@ mod tests {
         let (mut entries, end) = keyed(&[None, None, with, with]);
         assert_eq!(found(&entries, &end, with, &none), []);
         let required = keys.clone().keyed_from(2);
-        assert_eq!(found(&entries, &end, Some(&required), &none), [(BrokenBy::Unkeyed, 2, 2)]);
+        assert_eq!(found(&entries, &end, Some(&required), &none), [(BreakKind::Unkeyed, 2, 2)]);
         // What was written before is protected by what was written since.
         entries[0].actor = Some("mallory".to_owned());
         entries[1].previous = entries[0].digest();
-        assert_eq!(found(&entries, &end, with, &none), [(BrokenBy::Changed, 2, 2)]);
+        assert_eq!(found(&entries, &end, with, &none), [(BreakKind::Changed, 2, 2)]);
         // A process without the key, between others.
         let (entries, end) = keyed(&[None, with, None, None, with, None]);
-        assert_eq!(found(&entries, &end, with, &none), [(BrokenBy::Unkeyed, 6, 6), (BrokenBy::Unkeyed, 3, 4)]);
+        assert_eq!(found(&entries, &end, with, &none), [(BreakKind::Unkeyed, 6, 6), (BreakKind::Unkeyed, 3, 4)]);
         let lacks = found(&entries, &end, None, &none);
-        assert_eq!(lacks[1..3], [(BrokenBy::UnknownKey, 5, 5), (BrokenBy::Unkeyed, 3, 4)], "{lacks:?}");
+        assert_eq!(lacks[1..3], [(BreakKind::UnknownKey, 5, 5), (BreakKind::Unkeyed, 3, 4)], "{lacks:?}");
         // Everything that had a key was cut off.
         let (entries, end) = keyed(&[None; 3]);
         let knows = Knowledge { keyed_from: Some(3), ..Knowledge::default() };
-        assert_eq!(found(&entries, &end, with, &knows), [(BrokenBy::Unkeyed, 3, 3)]);
+        assert_eq!(found(&entries, &end, with, &knows), [(BreakKind::Unkeyed, 3, 3)]);
     }
 
     #[test]
@@ -522,7 +522,7 @@ mod tests {
         let (entries, end) = keyed(&[Some(&old), Some(&old), Some(&both), Some(&both)]);
         assert_eq!(found(&entries, &end, Some(&both), &Knowledge::default()), []);
         let (entries, end) = keyed(&[Some(&old), Some(&old), Some(&both), Some(&old)]);
-        assert_eq!(found(&entries, &end, Some(&both), &Knowledge::default()), [(BrokenBy::UnknownKey, 4, 4)]);
+        assert_eq!(found(&entries, &end, Some(&both), &Knowledge::default()), [(BreakKind::UnknownKey, 4, 4)]);
     }
 
     #[test]
@@ -530,10 +530,10 @@ mod tests {
         let entries = chain(4);
         let known = Knowledge { seen: head(&entries), verified: head(&entries), keyed_from: None };
         assert_eq!(found(&entries, &head(&entries), None, &known), []);
-        assert_eq!(found(&entries[..2], &head(&entries[..2]), None, &known), [(BrokenBy::CutOff, 3, 4)]);
+        assert_eq!(found(&entries[..2], &head(&entries[..2]), None, &known), [(BreakKind::CutOff, 3, 4)]);
         let mut others = entries.clone();
         others[3].actor = Some("mallory".to_owned());
-        assert_eq!(found(&others, &head(&others), None, &known), [(BrokenBy::Replaced, 4, 4)]);
+        assert_eq!(found(&others, &head(&others), None, &known), [(BreakKind::Replaced, 4, 4)]);
     }
 
     #[test]
@@ -543,10 +543,10 @@ mod tests {
         assert_eq!(found(&entries, &head(&entries), None, &known), []);
         let mut others = entries.clone();
         others[3].actor = Some("mallory".to_owned());
-        assert_eq!(found(&others, &head(&others), None, &known), [(BrokenBy::Replaced, 4, 4)]);
+        assert_eq!(found(&others, &head(&others), None, &known), [(BreakKind::Replaced, 4, 4)]);
         let mut others = entries[..2].to_vec();
         others[1].actor = Some("mallory".to_owned());
-        let expected = [(BrokenBy::CutOff, 3, 4), (BrokenBy::Replaced, 2, 2)];
+        let expected = [(BreakKind::CutOff, 3, 4), (BreakKind::Replaced, 2, 2)];
         assert_eq!(found(&others, &head(&others), None, &known), expected);
     }
 

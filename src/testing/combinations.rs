@@ -142,8 +142,15 @@ impl Combinations {
     }
 }
 
-/// What a test comes to: nothing, or a `Result` whose error is a failure.
-pub trait Verdict {
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for () {}
+    impl<E> Sealed for Result<(), E> {}
+}
+
+/// The result of a test: nothing, or a `Result` whose error is a failure. It cannot be implemented elsewhere.
+pub trait Verdict: sealed::Sealed {
     /// The message of a failure.
     #[doc(hidden)]
     fn verdict(self) -> Result<(), String>;

@@ -11,8 +11,8 @@ use super::caught::caught;
 use super::keyed::Keyed;
 use crate::document::{Definition, Edit, Flag};
 use crate::store::{
-    Author, BrokenBy, Capabilities, Change, ChangeError, Commit, Feed, HistoryEntry, HistoryKeys, HistoryPage, Loaded,
-    Store, StoreExt, Stored,
+    Author, BreakKind, Capabilities, Change, ChangeError, Commit, Feed, FeedContent, HistoryEntry, HistoryKeys,
+    HistoryPage, Store, StoreExt, Stored,
 };
 
 /// How a store is made for tests, for [`check_store`].
@@ -79,13 +79,13 @@ fn unimplemented_by<T>(method: &str, capability: &str) -> T {
 #[must_use = "a report that nobody looks at shows nothing"]
 pub struct Report {
     store: String,
-    outcomes: Vec<(&'static str, Outcome)>,
+    outcomes: Vec<(&'static str, CaseOutcome)>,
 }
 
 /// What came of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum CaseOutcome {
     /// As it should be.
     Passed,
     /// Not tried, since the store says that it cannot do it.
@@ -96,14 +96,14 @@ pub enum Outcome {
 
 impl Report {
     /// All cases, in order.
-    pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
+    pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, &CaseOutcome)> {
         self.outcomes.iter().map(|(case, outcome)| (*case, outcome))
     }
 
     /// The cases that were not tried, each with the reason.
     pub fn skipped(&self) -> impl Iterator<Item = String> {
         self.outcomes().filter_map(|(case, outcome)| match outcome {
-            Outcome::Skipped(reason) => Some(format!("{case}: {reason}")),
+            CaseOutcome::Skipped(reason) => Some(format!("{case}: {reason}")),
             _ => None,
         })
     }
@@ -113,7 +113,7 @@ impl Report {
     /// If a case failed: with all of them.
     #[track_caller]
     pub fn assert_passed(&self) {
-        let failed = self.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_))).count();
+        let failed = self.outcomes.iter().filter(|(_, outcome)| matches!(outcome, CaseOutcome::Failed(_))).count();
         assert!(failed == 0, "{failed} cases failed\n{self}");
     }
 }
@@ -123,9 +123,9 @@ impl fmt::Display for Report {
         writeln!(f, "the store {:?}", self.store)?;
         for (case, outcome) in &self.outcomes {
             match outcome {
-                Outcome::Passed => writeln!(f, "  passed   {case}"),
-                Outcome::Skipped(reason) => writeln!(f, "  skipped  {case}: {reason}"),
-                Outcome::Failed(message) => writeln!(f, "  FAILED   {case}: {message}"),
+                CaseOutcome::Passed => writeln!(f, "  passed   {case}"),
+                CaseOutcome::Skipped(reason) => writeln!(f, "  skipped  {case}: {reason}"),
+                CaseOutcome::Failed(message) => writeln!(f, "  FAILED   {case}: {message}"),
             }?;
         }
         Ok(())
@@ -149,11 +149,11 @@ pub async fn check_store<F: StoreFixture>(fixture: &F) -> Report {
         ($($name:literal $case:ident $(if $capability:ident, $reason:literal)?;)*) => {$(
             let missing: [Option<&str>; _] = [$((!$capability).then_some($reason))?];
             let outcome = match missing.into_iter().flatten().next() {
-                Some(reason) => Outcome::Skipped(reason),
+                Some(reason) => CaseOutcome::Skipped(reason),
                 None => match timeout(PATIENCE, caught($case(fixture))).await {
-                    Ok(Ok(())) => Outcome::Passed,
-                    Ok(Err(message)) => Outcome::Failed(message),
-                    Err(_) => Outcome::Failed(format!("it took longer than {PATIENCE:?}")),
+                    Ok(Ok(())) => CaseOutcome::Passed,
+                    Ok(Err(message)) => CaseOutcome::Failed(message),
+                    Err(_) => CaseOutcome::Failed(format!("it took longer than {PATIENCE:?}")),
                 },
             };
             report.outcomes.push(($name, outcome));
@@ -208,7 +208,7 @@ async fn entries(store: &impl Store, page: HistoryPage) -> Vec<HistoryEntry> {
     store.history(&page).await.expect("the history is read")
 }
 
-async fn loaded(store: &impl Store) -> Loaded {
+async fn loaded(store: &impl Store) -> FeedContent {
     store.load(None).await.expect("the store is loaded").expect("there is something to load")
 }
 
@@ -277,7 +277,7 @@ async fn conflicts<F: StoreFixture>(fixture: &F) {
 async fn commit_of(store: &impl Store, name: &str) -> Commit {
     let expected = stored(store, name).await;
     let now = "2026-12-01T12:00:00Z".parse().expect("this is an instant");
-    Commit::new(name, expected, None, Some("false".to_owned()), &alice(), now, None)
+    Commit::new(name, expected, Some("false".to_owned()), &alice(), now)
 }
 
 async fn stale_commits<F: StoreFixture>(fixture: &F) {
@@ -412,12 +412,12 @@ async fn keyed_chain<F: StoreFixture>(fixture: &F) {
         let found = store.verification().await.expect("the history is read");
         found.breaks.iter().map(|broken| (broken.problem, broken.number, broken.through)).collect::<Vec<_>>()
     };
-    assert_eq!(broken(&store).await, [(BrokenBy::UnknownKey, 3, 5)], "without the key");
+    assert_eq!(broken(&store).await, [(BreakKind::UnknownKey, 3, 5)], "without the key");
     // An edit is made all the same, and found by those who have the key.
     changed(&store, "x", Change::kill()).await;
-    assert_eq!(broken(&keyed).await, [(BrokenBy::Unkeyed, 6, 6)]);
+    assert_eq!(broken(&keyed).await, [(BreakKind::Unkeyed, 6, 6)]);
     changed(&keyed, "x", Change::restore()).await;
-    assert_eq!(broken(&keyed).await, [(BrokenBy::Unkeyed, 6, 6)]);
+    assert_eq!(broken(&keyed).await, [(BreakKind::Unkeyed, 6, 6)]);
 }
 
 /// Tasks that edit one flag at once.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::document::{FlagName, assert_is_variant};
 use crate::engine::{Answers, Query};
-use crate::request::{Flags, FlagsBuilder, InFlags};
+use crate::request::{Flags, FlagsBuilder, FlagsScope};
 use crate::source::{ReadObserver, Source, Status};
 
 /// Fixed answers for every caller; a name that is not among them is off, and unknown.
@@ -169,6 +169,6 @@ impl fmt::Debug for TestFlags {
 /// .await;
 /// # }
 /// ```
-pub fn with_flags<F: Future>(flags: impl Into<Flags>, future: F) -> InFlags<F> {
+pub fn with_flags<F: Future>(flags: impl Into<Flags>, future: F) -> FlagsScope<F> {
     flags.into().scope(future)
 }

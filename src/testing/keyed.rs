@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Error, Feed, HistoryEntry, HistoryKeys, HistoryPage, Loaded, Notices, Store,
+    BoxFuture, Capabilities, Commit, Error, Feed, FeedContent, HistoryEntry, HistoryKeys, HistoryPage, Notices, Store,
     Stored,
 };
 
@@ -25,7 +25,7 @@ impl<S: Store> Feed for Keyed<S> {
         self.store.name()
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         self.store.load(known)
     }
 

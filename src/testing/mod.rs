@@ -24,6 +24,7 @@
 //!    `FlagLayer::new(flags.clone())` puts it around a router, and it remembers what was asked.
 //! 2. [`with_flags`] runs a future with them in scope, as a handler runs inside of the layer.
 //! 3. [`Combinations`] runs one test with every combination of some flags.
+//! 4. [`outcome`] makes the outcome of a request, for tests of observers.
 //!
 //! Nothing is global: tests that run side by side do not see each other's flags.
 //!
@@ -35,7 +36,9 @@ mod combinations;
 mod contract;
 mod flags;
 mod keyed;
+mod outcome;
 
 pub use combinations::{Combinations, Verdict};
-pub use contract::{Outcome, Report, StoreFixture, check_store};
+pub use contract::{CaseOutcome, Report, StoreFixture, check_store};
 pub use flags::{TestFlags, with_flags};
+pub use outcome::outcome;

@@ -17,8 +17,8 @@ use tower_flags::admin::Admin;
 use tower_flags::document::Timestamp;
 use tower_flags::source::Live;
 use tower_flags::store::{
-    Author, BoxFuture, Capabilities, Change, Commit, Error, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage, Loaded,
-    MemoryStore, Notices, SqliteStore, Store, StoreExt, Stored,
+    Author, BoxFuture, Capabilities, Change, Commit, Error, Feed, FeedContent, Head, HistoryEntry, HistoryKeys,
+    HistoryPage, MemoryStore, Notices, SqliteStore, Store, StoreExt, Stored,
 };
 
 use super::api::{Api, EDITOR, json, problem, tokens};
@@ -462,7 +462,7 @@ impl Feed for Watched {
         self.store.name()
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         self.store.load(known)
     }
 

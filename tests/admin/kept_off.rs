@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower_flags::Source;
 use tower_flags::document::Edit;
 use tower_flags::store::{
-    Author, BoxFuture, Capabilities, Change, Commit, Error, Feed, FileStore, HistoryEntry, HistoryPage, Loaded,
+    Author, BoxFuture, Capabilities, Change, Commit, Error, Feed, FeedContent, FileStore, HistoryEntry, HistoryPage,
     MemoryStore, Notices, Store, StoreExt, Stored,
 };
 
@@ -41,7 +41,7 @@ impl Feed for Deaf {
         "deaf"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move { self.inner().load(known).await })
     }
 

@@ -9,7 +9,7 @@ use tower_flags::admin::Admin;
 use tower_flags::engine::Query;
 use tower_flags::source::{Layered, Live, Source};
 use tower_flags::store::{
-    Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, HistoryEntry, HistoryPage, Loaded,
+    Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, FeedContent, HistoryEntry, HistoryPage,
     MemoryStore, Notices, Store, StoreExt, Stored,
 };
 use tower_flags::{Context, Timestamp};
@@ -81,14 +81,14 @@ impl Feed for Shaky {
         "shaky"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.gate().await?;
             if let Some(left) = &mut *self.loads_left.lock().unwrap() {
                 *left = left.checked_sub(1).ok_or_else(|| Error::new(ErrorKind::Unavailable, "no more loads"))?;
             }
-            let mut loaded = self.store.load(known).await?.map(Loaded::records_removals);
+            let mut loaded = self.store.load(known).await?.map(FeedContent::records_removals);
             if let (Some(loaded), Some(lost)) = (&mut loaded, &*self.lost.lock().unwrap()) {
                 loaded.document.remove(lost);
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tower_flags::document::Edit;
 use tower_flags::store::{
-    Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, FileStore, HistoryEntry, HistoryPage,
-    Loaded, Notices, Store, StoreExt, Stored,
+    Author, BoxFuture, Capabilities, Change, Commit, Error, ErrorKind, Feed, FeedContent, FileStore, HistoryEntry,
+    HistoryPage, Notices, Store, StoreExt, Stored,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -89,11 +89,11 @@ impl Feed for Shaky {
         "shaky"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             self.gate()?;
             // As of a store with one record for each flag.
-            Ok(self.store.load(known).await?.map(Loaded::records_removals))
+            Ok(self.store.load(known).await?.map(FeedContent::records_removals))
         })
     }
 

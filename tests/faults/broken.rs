@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tower_flags::store::{
-    BoxFuture, Capabilities, Commit, Error, Feed, HistoryEntry, HistoryPage, Loaded, Notices, Store, Stored,
+    BoxFuture, Capabilities, Commit, Error, Feed, FeedContent, HistoryEntry, HistoryPage, Notices, Store, Stored,
 };
 
 /// A store that believes in notices: nothing is read without one, and it does not see that they have ended.
@@ -15,7 +15,7 @@ impl Feed for NoResync {
         self.0.name()
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         self.0.load(known)
     }
 
@@ -52,7 +52,7 @@ impl Feed for GetAndSet {
         self.0.name()
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         self.0.load(known)
     }
 

@@ -10,7 +10,7 @@ use tower_flags::Context;
 use tower_flags::engine::Query;
 use tower_flags::source::{Freshness, Live, Source};
 use tower_flags::store::{
-    BoxFuture, Change, Error, ErrorKind, Feed, FileStore, Loaded, MemoryStore, Notices, Store, StoreExt,
+    BoxFuture, Change, Error, ErrorKind, Feed, FeedContent, FileStore, MemoryStore, Notices, Store, StoreExt,
 };
 
 use super::harness::{Outcome, part};
@@ -304,7 +304,7 @@ impl Feed for Silent {
         "silent"
     }
 
-    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(std::future::pending())
     }
 

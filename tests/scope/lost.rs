@@ -5,7 +5,7 @@ use axum::Router;
 use axum::routing::get;
 use tokio::sync::Mutex;
 use tokio::task::{JoinSet, spawn_blocking};
-use tower_flags::request::{OutOfScope, reads_out_of_scope};
+use tower_flags::request::{OutOfScopeError, reads_out_of_scope};
 use tower_flags::{FlagLayer, Flags, flag, try_flag, variant};
 
 use super::support::{Log, get_as, memory, mine, serve};
@@ -15,13 +15,13 @@ pub(crate) static READS: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
 async fn tasks_and_threads_of_their_own_have_no_flags_unless_they_take_them_along() {
-    fn here() -> (bool, Result<bool, OutOfScope>, bool) {
+    fn here() -> (bool, Result<bool, OutOfScopeError>, bool) {
         (flag("mine"), try_flag("mine"), Flags::current().is_some())
     }
 
     async fn handler(flags: Flags) -> String {
         assert_eq!(here(), (true, Ok(true), true));
-        let lost = (false, Err(OutOfScope), false);
+        let lost = (false, Err(OutOfScopeError), false);
         assert_eq!(tokio::spawn(async { here() }).await.unwrap(), lost);
         assert_eq!(spawn_blocking(here).await.unwrap(), lost);
         assert_eq!(std::thread::spawn(here).join().unwrap(), lost);
@@ -72,7 +72,7 @@ async fn reads_out_of_scope_are_counted_each_and_logged_once_for_each_place() {
 
 #[tokio::test]
 async fn try_flag_tells_an_unknown_name_from_no_request() {
-    assert_eq!(try_flag("nothing"), Err(OutOfScope));
+    assert_eq!(try_flag("nothing"), Err(OutOfScopeError));
     let router = Router::new().route("/", get(|| async { format!("{:?}", try_flag("nothing")) }));
     let address = serve(router.layer(FlagLayer::new(mine("alice")))).await;
     assert_eq!(get_as(address, "/", "alice").await.text(), "Ok(false)");

@@ -23,7 +23,7 @@ use tower::buffer::Buffer;
 use tower::limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer};
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_flags::request::OutOfScope;
+use tower_flags::request::OutOfScopeError;
 use tower_flags::{FlagLayer, Flags, flag, try_flag};
 
 use super::support::{get_as, memory, mine, serve};
@@ -74,7 +74,7 @@ async fn assert_limited_calls_see_flags(layer: FlagLayer) {
             Ok::<_, Infallible>(response)
         }
     });
-    let ok: Result<bool, OutOfScope> = Ok(true);
+    let ok: Result<bool, OutOfScopeError> = Ok(true);
     let mut service = layer.layer(ConcurrencyLimit::new(inner, 2));
     for _ in 0..20 {
         let first = service.ready().await.unwrap().call(HttpRequest::new(()));

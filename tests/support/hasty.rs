@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_flags::store::{BoxFuture, Condition, Error, Feed, Loaded, Notices};
+use tower_flags::store::{BoxFuture, Condition, Error, Feed, FeedContent, Notices};
 
 /// A feed, and how often it is read.
 pub(crate) struct Hasty<F>(pub(crate) F, pub(crate) Duration);
@@ -12,7 +12,7 @@ impl<F: Feed> Feed for Hasty<F> {
         self.0.name()
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         self.0.load(known)
     }
 

@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tower_flags::engine::Query;
 use tower_flags::source::{Live, Source};
-use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, Loaded, Notices};
+use tower_flags::store::{BoxFuture, Error, ErrorKind, Feed, FeedContent, Notices};
 use tower_flags::{Context, Document, Timestamp};
 
 /// A store whose content is set by hand.
 #[derive(Clone)]
 pub(crate) struct Rewound {
-    content: Arc<Mutex<Loaded>>,
+    content: Arc<Mutex<FeedContent>>,
     is_down: Arc<AtomicBool>,
     changed: watch::Sender<()>,
 }
 
 impl Rewound {
-    pub(crate) fn new(content: Loaded) -> Self {
+    pub(crate) fn new(content: FeedContent) -> Self {
         Self { content: Arc::new(Mutex::new(content)), is_down: Arc::default(), changed: watch::Sender::new(()) }
     }
 
@@ -29,7 +29,7 @@ impl Rewound {
         self.changed.send_replace(());
     }
 
-    pub(crate) fn becomes(&self, content: Loaded) {
+    pub(crate) fn becomes(&self, content: FeedContent) {
         *self.content.lock().unwrap() = content;
         self.changed.send_replace(());
     }
@@ -40,7 +40,7 @@ impl Feed for Rewound {
         "rewound"
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         let content = self.content.lock().unwrap().clone();
         let is_down = self.is_down.load(Ordering::Relaxed);
         Box::pin(async move {
@@ -67,10 +67,10 @@ impl Feed for Rewound {
 }
 
 /// Flags with their texts and versions, at a revision.
-pub(crate) fn content(revision: u64, flags: &[(&str, &str, u64)]) -> Loaded {
+pub(crate) fn content(revision: u64, flags: &[(&str, &str, u64)]) -> FeedContent {
     let document = Document::from_texts(flags.iter().map(|(name, text, _)| (*name, text.as_bytes()))).unwrap();
     let versions = flags.iter().map(|(name, _, version)| (*name, *version));
-    Loaded::new(document, format!("{revision} {flags:?}")).with_versions(versions).at_sequence(revision)
+    FeedContent::new(document, format!("{revision} {flags:?}")).with_versions(versions).at_sequence(revision)
 }
 
 pub(crate) fn is_on(source: &Live, name: &str) -> bool {
@@ -79,7 +79,7 @@ pub(crate) fn is_on(source: &Live, name: &str) -> bool {
 }
 
 /// Waits until the content has been taken in.
-pub(crate) async fn becomes(store: &Rewound, source: &Live, content: Loaded) {
+pub(crate) async fn becomes(store: &Rewound, source: &Live, content: FeedContent) {
     let revision = content.revision.clone();
     store.becomes(content);
     until(|| source.status().revision == revision).await;

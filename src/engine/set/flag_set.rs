@@ -158,8 +158,8 @@ impl FlagSet {
     /// its place in ascending byte order of names.
     #[inline]
     #[must_use]
-    pub fn number(&self, name: &str) -> Option<u32> {
-        self.core.number(name)
+    pub fn number(&self, name: impl FlagName) -> Option<u32> {
+        self.core.number(name.name())
     }
 
     pub(crate) fn name(&self, number: u32) -> &str {

@@ -8,7 +8,7 @@ use crate::document::Problem;
 use crate::engine::FlagSet;
 use crate::source::kills::{LocalKill, Obstacle};
 use crate::source::missing::MissingFlag;
-use crate::store::Loaded;
+use crate::store::FeedContent;
 
 impl Live {
     /// Whether the store is known to have lost the flag.
@@ -17,7 +17,7 @@ impl Live {
     }
 
     /// The flags that the store has lost, if it holds this.
-    pub(crate) fn missing_from(&self, loaded: &Loaded) -> Vec<MissingFlag> {
+    pub(crate) fn missing_from(&self, loaded: &FeedContent) -> Vec<MissingFlag> {
         let (in_force, missing) = (self.shared.board.document(), self.shared.missing().clone());
         let versions = self.shared.seen().versions().clone();
         let recalled = self.shared.recalled().clone();

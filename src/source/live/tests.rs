@@ -14,9 +14,9 @@ impl Feed for Counted {
         "counted"
     }
 
-    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         let number = self.0.fetch_add(1, Relaxed) + 1;
-        Box::pin(async move { Ok(Some(Loaded::new(Document::new(), number.to_string()))) })
+        Box::pin(async move { Ok(Some(FeedContent::new(Document::new(), number.to_string()))) })
     }
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Notices>, Error>> {

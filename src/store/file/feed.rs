@@ -10,7 +10,7 @@ use super::in_place::UNFINISHED;
 use super::watch::Watch;
 use crate::document::{Document, Format, MAX_DOCUMENT, Problem, Timestamp, utf_8};
 use crate::error::{Error, ErrorKind};
-use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
+use crate::store::feed::{BoxFuture, Condition, Feed, FeedContent, Notices};
 use crate::store::history::digest_of;
 use crate::store::parsing::Parsing;
 
@@ -67,7 +67,7 @@ impl Feed for FileFeed {
         &self.shared.name
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             let is_first = self.shared.is_first();
             let mut earlier = self.shared.read().await?;
@@ -205,7 +205,7 @@ impl RulesFile {
         }
     }
 
-    async fn parsed(self: &Arc<Self>, content: Content) -> Result<Option<Loaded>, Error> {
+    async fn parsed(self: &Arc<Self>, content: Content) -> Result<Option<FeedContent>, Error> {
         // A large document takes a while, and other requests are served on this thread.
         let shared = Arc::clone(self);
         let parsed = self.parsing.run(&self.name, move || shared.parse(content)).await;
@@ -267,12 +267,12 @@ impl RulesFile {
         memory.refused.as_ref().filter(|(refused, _)| refused == digest).map(|(_, problem)| problem.clone())
     }
 
-    pub(super) fn parse(&self, content: Content) -> Result<Loaded, Problem> {
+    pub(super) fn parse(&self, content: Content) -> Result<FeedContent, Problem> {
         let mut memory = self.memory();
         match self.document(&content.bytes, &mut memory.has_end_marker) {
             Ok(document) => {
                 memory.refused = None;
-                Ok(Loaded::new(document, content.digest))
+                Ok(FeedContent::new(document, content.digest))
             }
             Err(problem) => {
                 let problem = problem.in_source(&self.name);

@@ -16,7 +16,7 @@ use super::text;
 use crate::document::{Problem, Severity, utf_8};
 use crate::error::{Error, ErrorKind};
 use crate::store::commit::{Commit, Stored};
-use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
+use crate::store::feed::{BoxFuture, Condition, Feed, FeedContent, Notices};
 use crate::store::history::{HistoryEntry, HistoryPage, digest_of};
 use crate::store::history_keys::HistoryKeys;
 use crate::store::random::random_share;
@@ -168,13 +168,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn loaded(self, file: &RulesFile) -> Result<Loaded, Error> {
-        let Loaded { document, .. } = file.parse(self.content).map_err(Error::refused)?;
+    fn loaded(self, file: &RulesFile) -> Result<FeedContent, Error> {
+        let FeedContent { document, .. } = file.parse(self.content).map_err(Error::refused)?;
         let is_removed = |name: &str, is_empty: bool| is_empty && !document.flags.contains_key(name);
         let removed = self.flags.iter().filter(|(name, _, is_empty)| is_removed(name, *is_empty));
         let removed: Vec<&str> = removed.map(|(name, ..)| &**name).collect();
         let versions = self.flags.iter().map(|(name, version, _)| (&**name, *version));
-        let loaded = Loaded::new(document, self.revision).with_versions(versions).with_removed(removed);
+        let loaded = FeedContent::new(document, self.revision).with_versions(versions).with_removed(removed);
         Ok(loaded.at_sequence(self.number))
     }
 }
@@ -234,7 +234,7 @@ impl Feed for FileStore {
         &self.shared.file.name
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         let known = known.map(str::to_owned);
         Box::pin(async move {
             let Some(reading) = self.run(move |shared| shared.reading(known.as_deref())).await? else {

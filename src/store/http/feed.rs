@@ -12,7 +12,7 @@ use super::answer;
 use super::client::{Answer, UrlClient};
 use crate::document::{Document, Problem, Timestamp};
 use crate::error::{Error, ErrorKind};
-use crate::store::feed::{BoxFuture, Feed, Loaded, Notices};
+use crate::store::feed::{BoxFuture, Feed, FeedContent, Notices};
 use crate::store::history::digest_of;
 use crate::store::parsing::Parsing;
 
@@ -206,7 +206,7 @@ impl Feed for HttpFeed {
         &self.shared.asker.name
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(self.shared.load(known))
     }
 
@@ -231,7 +231,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn load(self: &Arc<Self>, known: Option<&str>) -> Result<Option<Loaded>, Error> {
+    async fn load(self: &Arc<Self>, known: Option<&str>) -> Result<Option<FeedContent>, Error> {
         if let Some(rest) = self.state().rest.filter(|rest| Instant::now() < rest.until) {
             return Err(self.resting(rest));
         }
@@ -260,7 +260,7 @@ impl Shared {
         last.map(|last| last.validators.clone()).unwrap_or_default()
     }
 
-    fn unchanged(&self) -> Result<Option<Loaded>, Error> {
+    fn unchanged(&self) -> Result<Option<FeedContent>, Error> {
         let mut state = self.state();
         state.rest = None;
         match state.last.as_ref().and_then(|last| last.refused.clone()) {
@@ -269,7 +269,7 @@ impl Shared {
         }
     }
 
-    async fn read(self: &Arc<Self>, known: Option<&str>, answer: Answer) -> Result<Option<Loaded>, Error> {
+    async fn read(self: &Arc<Self>, known: Option<&str>, answer: Answer) -> Result<Option<FeedContent>, Error> {
         let Answer { headers, body, .. } = answer;
         let validators = validators_of(&headers);
         let name = &self.asker.name;
@@ -294,7 +294,7 @@ impl Shared {
         validators: HeaderMap,
         revision: String,
         document: Result<Document, Problem>,
-    ) -> Result<Option<Loaded>, Error> {
+    ) -> Result<Option<FeedContent>, Error> {
         let refused = document.as_ref().err().cloned();
         let mut state = self.state();
         state.last = Some(SeenDocument { validators, revision: revision.clone(), refused });
@@ -302,7 +302,7 @@ impl Shared {
         drop(state);
         let mut document = document.map_err(Error::refused)?;
         document.name_source(&self.asker.name);
-        Ok(Some(Loaded::new(document, revision)))
+        Ok(Some(FeedContent::new(document, revision)))
     }
 
     fn refused_by(&self, status: StatusCode, headers: &HeaderMap) -> Error {

@@ -11,7 +11,7 @@ use crate::document::{
     Definition, Document, MAX_FLAG, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Severity, beyond, is_name, kept,
 };
 use crate::error::Error;
-use crate::store::feed::Loaded;
+use crate::store::feed::FeedContent;
 use crate::store::history::Digester;
 
 /// How many keys the server looks at in one go while names are collected: about a millisecond of its time.
@@ -251,7 +251,7 @@ impl Content {
     }
 
     /// What it means, below this revision.
-    pub(super) fn loaded(self, revision: String, keys: &Keys) -> Result<Loaded, Error> {
+    pub(super) fn loaded(self, revision: String, keys: &Keys) -> Result<FeedContent, Error> {
         let texts = self.flags.iter().filter_map(|(name, pair)| {
             let text = match (&pair.flag, pair.switch.switch()) {
                 (KeyContent::Text { bytes, length }, _) if bytes.len() == *length => Raw::Text(bytes),
@@ -281,7 +281,7 @@ impl Content {
             .collect();
         let is_gone = |name: &&str| !self.flags.contains_key(*name);
         let removed = versions.iter().filter(|(_, (_, content))| content.is_empty()).map(|(name, _)| *name);
-        let mut loaded = Loaded::new(document, revision)
+        let mut loaded = FeedContent::new(document, revision)
             .with_removed(removed.filter(is_gone))
             .with_versions(versions.iter().map(|(name, (version, _))| (*name, *version)))
             .records_removals()

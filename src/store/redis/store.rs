@@ -18,7 +18,7 @@ use super::server::Server;
 use crate::document::{MAX_FLAG, Problem, is_name};
 use crate::error::{Error, ErrorKind, without_values};
 use crate::store::commit::{Commit, Stored};
-use crate::store::feed::{BoxFuture, Condition, Feed, Loaded, Notices};
+use crate::store::feed::{BoxFuture, Condition, Feed, FeedContent, Notices};
 use crate::store::history::{HistoryEntry, HistoryPage};
 use crate::store::history_keys::HistoryKeys;
 use crate::store::parsing::Parsing;
@@ -530,7 +530,7 @@ impl Feed for RedisStore {
         &self.shared.name
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             // A server that cannot be reached is not asked twice.
             drop(self.shared.connection().await?);

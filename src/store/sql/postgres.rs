@@ -14,7 +14,7 @@ use super::trouble::{Trouble, mending};
 use crate::document::{MAX_FLAGS, Problem};
 use crate::store::traits::identity_of;
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Condition, Error, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage, Loaded,
+    BoxFuture, Capabilities, Commit, Condition, Error, Feed, FeedContent, Head, HistoryEntry, HistoryKeys, HistoryPage,
     Notices, Store, Stored,
 };
 
@@ -353,7 +353,7 @@ impl Feed for PostgresStore {
         &self.server.name
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             let rows = mending(|| self.rows(), |trouble| self.mended(trouble)).await;
             let rows = rows.or_else(self.error("flags cannot be read"))?;

@@ -7,7 +7,7 @@ use crate::document::MAX_FLAG;
 use crate::document::{Document, MAX_FLAGS, MAX_LOOKED_AT, Problem, Raw, Timestamp};
 use crate::store::history::Digester;
 use crate::store::parsing::Parsing;
-use crate::store::{Error, Head, HistoryEntry, Loaded};
+use crate::store::{Error, FeedContent, Head, HistoryEntry};
 
 /// The rows of one load, from one moment.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl Rows {
     }
 
     /// What they come to, unless the caller knows it. Takes a while where there are many.
-    pub(super) fn load(mut self, known: Option<&str>) -> Result<Option<Loaded>, Error> {
+    pub(super) fn load(mut self, known: Option<&str>) -> Result<Option<FeedContent>, Error> {
         // One row above the limit is asked for; of a table of the application's whatever it holds.
         let count = self.flags.iter().filter(|row| row.text.is_some() || self.head.is_none()).count();
         if count > MAX_FLAGS {
@@ -95,7 +95,7 @@ impl Rows {
         let names: Vec<Cow<'_, str>> = self.flags.iter().map(|row| String::from_utf8_lossy(&row.name)).collect();
         let named = || names.iter().map(AsRef::as_ref).zip(&self.flags);
         let document = Document::from_raw(named().filter_map(|(name, row)| Some((name, row.text.as_ref()?.raw()))));
-        let loaded = Loaded::new(document.map_err(Error::refused)?, revision);
+        let loaded = FeedContent::new(document.map_err(Error::refused)?, revision);
         // A table of the application's, which other programs read too.
         let Some(head) = &self.head else { return Ok(Some(loaded.shared_with_others())) };
         let is_removed = |row: &FlagRow| row.text.is_none() && matches!(row.edited, Some((_, true)));
@@ -139,7 +139,7 @@ pub(super) async fn load(
     parsing: &Parsing,
     rows: Rows,
     known: Option<&str>,
-) -> Result<Option<Loaded>, Error> {
+) -> Result<Option<FeedContent>, Error> {
     let known = known.map(str::to_owned);
     parsing.run(store, move || rows.load(known.as_deref())).await?
 }

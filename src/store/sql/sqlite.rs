@@ -24,8 +24,8 @@ use crate::store::for_owner::ForOwner as _;
 use crate::store::parsing::Parsing;
 use crate::store::traits::identity_of;
 use crate::store::{
-    BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, Head, HistoryEntry, HistoryKeys, HistoryPage,
-    Loaded, Notices, Store, Stored,
+    BoxFuture, Capabilities, Commit, Condition, Error, ErrorKind, Feed, FeedContent, Head, HistoryEntry, HistoryKeys,
+    HistoryPage, Notices, Store, Stored,
 };
 
 /// How long SQLite itself waits for others who write: a little less than we wait for SQLite, so that it can say so.
@@ -332,7 +332,7 @@ impl Feed for SqliteStore {
         &self.file.name
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             let rows = mending(|| self.rows(), |trouble| self.mended(trouble)).await;
             let rows = rows.or_else(self.error("flags cannot be read"))?;

@@ -35,7 +35,7 @@ use crate::document::MAX_FLAGS;
 use crate::document::Problem;
 #[cfg(feature = "postgres")]
 use crate::store::Condition;
-use crate::store::{BoxFuture, Error, Feed, Loaded, Notices};
+use crate::store::{BoxFuture, Error, Feed, FeedContent, Notices};
 
 /// How often a table is read that nobody tells of.
 #[cfg(feature = "postgres")]
@@ -159,7 +159,7 @@ impl Feed for PostgresTable {
         &self.server.name
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             let error = |trouble: Trouble| trouble.into_error::<sqlx::Postgres>(self.name(), UNREAD);
             rows::load(self.name(), &self.server.parsing, self.rows().await.map_err(error)?, known).await
@@ -294,7 +294,7 @@ impl Feed for SqliteTable {
         &self.file.name
     }
 
-    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<Loaded>, Error>> {
+    fn load<'a>(&'a self, known: Option<&'a str>) -> BoxFuture<'a, Result<Option<FeedContent>, Error>> {
         Box::pin(async move {
             let error = |trouble: Trouble| trouble.into_error::<sqlx::Sqlite>(self.name(), UNREAD);
             rows::load(self.name(), &self.file.parsing, self.rows().await.map_err(error)?, known).await
