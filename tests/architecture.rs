@@ -47,6 +47,9 @@ const NOT_IN_ENGINE: [&str; 18] = [
     "println!",
 ];
 
+/// The one file that decides once and keeps the results: in the answers, and from what they hold.
+const FIRST_LOOK: (&str, &str) = ("engine/lazy.rs", "sync::Once");
+
 /// Libraries that stay in the file, or folder, that wraps them.
 const AT_HOME: [(&str, &[&str]); 23] = [
     ("axum", &["admin/"]),
@@ -238,6 +241,7 @@ fn the_engine_and_the_document_are_pure() {
         for forbidden in NOT_IN_ENGINE {
             // `&'static str` is a lifetime and no item.
             let found = shipped.match_indices(forbidden).any(|(at, _)| !shipped[..at].ends_with('\''));
+            let found = found && (file.as_str(), forbidden) != FIRST_LOOK;
             assert!(!found, "{file} has {forbidden:?}");
         }
     }

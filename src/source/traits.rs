@@ -165,14 +165,7 @@ impl Status {
     }
 
     fn new(freshness: Freshness) -> Self {
-        Self {
-            freshness,
-            version: 0,
-            revision: String::new(),
-            flags: 0,
-            last_error: None,
-            problems: Vec::new(),
-        }
+        Self { freshness, version: 0, revision: String::new(), flags: 0, last_error: None, problems: Vec::new() }
     }
 }
 

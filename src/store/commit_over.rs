@@ -47,13 +47,7 @@ impl Commit {
     /// # }
     /// ```
     #[must_use]
-    pub fn new(
-        flag: impl FlagName,
-        expected: Stored,
-        definition: Option<String>,
-        by: &Author,
-        at: Timestamp,
-    ) -> Self {
+    pub fn new(flag: impl FlagName, expected: Stored, definition: Option<String>, by: &Author, at: Timestamp) -> Self {
         Self::after_foreign(flag.name(), expected, None, definition, by, at, None)
     }
 
