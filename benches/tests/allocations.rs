@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, json};
 use tower_flags::engine::Query;
 use tower_flags::{Context, Document, FlagSet};
 use tower_flags_benches::allocations::{Counting, count};
@@ -143,4 +144,28 @@ fn a_million_users_take_at_most_40_bytes_each() {
     let (kept, entry) = (allocated.kept / 1024, allocated.kept as f64 / 1_000_000.0);
     println!("a set with a million users on lists: {kept} KiB, {entry:.1} bytes a user (at most 40)");
     assert!(entry <= 40.0, "{entry}");
+}
+
+/// Each thread that searches keeps memory of its own for each pattern.
+#[test]
+fn patterns_of_a_set_take_at_most_17_mib_and_2_mib_in_each_thread() {
+    let pattern = |number: usize| {
+        json!({"rules": [{"when": [{"attribute": "name", "op": "matches", "values": [format!("\\w{{5}}\\W{number}")]}], "serve": true}],
+            "enabled": true})
+    };
+    let flags: Map<_, _> = (0..300).map(|number| (format!("f{number}"), pattern(number))).collect();
+    let document = Document::from_json(&json!({ "flags": flags }).to_string()).expect("it is a document");
+    let (set, allocated) = count(|| FlagSet::compile(&document, noon()));
+    let refused = set.problems().len();
+    println!("300 Unicode patterns: {} KiB compiled, {refused} over a budget", allocated.kept / 1024);
+    // The budget is 16 MiB, which these patterns exceed.
+    assert!(refused > 0 && allocated.kept <= 17 * 1024 * 1024, "{refused} over a budget, {allocated:?}");
+    let context = Context::anonymous().with_attribute("name", "ünïcö ".repeat(200));
+    let kept: i64 = std::thread::scope(|scope| {
+        let search = || count(|| drop(decided(set.answer(&Query::new(&context, noon()))))).1.kept;
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(search)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("searching does not panic")).sum()
+    });
+    println!("8 threads that search with them keep {} KiB", kept / 1024);
+    assert!(kept > 0 && kept <= 8 * 2 * 1024 * 1024, "{kept}");
 }
